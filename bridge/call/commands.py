@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Effects that the core wants, in the imperative. Adapters carry them out in order, per call.
+
+A command with an `op` is answered by exactly one event that carries the same `op`, unless the call
+ended first. Times are seconds unless a name says otherwise.
+"""
+
+from dataclasses import dataclass
+
+from bridge.call.events import SdpType
+from bridge.call.ids import (
+    Address,
+    CallId,
+    Direction,
+    LegId,
+    MatrixCallId,
+    OpId,
+    PartyId,
+    RoomId,
+    Side,
+    TrunkName,
+    UserId,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Base of everything the core asks for."""
+
+    call: CallId
+
+
+# --- Matrix ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixCommand(Command):
+    """Carried out by the Matrix adapter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparePortal(MatrixCommand):
+    """Make sure that `address` has a ghost and a portal with `person`, joined and ready to ring.
+
+    Answered by `PortalReady` or `PortalFailed`.
+    """
+
+    op: OpId
+    person: UserId
+    address: Address
+    display_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendCallEvent(MatrixCommand):
+    """Base of the `m.call.*` events that a ghost sends. `version` is 0 or 1.
+
+    `op` comes back in `MatrixSendFailed` when the event could not be delivered in time; there is
+    no event for success. Sent in order per room, retried while the call lives.
+    """
+
+    op: OpId
+    room: RoomId
+    address: Address
+    call_id: MatrixCallId
+    party: PartyId
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendMatrixInvite(SendCallEvent):
+    """`m.call.invite` with every candidate already in the SDP."""
+
+    sdp: str
+    lifetime: float
+    invitee: UserId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendMatrixAnswer(SendCallEvent):
+    """`m.call.answer` with every candidate already in the SDP."""
+
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendMatrixSelectAnswer(SendCallEvent):
+    """`m.call.select_answer` naming the party whose answer we took (v1 only)."""
+
+    selected: PartyId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendMatrixReject(SendCallEvent):
+    """`m.call.reject` (v1 only). `reason` is `user_busy` or another reason of the hangup's list."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendMatrixHangup(SendCallEvent):
+    """`m.call.hangup`. `reason` is one of the specification's."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendMatrixNegotiate(SendCallEvent):
+    """`m.call.negotiate` (v1 only). `lifetime` in seconds."""
+
+    type: SdpType
+    sdp: str
+    lifetime: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendNotice(MatrixCommand):
+    """A sentence for the person, from the ghost, in the portal."""
+
+    room: RoomId
+    address: Address
+    text: str
+
+
+# --- SIP ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SipCommand(Command):
+    """Carried out by the SIP adapter."""
+
+    leg: LegId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendSipInvite(SipCommand):
+    """INVITE `target` (a number as the trunk wants it, or a whole SIP URI) through `trunk`.
+
+    `caller` is the user part of From (and P-Asserted-Identity); empty: the trunk's own.
+    """
+
+    trunk: TrunkName
+    target: str
+    caller: str
+    caller_name: str
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendSipProgress(SipCommand):
+    """A provisional response: 180, 181, 183 (with `sdp`: early media)."""
+
+    status: int
+    sdp: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerSip(SipCommand):
+    """200 to the INVITE. `sdp` is our answer, or our offer when the INVITE had none."""
+
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectSip(SipCommand):
+    """A final response of 300 or more to the INVITE. `reason` may replace the status phrase."""
+
+    status: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelSip(SipCommand):
+    """CANCEL our INVITE. If a 200 crossed it, ACK and BYE (RFC 3261 9.1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByeSip(SipCommand):
+    """BYE in an established dialog, with a Reason header if `q850` is not 0."""
+
+    q850: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendSipReinvite(SipCommand):
+    """re-INVITE with a new offer; answered by `SipReinviteAnswered` or `SipReinviteFailed`."""
+
+    op: OpId
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerSipReinvite(SipCommand):
+    """200 to the re-INVITE that brought `op`."""
+
+    op: OpId
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectSipReinvite(SipCommand):
+    """A final refusal (488, 491, 500) of the re-INVITE that brought `op`; the call goes on."""
+
+    op: OpId
+    status: int
+
+
+# --- media ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaCommand(Command):
+    """Carried out by the media engine. The session is made by the first command of a call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferMedia(MediaCommand):
+    """`side` offered `sdp`; what do we offer the other side? Answered by `MediaOfferReady`.
+
+    With `sdp` None, `side` offered nothing (INVITE without SDP): the engine offers all it can. In
+    an established session this is a renegotiation (hold, resume, codec, ICE restart).
+    """
+
+    op: OpId
+    side: Side
+    sdp: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerMedia(MediaCommand):
+    """`side` answered our offer with `sdp`. Answered by `MediaAnswerReady` for the other side.
+
+    `provisional`: an early answer (18x); a later one replaces it.
+    """
+
+    op: OpId
+    side: Side
+    sdp: str
+    provisional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinMedia(MediaCommand):
+    """Both sides have offered (setup glare): answer both. Answered by `MediaJoined`.
+
+    Replaces whatever offer was pending on either side.
+    """
+
+    op: OpId
+    matrix_sdp: str
+    sip_sdp: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackMedia(MediaCommand):
+    """The renegotiation under way was refused: return to what was agreed before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddRemoteCandidates(MediaCommand):
+    """ICE candidates that the Matrix client trickled; an empty one ends them."""
+
+    candidates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseMedia(MediaCommand):
+    """End the session and free its sockets. Answered by `MediaClosed`."""
+
+
+# --- records --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCommand(Command):
+    """Carried out by the call store."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordStart(StoreCommand):
+    """A call began."""
+
+    direction: Direction
+    person: UserId
+    address: Address
+    trunk: TrunkName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordLegs(StoreCommand):
+    """The legs of the call, as they became known: what it takes to end them after a crash.
+
+    Fields that are not known (yet) are None and leave the record as it is.
+    """
+
+    room: RoomId | None = None
+    matrix_call_id: MatrixCallId | None = None
+    matrix_version: int | None = None
+    party: PartyId | None = None
+    sip_call_id: str | None = None
+    sip_dialog: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordAnswer(StoreCommand):
+    """Both legs are connected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordEnd(StoreCommand):
+    """The call is over. `cause` is a name of `bridge.call.causes`, `status` the SIP one or 0."""
+
+    cause: str
+    status: int
+    ended_by: str
+    """`matrix`, `sip`, `media`, `bridge` or `admin`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordStatistics(StoreCommand):
+    """What the media session measured, at its end."""
+
+    statistics: dict[str, int | float | str]

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Typed settings. The models below are the reference: names, defaults, bounds and descriptions.
+
+The commented example file and the reference page are generated from them.
+"""
+
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are errors, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Homeserver(Section):
+    """The homeserver that the bridge is registered with."""
+
+    address: str = Field(
+        "http://127.0.0.1:8008", description="Where the bridge reaches the homeserver's client API."
+    )
+    domain: str = Field("example.org", description="The homeserver's name, as in Matrix ids.")
+
+
+class AppService(Section):
+    """How the homeserver reaches the bridge, and who the bridge is there."""
+
+    id: str = Field("matrix-sip", description="The registration's id.")
+    address: str = Field(
+        "http://127.0.0.1:29330", description="Where the homeserver reaches the bridge."
+    )
+    listen: IPv4Address | IPv6Address = Field(
+        IPv4Address("127.0.0.1"), description="Address to listen on for the homeserver."
+    )
+    port: Port = Field(29330, description="Port to listen on for the homeserver.")
+    bot_localpart: str = Field("sipbot", description="Localpart of the bridge's own bot.")
+    ghost_prefix: str = Field(
+        "sip_", description="Localparts of ghosts start with this; the rest encodes the address."
+    )
+    as_token: SecretStr = Field(
+        SecretStr(""), description="Token by which the bridge proves itself to the homeserver."
+    )
+    hs_token: SecretStr = Field(
+        SecretStr(""), description="Token by which the homeserver proves itself to the bridge."
+    )
+
+
+class Database(Section):
+    """Where portals, seen events and call records are kept."""
+
+    url: SecretStr = Field(
+        SecretStr("sqlite:matrix-sip.db"),
+        description="sqlite:FILE (relative to the config file) or postgresql://user:password@host/db.",
+    )
+
+
+class Permission(StrEnum):
+    """What a person may do; each level includes those before it."""
+
+    BLOCKED = "blocked"
+    RECEIVE = "receive"
+    CALL = "call"
+    ADMIN = "admin"
+
+
+class SipTransport(Section):
+    """A listener for SIP."""
+
+    protocol: Literal["udp", "tcp", "tls"] = Field("udp", description="Transport protocol.")
+    listen: IPv4Address | IPv6Address = Field(
+        IPv4Address("0.0.0.0"), description="Address to listen on."
+    )
+    port: Port = Field(5060, description="Port to listen on (5061 is usual for tls).")
+    public_address: str | None = Field(
+        None, description="Address to put into Via and Contact when behind 1:1 NAT."
+    )
+    certificate: Path | None = Field(None, description="TLS: certificate chain (PEM).")
+    private_key: Path | None = Field(None, description="TLS: private key (PEM).")
+    ca_list: Path | None = Field(None, description="TLS: certificate authorities to trust (PEM).")
+    verify: bool = Field(True, description="TLS: verify the certificates of servers called.")
+
+
+class Sip(Section):
+    """The SIP endpoint."""
+
+    transports: tuple[SipTransport, ...] = Field(
+        (SipTransport(),), description="Listeners; at least one."
+    )
+    user_agent: str = Field("matrix-sip", description="User-Agent and Server header.")
+    max_calls: int = Field(1000, ge=1, le=1024, description="Simultaneous SIP legs at most.")
+    log_messages: bool = Field(
+        False, description="Write whole SIP messages to the log (they contain numbers)."
+    )
+
+
+class Trunk(Section):
+    """A SIP peer: a provider or a PBX."""
+
+    server: str = Field(
+        ..., description="Host name or address, with :port if it is not the default."
+    )
+    transport: Literal["udp", "tcp", "tls"] = Field("udp", description="Transport to reach it by.")
+    register: bool = Field(False, description="Register with the server (needs username).")
+    username: str = Field("", description="User part of our address there, and of digest replies.")
+    auth_username: str = Field("", description="User name for digest, where it differs.")
+    password: SecretStr = Field(SecretStr(""), description="Password for digest.")
+    domain: str = Field("", description="Domain of our address there; empty: the server's.")
+    registration_interval: int = Field(
+        300, ge=30, le=86400, description="Seconds asked for in REGISTER."
+    )
+    caller_id: str = Field("", description="User part of From on outgoing calls; empty: username.")
+    peers: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (), description="Networks that INVITEs of this trunk come from, besides the server itself."
+    )
+    codecs: tuple[Literal["opus", "G722", "PCMU", "PCMA"], ...] = Field(
+        ("opus", "G722", "PCMA", "PCMU"), description="Audio codecs offered, best first."
+    )
+    early_media: Literal["ignore", "connect"] = Field(
+        "ignore", description="Whether audio before the answer (183) is let through."
+    )
+
+
+class OutboundRule(Section):
+    """Which trunk carries a number. Rules are tried in order; the first that matches wins."""
+
+    prefix: str = Field("", description="The number in E.164 starts with this (+1); empty: all.")
+    sip_domain: str | None = Field(
+        None, description="Matches SIP addresses of this domain instead of numbers; * for any."
+    )
+    trunk: str = Field(..., description="Name of the trunk.")
+    strip: int = Field(0, ge=0, description="Digits to take off the front (+ does not count).")
+    prepend: str = Field("", description="What to put in front afterwards.")
+    keep_plus: bool = Field(True, description="Whether numbers keep their leading +.")
+
+
+class InboundRule(Section):
+    """Whom an incoming call rings. Rules are tried in order; the first that matches wins."""
+
+    trunk: str | None = Field(None, description="Only calls of this trunk; empty: of any.")
+    number: str = Field(
+        "*", description="The number dialled, exactly, or with * at the end as a prefix; *: any."
+    )
+    person: str = Field(..., description="Matrix id of the person to ring.")
+
+
+class Numbers(Section):
+    """How telephone numbers are read and shown."""
+
+    region: str = Field(
+        "US",
+        pattern="^[A-Z]{2}$",
+        description="Country (ISO 3166) that national numbers belong to.",
+    )
+    forbidden_prefixes: tuple[str, ...] = Field(
+        (), description="E.164 prefixes that nobody may call."
+    )
+
+
+class Limits(Section):
+    """Bounds that keep a mistake, or a thief, cheap."""
+
+    calls_per_person: int = Field(2, ge=1, description="Simultaneous calls of one person.")
+    calls_per_minute: int = Field(
+        10, ge=1, description="Outgoing calls of one person within any minute."
+    )
+    max_duration: Seconds = Field(14400, description="Seconds after which a call is ended.")
+    ring_time: Seconds = Field(60, description="Seconds that a call may ring.")
+
+
+class TurnServer(Section):
+    """A STUN or TURN server."""
+
+    url: str = Field(
+        ..., description="stun:host:port, turn:host:port?transport=udp or turns:host:port."
+    )
+    username: str = Field("", description="User name for TURN.")
+    password: SecretStr = Field(SecretStr(""), description="Password for TURN.")
+
+
+class Media(Section):
+    """How audio travels."""
+
+    listen: IPv4Address | IPv6Address | None = Field(
+        None, description="Address for RTP and ICE; empty: every interface, loopback only if alone."
+    )
+    public_address: IPv4Address | IPv6Address | None = Field(
+        None, description="Address to announce in SDP when behind 1:1 NAT."
+    )
+    rtp_ports: tuple[Port, Port] = Field(
+        (30000, 34999), description="Range of UDP ports for RTP towards SIP peers."
+    )
+    ice_servers: tuple[TurnServer, ...] = Field((), description="STUN and TURN servers.")
+
+
+class Logging(Section):
+    """What is written to the log, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level.")
+    format: Literal["console", "json"] = Field("console", description="For people or for machines.")
+    full_numbers: bool = Field(
+        False, description="Write telephone numbers in full instead of their last two digits."
+    )
+
+
+class Web(Section):
+    """The admin listener: health and metrics."""
+
+    listen: IPv4Address | IPv6Address = Field(
+        IPv4Address("127.0.0.1"), description="Address to listen on."
+    )
+    port: Port = Field(29331, description="Port to listen on.")
+
+
+class Config(Section):
+    """Everything that can be set."""
+
+    homeserver: Homeserver = Field(default_factory=Homeserver)
+    appservice: AppService = Field(default_factory=AppService)
+    database: Database = Field(default_factory=Database)
+    permissions: dict[str, Permission] = Field(
+        default_factory=dict,
+        description="By Matrix id, server name or *; the most exact entry counts. Empty: nobody.",
+    )
+    sip: Sip = Field(default_factory=Sip)
+    trunks: dict[str, Trunk] = Field(default_factory=dict, description="SIP peers by name.")
+    outbound: tuple[OutboundRule, ...] = Field((), description="Where calls from Matrix go.")
+    inbound: tuple[InboundRule, ...] = Field((), description="Whom calls from SIP ring.")
+    numbers: Numbers = Field(default_factory=Numbers)
+    limits: Limits = Field(default_factory=Limits)
+    media: Media = Field(default_factory=Media)
+    logging: Logging = Field(default_factory=Logging)
+    web: Web = Field(default_factory=Web)

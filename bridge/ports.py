@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the driver needs of the outside: one Protocol per adapter.
+
+Adapters take commands without blocking, carry them out in order per call, and report results and
+everything else that happens by calling the `Emit` they were made with, on the event loop's thread.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bridge.call.commands import MatrixCommand, MediaCommand, SipCommand, StoreCommand
+from bridge.call.events import Event
+from bridge.call.ids import (
+    Address,
+    CallId,
+    Direction,
+    MatrixCallId,
+    PartyId,
+    RoomId,
+    TrunkName,
+    UserId,
+)
+
+Emit = Callable[[Event], None]
+"""Hands an event to the driver; may only be called on the event loop's thread."""
+
+SipMessageTap = Callable[[str, str, str], None]
+"""Told of every whole SIP message: SIP Call-ID, `received` or `sent`, and its text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """A call as the database knows it. Times are seconds since the epoch, None if not reached."""
+
+    call: CallId
+    direction: Direction
+    person: UserId
+    address: Address
+    trunk: TrunkName
+    started_at: float
+    answered_at: float | None = None
+    ended_at: float | None = None
+    room: RoomId | None = None
+    matrix_call_id: MatrixCallId | None = None
+    matrix_version: int | None = None
+    party: PartyId | None = None
+    sip_call_id: str | None = None
+    sip_dialog: str | None = None
+    cause: str | None = None
+    status: int | None = None
+    ended_by: str | None = None
+    statistics: dict[str, int | float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LadderEntry:
+    """One line of a call's ladder: what was said, on which leg, in which direction, and when."""
+
+    at: float
+    """Seconds since the epoch."""
+    leg: str
+    """`matrix`, `sip`, `media` or `bridge`."""
+    direction: str
+    """`in`, `out`, or empty for what happened inside."""
+    summary: str
+    detail: str = ""
+
+
+class MatrixPort(Protocol):
+    """The application service."""
+
+    def do(self, command: MatrixCommand) -> None:
+        """Queue a command; order is kept per room."""
+
+    async def end_orphan(self, record: CallRecord) -> None:
+        """Hang up the Matrix leg of a call that a crash left behind."""
+
+
+class SipPort(Protocol):
+    """The SIP endpoint."""
+
+    def do(self, command: SipCommand) -> None:
+        """Queue a command; order is kept."""
+
+    async def end_orphan(self, record: CallRecord) -> None:
+        """BYE the dialog of a call that a crash left behind."""
+
+
+class MediaEngine(Protocol):
+    """What carries audio; modelled on offer/answer so that an external engine fits too."""
+
+    def do(self, command: MediaCommand) -> None:
+        """Start to carry out a command; order is kept per call."""
+
+    async def close(self) -> None:
+        """End every session and free every socket."""
+
+
+class CallStore(Protocol):
+    """Records of calls and their ladders. Never raises into the call; failures are logged."""
+
+    def do(self, command: StoreCommand, at: float) -> None:
+        """Queue a write; order is kept. `at` is seconds since the epoch."""
+
+    def trace(self, call: CallId, entry: LadderEntry) -> None:
+        """Queue one line of a call's ladder."""
+
+    async def unfinished(self) -> Sequence[CallRecord]:
+        """Calls without an end: those that a crash left behind."""
