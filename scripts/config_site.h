@@ -1,0 +1,27 @@
+/* pjproject's build-time limits for a bridge: many calls, signalling only.
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ */
+
+/* Limits that are otherwise those of a softphone (4 calls, 8 accounts). */
+#define PJSUA_MAX_CALLS 1024
+#define PJSUA_MAX_ACC 256
+#define PJSUA_MAX_CONF_PORTS 2100
+#define PJ_IOQUEUE_MAX_HANDLES 8192
+
+/* Sizes of hash tables, 2^n - 1: an ended dialog or transaction stays for 32 s (RFC 3261, timers D
+ * and J), so there are far more of them than calls. */
+#define PJSIP_MAX_TSX_COUNT 8191
+#define PJSIP_MAX_DIALOG_COUNT 4095
+
+/* A carrier's INVITE with its Via, Record-Route and Identity headers outgrows 4000 bytes. */
+#define PJSIP_MAX_PKT_LEN 8000
+
+/* Bursts of requests wait in the kernel instead of being lost (the kernel caps these at its own
+ * net.core.rmem_max and wmem_max). */
+#define PJSIP_UDP_SO_RCVBUF_SIZE (4 * 1024 * 1024)
+#define PJSIP_UDP_SO_SNDBUF_SIZE (4 * 1024 * 1024)
+
+/* The audio does not pass through pjmedia: no video, and a switch board instead of the mixer, whose
+ * resampler is most of what a call costs. */
+#define PJMEDIA_HAS_VIDEO 0
+#define PJMEDIA_CONF_USE_SWITCH_BOARD 1
