@@ -16,6 +16,11 @@
 /* A carrier's INVITE with its Via, Record-Route and Identity headers outgrows 4000 bytes. */
 #define PJSIP_MAX_PKT_LEN 8000
 
+/* Whole messages go through the log into a call's ladder, and whole session descriptions through
+ * pjsua2's copies of them: by default the one ends at 4000 bytes, the other at 1024. */
+#define PJ_LOG_MAX_SIZE (PJSIP_MAX_PKT_LEN + 500)
+#define PJSUA2_MAX_SDP_BUF_LEN PJSIP_MAX_PKT_LEN
+
 /* Bursts of requests wait in the kernel instead of being lost (the kernel caps these at its own
  * net.core.rmem_max and wmem_max). */
 #define PJSIP_UDP_SO_RCVBUF_SIZE (4 * 1024 * 1024)
