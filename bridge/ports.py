@@ -108,3 +108,43 @@ class CallStore(Protocol):
 
     async def unfinished(self) -> Sequence[CallRecord]:
         """Calls without an end: those that a crash left behind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Portal:
+    """The two-member room of a person and the ghost of an address."""
+
+    room: RoomId
+    person: UserId
+    address: Address
+
+
+class PortalStore(Protocol):
+    """What the Matrix adapter has to remember across restarts. Raises what its database raises."""
+
+    async def portal_by_room(self, room: RoomId) -> Portal | None:
+        """The portal that this room is, if it is one."""
+
+    async def portal_by_pair(self, person: UserId, address: Address) -> Portal | None:
+        """The portal of this person and this address; there is at most one."""
+
+    async def save_portal(self, portal: Portal) -> None:
+        """Remember a portal, in place of any other with the same room or the same pair."""
+
+    async def forget_portal(self, room: RoomId) -> None:
+        """The room is not a portal any more; harmless if it never was."""
+
+    async def ghost_name(self, address: Address) -> str | None:
+        """The display name last given to this address's ghost; None if it was never made."""
+
+    async def save_ghost_name(self, address: Address, name: str) -> None:
+        """The ghost of this address exists and now has this display name."""
+
+    async def remember_event(self, event_id: str, at: float) -> bool:
+        """Remember a Matrix event; False if it was known already. `at`: seconds since the epoch.
+
+        Check and write are one step: of two concurrent calls, one gets True.
+        """
+
+    async def prune_events(self, before: float) -> None:
+        """Forget events remembered before this time (seconds since the epoch)."""
