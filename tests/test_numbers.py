@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Numbers as people and peers write them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.call.ids import Address
+from bridge.numbers import (
+    dialled,
+    from_sip,
+    international,
+    national,
+    read_address,
+    read_number,
+    shorten,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "region", "expected"),
+    [
+        ("+12025550123", "US", "tel:+12025550123"),
+        ("+1 (202) 555-0123", "DE", "tel:+12025550123"),
+        ("tel:+1-202-555-0123", "US", "tel:+12025550123"),
+        ("TEL:+12025550123;phone-context=example.org", "US", "tel:+12025550123"),
+        ("2025550123", "US", "tel:+12025550123"),
+        ("12025550123", "US", "tel:+12025550123"),
+        ("202.555.0123", "US", "tel:+12025550123"),
+        ("202\u2011555\u20110123", "US", "tel:+12025550123"),
+        ("011 44 20 7946 0123", "US", "tel:+442079460123"),
+        ("0044 20 7946 0123", "DE", "tel:+442079460123"),
+        ("030 23125 012", "DE", "tel:+493023125012"),
+        ("020 7946 0123", "GB", "tel:+442079460123"),
+        ("100", "US", "tel:100"),
+        ("112", "DE", "tel:112"),
+        ("100", "DE", "tel:100"),
+        ("2345", "DE", "tel:2345"),
+        ("999", "GB", "tel:999"),
+        ("911", "US", "tel:911"),
+        ("*43", "US", "tel:*43"),
+        ("*21*2025550123#", "US", "tel:*21*2025550123#"),
+        ("\uff12\uff10\uff12 555 0123", "US", "tel:+12025550123"),
+    ],
+)
+def test_reads_a_number_as_its_region_dials_it(text: str, region: str, expected: str) -> None:
+    assert read_number(text, region) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "door",
+        "alice2025550123",
+        "+",
+        "()",
+        "+1",
+        "call 2025550123",
+        "tel:",
+        "2025550123 x",
+    ],
+)
+def test_what_is_no_number_is_refused(text: str) -> None:
+    assert read_number(text, "US") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sip:door@pbx.example.org", "sip:door@pbx.example.org"),
+        ("SIPS:Door@PBX.Example.org:5060;transport=tls", "sip:Door@pbx.example.org"),
+        ("door@pbx.example.org:5070", "sip:door@pbx.example.org:5070"),
+        ("sip:100@pbx.example.org", "sip:100@pbx.example.org"),
+        ("sip:+12025550123@gw.example.com;user=phone", "tel:+12025550123"),
+        ("sip:do%6Fr:secret@[2001:db8::1]", "sip:door@[2001:db8::1]"),
+        ("sip:a%20b@pbx.example.org", "sip:a%20b@pbx.example.org"),
+        ("(202) 555-0123", "tel:+12025550123"),
+    ],
+)
+def test_reads_an_address(text: str, expected: str) -> None:
+    assert read_address(text, "US") == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["sip:", "sip:pbx.example.org", "sip:@pbx.example.org", "a@b c", "a@", "mailto:x"]
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    assert read_address(text, "US") is None
+
+
+@pytest.mark.parametrize(
+    ("user", "host", "expected"),
+    [
+        ("+12025550123", "gw.example.com", "tel:+12025550123"),
+        ("%2B12025550123", "gw.example.com", "tel:+12025550123"),
+        ("2025550123;npdi", "gw.example.com", "tel:+12025550123"),
+        ("100", "pbx.example.org", "tel:100"),
+        ("Door", "PBX.example.org", "sip:Door@pbx.example.org"),
+        ("", "", "sip:anonymous@anonymous.invalid"),
+        ("anonymous", "anonymous.invalid", "sip:anonymous@anonymous.invalid"),
+    ],
+)
+def test_a_sip_user_part_becomes_an_address(user: str, host: str, expected: str) -> None:
+    assert from_sip(user, host, "US") == expected
+
+
+@given(st.text())
+def test_reading_is_stable(text: str) -> None:
+    """What was read once reads as itself: there is one canonical form."""
+    address = read_address(text, "US")
+    if address is not None:
+        assert read_address(address, "US") == address
+
+
+@given(st.text(), st.text())
+def test_any_sip_peer_gets_an_address(user: str, host: str) -> None:
+    assert from_sip(user, host, "US").startswith(("tel:", "sip:"))
+
+
+def test_numbers_are_shown_for_people() -> None:
+    number = Address("tel:+12025550123")
+    assert international(number) == "+1 202-555-0123"
+    assert national(number, "US") == "(202) 555-0123"
+    assert national(number, "DE") == "+1 202-555-0123"
+    assert international(Address("tel:100")) == "100"
+    assert national(Address("sip:door@pbx.example.org"), "US") == "door@pbx.example.org"
+    assert international(Address("tel:+")) == "+"
+
+
+def test_dialled_is_what_goes_into_a_request_uri() -> None:
+    assert dialled(Address("tel:+12025550123")) == "+12025550123"
+    assert dialled(Address("sip:door@pbx.example.org")) == "door@pbx.example.org"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("tel:+12025550123", "tel:…23"),
+        ("sip:2025550123@pbx.example.org", "sip:…23@pbx.example.org"),
+        ("@sip_12025550123:example.org", "@sip_…23:example.org"),
+        ("tel:+12025550123 -> tel:+12025550199", "tel:…23 -> tel:…99"),
+        ("tel:911", "tel:911"),
+        ("127.0.0.1", "127.0.0.1"),
+    ],
+)
+def test_logs_see_the_last_two_digits(text: str, expected: str) -> None:
+    assert shorten(text) == expected
