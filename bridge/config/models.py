@@ -4,12 +4,16 @@
 The commented example file and the reference page are generated from them.
 """
 
+import warnings
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+# Pydantic takes `Trunk.register` for an override of `ABCMeta.register`, which models never use.
+warnings.filterwarnings("ignore", message='Field name "register" in "Trunk" shadows')
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]

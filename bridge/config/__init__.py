@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Settings: the models, how they are read and checked, and the files generated from them."""
+
+from bridge.config.load import InvalidConfig, Problem, load, parse, secrets_of
+from bridge.config.models import (
+    AppService,
+    Config,
+    Database,
+    Homeserver,
+    InboundRule,
+    Limits,
+    Logging,
+    Media,
+    Numbers,
+    OutboundRule,
+    Permission,
+    Port,
+    Seconds,
+    Section,
+    Sip,
+    SipTransport,
+    Trunk,
+    TurnServer,
+    Web,
+)
+
+__all__ = [
+    "AppService",
+    "Config",
+    "Database",
+    "Homeserver",
+    "InboundRule",
+    "InvalidConfig",
+    "Limits",
+    "Logging",
+    "Media",
+    "Numbers",
+    "OutboundRule",
+    "Permission",
+    "Port",
+    "Problem",
+    "Seconds",
+    "Section",
+    "Sip",
+    "SipTransport",
+    "Trunk",
+    "TurnServer",
+    "Web",
+    "load",
+    "parse",
+    "secrets_of",
+]

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What no single setting can tell: contradictions, and values with a grammar of their own."""
+
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import phonenumbers
+
+from bridge.config.models import Config, InboundRule, OutboundRule, Permission, SipTransport
+from bridge.config.problems import KeyPath, did_you_mean
+
+Finding = tuple[KeyPath, str]
+
+# https://spec.matrix.org/v1.15/appendices/#identifier-grammar
+SERVER_NAME = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
+USER_ID = re.compile(rf"@[^:\s]+:{SERVER_NAME.pattern}")
+LOCALPART = re.compile(r"[a-z0-9._=/+-]+")
+NAME = re.compile(r"[A-Za-z0-9_-]+")
+E164_PREFIX = re.compile(r"\+\d+")
+ICE_URL = re.compile(r"(?:stun|turns?):[^\s:?]+(?::\d{1,5})?(?:\?transport=(?:udp|tcp))?")
+DIALLED = re.compile(r"\*|[^*\s]+\*?")
+
+
+def check(config: Config) -> Iterator[Finding]:
+    """Every contradiction in otherwise well-formed settings."""
+    yield from _matrix(config)
+    yield from _database(config)
+    yield from _permissions(config)
+    yield from _sip(config)
+    yield from _trunks(config)
+    for number, rule in enumerate(config.outbound):
+        yield from _outbound(config, rule, ("outbound", number))
+    for number, entry in enumerate(config.inbound):
+        yield from _inbound(config, entry, ("inbound", number))
+    yield from _numbers(config)
+    yield from _media(config)
+    yield from _listeners(config)
+
+
+def permission_of(config: Config, person: str) -> Permission:
+    """What a person may do: the entry for them, else for their server, else for everybody."""
+    server = person.partition(":")[2]
+    for key in (person, server, "*"):
+        if key in config.permissions:
+            return config.permissions[key]
+    return Permission.BLOCKED
+
+
+def _matrix(config: Config) -> Iterator[Finding]:
+    for section, url in (("homeserver", config.homeserver), ("appservice", config.appservice)):
+        parts = urlsplit(url.address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            yield (section, "address"), f"{url.address!r} is not a URL; wanted: http(s)://host:port"
+    if not SERVER_NAME.fullmatch(config.homeserver.domain):
+        yield (
+            ("homeserver", "domain"),
+            f"{config.homeserver.domain!r} is not a server name; wanted: what follows the colon in "
+            "Matrix ids",
+        )
+    service = config.appservice
+    for key in ("bot_localpart", "ghost_prefix"):
+        if not LOCALPART.fullmatch(getattr(service, key)):
+            yield (
+                ("appservice", key),
+                f"{getattr(service, key)!r} cannot be in a Matrix id; wanted: a-z 0-9 . _ = - /",
+            )
+    if service.ghost_prefix and service.bot_localpart.startswith(service.ghost_prefix):
+        yield (
+            ("appservice", "bot_localpart"),
+            f"starts with ghost_prefix ({service.ghost_prefix!r}): the bot would be taken for a "
+            "ghost",
+        )
+    for key in ("as_token", "hs_token"):
+        if not getattr(service, key).get_secret_value():
+            yield (
+                ("appservice", key),
+                "is empty; wanted: the token of the registration (matrix-sip generate-config "
+                "makes one)",
+            )
+    if service.as_token == service.hs_token and service.as_token.get_secret_value():
+        yield ("appservice", "hs_token"), "is the same as as_token; wanted: two different tokens"
+
+
+def _database(config: Config) -> Iterator[Finding]:
+    url = config.database.url.get_secret_value()
+    scheme, _, rest = url.partition(":")
+    if scheme not in ("sqlite", "postgresql", "postgres") or not rest.strip("/"):
+        yield (
+            ("database", "url"),
+            "not accepted (not shown); wanted: sqlite:FILE or "
+            "postgresql://user:password@host/database",
+        )
+
+
+def _permissions(config: Config) -> Iterator[Finding]:
+    for key in config.permissions:
+        if key != "*" and not (USER_ID.fullmatch(key) or SERVER_NAME.fullmatch(key)):
+            yield (
+                ("permissions", key),
+                "not a Matrix id, server name or *; wanted: like '@person:example.org' or "
+                "'example.org'",
+            )
+
+
+def _sip(config: Config) -> Iterator[Finding]:
+    if not config.sip.transports:
+        yield ("sip", "transports"), "is empty; wanted: at least one"
+    seen: dict[tuple[object, ...], int] = {}
+    for number, each in enumerate(config.sip.transports):
+        path = ("sip", "transports", number)
+        # TCP and TLS share the port space.
+        key = (each.protocol == "udp", each.listen, each.port)
+        if key in seen:
+            yield path, f"the same address and port as sip.transports[{seen[key]}]"
+        seen.setdefault(key, number)
+        yield from _certificates(each, path)
+
+
+def _certificates(transport: SipTransport, path: KeyPath) -> Iterator[Finding]:
+    for key in ("certificate", "private_key", "ca_list"):
+        file = getattr(transport, key)
+        if transport.protocol != "tls":
+            if file is not None:
+                yield (*path, key), f"has no effect with protocol {transport.protocol}"
+        elif file is None and key != "ca_list":
+            yield (*path, key), "is missing; wanted: a PEM file, as protocol is tls"
+        elif file is not None and not file.is_file():
+            yield (*path, key), f"{file} is not a file"
+
+
+def _trunks(config: Config) -> Iterator[Finding]:
+    listening = {each.protocol for each in config.sip.transports}
+    for name, trunk in config.trunks.items():
+        path = ("trunks", name)
+        if not NAME.fullmatch(name):
+            yield path, "not accepted as a name; wanted: letters, digits, _ and -"
+        if not re.fullmatch(r"\S+", trunk.server):
+            yield (*path, "server"), "is empty; wanted: host name or address"
+        if trunk.transport not in listening and listening:
+            yield (
+                (*path, "transport"),
+                f"sip.transports has no {trunk.transport}; {did_you_mean('', listening)}",
+            )
+        if trunk.register and not trunk.username:
+            yield (*path, "username"), "is empty; wanted: the account's name, as register is true"
+        if trunk.register and not trunk.password.get_secret_value():
+            yield (*path, "password"), "is empty; wanted: the account's, as register is true"
+        if not trunk.codecs:
+            yield (*path, "codecs"), "is empty; wanted: at least one"
+
+
+def _outbound(config: Config, rule: OutboundRule, path: KeyPath) -> Iterator[Finding]:
+    yield from _known_trunk(config, rule.trunk, path)
+    if rule.prefix and not E164_PREFIX.fullmatch(rule.prefix):
+        yield (*path, "prefix"), f"{rule.prefix!r} is not accepted; wanted: + and digits, in quotes"
+    if rule.prefix and rule.sip_domain:
+        yield (*path, "sip_domain"), "cannot be combined with prefix; wanted: two rules"
+
+
+def _inbound(config: Config, rule: InboundRule, path: KeyPath) -> Iterator[Finding]:
+    if rule.trunk is not None:
+        yield from _known_trunk(config, rule.trunk, path)
+    if not DIALLED.fullmatch(rule.number):
+        yield (
+            (*path, "number"),
+            f"{rule.number!r} is not accepted; wanted: a number, a prefix followed by *, or *",
+        )
+    if not USER_ID.fullmatch(rule.person):
+        yield (
+            (*path, "person"),
+            f"{rule.person!r} is not a Matrix id; wanted: like '@person:example.org'",
+        )
+    elif permission_of(config, rule.person) is Permission.BLOCKED:
+        yield (
+            (*path, "person"),
+            f"permissions do not let {rule.person} receive calls; wanted: receive or more there",
+        )
+
+
+def _known_trunk(config: Config, name: str, path: KeyPath) -> Iterator[Finding]:
+    if name not in config.trunks:
+        yield (*path, "trunk"), f"no trunk is named {name!r}; {did_you_mean(name, config.trunks)}"
+
+
+def _numbers(config: Config) -> Iterator[Finding]:
+    if config.numbers.region not in phonenumbers.SUPPORTED_REGIONS:
+        yield ("numbers", "region"), f"{config.numbers.region!r} is not a country (ISO 3166)"
+    for number, prefix in enumerate(config.numbers.forbidden_prefixes):
+        if not E164_PREFIX.fullmatch(prefix):
+            yield (
+                ("numbers", "forbidden_prefixes", number),
+                f"{prefix!r} is not accepted; wanted: + and digits, in quotes",
+            )
+
+
+def _media(config: Config) -> Iterator[Finding]:
+    low, high = config.media.rtp_ports
+    if low >= high:
+        yield ("media", "rtp_ports"), f"[{low}, {high}] is empty; wanted: the lower port first"
+    for number, each in enumerate(config.sip.transports):
+        if each.protocol == "udp" and low <= each.port <= high:
+            yield (
+                ("media", "rtp_ports"),
+                f"contains port {each.port} of sip.transports[{number}]; wanted: another range",
+            )
+    for number, server in enumerate(config.media.ice_servers):
+        path = ("media", "ice_servers", number)
+        if not ICE_URL.fullmatch(server.url):
+            yield (
+                (*path, "url"),
+                f"{server.url!r} is not accepted; wanted: stun:host:port, "
+                "turn:host:port?transport=udp or turns:host:port",
+            )
+        elif server.url.startswith("turn") and not (
+            server.username and server.password.get_secret_value()
+        ):
+            yield (*path, "username"), "TURN needs username and password"
+
+
+def _listeners(config: Config) -> Iterator[Finding]:
+    service, web = config.appservice, config.web
+    if service.port != web.port:
+        return
+    overlap = service.listen == web.listen or any(
+        each.listen.is_unspecified for each in (service, web)
+    )
+    if overlap:
+        yield ("web", "port"), f"{web.port} is appservice.port too; wanted: another port"

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading settings: every mistake is found and named, not just the first."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr, ValidationError
+
+from bridge.config import describe
+from bridge.config.checks import check
+from bridge.config.models import Config, Section
+from bridge.config.problems import InvalidConfig, KeyPath, Problem, did_you_mean
+from bridge.config.source import Raw, apply_environment, holds, read_yaml
+from bridge.errors import ConfigurationError
+
+__all__ = ["InvalidConfig", "Problem", "load", "parse", "secrets_of"]
+
+SQLITE = "sqlite:"
+
+
+def load(path: Path, environment: Mapping[str, str]) -> Config:
+    """Settings from a file and the environment. Raises `ConfigurationError`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{path} does not exist",
+            remedy=f"Make one: matrix-sip generate-config > {path}",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"{path} cannot be read: {reason}") from None
+    return parse(text, environment, directory=path.absolute().parent, name=str(path))
+
+
+def parse(
+    text: str,
+    environment: Mapping[str, str] | None = None,
+    *,
+    directory: Path,
+    name: str = "config.yaml",
+) -> Config:
+    """Settings from YAML text, with paths relative to `directory`. Raises `InvalidConfig`."""
+    raw = read_yaml(text, name)
+    apply_environment(raw, environment or {}, directory)
+    config = _validate(raw)
+    if config is not None:
+        _cross_check(raw, _resolved(config, directory))
+    if raw.problems or config is None:
+        raise InvalidConfig(raw.problems)
+    return _resolved(config, directory)
+
+
+def secrets_of(section: Section) -> Iterator[str]:
+    """Every secret that is set, so that it can be kept out of logs."""
+    for name in type(section).model_fields:
+        yield from _secrets_in(getattr(section, name))
+
+
+def _secrets_in(value: object) -> Iterator[str]:
+    if isinstance(value, SecretStr):
+        if value.get_secret_value():
+            yield value.get_secret_value()
+    elif isinstance(value, Section):
+        yield from secrets_of(value)
+    elif isinstance(value, (tuple, list)):
+        for each in value:
+            yield from _secrets_in(each)
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _secrets_in(each)
+
+
+def _validate(raw: Raw) -> Config | None:
+    """The settings; with mistakes taken out so that what remains can be checked as well."""
+    try:
+        return Config.model_validate(raw.data)
+    except ValidationError as error:
+        mended = copy.deepcopy(raw.data)
+        for each in error.errors():
+            _mend(mended, _complain(raw, each), missing=each["type"] == "missing")
+    try:
+        return Config.model_validate(mended)
+    except ValidationError:
+        return None
+
+
+def _complain(raw: Raw, error: Any) -> KeyPath:
+    """Take note of what pydantic found, once per key. Returns the key's path."""
+    path: KeyPath
+    path, annotation, metadata = describe.walk(Config, error["loc"])
+    if error["type"] == "extra_forbidden":
+        unknown = str(error["loc"][len(path)])
+        known = annotation.model_fields
+        path = (*path, unknown)
+        raw.complain(path, f"unknown key; {did_you_mean(unknown, known)}")
+    elif not any(problem.path == path for problem in raw.problems):
+        raw.complain(path, _explain(error, annotation, metadata))
+    return path
+
+
+def _explain(error: Any, annotation: Any, metadata: tuple[Any, ...]) -> str:
+    want = describe.wanted(annotation, metadata)
+    if error["type"] == "missing":
+        return f"is missing; wanted: {want}"
+    if describe.is_secret(annotation):
+        return f"not accepted (not shown); wanted: {want} (numbers in quotes)"
+    if not describe.is_plain(annotation):
+        return f"not accepted; wanted: {want}"
+    value = error["input"]
+    shown = "true" if value is True else "false" if value is False else repr(value)
+    if error["type"] == "string_type" and isinstance(value, (bool, int, float)):
+        return f"{shown} is not accepted; wanted: {want} (put it in quotes)"
+    return f"{shown} is not accepted; wanted: {want}"
+
+
+def _mend(data: Any, path: KeyPath, *, missing: bool) -> None:
+    """Take a faulty value out (of a list: all of it); where one must be there, put some text in."""
+    while path and isinstance(path[-1], int):
+        path = path[:-1]
+    *way, last = path
+    for key in way:
+        if not holds(data, key):
+            return
+        data = data[key]
+    if missing:
+        data[last] = "x"
+    else:
+        data.pop(last, None)
+
+
+def _cross_check(raw: Raw, config: Config) -> None:
+    """Contradictions between settings, except where a value is known to be wrong already."""
+    faulty = [problem.path for problem in raw.problems]
+    for path, message in check(config):
+        if not any(path[: len(each)] == each for each in faulty if each):
+            raw.complain(path, message)
+
+
+def _resolved(config: Config, directory: Path) -> Config:
+    """The same settings with every path absolute."""
+    transports = tuple(
+        each.model_copy(
+            update={
+                key: directory / path
+                for key in ("certificate", "private_key", "ca_list")
+                if (path := getattr(each, key)) is not None
+            }
+        )
+        for each in config.sip.transports
+    )
+    url = config.database.url.get_secret_value()
+    if url.startswith(SQLITE):
+        url = SQLITE + str(directory / url.removeprefix(SQLITE))
+    return config.model_copy(
+        update={
+            "sip": config.sip.model_copy(update={"transports": transports}),
+            "database": config.database.model_copy(update={"url": SecretStr(url)}),
+        }
+    )
