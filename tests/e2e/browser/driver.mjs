@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Runs Chromium for the tests. One JSON request per line comes in on standard input,
+//   {"id": 1, "do": "open"} or {"id": 2, "do": "call", "page": 0, "name": "place", "args": [...]},
+// and one JSON reply per line goes out: {"id": 1, "value": ...} or {"id": 1, "error": "..."}.
+// Ends, and Chromium with it, when its standard input does.
+import http from "node:http";
+import readline from "node:readline";
+import { fileURLToPath } from "node:url";
+import esbuild from "esbuild";
+import { chromium } from "playwright-core";
+
+const [executablePath, microphone] = process.argv.slice(2);
+const FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--disable-sync",
+    "--no-first-run",
+    "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+    `--use-file-for-fake-audio-capture=${microphone}`,
+    // The tests' network has only loopback, which WebRTC otherwise leaves out of its candidates.
+    "--allow-loopback-in-peer-connection",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+];
+
+async function bundle() {
+    const built = await esbuild.build({
+        entryPoints: [fileURLToPath(new URL("page.js", import.meta.url))],
+        bundle: true,
+        format: "iife",
+        platform: "browser",
+        define: { global: "window" },
+        // Only encrypted rooms load it.
+        external: ["@matrix-org/matrix-sdk-crypto-wasm"],
+        logLevel: "error",
+        write: false,
+    });
+    return built.outputFiles[0].text;
+}
+
+async function serve(script) {
+    const html = "<!doctype html><meta charset=utf-8><title>client</title><body><script src=/page.js></script>";
+    const server = http.createServer((request, response) => {
+        const isScript = request.url === "/page.js";
+        const type = isScript ? "text/javascript" : "text/html";
+        response.writeHead(200, { "content-type": `${type}; charset=utf-8` });
+        response.end(isScript ? script : html);
+    });
+    await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+    return `http://127.0.0.1:${server.address().port}/`;
+}
+
+const [browser, url] = await Promise.all([
+    chromium.launch({ executablePath, args: FLAGS, headless: true }),
+    bundle().then(serve),
+]);
+const pages = [];
+
+async function open() {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    page.on("pageerror", (error) => console.error(`page ${pages.length}: ${error.stack}`));
+    page.on("console", (message) => {
+        if (process.env.BROWSER_LOG || message.type() === "error") {
+            console.error(`page ${pages.indexOf(page)}: ${message.type()}: ${message.text()}`);
+        }
+    });
+    await page.goto(url);
+    await page.waitForFunction("window.mx !== undefined");
+    return pages.push(page) - 1;
+}
+
+async function perform(request) {
+    switch (request.do) {
+        case "open":
+            return open();
+        case "close":
+            return pages[request.page].context().close();
+        case "call":
+            return pages[request.page].evaluate(
+                ([name, args]) => window.mx[name](...args),
+                [request.name, request.args],
+            );
+        default:
+            throw new Error(`there is no request ${request.do}`);
+    }
+}
+
+function reply(message) {
+    process.stdout.write(`${JSON.stringify(message)}\n`);
+}
+
+reply({ id: 0, value: browser.version() });
+for await (const line of readline.createInterface({ input: process.stdin })) {
+    const request = JSON.parse(line);
+    perform(request).then(
+        (value) => reply({ id: request.id, value: value ?? null }),
+        (error) => reply({ id: request.id, error: String(error?.message ?? error) }),
+    );
+}
+await browser.close();
+process.exit(0);

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// One Matrix client in one page: matrix-js-sdk with its WebRTC calls, steered through `window.mx`.
+import * as sdk from "matrix-js-sdk";
+import { CallErrorCode, CallEvent } from "matrix-js-sdk/lib/webrtc/call.js";
+import { CallEventHandlerEvent } from "matrix-js-sdk/lib/webrtc/callEventHandler.js";
+
+// Pure tones do not survive the processing that is meant for voices.
+const PLAIN_AUDIO = { autoGainControl: false, echoCancellation: false, noiseSuppression: false };
+
+let client = null;
+let call = null;
+const notes = [];
+const calls = [];
+const streams = new Map();
+
+function note(what, ...details) {
+    notes.push({ at: Date.now(), what, details });
+}
+
+async function start({ baseUrl, userId, deviceId, accessToken }) {
+    client = sdk.createClient({ baseUrl, userId, deviceId, accessToken, fallbackICEServerAllowed: false });
+    await client.getMediaHandler().setAudioSettings(PLAIN_AUDIO);
+    client.on(CallEventHandlerEvent.Incoming, (incoming) => {
+        note("incoming", incoming.callId);
+        watch(incoming);
+    });
+    client.on(sdk.RoomMemberEvent.Membership, (_event, member) => {
+        if (member.userId === userId && member.membership === "invite") {
+            client.joinRoom(member.roomId).catch((error) => note("join failed", String(error)));
+        }
+    });
+    const synced = new Promise((resolve) => {
+        client.on(sdk.ClientEvent.Sync, (state) => {
+            if (state === "PREPARED" || state === "SYNCING") resolve();
+        });
+    });
+    await client.startClient({ initialSyncLimit: 20 });
+    await synced;
+}
+
+function watch(started) {
+    call = started;
+    calls.push(started);
+    started.on(CallEvent.State, (now, before) => note("state", started.callId, before, now));
+    started.on(CallEvent.Error, (error) => note("error", started.callId, error.code, error.message));
+    started.on(CallEvent.Hangup, () => note("hangup", started.callId, started.hangupReason));
+    started.on(CallEvent.RemoteHoldUnhold, (held) => note("remote hold", started.callId, held));
+    started.on(CallEvent.FeedsChanged, (feeds) => {
+        for (const feed of feeds) if (!feed.isLocal()) play(feed.stream);
+    });
+}
+
+// Chromium decodes a remote stream only while an element plays it.
+function play(stream) {
+    if (streams.has(stream.id)) return;
+    const element = document.createElement("audio");
+    element.autoplay = true;
+    element.srcObject = stream;
+    document.body.append(element);
+    const context = new AudioContext();
+    const analyser = context.createAnalyser();
+    analyser.fftSize = 8192;
+    analyser.smoothingTimeConstant = 0;
+    context.createMediaStreamSource(stream).connect(analyser);
+    streams.set(stream.id, { context, analyser });
+}
+
+// The strongest frequency of what is heard now, of the loudest remote stream.
+function tone() {
+    const tones = [...streams.values()].map(({ context, analyser }) => {
+        const spectrum = new Float32Array(analyser.frequencyBinCount);
+        const samples = new Float32Array(analyser.fftSize);
+        analyser.getFloatFrequencyData(spectrum);
+        analyser.getFloatTimeDomainData(samples);
+        const strongest = spectrum.reduce((best, level, bin) => (level > spectrum[best] ? bin : best), 1);
+        const energy = samples.reduce((sum, sample) => sum + sample * sample, 0);
+        return {
+            hertz: (strongest * context.sampleRate) / analyser.fftSize,
+            rms: Math.sqrt(energy / samples.length),
+        };
+    });
+    return tones.reduce((best, one) => (one.rms > best.rms ? one : best), { hertz: 0, rms: 0 });
+}
+
+async function statistics() {
+    const found = { sent: 0, received: 0, lost: 0, codec: "" };
+    const report = await call?.peerConn?.getStats();
+    report?.forEach((entry) => {
+        if (entry.kind !== "audio") return;
+        if (entry.type === "outbound-rtp") found.sent = entry.packetsSent;
+        if (entry.type === "inbound-rtp") {
+            found.received = entry.packetsReceived;
+            found.lost = entry.packetsLost;
+            found.codec = report.get(entry.codecId)?.mimeType ?? "";
+        }
+    });
+    return found;
+}
+
+function snapshot() {
+    return {
+        callId: call?.callId ?? null,
+        state: call?.state ?? null,
+        reason: call?.hangupReason ?? null,
+        held: call?.isRemoteOnHold() ?? false,
+        heldByThem: call?.isLocalOnHold() ?? false,
+        dtmf: call?.opponentSupportsDTMF() ?? false,
+        tone: tone(),
+    };
+}
+
+async function room(other) {
+    const made = await client.createRoom({ is_direct: true, preset: "trusted_private_chat", invite: [other] });
+    return made.room_id;
+}
+
+async function place(roomId) {
+    const placed = sdk.createNewMatrixCall(client, roomId);
+    watch(placed);
+    await placed.placeVoiceCall();
+    return placed.callId;
+}
+
+// The codecs this client offers and answers with, by name; all of them unless told.
+function onlyCodecs(names) {
+    const create = RTCPeerConnection.prototype.addTransceiver;
+    const limit = (transceiver) => {
+        const known = RTCRtpReceiver.getCapabilities("audio").codecs;
+        const wanted = known.filter((codec) => names.includes(codec.mimeType.split("/")[1]));
+        transceiver.setCodecPreferences(wanted);
+    };
+    const add = RTCPeerConnection.prototype.addTrack;
+    RTCPeerConnection.prototype.addTrack = function (...args) {
+        const sender = add.apply(this, args);
+        for (const one of this.getTransceivers()) if (one.sender === sender) limit(one);
+        return sender;
+    };
+    RTCPeerConnection.prototype.addTransceiver = function (...args) {
+        const transceiver = create.apply(this, args);
+        limit(transceiver);
+        return transceiver;
+    };
+}
+
+window.mx = {
+    start,
+    room,
+    place,
+    snapshot,
+    statistics,
+    onlyCodecs,
+    notes: () => notes,
+    members: (roomId) => client.getRoom(roomId)?.getJoinedMemberCount() ?? 0,
+    roomsWith: (other) =>
+        client
+            .getRooms()
+            .filter((one) => one.getMyMembership() === "join" && one.getMember(other)?.membership === "join")
+            .map((one) => one.roomId),
+    dialPad: async (number) => (await client.getThirdpartyUser("m.protocol.pstn", { "m.id.phone": number }))[0].userid,
+    answer: () => call.answer(true, false),
+    reject: () => call.reject(),
+    hangUp: () => call.hangup(CallErrorCode.UserHangup, false),
+    hold: (on) => call.setRemoteOnHold(on),
+    mute: (on) => call.setMicrophoneMuted(on),
+    dtmf: (digit) => call.sendDtmfDigit(digit),
+    callStates: () => calls.map((one) => [one.callId, one.state, one.direction]),
+    stop: () => client.stopClient(),
+};

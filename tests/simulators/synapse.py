@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Synapse homeserver on SQLite, with nothing but loopback and nothing that outlives it."""
+
+import hashlib
+import hmac
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import yaml
+
+from tests.simulators.processes import Child, free_port
+
+SERVER_NAME = "mx.test"
+_SHARED_SECRET = "only for users of this one run"
+_NO_LIMIT = {"per_second": 10000, "burst_count": 10000}
+
+
+def synapse_python() -> Path:
+    """The Python that Synapse is installed for: MATRIX_SIP_SYNAPSE_PYTHON, or `.venv-synapse`."""
+    root = Path(__file__).parents[2]
+    chosen = os.environ.get("MATRIX_SIP_SYNAPSE_PYTHON")
+    python = Path(chosen) if chosen else root / ".venv-synapse" / "bin" / "python"
+    if not python.exists():
+        raise FileNotFoundError(
+            f"there is no Synapse: {python} does not exist; run `make setup`, or set"
+            " MATRIX_SIP_SYNAPSE_PYTHON to a Python that has matrix-synapse"
+        )
+    return python
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user with a device."""
+
+    user_id: str
+    device_id: str
+    access_token: str
+    password: str
+
+    @property
+    def localpart(self) -> str:
+        """The user's name without `@` and server."""
+        return self.user_id[1 : self.user_id.index(":")]
+
+
+class Synapse:
+    """The homeserver process and its administration."""
+
+    def __init__(
+        self, directory: Path, registrations: Sequence[Path] = (), port: int | None = None
+    ) -> None:
+        self.directory = directory
+        self.port = port or free_port()
+        self._registrations = registrations
+        self._child: Child | None = None
+
+    @property
+    def url(self) -> str:
+        """Base of the client-server API."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        """Synapse's own log."""
+        return self.directory / "synapse.log"
+
+    async def start(self) -> None:
+        """Start it, on the data that are there, and wait until it serves."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        config = self.directory / "homeserver.yaml"
+        config.write_text(yaml.safe_dump(self._settings()))
+        (self.directory / "log.yaml").write_text(yaml.safe_dump(self._logging()))
+        self._child = await Child.start(
+            "synapse",
+            [synapse_python(), "-m", "synapse.app.homeserver", "-c", config],
+            log=self.directory / "synapse.out",
+            cwd=self.directory,
+            # Neither our module path nor our warnings filter are Synapse's business.
+            env={"PYTHONPATH": "", "PYTHONWARNINGS": ""},
+        )
+        await self._child.listens(self.port, within=60)
+
+    async def stop(self) -> None:
+        """Stop it; its data stay."""
+        if self._child:
+            await self._child.stop()
+
+    async def restart(self) -> None:
+        """Stop and start, as for an upgrade."""
+        await self.stop()
+        await self.start()
+
+    async def register(self, name: str, password: str = "password") -> Credentials:
+        """Make a user by the shared secret; returns a device of theirs."""
+        url = f"{self.url}/_synapse/admin/v1/register"
+        async with aiohttp.ClientSession() as http:
+            async with http.get(url) as reply:
+                nonce = (await reply.json())["nonce"]
+            mac = hmac.new(_SHARED_SECRET.encode(), digestmod=hashlib.sha1)
+            mac.update("\0".join((nonce, name, password, "notadmin")).encode())
+            body = {
+                "nonce": nonce,
+                "username": name,
+                "displayname": name.capitalize(),
+                "password": password,
+                "admin": False,
+                "mac": mac.hexdigest(),
+            }
+            async with http.post(url, json=body) as reply:
+                made = await reply.json()
+        if "access_token" not in made:
+            raise RuntimeError(f"Synapse did not register {name}: {made}")
+        return Credentials(made["user_id"], made["device_id"], made["access_token"], password)
+
+    def _settings(self) -> dict[str, object]:
+        return {
+            "server_name": SERVER_NAME,
+            "pid_file": str(self.directory / "synapse.pid"),
+            "report_stats": False,
+            "public_baseurl": f"{self.url}/",
+            "signing_key_path": str(self.directory / "signing.key"),
+            "log_config": str(self.directory / "log.yaml"),
+            "media_store_path": str(self.directory / "media"),
+            "database": {
+                "name": "sqlite3",
+                "args": {"database": str(self.directory / "homeserver.db")},
+            },
+            "listeners": [
+                {
+                    "port": self.port,
+                    "type": "http",
+                    "bind_addresses": ["127.0.0.1"],
+                    "resources": [{"names": ["client"], "compress": False}],
+                }
+            ],
+            "registration_shared_secret": _SHARED_SECRET,
+            "bcrypt_rounds": 4,
+            "trusted_key_servers": [],
+            "suppress_key_server_warning": True,
+            "federation_domain_whitelist": [],
+            "presence": {"enabled": False},
+            "macaroon_secret_key": "one run",
+            "form_secret": "one run",
+            "app_service_config_files": [str(path) for path in self._registrations],
+            "experimental_features": {
+                "msc2409_to_device_messages_enabled": True,
+                "msc3202_transaction_extensions": True,
+            },
+            "rc_message": _NO_LIMIT,
+            "rc_registration": _NO_LIMIT,
+            "rc_joins": {"local": _NO_LIMIT, "remote": _NO_LIMIT},
+            "rc_joins_per_room": _NO_LIMIT,
+            "rc_invites": {"per_room": _NO_LIMIT, "per_user": _NO_LIMIT, "per_issuer": _NO_LIMIT},
+            "rc_login": {
+                "address": _NO_LIMIT,
+                "account": _NO_LIMIT,
+                "failed_attempts": _NO_LIMIT,
+            },
+            "rc_room_creation": _NO_LIMIT,
+        }
+
+    def _logging(self) -> dict[str, object]:
+        return {
+            "version": 1,
+            "formatters": {"line": {"format": "%(asctime)s %(name)s %(levelname)s %(message)s"}},
+            "handlers": {
+                "file": {
+                    "class": "logging.FileHandler",
+                    "formatter": "line",
+                    "filename": str(self.log),
+                }
+            },
+            "root": {"level": "INFO", "handlers": ["file"]},
+            "loggers": {"synapse.storage.SQL": {"level": "WARNING"}},
+            "disable_existing_loggers": False,
+        }

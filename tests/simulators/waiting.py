@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Waiting for something to become true, instead of sleeping and hoping."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def until(check: Callable[[], T], *, within: float, what: str, every: float = 0.02) -> T:
+    """Poll `check` until it returns something true, and return that.
+
+    `within` and `every` are seconds. Raises TimeoutError that says `what` did not happen.
+    """
+
+    async def checked() -> T:
+        return check()
+
+    return await until_async(checked, within=within, what=what, every=every)
+
+
+async def until_async(
+    check: Callable[[], Awaitable[T]], *, within: float, what: str, every: float = 0.02
+) -> T:
+    """`until` for a check that has to wait itself."""
+    deadline = time.monotonic() + within
+    while not (found := await check()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"within {within:g} s it did not happen that {what}")
+        await asyncio.sleep(every)
+    return found
