@@ -21,11 +21,10 @@ class StepError(Exception):
 class Steps:
     """Runs commands; all they print goes to `log`, the terminal gets a line for each step."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, *, append: bool = False) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
-        self._started = time.monotonic()
-        self._file = log.open("wb", buffering=0)
+        self._file = log.open("ab" if append else "wb", buffering=0)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -43,10 +42,6 @@ class Steps:
     def skip(self, name: str, why: str) -> None:
         """Say that a step had nothing to do."""
         print(f"  {name} ... {why}", flush=True)
-
-    def elapsed(self) -> float:
-        """Seconds since these steps began."""
-        return time.monotonic() - self._started
 
     def run(
         self,

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Set up what a goal needs, from nothing, and do no step again whose input has not changed."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from scripts import debian, pjsua2_wheel
+from scripts.steps import StepError, Steps
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ROOT / "requirements"
+VENV = ROOT / ".venv"
+SYNAPSE_VENV = ROOT / ".venv-synapse"
+BROWSER = ROOT / "tests/e2e/browser"
+LOG = ROOT / ".cache/setup.log"
+
+GOALS = {"setup": debian.BUILD, "demo": debian.DEMO, "test": debian.TEST}
+PIP = ("-m", "pip", "--disable-pip-version-check", "install", "--require-hashes")
+
+
+def main() -> int:
+    """Two stages: the system's Python makes the environment, the environment's own fills it."""
+    parser = argparse.ArgumentParser(prog="setup", description=__doc__)
+    parser.add_argument("goal", choices=GOALS)
+    parser.add_argument("--in-environment", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    steps = Steps(LOG, append=arguments.in_environment)
+    try:
+        if not arguments.in_environment:
+            debian.install_missing(steps, GOALS[arguments.goal] + debian.needs_of_python())
+            _make_venv(steps, VENV)
+            _continue_in_environment(arguments.goal)
+        _fill(steps, arguments.goal)
+    except StepError as error:
+        print(f"\nsetup: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _continue_in_environment(goal: str) -> None:
+    python = str(VENV / "bin/python")
+    sys.stdout.flush()
+    os.execv(python, [python, "-m", "scripts.provision", goal, "--in-environment"])
+
+
+def _fill(steps: Steps, goal: str) -> None:
+    _install_locked(steps, "runtime" if goal == "demo" else "dev")
+    _install_pjsua2(steps)
+    _install_project(steps)
+    if goal in ("demo", "test"):
+        _make_venv(steps, SYNAPSE_VENV)
+        _install_synapse(steps)
+    if goal == "test":
+        _install_browser_packages(steps)
+
+
+def _make_venv(steps: Steps, venv: Path) -> None:
+    name = f"environment {venv.name}"
+    if (venv / "bin/pip").exists() and (venv / "bin/python").exists():
+        steps.skip(name, "there")
+        return
+    with steps.step(name):
+        steps.run([sys.executable, "-m", "venv", "--clear", venv])
+
+
+def _install_locked(steps: Steps, lock: str) -> None:
+    # All of `runtime` is in `dev`, at the same versions.
+    inputs = [LOCKS / "build.txt", LOCKS / f"{lock}.txt"]
+    name = f"packages of requirements/{lock}.txt"
+    if lock == "runtime" and _done(VENV, "dev", _key(LOCKS / "build.txt", LOCKS / "dev.txt")):
+        steps.skip(name, "there")
+        return
+    if _done(VENV, lock, _key(*inputs)):
+        steps.skip(name, "there")
+        return
+    with steps.step(name):
+        # Packages without a wheel are built with the locked tools, not with today's.
+        steps.run([VENV / "bin/python", *PIP, "-r", inputs[0]])
+        steps.run(
+            [VENV / "bin/python", *PIP, "--no-build-isolation", "-r", inputs[1]],
+            # libolm's build description predates CMake 4.
+            env={"CMAKE_POLICY_VERSION_MINIMUM": "3.5"},
+        )
+    _mark(VENV, lock, _key(*inputs))
+
+
+def _install_pjsua2(steps: Steps) -> None:
+    key = pjsua2_wheel.recipe_key()
+    if _done(VENV, "pjsua2", key):
+        steps.skip("pjsua2", "there")
+        return
+    wheel = pjsua2_wheel.ensure_wheel(steps)
+    with steps.step(f"install {wheel.name}"):
+        steps.run(pjsua2_wheel.install_command(wheel))
+    _mark(VENV, "pjsua2", key)
+
+
+def _install_project(steps: Steps) -> None:
+    key = _key(ROOT / "pyproject.toml")
+    if _done(VENV, "project", f"{key} {ROOT}"):
+        steps.skip("matrix-sip itself", "there")
+        return
+    with steps.step("matrix-sip itself (editable)"):
+        quiet = ("-m", "pip", "--disable-pip-version-check", "install", "--no-index", "--no-deps")
+        steps.run([VENV / "bin/python", *quiet, "--no-build-isolation", "--editable", ROOT])
+    _mark(VENV, "project", f"{key} {ROOT}")
+
+
+def _install_synapse(steps: Steps) -> None:
+    lock = LOCKS / "synapse.txt"
+    if _done(SYNAPSE_VENV, "synapse", _key(lock)):
+        steps.skip("Synapse", "there")
+        return
+    with steps.step("Synapse, in its own environment"):
+        steps.run([SYNAPSE_VENV / "bin/python", *PIP, "-r", lock])
+    _mark(SYNAPSE_VENV, "synapse", _key(lock))
+
+
+def _install_browser_packages(steps: Steps) -> None:
+    modules = BROWSER / "node_modules"
+    key = _key(BROWSER / "package-lock.json")
+    if _done(modules, "npm", key):
+        steps.skip("npm packages", "there")
+        return
+    with steps.step("npm packages of the browser tests"):
+        npm = shutil.which("npm")
+        if npm is None:
+            raise StepError("there is no command 'npm'")
+        steps.run([npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=BROWSER)
+    _mark(modules, "npm", key)
+
+
+def _key(*inputs: Path) -> str:
+    """What a step was made from; times of files say nothing after a clone."""
+    digest = hashlib.sha256()
+    for path in inputs:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _done(home: Path, step: str, key: str) -> bool:
+    stamp = home / ".done" / step
+    return stamp.exists() and stamp.read_text() == key
+
+
+def _mark(home: Path, step: str, key: str) -> None:
+    (home / ".done").mkdir(exist_ok=True)
+    (home / ".done" / step).write_text(key)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
