@@ -218,7 +218,8 @@ class OfferMedia(MediaCommand):
     """`side` offered `sdp`; what do we offer the other side? Answered by `MediaOfferReady`.
 
     With `sdp` None, `side` offered nothing (INVITE without SDP): the engine offers all it can. In
-    an established session this is a renegotiation (hold, resume, codec, ICE restart).
+    an established session this is a renegotiation (hold, resume, codec, ICE restart). Before
+    anything was agreed, a new offer from either side replaces the one that was pending.
     """
 
     op: OpId
@@ -230,7 +231,8 @@ class OfferMedia(MediaCommand):
 class AnswerMedia(MediaCommand):
     """`side` answered our offer with `sdp`. Answered by `MediaAnswerReady` for the other side.
 
-    `provisional`: an early answer (18x); a later one replaces it.
+    `provisional`: an early answer (18x); a later one replaces it. In a renegotiation that `side`
+    refuses or cannot take part in, `sdp` is the last description it sent: nothing changes there.
     """
 
     op: OpId

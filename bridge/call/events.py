@@ -289,17 +289,26 @@ class MediaEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaOfferReady(MediaEvent):
-    """Answers `OfferMedia`: the SDP to offer to the side opposite the one that offered."""
+    """Answers `OfferMedia`: the SDP to offer to the side opposite the one that offered.
+
+    In a renegotiation the other side's description may need no change (an ICE restart, a new
+    address): then `needed` is False, and `answer` holds the SDP to answer the offering side with at
+    once (where that side offered nothing, our offer to it). `sdp` is then not used.
+    """
 
     op: OpId
     sdp: str
+    needed: bool = True
+    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaAnswerReady(MediaEvent):
-    """Answers `AnswerMedia`: the SDP to answer the original offerer with.
+    """Answers `AnswerMedia`: the SDP to send to the side opposite the one that answered.
 
-    Empty where the first side had offered nothing (an INVITE without SDP).
+    Usually the answer to that side's offer. Where that side had offered nothing (an INVITE without
+    SDP), it is our offer to it, which its ACK will answer; the result of that last `AnswerMedia` is
+    empty, for nobody waits for it.
     """
 
     op: OpId

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why a call ended: one table between SIP statuses, Q.850 causes, Matrix reasons and people.
+
+SIP statuses are those of RFC 3261 section 21, Q.850 causes are mapped as in RFC 3398 sections 7 and
+8, Matrix reasons are those of `m.call.hangup` in the Matrix specification.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from bridge.call.events import MediaFault
+
+
+class Cause(Enum):
+    """Why a call ended or was refused. The names are kept in call records."""
+
+    NORMAL = auto()
+    CANCELLED = auto()
+    ANSWERED_ELSEWHERE = auto()
+    BUSY = auto()
+    DECLINED = auto()
+    NO_ANSWER = auto()
+    UNREACHABLE = auto()
+    NOT_IN_SERVICE = auto()
+    NUMBER_CHANGED = auto()
+    NUMBER_INCOMPLETE = auto()
+    NO_ROUTE = auto()
+    NOT_PERMITTED = auto()
+    REFUSED = auto()
+    FORBIDDEN_NUMBER = auto()
+    EMERGENCY_NUMBER = auto()
+    PREMIUM_NUMBER = auto()
+    TOO_MANY_CALLS = auto()
+    TOO_FREQUENT = auto()
+    TRUNK_DOWN = auto()
+    TRUNK_CREDENTIALS = auto()
+    CONGESTION = auto()
+    NO_COMMON_CODEC = auto()
+    MEDIA_FAILED = auto()
+    ICE_FAILED = auto()
+    ICE_TIMEOUT = auto()
+    NO_RESOURCES = auto()
+    UNDELIVERABLE = auto()
+    CONNECTION_LOST = auto()
+    MAX_DURATION = auto()
+    SHUTDOWN = auto()
+    ADMIN = auto()
+    ERROR = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a cause is called on either side. An empty sentence: nothing to tell the person."""
+
+    status: int
+    """Final SIP status for an INVITE that ends for this cause."""
+    q850: int
+    """Q.850 cause for the Reason header (RFC 3326)."""
+    reason: str
+    """Reason of `m.call.hangup` and `m.call.reject`."""
+    sentence: str
+
+
+MEANINGS: dict[Cause, Meaning] = {
+    Cause.NORMAL: Meaning(480, 16, "user_hangup", ""),
+    Cause.CANCELLED: Meaning(480, 16, "user_hangup", ""),
+    Cause.ANSWERED_ELSEWHERE: Meaning(480, 26, "user_hangup", ""),
+    Cause.BUSY: Meaning(486, 17, "user_busy", "The line is busy."),
+    Cause.DECLINED: Meaning(603, 21, "user_hangup", "The call was declined."),
+    Cause.NO_ANSWER: Meaning(480, 19, "invite_timeout", "Nobody answered."),
+    Cause.UNREACHABLE: Meaning(480, 20, "unknown_error", "The other side cannot be reached now."),
+    Cause.NOT_IN_SERVICE: Meaning(404, 1, "unknown_error", "This number is not in service."),
+    Cause.NUMBER_CHANGED: Meaning(410, 22, "unknown_error", "This number has changed."),
+    Cause.NUMBER_INCOMPLETE: Meaning(
+        484, 28, "unknown_error", "This number is incomplete or not valid."
+    ),
+    Cause.NO_ROUTE: Meaning(404, 3, "unknown_error", "No trunk is set up for this number."),
+    Cause.NOT_PERMITTED: Meaning(403, 21, "unknown_error", "You are not permitted to make calls."),
+    Cause.REFUSED: Meaning(403, 21, "unknown_error", "The telephone network refused the call."),
+    Cause.FORBIDDEN_NUMBER: Meaning(
+        403, 21, "unknown_error", "Calls to this number are not allowed here."
+    ),
+    Cause.EMERGENCY_NUMBER: Meaning(
+        403, 21, "unknown_error", "Emergency calls cannot be made from here. Use a telephone."
+    ),
+    Cause.PREMIUM_NUMBER: Meaning(
+        403, 21, "unknown_error", "Calls to premium-rate numbers are not allowed here."
+    ),
+    Cause.TOO_MANY_CALLS: Meaning(
+        486, 17, "user_busy", "You are in as many calls as you may be in at once."
+    ),
+    Cause.TOO_FREQUENT: Meaning(
+        503, 42, "unknown_error", "Too many calls within a minute. Please wait a little."
+    ),
+    Cause.TRUNK_DOWN: Meaning(
+        503, 38, "unknown_error", "The telephone network cannot be reached now."
+    ),
+    Cause.TRUNK_CREDENTIALS: Meaning(
+        503, 38, "unknown_error", "The telephone provider refused the bridge's credentials."
+    ),
+    Cause.CONGESTION: Meaning(
+        503, 42, "unknown_error", "The telephone network is overloaded. Please try again later."
+    ),
+    Cause.NO_COMMON_CODEC: Meaning(
+        488, 88, "user_media_failed", "The two sides have no audio codec in common."
+    ),
+    Cause.MEDIA_FAILED: Meaning(
+        500, 41, "user_media_failed", "Audio could not be set up for this call."
+    ),
+    Cause.ICE_FAILED: Meaning(
+        480, 41, "ice_failed", "The audio connection to your device was lost or refused."
+    ),
+    Cause.ICE_TIMEOUT: Meaning(
+        480, 41, "ice_timeout", "No audio connection to your device could be made."
+    ),
+    Cause.NO_RESOURCES: Meaning(503, 47, "unknown_error", "The bridge has no capacity left now."),
+    Cause.UNDELIVERABLE: Meaning(480, 20, "unknown_error", "The homeserver could not be reached."),
+    Cause.CONNECTION_LOST: Meaning(
+        500, 41, "unknown_error", "The connection to the telephone network was lost."
+    ),
+    Cause.MAX_DURATION: Meaning(
+        480, 31, "user_hangup", "The call reached the longest time allowed."
+    ),
+    Cause.SHUTDOWN: Meaning(503, 41, "unknown_error", "The bridge is being restarted."),
+    Cause.ADMIN: Meaning(480, 31, "user_hangup", "The call was ended by an administrator."),
+    Cause.ERROR: Meaning(500, 41, "unknown_error", "Something went wrong. Please try again."),
+}
+
+MISSED_CALL = "You missed a call."
+MISSED_WHILE_BUSY = "You missed another call from here while you were in this one."
+
+_STATUSES = {
+    400: Cause.ERROR,
+    401: Cause.TRUNK_CREDENTIALS,
+    402: Cause.REFUSED,
+    403: Cause.REFUSED,
+    404: Cause.NOT_IN_SERVICE,
+    406: Cause.NO_COMMON_CODEC,
+    407: Cause.TRUNK_CREDENTIALS,
+    408: Cause.NO_ANSWER,
+    410: Cause.NUMBER_CHANGED,
+    415: Cause.NO_COMMON_CODEC,
+    480: Cause.UNREACHABLE,
+    484: Cause.NUMBER_INCOMPLETE,
+    486: Cause.BUSY,
+    487: Cause.CANCELLED,
+    488: Cause.NO_COMMON_CODEC,
+    600: Cause.BUSY,
+    603: Cause.DECLINED,
+    604: Cause.NOT_IN_SERVICE,
+    606: Cause.NO_COMMON_CODEC,
+    607: Cause.DECLINED,
+}
+
+_Q850 = {
+    1: Cause.NOT_IN_SERVICE,
+    2: Cause.NO_ROUTE,
+    3: Cause.NO_ROUTE,
+    17: Cause.BUSY,
+    18: Cause.NO_ANSWER,
+    19: Cause.NO_ANSWER,
+    20: Cause.UNREACHABLE,
+    21: Cause.DECLINED,
+    22: Cause.NUMBER_CHANGED,
+    26: Cause.ANSWERED_ELSEWHERE,
+    27: Cause.UNREACHABLE,
+    28: Cause.NUMBER_INCOMPLETE,
+    34: Cause.CONGESTION,
+    38: Cause.TRUNK_DOWN,
+    41: Cause.CONGESTION,
+    42: Cause.CONGESTION,
+    47: Cause.CONGESTION,
+    55: Cause.REFUSED,
+    57: Cause.REFUSED,
+    65: Cause.NO_COMMON_CODEC,
+    79: Cause.NO_COMMON_CODEC,
+    87: Cause.REFUSED,
+    88: Cause.NO_COMMON_CODEC,
+    102: Cause.CONNECTION_LOST,
+}
+
+_REASONS = {
+    "user_hangup": Cause.NORMAL,
+    "user_busy": Cause.BUSY,
+    "invite_timeout": Cause.NO_ANSWER,
+    "ice_failed": Cause.ICE_FAILED,
+    "ice_timeout": Cause.ICE_TIMEOUT,
+    "user_media_failed": Cause.MEDIA_FAILED,
+}
+
+_FAULTS = {
+    MediaFault.NO_COMMON_CODEC: Cause.NO_COMMON_CODEC,
+    MediaFault.ICE_FAILED: Cause.ICE_FAILED,
+    MediaFault.NO_RESOURCES: Cause.NO_RESOURCES,
+}
+
+
+def from_sip(status: int, q850: int = 0, *, remote: bool = True) -> Cause:
+    """Cause of a SIP leg's end, as `SipEnded` reports it.
+
+    A Q.850 cause says more than the status it came with, except 21 and 603, which say the same. A
+    408 or 503 of our own making (`remote` false) means that the peer was never heard.
+    """
+    if not remote and status in (408, 503):
+        return Cause.TRUNK_DOWN
+    if status < 300:
+        return _Q850.get(q850, Cause.NORMAL)
+    if status in (401, 407):
+        return Cause.TRUNK_CREDENTIALS
+    known = _Q850.get(q850) or _STATUSES.get(status)
+    if known is not None:
+        return known
+    return Cause.CONGESTION if 500 <= status < 600 else Cause.REFUSED
+
+
+def from_hangup(reason: str) -> Cause:
+    """Cause of an `m.call.hangup`; reasons that the specification does not know are errors."""
+    return _REASONS.get(reason, Cause.ERROR)
+
+
+def from_reject(reason: str) -> Cause:
+    """Cause of an `m.call.reject`: busy if it says so, else declined."""
+    return Cause.BUSY if reason == "user_busy" else Cause.DECLINED
+
+
+def from_fault(fault: MediaFault) -> Cause:
+    """Cause of a failure of the media session."""
+    return _FAULTS.get(fault, Cause.MEDIA_FAILED)

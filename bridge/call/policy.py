@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who may call what, and which way: data, and the pure functions that read it.
+
+Nothing is allowed that is not written down: a policy without entries lets nobody call, and rings
+nobody.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+
+from bridge.call.causes import Cause
+from bridge.call.ids import Address, TrunkName, UserId
+
+
+class Access(IntEnum):
+    """What a person may do; each level includes those before it."""
+
+    BLOCKED = 0
+    RECEIVE = 1
+    CALL = 2
+    ADMIN = 3
+
+
+class NumberKind(Enum):
+    """What kind of number it is, as far as it decides whether it may be called."""
+
+    ORDINARY = "ordinary"
+    PREMIUM = "premium"
+    EMERGENCY = "emergency"
+
+
+def ordinary(number: str) -> NumberKind:
+    """The default of `Policy.kind_of`: no number is special."""
+    return NumberKind.ORDINARY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkPolicy:
+    """What the core needs to know of a trunk."""
+
+    caller_id: str = ""
+    """User part of From on outgoing calls; empty: the trunk's own."""
+    early_media: bool = False
+    """Answer the Matrix call as soon as the trunk sends early media (183 with SDP)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundRule:
+    """Which trunk carries an address, and how the number is written there."""
+
+    trunk: TrunkName
+    prefix: str = ""
+    """The number starts with this; empty: every number."""
+    sip_domain: str | None = None
+    """Matches SIP addresses of this domain (`*`: any) instead of numbers."""
+    strip: int = 0
+    """Digits to take off the front, not counting the plus."""
+    prepend: str = ""
+    """Put in front of everything that is left."""
+    keep_plus: bool = True
+    """Whether the number keeps its plus. One that lost digits never does: it is not E.164."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundRule:
+    """Whom an incoming call rings."""
+
+    person: UserId
+    trunk: TrunkName | None = None
+    """Only calls of this trunk; None: of any."""
+    number: str = "*"
+    """The number dialled, exactly, or a prefix with `*` at its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds that keep a mistake, or a thief, cheap. Times are seconds."""
+
+    calls_per_person: int = 2
+    calls_per_minute: int = 10
+    ring_time: float = 60.0
+    max_duration: float = 14400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Everything that decides whether a call is made, and where it goes."""
+
+    access: Mapping[str, Access] = field(default_factory=dict)
+    """By Matrix id, server name or `*`; the most exact entry counts."""
+    trunks: Mapping[TrunkName, TrunkPolicy] = field(default_factory=dict)
+    outbound: Sequence[OutboundRule] = ()
+    inbound: Sequence[InboundRule] = ()
+    forbidden_prefixes: Sequence[str] = ()
+    limits: Limits = Limits()
+    kind_of: Callable[[str], NumberKind] = ordinary
+    """Tells emergency and premium-rate numbers from others; must be pure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The call is not to be made."""
+
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundRoute:
+    """How an outgoing call leaves."""
+
+    trunk: TrunkName
+    target: str
+    """A number as the trunk wants it, or a whole SIP URI."""
+    caller: str
+    early_media: bool
+
+
+def access_of(policy: Policy, person: UserId) -> Access:
+    """The access of `person`: by Matrix id, else by server name, else `*`, else none."""
+    server = person.partition(":")[2]
+    for key in (person, server, "*"):
+        if key in policy.access:
+            return policy.access[key]
+    return Access.BLOCKED
+
+
+def route_out(policy: Policy, person: UserId, address: Address) -> OutboundRoute | Refusal:
+    """Where a call of `person` to `address` leaves, or why it may not."""
+    if access_of(policy, person) < Access.CALL:
+        return Refusal(Cause.NOT_PERMITTED)
+    scheme, _, rest = address.partition(":")
+    if scheme == "tel":
+        return _forbidden(policy, rest) or _route_number(policy, rest)
+    return _route_uri(policy, address)
+
+
+def route_in(policy: Policy, trunk: TrunkName, dialled: str) -> UserId | Refusal:
+    """Whom a call that came in by `trunk` for `dialled` rings, or why nobody."""
+    number = dialled.removeprefix("tel:")
+    for rule in policy.inbound:
+        if rule.trunk in (None, trunk) and _matches(rule.number, number):
+            if access_of(policy, rule.person) < Access.RECEIVE:
+                return Refusal(Cause.NOT_PERMITTED)
+            return rule.person
+    return Refusal(Cause.NOT_IN_SERVICE)
+
+
+def check_limits(limits: Limits, *, active: int, recent: int = 0) -> Refusal | None:
+    """Whether one more call is too many.
+
+    `active` counts the person's calls now, `recent` the calls that they placed within a minute.
+    """
+    if active >= limits.calls_per_person:
+        return Refusal(Cause.TOO_MANY_CALLS)
+    if recent >= limits.calls_per_minute:
+        return Refusal(Cause.TOO_FREQUENT)
+    return None
+
+
+def _forbidden(policy: Policy, number: str) -> Refusal | None:
+    kind = policy.kind_of(number)
+    if kind is NumberKind.EMERGENCY:
+        return Refusal(Cause.EMERGENCY_NUMBER)
+    if any(number.startswith(prefix) for prefix in policy.forbidden_prefixes):
+        return Refusal(Cause.FORBIDDEN_NUMBER)
+    if kind is NumberKind.PREMIUM:
+        return Refusal(Cause.PREMIUM_NUMBER)
+    return None
+
+
+def _route_number(policy: Policy, number: str) -> OutboundRoute | Refusal:
+    for rule in policy.outbound:
+        if rule.sip_domain is None and number.startswith(rule.prefix):
+            return _leave_by(policy, rule, rewrite(rule, number))
+    return Refusal(Cause.NO_ROUTE)
+
+
+def _route_uri(policy: Policy, uri: str) -> OutboundRoute | Refusal:
+    domain = _host(uri)
+    for rule in policy.outbound:
+        if rule.sip_domain is not None and rule.sip_domain.lower() in ("*", domain):
+            return _leave_by(policy, rule, uri)
+    return Refusal(Cause.NO_ROUTE)
+
+
+def _leave_by(policy: Policy, rule: OutboundRule, target: str) -> OutboundRoute:
+    trunk = policy.trunks.get(rule.trunk, TrunkPolicy())
+    return OutboundRoute(
+        trunk=rule.trunk,
+        target=target,
+        caller=trunk.caller_id,
+        early_media=trunk.early_media,
+    )
+
+
+def rewrite(rule: OutboundRule, number: str) -> str:
+    """`number` as the rule's trunk wants it."""
+    digits = number.removeprefix("+")
+    plus = "+" if rule.keep_plus and not rule.strip and digits != number else ""
+    return rule.prepend + plus + digits[rule.strip :]
+
+
+def _matches(pattern: str, number: str) -> bool:
+    if pattern.endswith("*"):
+        return number.startswith(pattern[:-1])
+    return number == pattern
+
+
+def _host(uri: str) -> str:
+    """The host of a SIP URI, in lower case, without port and parameters."""
+    authority = uri.partition(":")[2].rpartition("@")[2].partition(";")[0].lower()
+    if authority.startswith("["):
+        return authority.partition("]")[0] + "]"
+    return authority.partition(":")[0]
