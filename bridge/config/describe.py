@@ -35,7 +35,7 @@ def wanted(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
         return wanted(base, (*metadata, *_constraints(more)))
     if origin in (Union, types.UnionType):
         words = dict.fromkeys(wanted(each) for each in arguments if each is not type(None))
-        return _either([*words]) + (" (or empty)" if type(None) in arguments else "")
+        return _either([*words]) + (", or empty" if type(None) in arguments else "")
     if origin is Literal:
         return _either([str(each) for each in arguments])
     if origin is tuple:
@@ -65,8 +65,8 @@ def _constraints(metadata: list[Any]) -> list[Any]:
 
 def _wanted_tuple(arguments: tuple[Any, ...]) -> str:
     if arguments[-1] is Ellipsis:
-        return f"list of {wanted(arguments[0])}"
-    return f"list of {len(arguments)}: " + "; ".join(map(wanted, arguments))
+        return "list of sections" if section_in(arguments[0]) else f"list of {wanted(arguments[0])}"
+    return f"list of {len(arguments)}: " + "; ".join(dict.fromkeys(map(wanted, arguments)))
 
 
 def _wanted_number(kind: type, metadata: tuple[Any, ...]) -> str:

@@ -201,7 +201,11 @@ class Media(Section):
     rtp_ports: tuple[Port, Port] = Field(
         (30000, 34999), description="Range of UDP ports for RTP towards SIP peers."
     )
-    ice_servers: tuple[TurnServer, ...] = Field((), description="STUN and TURN servers.")
+    ice_servers: tuple[TurnServer, ...] = Field(
+        (),
+        description="STUN and TURN servers.",
+        examples=[{"url": "stun:stun.example.org:3478"}],
+    )
 
 
 class Logging(Section):
@@ -231,12 +235,35 @@ class Config(Section):
     database: Database = Field(default_factory=Database)
     permissions: dict[str, Permission] = Field(
         default_factory=dict,
-        description="By Matrix id, server name or *; the most exact entry counts. Empty: nobody.",
+        description="Who may do what (blocked, receive, call or admin; each includes those before "
+        "it), by Matrix id, server name or *; the most exact entry counts. Empty: nobody.",
+        examples=[{"example.org": "call", "@admin:example.org": "admin"}],
     )
     sip: Sip = Field(default_factory=Sip)
-    trunks: dict[str, Trunk] = Field(default_factory=dict, description="SIP peers by name.")
-    outbound: tuple[OutboundRule, ...] = Field((), description="Where calls from Matrix go.")
-    inbound: tuple[InboundRule, ...] = Field((), description="Whom calls from SIP ring.")
+    trunks: dict[str, Trunk] = Field(
+        default_factory=dict,
+        description="SIP peers by name.",
+        examples=[
+            {
+                "provider": {
+                    "server": "sip.example.com",
+                    "register": True,
+                    "username": "alice",
+                    "password": "from your provider",
+                }
+            }
+        ],
+    )
+    outbound: tuple[OutboundRule, ...] = Field(
+        (),
+        description="Where calls from Matrix go.",
+        examples=[{"trunk": "provider"}],
+    )
+    inbound: tuple[InboundRule, ...] = Field(
+        (),
+        description="Where calls from SIP go.",
+        examples=[{"person": "@person:example.org"}],
+    )
     numbers: Numbers = Field(default_factory=Numbers)
     limits: Limits = Field(default_factory=Limits)
     media: Media = Field(default_factory=Media)

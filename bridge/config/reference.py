@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The reference page of the settings, written from the models, as Markdown."""
+
+from collections.abc import Iterator
+
+from pydantic.fields import FieldInfo
+
+from bridge.config import describe
+from bridge.config.models import Config, Section
+from bridge.config.template import default, first_line, in_yaml
+
+INTRODUCTION = """\
+# Configuration
+
+Written by `scripts/write_reference.py` from the models in `bridge/config/models.py`.
+
+`matrix-sip generate-config` prints a file with all of these keys; `matrix-sip check` names every
+mistake in one. A key that is left out, or left empty, has its default. Unknown keys are errors.
+Relative paths start at the configuration file.
+
+## Environment
+
+A variable `MATRIX_SIP_<SECTION>__<KEY>` counts more than the file. Further levels are separated by
+`__` too; list items are numbered from 0: `MATRIX_SIP_MEDIA__ICE_SERVERS__0__PASSWORD`. Lists and
+whole sections are written as YAML. A secret can be read from a file: its variable is the same with
+`_FILE` at the end. A variable that starts with `MATRIX_SIP_` and matches no key is an error; an
+empty one counts as not set. `MATRIX_SIP_CONFIG` names the configuration file.
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    lines = [INTRODUCTION.rstrip()]
+    for name, field in Config.model_fields.items():
+        lines += ["", f"## `{name}`", "", *_reference_section(name, field)]
+    return "\n".join(lines) + "\n"
+
+
+def _reference_section(name: str, field: FieldInfo) -> Iterator[str]:
+    model = describe.section_in(field.annotation)
+    if model is None:
+        yield from (field.description or "", "", f"Wanted: {describe.field_wanted(field)}.")
+        return
+    if isinstance(field.annotation, type):
+        yield from (first_line(model), "")
+        yield from _table(name, model)
+        return
+    listed = describe.step(field.annotation, 0) is not None
+    path = f"{name}[…]" if listed else f"{name}.<name>"
+    yield from (f"{field.description} {first_line(model)}", "")
+    yield from _table(path, model)
+
+
+def _table(path: str, model: type[Section]) -> Iterator[str]:
+    yield from ("| key | wanted | default | meaning |", "|---|---|---|---|")
+    inner: list[tuple[str, type[Section]]] = []
+    for name, field in model.model_fields.items():
+        cells = (f"`{path}.{name}`", describe.field_wanted(field), _shown_default(field))
+        yield f"| {' | '.join(cells)} | {field.description} |".replace("||", "\\|\\|")
+        if held := describe.section_in(field.annotation):
+            inner.append((f"{path}.{name}[…]", held))
+    for inner_path, held in inner:
+        yield from ("", f"### `{inner_path}`", "", first_line(held), "")
+        yield from _table(inner_path, held)
+
+
+def _shown_default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    usual = default(field)
+    if usual and describe.section_in(field.annotation):
+        return "one, with the defaults below"
+    text = in_yaml(usual)
+    return "" if text in ("", '""', "[]") else f"`{text}`"

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The commented configuration file, written from the models.
+
+In the file, comments start with `# `; a `#` directly before a key (or before its indentation)
+disables an example, so that taking that one character away enables it.
+"""
+
+import json
+import secrets
+import textwrap
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from bridge.config import describe
+from bridge.config.models import Config, Section
+
+WIDTH = 100
+TOKENS = ("as_token", "hs_token")
+
+
+def configuration(*, tokens: Mapping[str, str] | None = None) -> str:
+    """A complete configuration file. Without `tokens`, those two keys stay empty."""
+    head = [
+        "# Configuration of matrix-sip. Every key is listed, with its default.",
+        "# Any key can be set by the environment too: MATRIX_SIP_<SECTION>__<KEY>, and secrets by",
+        "# MATRIX_SIP_<SECTION>__<KEY>_FILE, which names a file. Relative paths start here.",
+        "# `matrix-sip check` looks for mistakes.",
+    ]
+    lines = head + [
+        line for name in Config.model_fields for line in ("", *_section(name, tokens or {}))
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def fresh_tokens() -> dict[str, str]:
+    """Two random tokens that nobody can guess."""
+    return {name: secrets.token_urlsafe(32) for name in TOKENS}
+
+
+def _section(name: str, tokens: Mapping[str, str]) -> Iterator[str]:
+    field = Config.model_fields[name]
+    annotation = field.annotation
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield from _comment(first_line(annotation), "")
+        yield f"{name}:"
+        yield from _keys(annotation, "  ", tokens)
+        return
+    model = describe.section_in(annotation)
+    more = f" {first_line(model)}" if model else ""
+    yield from _comment(f"{field.description}{more}", "")
+    yield from _examples(name, field, "")
+
+
+def _examples(name: str, field: FieldInfo, indent: str) -> Iterator[str]:
+    """The examples of a mapping or list, disabled."""
+    model = describe.section_in(field.annotation)
+    shown: list[str] = [f"{indent}{name}:"]
+    for example in field.examples or ():
+        if model is None:
+            shown += [f"{indent}  {_scalar(k)}: {_scalar(v)}" for k, v in example.items()]
+        elif describe.step(field.annotation, 0):
+            shown += _item(model, example, f"{indent}  ")
+        else:
+            for key, value in example.items():
+                shown += [f"{indent}  {key}:", *_keys(model, f"{indent}    ", value)]
+    yield from (f"#{line}" for line in shown)
+
+
+def _keys(model: type[Section], indent: str, values: Mapping[str, Any]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        value = values[name] if name in values else default(field)
+        yield from _comment(f"{field.description} ({describe.field_wanted(field)})", indent)
+        inner = describe.section_in(field.annotation)
+        if inner is None:
+            yield f"{indent}{name}: {in_yaml(value)}".rstrip()
+        elif not value:
+            yield from _examples(name, field, indent)
+        else:
+            yield f"{indent}{name}:"
+            for each in value:
+                yield from _item(inner, each.model_dump(exclude_unset=True), indent + "  ")
+
+
+def _item(model: type[Section], values: Mapping[str, Any], indent: str) -> list[str]:
+    """One item of a list: its first key carries the dash."""
+    lines = list(_keys(model, indent + "  ", values))
+    first = next(i for i, line in enumerate(lines) if not line.strip().startswith("#"))
+    lines[:first] = [line.removeprefix("  ") for line in lines[:first]]
+    lines[first] = f"{indent}- {lines[first].strip()}"
+    return lines
+
+
+def _comment(text: str, indent: str) -> Iterator[str]:
+    mark = f"{indent}# "
+    return iter(textwrap.wrap(text, WIDTH, initial_indent=mark, subsequent_indent=mark))
+
+
+def first_line(model: type[Section]) -> str:
+    """What a section is for."""
+    return (model.__doc__ or "").partition("\n")[0]
+
+
+def default(field: FieldInfo) -> Any:
+    """What a setting is when nobody sets it; None for one that must be set."""
+    return None if field.is_required() else field.get_default(call_default_factory=True)
+
+
+def in_yaml(value: Any) -> str:
+    """A plain value, or a list of them, as YAML on one line."""
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(map(_scalar, value)) + "]"
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> str:
+    """A value as YAML; text is quoted as JSON, which YAML contains."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return f"{value:g}" if isinstance(value, float) else str(value)
+        case SecretStr():
+            return json.dumps(value.get_secret_value())
+        case Enum():
+            return str(value.value)
+        case _:
+            return json.dumps(str(value), ensure_ascii=False)
