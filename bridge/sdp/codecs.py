@@ -54,6 +54,8 @@ PREFERRED_PAYLOAD_TYPES = {
 """The numbers in our own offers, unless the session already gave them another meaning."""
 
 _BY_ENCODING = {(codec.name.lower(), codec.clock, codec.channels): codec for codec in KNOWN_CODECS}
+# Opus is always declared with two channels (RFC 7587 section 7); some phones leave them out.
+_BY_ENCODING["opus", 48000, 1] = OPUS
 _BY_NAME = {codec.name.lower(): codec for codec in AUDIO_CODECS}
 
 
@@ -89,9 +91,9 @@ def audio_codecs_of(media: Media) -> tuple[Codec, ...]:
     return tuple(dict.fromkeys(c for c in codecs_of(media).values() if c in AUDIO_CODECS))
 
 
-def payload_type_of(media: Media, codec: Codec) -> int | None:
-    """The payload type by which a section names a codec."""
-    return next((number for number, known in codecs_of(media).items() if known == codec), None)
+def payload_types_of(media: Media) -> dict[Codec, int]:
+    """The payload type by which a section names each known codec; the first where it has two."""
+    return {codec: number for number, codec in reversed(codecs_of(media).items())}
 
 
 def event_codec_for(codec: Codec, available: Iterable[Codec]) -> Codec | None:
@@ -128,8 +130,8 @@ class CodecPair:
 def pair_codecs(matrix: Sequence[Codec], sip: Sequence[Codec]) -> CodecPair:
     """Choose from what each leg can do, best first; a leg that has answered can do one codec.
 
-    A codec of both legs wins, in the order of the SIP leg: trunks tend to count. Otherwise Opus on
-    the Matrix leg, for its loss concealment, and on the SIP leg what it likes best.
+    A codec that both have wins, in the SIP leg's order. Otherwise the SIP leg gets what it likes
+    best, and the Matrix leg Opus if it can, which bears loss better than the others.
     """
     if not matrix:
         raise NoCommonCodec(_nothing_known("The Matrix client"), remedy=_KNOWN)

@@ -248,12 +248,10 @@ class Media:
 
     @property
     def rtcp_address(self) -> tuple[str, int] | None:
-        """Where the describer wants RTCP, or None where it gave no address at all."""
+        """Where the describer wants RTCP unless multiplexed; None where it gave no address."""
         connection = self.rtcp.connection if self.rtcp and self.rtcp.connection else self.connection
         if connection is None:
             return None
-        if self.rtcp_mux:
-            return connection.address, self.port
         return connection.address, self.rtcp.port if self.rtcp else self.port + 1
 
     def parameters(self, payload_type: int) -> str:
