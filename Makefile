@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Each target sets up what it needs, from nothing, as root or with sudo; a second run does nothing
+# twice. A step's full output is in .cache/setup.log.
+
+PYTHON_ENV := .venv/bin
+SOURCES := bridge tests scripts $(wildcard demo benchmarks)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo setup check format test e2e docs lock clean distclean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## hear a call go from Matrix to a telephone and back (ONCE=1: show it once, then end)
+	@scripts/setup demo
+	@$(PYTHON_ENV)/python -m demo $(if $(ONCE),--once)
+
+setup: ## everything for working on the code: environment, packages, the pjsua2 wheel
+	@scripts/setup setup
+
+check: setup ## linters, types and the direction of imports
+	@scripts/check
+
+format: setup ## put the code into its format
+	@$(PYTHON_ENV)/ruff check --quiet --fix $(SOURCES)
+	@$(PYTHON_ENV)/ruff format $(SOURCES)
+
+test: ## check, then every test: also those with a homeserver, a browser and SIP peers
+	@scripts/setup test
+	@scripts/check
+	@scripts/test $(ARGS)
+
+e2e: ## only the tests with software from elsewhere (ARGS='-k name' chooses)
+	@scripts/setup test
+	@$(PYTHON_ENV)/python -m pytest tests/e2e $(ARGS)
+
+docs: setup ## write the generated files anew: examples, reference
+	@$(PYTHON_ENV)/python -m scripts.write_reference
+
+lock: ## write requirements/*.txt anew (ARGS=--upgrade: to the newest versions allowed)
+	@scripts/lock $(ARGS)
+
+clean: ## remove what checks and tests leave behind
+	@rm -rf build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
+		.import_linter_cache .hypothesis *.egg-info
+	@find bridge tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove the environments, too
+	@rm -rf .venv .venv-* .cache tests/e2e/browser/node_modules
