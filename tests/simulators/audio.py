@@ -1,14 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tones: making them, writing them as WAV, and finding them in what was heard."""
+"""Tones: making them, writing them as WAV, and finding them in what was heard.
 
+Without numpy, which neither the bridge nor its demo needs otherwise.
+"""
+
+import cmath
+import math
 import wave
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+Samples: TypeAlias = "array[int]"
+"""16 bit samples (typecode `h`)."""
 
-Samples = NDArray[np.int16]
+_ANALYSED_RATE = 8000
+_NEAR = 30.0
+_AUDIBLE = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +33,7 @@ class Tone:
 
     def is_near(self, hertz: float, *, tolerance: float = 15.0) -> bool:
         """Whether this is plainly a tone of `hertz`, and not silence or noise."""
-        return abs(self.hertz - hertz) <= tolerance and self.rms > 0.005 and self.purity > 0.5
+        return abs(self.hertz - hertz) <= tolerance and self.rms > _AUDIBLE and self.purity > 0.5
 
 
 SILENCE = Tone(0.0, 0.0, 0.0)
@@ -31,53 +41,72 @@ SILENCE = Tone(0.0, 0.0, 0.0)
 
 def sine(hertz: float, seconds: float, rate: int, *, amplitude: float = 0.3) -> Samples:
     """A tone as 16 bit samples."""
-    times = np.arange(int(seconds * rate)) / rate
-    return np.asarray(amplitude * 32767 * np.sin(2 * np.pi * hertz * times), dtype=np.int16)
+    step = 2 * math.pi * hertz / rate
+    peak = amplitude * 32767
+    return array("h", (int(peak * math.sin(step * n)) for n in range(int(seconds * rate))))
 
 
 def find_tone(samples: Samples, rate: int) -> Tone:
-    """The strongest frequency in `samples`; silence where there is too little to tell."""
-    if len(samples) < rate // 20:
+    """The strongest frequency (below 4 kHz) of the last half second at most of `samples`.
+
+    Silence where there is too little to tell, under 64 ms.
+    """
+    signal = _at_analysed_rate(samples[-rate // 2 :], rate)
+    size = 1 << (len(signal).bit_length() - 1) if signal else 0
+    if size < 512:
         return SILENCE
-    signal = samples.astype(np.float64) / 32768
-    rms = float(np.sqrt(np.mean(signal**2)))
+    signal = signal[-size:]
+    rms = math.sqrt(sum(value * value for value in signal) / size)
     if rms < 1e-4:
         return SILENCE
-    energy = np.abs(np.fft.rfft(signal * np.hanning(len(signal)))) ** 2
-    frequencies = np.fft.rfftfreq(len(signal), 1 / rate)
-    strongest = int(np.argmax(energy))
-    near = np.abs(frequencies - frequencies[strongest]) <= 30
-    purity = float(energy[near].sum() / energy.sum())
-    return Tone(float(frequencies[strongest]), rms, purity)
+    window = (0.5 - 0.5 * math.cos(2 * math.pi * n / size) for n in range(size))
+    spectrum = _fourier([value * weight for value, weight in zip(signal, window, strict=True)])
+    energy = [abs(value) ** 2 for value in spectrum[: size // 2]]
+    strongest = max(range(len(energy)), key=energy.__getitem__)
+    reach = math.ceil(_NEAR * size / _ANALYSED_RATE)
+    near = energy[max(0, strongest - reach) : strongest + reach + 1]
+    return Tone(strongest * _ANALYSED_RATE / size, rms, sum(near) / sum(energy))
 
 
-def heard(samples: Samples, rate: int, hertz: float, *, window: float = 0.5) -> bool:
-    """Whether any `window` seconds of `samples` are plainly a tone of `hertz`."""
-    size = int(window * rate)
-    return any(
-        find_tone(samples[start : start + size], rate).is_near(hertz)
-        for start in range(0, len(samples) - size + 1, size // 2)
-    )
+def _at_analysed_rate(samples: Samples, rate: int) -> list[float]:
+    """Scaled to 1, and averaged down from a multiple of 8 kHz: good enough below 2 kHz."""
+    step = rate // _ANALYSED_RATE
+    return [
+        sum(samples[n : n + step]) / (step * 32768) for n in range(0, len(samples) - step + 1, step)
+    ]
 
 
-def write_wav(path: Path, samples: Samples, rate: int) -> None:
-    """Write mono 16 bit PCM."""
+def _fourier(values: Sequence[complex]) -> list[complex]:
+    """Radix-2 fast Fourier transform; the length is a power of two."""
+    size = len(values)
+    if size == 1:
+        return [values[0]]
+    even, odd = _fourier(values[::2]), _fourier(values[1::2])
+    turned = [cmath.rect(1, -2 * math.pi * k / size) * odd[k] for k in range(size // 2)]
+    pairs = list(zip(even, turned, strict=True))
+    return [a + b for a, b in pairs] + [a - b for a, b in pairs]
+
+
+def write_wav(
+    path: Path, samples: Samples, rate: int, *, channels: int = 1, times: int = 1
+) -> None:
+    """Write 16 bit PCM: `samples`, `times` over, the same on every channel."""
+    spread = array("h", (value for value in samples for _ in range(channels)))
     with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
+        file.setnchannels(channels)
         file.setsampwidth(2)
         file.setframerate(rate)
-        file.writeframes(samples.tobytes())
+        file.writeframes(spread.tobytes() * times)
 
 
 def read_wav(path: Path) -> tuple[Samples, int]:
-    """Read 16 bit PCM (the first channel), of a file that may still be being written."""
+    """Read 16 bit PCM (the first channel) and its rate, from a file that may still grow."""
     data = path.read_bytes()
-    header = data.find(b"data")
-    form = data.find(b"fmt ")
-    if header < 0 or form < 0:
-        return np.zeros(0, np.int16), 8000
+    form, body = data.find(b"fmt "), data.find(b"data")
+    if form < 0 or body < 0:
+        return array("h"), _ANALYSED_RATE
     channels = int.from_bytes(data[form + 10 : form + 12], "little")
     rate = int.from_bytes(data[form + 12 : form + 16], "little")
-    body = data[header + 8 :]
-    whole = len(body) - len(body) % (2 * channels)
-    return np.frombuffer(body[:whole], np.int16)[::channels].copy(), rate
+    content = data[body + 8 :]
+    whole = len(content) - len(content) % (2 * channels)
+    return array("h", content[:whole])[::channels], rate

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""baresip as the telephone: it speaks or echoes, and writes down what it hears."""
+
+import asyncio
+import contextlib
+import json
+import re
+import shutil
+import socket
+import time
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.simulators import audio
+from tests.simulators.processes import Child, free_port
+from tests.simulators.waiting import until
+
+_CODECS = {
+    "PCMU": ("PCMU/8000/1", 8000, 1),
+    "PCMA": ("PCMA/8000/1", 8000, 1),
+    "G722": ("G722/16000/1", 16000, 1),
+    "opus": ("opus/48000/2", 48000, 2),
+}
+"""baresip's names for codecs, and the sampling rate and channels of their audio."""
+_MODULE_DIRECTORIES = ("/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules")
+_SPEECH_SECONDS = 300
+# When its speech is over, baresip ends the call.
+
+
+def baresip() -> Path:
+    """Where baresip is; raises FileNotFoundError that says how to get it."""
+    found = shutil.which("baresip")
+    if not found:
+        raise FileNotFoundError(
+            "there is no baresip, the SIP phone; install it (Debian: apt-get install baresip-core)"
+        )
+    return Path(found)
+
+
+def _modules() -> str:
+    for directory in _MODULE_DIRECTORIES:
+        if Path(directory).is_dir():
+            return directory
+    raise FileNotFoundError(f"baresip's modules are in none of {', '.join(_MODULE_DIRECTORIES)}")
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneEvent:
+    """Something that baresip told, such as CALL_ESTABLISHED."""
+
+    type: str
+    seen_at: float
+    """Monotonic seconds at which we were told."""
+    peer: str
+    parameter: str
+
+
+class Phone:
+    """A baresip process with one account, at `sip:phone@<address>:<port>`."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        address: str = "127.0.0.1",
+        port: int | None = None,
+        user: str = "phone",
+        codecs: Sequence[str] = ("PCMU",),
+        says: int | None = 1000,
+        answers: bool = True,
+    ) -> None:
+        """`says`: the tone it speaks, in hertz; None: it echoes what it hears."""
+        self.directory = directory
+        self.address = address
+        self.port = port or free_port(socket.SOCK_DGRAM, address)
+        self.user = user
+        self.events: list[PhoneEvent] = []
+        self._codecs = tuple(codecs)
+        self._says = says
+        self._answers = answers
+        self._control = free_port(address=address)
+        self._child: Child | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._reader: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Phone":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start it and wait until it can be called and dialled."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / "accounts").write_text(self._account())
+        (self.directory / "config").write_text(self._configuration())
+        (self.directory / "contacts").write_text("")
+        if self._says is not None:
+            _, rate, channels = _CODECS[self._codecs[0]]
+            audio.write_wav(
+                self.directory / "speech.wav",
+                audio.sine(self._says, 1, rate),
+                rate,
+                channels=channels,
+                times=_SPEECH_SECONDS,
+            )
+        self._child = await Child.start(
+            "baresip",
+            ["stdbuf", "-oL", baresip(), "-f", self.directory],
+            log=self.directory / "baresip.log",
+            cwd=self.directory,
+        )
+        child = self._child
+        await child.listens(self._control, within=10, address=self.address)
+        reader, self._writer = await asyncio.open_connection(self.address, self._control)
+        self._reader = asyncio.create_task(self._read(reader))
+
+    async def stop(self) -> None:
+        """End every call and the process."""
+        if self._writer:
+            self._writer.close()
+            with contextlib.suppress(OSError):
+                await self._writer.wait_closed()
+        if self._child:
+            await self._child.stop()
+        if self._reader:
+            await self._reader
+
+    @property
+    def log(self) -> str:
+        """What baresip wrote."""
+        return self._child.output() if self._child else ""
+
+    async def command(self, name: str, parameter: str = "") -> None:
+        """A command of baresip's menu, such as `dial` or `hangup`."""
+        if not self._writer:
+            raise RuntimeError("the phone has not been started")
+        body = json.dumps({"command": name, "params": parameter}).encode()
+        self._writer.write(b"%d:%s," % (len(body), body))
+        await self._writer.drain()
+
+    async def dial(self, uri: str) -> None:
+        """Call a SIP URI."""
+        await self.command("dial", uri)
+
+    async def answer(self) -> None:
+        """Answer what rings."""
+        await self.command("accept")
+
+    async def hang_up(self) -> None:
+        """End the call, or refuse what rings."""
+        await self.command("hangup")
+
+    def seen(self, event: str) -> list[PhoneEvent]:
+        """The events of a type so far."""
+        return [one for one in self.events if one.type == event]
+
+    async def sees(self, event: str, *, count: int = 1, within: float = 10.0) -> PhoneEvent:
+        """Wait for the `count`th event of a type: CALL_INCOMING, CALL_ESTABLISHED, CALL_CLOSED…"""
+        found = await until(
+            lambda: self.seen(event)[count - 1 :],
+            within=within,
+            what=f"the phone saw {event}; it saw {[one.type for one in self.events]}",
+        )
+        return found[0]
+
+    def heard(self) -> tuple[audio.Samples, int]:
+        """What the latest call has brought so far, decoded: samples and their rate."""
+        recordings = sorted(self.directory.glob("dump-*-dec.wav"))
+        if not recordings:
+            return array("h"), 8000
+        return audio.read_wav(recordings[-1])
+
+    async def hears(self, hertz: float, *, within: float = 10.0) -> None:
+        """Wait until the last half second heard is a tone of `hertz`."""
+
+        def found() -> bool:
+            samples, rate = self.heard()
+            return audio.find_tone(samples, rate).is_near(hertz)
+
+        await until(found, within=within, what=f"the phone hears {hertz} Hz", every=0.1)
+
+    def summary(self) -> dict[str, str]:
+        """baresip's own account of the last call that ended, from its RTCP (EX, PR, PS, PL…)."""
+        lines = re.findall(r"^EX=BareSip;.*$", self.log, re.MULTILINE)
+        if not lines:
+            return {}
+        pairs = (part.partition("=") for part in lines[-1].rstrip(";").split(";"))
+        return {key: value for key, _, value in pairs}
+
+    def _account(self) -> str:
+        mode = "auto" if self._answers else "manual"
+        codecs = ",".join(_CODECS[codec][0] for codec in self._codecs)
+        return (
+            f"<sip:{self.user}@{self.address}:{self.port}>;regint=0"
+            f";answermode={mode};audio_codecs={codecs}\n"
+        )
+
+    def _configuration(self) -> str:
+        source = "aubridge,echo" if self._says is None else f"aufile,{self.directory}/speech.wav"
+        rtp = free_port(socket.SOCK_DGRAM, self.address, even=True)
+        modules = ("g711", "g722", "opus", "aufile", "aubridge", "sndfile")
+        lines = [
+            f"module_path {_modules()}",
+            f"sip_listen {self.address}:{self.port}",
+            f"net_interface {self.address}",
+            f"ctrl_tcp_listen {self.address}:{self._control}",
+            f"rtp_ports {rtp}-{rtp + 200}",
+            f"snd_path {self.directory}",
+            f"audio_source {source}",
+            f"audio_player aubridge,{'echo' if self._says is None else 'ear'}",
+            "statmode_default off",
+            "audio_alert aubridge,alert",
+            *(f"module {name}.so" for name in modules),
+            *(f"module_tmp {name}.so" for name in ("uuid", "account")),
+            *(f"module_app {name}.so" for name in ("menu", "ctrl_tcp", "rtcpsummary")),
+        ]
+        return "\n".join(lines) + "\n"
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        """Netstrings of JSON: events, and replies to commands."""
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                length = int((await reader.readuntil(b":"))[:-1])
+                message: dict[str, Any] = json.loads(await reader.readexactly(length))
+                await reader.readexactly(1)
+                if message.get("event"):
+                    self.events.append(
+                        PhoneEvent(
+                            message["type"],
+                            time.monotonic(),
+                            message.get("peeruri", ""),
+                            message.get("param", ""),
+                        )
+                    )
