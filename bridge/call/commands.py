@@ -245,12 +245,13 @@ class AnswerMedia(MediaCommand):
 class JoinMedia(MediaCommand):
     """Both sides have offered (setup glare): answer both. Answered by `MediaJoined`.
 
-    Replaces whatever offer was pending on either side.
+    Replaces whatever offer was pending on either side. `codecs` as in `OfferMedia`.
     """
 
     op: OpId
     matrix_sdp: str
     sip_sdp: str
+    codecs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
