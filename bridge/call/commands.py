@@ -220,11 +220,14 @@ class OfferMedia(MediaCommand):
     With `sdp` None, `side` offered nothing (INVITE without SDP): the engine offers all it can. In
     an established session this is a renegotiation (hold, resume, codec, ICE restart). Before
     anything was agreed, a new offer from either side replaces the one that was pending.
+    `codecs`: names of the audio codecs that the trunk allows, best first; empty: all, or those
+    that were allowed before.
     """
 
     op: OpId
     side: Side
     sdp: str | None
+    codecs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
