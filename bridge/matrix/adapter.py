@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Matrix side of the bridge: an application service that plays every telephone number."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import structlog
+
+from bridge import config
+from bridge.call.commands import (
+    MatrixCommand,
+    PreparePortal,
+    SendCallEvent,
+    SendMatrixHangup,
+    SendMatrixReject,
+    SendNotice,
+)
+from bridge.call.events import Event, MatrixSendFailed, PortalFailed, PortalReady
+from bridge.call.ids import Direction, MatrixCallId, OpId, PartyId, RoomId, UserId
+from bridge.errors import BridgeError, ConfigurationError, LocalError, RemoteError
+from bridge.matrix.ghosts import Ghosts
+from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience, Refused, Unavailable
+from bridge.matrix.inbox import Inbox
+from bridge.matrix.outbox import Outbox, call_event, is_last, notice
+from bridge.matrix.portals import Portals
+from bridge.matrix.transactions import Transactions
+from bridge.numbers import shorten
+from bridge.ports import CallRecord, Emit, PortalStore
+
+log = structlog.get_logger(__name__)
+
+BOT_NAME: Final = "SIP bridge"
+_STARTUP: Final = 120.0
+"""Seconds that the homeserver may take to come up: machines start both at once."""
+_STOPPING: Final = 5.0
+"""Seconds for last words when the bridge stops."""
+_ORPHAN: Final = OpId(-1)
+
+
+class MatrixAdapter:
+    """A `MatrixPort`. `may_use` says whose invitations ghosts accept.
+
+    Make it on the running event loop. `clock` counts seconds since the epoch, `monotonic` any
+    seconds; `join_time` is how long a person may take to accept the invitation to a new portal.
+    """
+
+    def __init__(
+        self,
+        homeserver: config.Homeserver,
+        appservice: config.AppService,
+        *,
+        store: PortalStore,
+        emit: Emit,
+        may_use: Callable[[UserId], bool],
+        full_numbers: bool = False,
+        join_time: float = 180.0,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._settings = appservice
+        self._address = homeserver.address
+        self._emit = emit
+        self._join_time = join_time
+        self._show = str if full_numbers else shorten
+        self._patience = Patience(monotonic, sleep)
+        self._appservice = Transactions(homeserver, appservice, self._receive, self._query_user)
+        self._bot = UserId(self._appservice.bot_mxid)
+        self._homeserver = Homeserver(self._appservice)
+        self._ghosts = Ghosts(appservice.ghost_prefix, homeserver.domain)
+        self._portals = Portals(
+            ghosts=self._ghosts,
+            homeserver=self._homeserver,
+            store=store,
+            patience=self._patience,
+            may_use=may_use,
+            show=self._show,
+        )
+        self._inbox = Inbox(
+            portals=self._portals,
+            homeserver=self._homeserver,
+            store=store,
+            emit=emit,
+            clock=clock,
+        )
+        self._outbox = Outbox(self._homeserver.send, self._patience)
+        self._notices = itertools.count()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen, and make sure that bridge and homeserver can talk to each other, both ways.
+
+        Raises `ConfigurationError`, `LocalError` or `RemoteError` with a remedy.
+        """
+        _check_tokens(self._settings)
+        listen, port = str(self._settings.listen), self._settings.port
+        try:
+            await self._appservice.start(listen, port)
+        except OSError as error:
+            await self._appservice.stop()
+            raise LocalError(
+                f"cannot listen on {listen} port {port}: {error.strerror or error}",
+                remedy="Change appservice.listen or appservice.port, or stop what uses it.",
+            ) from error
+        try:
+            await self._introduce()
+        except BaseException:
+            await self._appservice.stop()
+            raise
+        log.info("connected to homeserver", homeserver=self._address, bot=self._bot)
+
+    async def stop(self) -> None:
+        """Send what is still to be said, within seconds, and close."""
+        try:
+            async with asyncio.timeout(_STOPPING):
+                await self._outbox.drained()
+        except TimeoutError:
+            log.warning("homeserver did not take the last events")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._inbox.close()
+        await self._outbox.close()
+        await self._appservice.stop()
+
+    def do(self, command: MatrixCommand) -> None:
+        """Queue a command; order is kept per room."""
+        match command:
+            case PreparePortal():
+                self._spawn(self._prepare(command))
+            case SendCallEvent():
+                self._send(command)
+            case SendNotice():
+                ghost = self._ghosts.user_id(command.address)
+                now, number = self._patience.clock(), next(self._notices)
+                self._outbox.put(notice(command, ghost, now, number))
+
+    async def end_orphan(self, record: CallRecord) -> None:
+        """Hang up the Matrix leg of a call that a crash left behind."""
+        if record.room is None or record.matrix_call_id is None:
+            return
+        ghost = self._ghosts.user_id(record.address)
+        for command in _last_words(record, record.room, record.matrix_call_id):
+            event = call_event(command, ghost, self._patience.clock(), on_failure=None)
+            await self._outbox.deliver(event)
+
+    async def _receive(self, raw_events: list[Any]) -> None:
+        await self._inbox.receive(raw_events)
+
+    async def _query_user(self, user: str) -> dict[str, Any] | None:
+        """The homeserver asks whether somebody exists whom nobody has made yet."""
+        address = self._ghosts.address(user)
+        if address is None:
+            return None
+        await self._portals.ensure_ghost(address)
+        return {}
+
+    def _send(self, command: SendCallEvent) -> None:
+        def failed(reason: str) -> None:
+            self._emit(MatrixSendFailed(call=command.call, op=command.op, reason=reason))
+
+        ghost = self._ghosts.user_id(command.address)
+        event = call_event(command, ghost, self._patience.clock(), failed)
+        if is_last(command):
+            self._outbox.end(event)
+        else:
+            self._outbox.put(event)
+
+    async def _prepare(self, command: PreparePortal) -> None:
+        bound = log.bind(call=command.call, person=command.person)
+        event: Event
+        try:
+            async with asyncio.timeout(self._join_time):
+                room = await self._portals.prepare(
+                    command.person, command.address, command.display_name
+                )
+            event = PortalReady(call=command.call, op=command.op, room=room)
+            bound.info("portal ready", room=room, address=self._show(command.address))
+        except TimeoutError:
+            reason = "The person has not accepted the invitation to the room."
+            event = PortalFailed(call=command.call, op=command.op, reason=reason)
+        except BridgeError as error:
+            event = PortalFailed(call=command.call, op=command.op, reason=str(error))
+        except Exception:
+            bound.exception("portal could not be prepared")
+            reason = "The bridge failed to prepare the room."
+            event = PortalFailed(call=command.call, op=command.op, reason=reason)
+        if isinstance(event, PortalFailed):
+            bound.warning("no portal", reason=event.reason)
+        self._emit(event)
+
+    async def _introduce(self) -> None:
+        """Check our token, our name and the way back."""
+        deadline = self._patience.clock() + _STARTUP
+
+        async def persist(attempt: Callable[[], Awaitable[None]]) -> None:
+            await self._patience.persist(attempt, lambda: deadline)
+
+        try:
+            await persist(lambda: self._homeserver.register(self._bot))
+            await persist(self._check_identity)
+            await persist(lambda: self._homeserver.set_display_name(self._bot, BOT_NAME))
+            await persist(self._check_way_back)
+        except Unavailable as error:
+            raise RemoteError(
+                f"the homeserver at {self._address} cannot be reached: {error}",
+                remedy="Check homeserver.address, and that the homeserver runs.",
+            ) from error
+        except Refused as error:
+            raise _explain(error) from error
+
+    async def _check_identity(self) -> None:
+        found = await self._homeserver.whoami()
+        if found != self._bot:
+            raise ConfigurationError(
+                f"the homeserver knows the bridge's bot as {found}, the settings as {self._bot}",
+                remedy="Make homeserver.domain and appservice.bot_localpart those of the"
+                " registration, and load the registration again.",
+            )
+
+    async def _check_way_back(self) -> None:
+        try:
+            await self._homeserver.ping(self._settings.id)
+        except Refused as error:
+            if error.errcode in ("M_UNRECOGNIZED", "M_NOT_FOUND") and error.status in (404, 405):
+                log.info("homeserver knows no ping; whether it reaches the bridge is unchecked")
+                return
+            raise ConfigurationError(
+                f"the homeserver cannot call the bridge: {error}",
+                remedy=f"Check that the homeserver reaches appservice.address"
+                f" ({self._settings.address}) and that the registration it has loaded has the"
+                " same id and tokens.",
+            ) from error
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _check_tokens(settings: config.AppService) -> None:
+    """Without them anybody could pose as the homeserver."""
+    for key in ("as_token", "hs_token"):
+        if not getattr(settings, key).get_secret_value():
+            raise ConfigurationError(
+                f"appservice.{key} is empty",
+                remedy="Set it to a long random string, and generate the registration.",
+            )
+
+
+def _explain(error: HomeserverError) -> BridgeError:
+    return ConfigurationError(
+        f"the homeserver does not accept the bridge: {error}",
+        remedy="Generate the registration again, name it in the homeserver's configuration"
+        " (app_service_config_files), restart the homeserver.",
+    )
+
+
+def _last_words(
+    record: CallRecord, room: RoomId, call_id: MatrixCallId
+) -> list[SendMatrixHangup | SendMatrixReject]:
+    """A hangup; and before it a reject if it was the person's call and nobody had answered.
+
+    matrix-js-sdk ignores the hangup of a party that it never saw answer, and ignores a reject after
+    an answer. The record may not know about an answer of the last moment, so say both.
+    """
+    version = 1 if record.matrix_version is None else record.matrix_version
+
+    def last(kind: type[SendMatrixHangup] | type[SendMatrixReject]) -> Any:
+        return kind(
+            call=record.call,
+            op=_ORPHAN,
+            room=room,
+            address=record.address,
+            call_id=call_id,
+            party=record.party or PartyId(""),
+            version=version,
+            reason="unknown_error",
+        )
+
+    unanswered = record.direction is Direction.TO_SIP and record.answered_at is None
+    return [
+        *([last(SendMatrixReject)] if unanswered and version > 0 else []),
+        last(SendMatrixHangup),
+    ]

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The few requests that the bridge makes of the homeserver, as the bot or as a ghost."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from mautrix.api import Method, Path, PathBuilder
+from mautrix.appservice import AppService
+from mautrix.errors import MatrixConnectionError, MatrixRequestError
+
+from bridge.call.ids import RoomId, UserId
+from bridge.errors import RemoteError
+
+T = TypeVar("T")
+
+_REQUEST_TIME: Final = 30.0
+_FIRST_PAUSE: Final = 0.25
+_LONGEST_PAUSE: Final = 4.0
+
+
+class HomeserverError(RemoteError):
+    """The homeserver did not do what it was asked."""
+
+
+class Unavailable(HomeserverError):
+    """It cannot be reached, is overloaded or broken just now: worth another attempt."""
+
+
+class Refused(HomeserverError):
+    """It understood, and will not do it. `errcode` is the Matrix error code, or empty."""
+
+    def __init__(self, message: str, *, status: int, errcode: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.errcode = errcode
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Repeats what the homeserver was not available for. Times are seconds of `clock`."""
+
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+
+    async def persist(
+        self, attempt: Callable[[], Awaitable[T]], deadline: Callable[[], float]
+    ) -> T:
+        """Attempt until it works or the deadline, which may move, has passed.
+
+        Attempts at least once if the deadline is ahead. Raises `Unavailable` or `Refused`.
+        """
+        pause = _FIRST_PAUSE
+        reason = "there was no time left for it"
+        while self.clock() < deadline():
+            try:
+                return await attempt()
+            except Unavailable as error:
+                reason = str(error)
+            await self.sleep(min(pause, max(0.0, deadline() - self.clock())))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        raise Unavailable(reason)
+
+
+class Homeserver:
+    """Client-Server API, through the application service's token."""
+
+    def __init__(self, appservice: AppService) -> None:
+        self._appservice = appservice
+
+    async def register(self, user: UserId) -> None:
+        """Make a user of our namespace; harmless if it exists."""
+        name = user[1:].partition(":")[0]
+        body = {
+            "type": "m.login.application_service",
+            "username": name,
+            # No device and no token: we masquerade. MSC4190 even insists.
+            "inhibit_login": True,
+        }
+        try:
+            await self._bot(Method.POST, Path.v3.register, body)
+        except Refused as error:
+            if error.errcode != "M_USER_IN_USE":
+                raise
+
+    async def set_display_name(self, user: UserId, name: str) -> None:
+        """What the user is called everywhere."""
+        await self._as(user, Method.PUT, Path.v3.profile[user].displayname, {"displayname": name})
+
+    async def whoami(self) -> UserId:
+        """Who our token belongs to."""
+        return UserId(_text(await self._bot(Method.GET, Path.v3.account.whoami), "user_id"))
+
+    async def ping(self, appservice_id: str) -> None:
+        """Make the homeserver call us, which also ends its back-off of queued transactions."""
+        await self._bot(Method.POST, Path.v1.appservice[appservice_id].ping, {})
+
+    async def create_room(self, user: UserId, body: Mapping[str, Any]) -> RoomId:
+        """A new room of `user`."""
+        return RoomId(_text(await self._as(user, Method.POST, Path.v3.createRoom, body), "room_id"))
+
+    async def invite(self, room: RoomId, user: UserId, person: UserId) -> None:
+        """`user` invites `person`."""
+        path = Path.v3.rooms[room].invite
+        await self._as(user, Method.POST, path, {"user_id": person})
+
+    async def join(self, room: RoomId, user: UserId) -> None:
+        """Accept an invitation."""
+        await self._as(user, Method.POST, Path.v3.rooms[room].join, {})
+
+    async def leave(self, room: RoomId, user: UserId, reason: str) -> None:
+        """Leave, or refuse an invitation."""
+        await self._as(user, Method.POST, Path.v3.rooms[room].leave, {"reason": reason})
+
+    async def joined_members(self, room: RoomId, user: UserId) -> frozenset[UserId]:
+        """Who has joined; only for a `user` who has."""
+        reply = await self._as(user, Method.GET, Path.v3.rooms[room].joined_members)
+        joined = reply.get("joined")
+        return frozenset(map(UserId, joined)) if isinstance(joined, dict) else frozenset()
+
+    async def state(
+        self, room: RoomId, user: UserId, event_type: str, state_key: str = ""
+    ) -> Mapping[str, Any]:
+        """The content of a state event; empty where there is none."""
+        try:
+            return await self._as(
+                user, Method.GET, Path.v3.rooms[room].state[event_type][state_key]
+            )
+        except Refused as error:
+            if error.errcode == "M_NOT_FOUND":
+                return {}
+            raise
+
+    async def latest_events(self, room: RoomId, user: UserId, limit: int) -> list[Any]:
+        """The newest raw events of the room, oldest first."""
+        query = {"dir": "b", "limit": str(limit)}
+        reply = await self._as(user, Method.GET, Path.v3.rooms[room].messages, query=query)
+        chunk = reply.get("chunk")
+        return chunk[::-1] if isinstance(chunk, list) else []
+
+    async def send(
+        self, room: RoomId, user: UserId, event_type: str, content: Mapping[str, Any], txn: str
+    ) -> None:
+        """Send an event; `txn` makes repetitions harmless."""
+        await self._as(user, Method.PUT, Path.v3.rooms[room].send[event_type][txn], content)
+
+    async def _bot(
+        self, method: Method, path: PathBuilder, body: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any]:
+        return await self._as(UserId(self._appservice.bot_mxid), method, path, body)
+
+    async def _as(
+        self,
+        user: UserId,
+        method: Method,
+        path: PathBuilder,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Mapping[str, Any]:
+        bot = self._appservice.intent.api
+        api = bot if user == str(self._appservice.bot_mxid) else bot.user(user)
+        content = None if body is None else dict(body)
+        try:
+            async with asyncio.timeout(_REQUEST_TIME):
+                reply = await api.request(method, path, content, query_params=dict(query or {}))
+        except TimeoutError as error:
+            raise Unavailable(f"no reply within {_REQUEST_TIME:.0f} s") from error
+        except MatrixConnectionError as error:
+            raise Unavailable(str(error)) from error
+        except ValueError as error:
+            raise Unavailable("the reply is not JSON") from error
+        except MatrixRequestError as error:
+            raise _translate(error) from error
+        return reply if isinstance(reply, dict) else {}
+
+
+def _translate(error: MatrixRequestError) -> HomeserverError:
+    code, status = error.errcode or "", error.http_status
+    message = f"HTTP {status} {code}: {error.message or 'no explanation'}"
+    # M_BAD_STATUS, M_CONNECTION_FAILED: what a ping says about us, not the homeserver about itself.
+    if status == 429 or (status >= 500 and not code.startswith(("M_BAD", "M_CONNECTION"))):
+        return Unavailable(message)
+    return Refused(message, status=status, errcode=code)
+
+
+def _text(reply: Mapping[str, Any], key: str) -> str:
+    value = reply.get(key)
+    if not isinstance(value, str) or not value:
+        raise Refused(f"the reply lacks {key}", status=200, errcode="")
+    return value

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What people do in rooms, told to the core: in order per room, and once.
+
+Homeservers repeat a transaction until it is acknowledged, and again after a restart of ours, so the
+id of an event is remembered before the event is acted upon.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+
+from bridge.call.events import MatrixCallEvent, MatrixInviteReceived, MatrixMemberLeft
+from bridge.call.ids import RoomId, UserId
+from bridge.matrix.content import CALL_EVENT_TYPES, Unusable, read_call_event
+from bridge.matrix.envelope import RoomEvent, read_room_event
+from bridge.matrix.homeserver import Homeserver, HomeserverError
+from bridge.matrix.lanes import Lanes
+from bridge.matrix.portals import Portals
+from bridge.ports import Emit, Portal, PortalStore
+
+log = structlog.get_logger(__name__)
+
+REMEMBERED: Final = 7 * 86400.0
+"""Seconds for which an event counts as a repetition; a call event is stale long before that."""
+_PRUNE_EVERY: Final = 3600.0
+_READ_BACK: Final = 50
+_OTHER_TYPES: Final = frozenset({"m.room.member", "m.room.join_rules", "m.room.tombstone"})
+
+
+class Inbox:
+    """Receives transactions and emits what they mean."""
+
+    def __init__(
+        self,
+        *,
+        portals: Portals,
+        homeserver: Homeserver,
+        store: PortalStore,
+        emit: Emit,
+        clock: Callable[[], float],
+    ) -> None:
+        self._portals = portals
+        self._ghosts = portals.ghosts
+        self._homeserver = homeserver
+        self._store = store
+        self._emit = emit
+        self._clock = clock
+        self._lanes: Lanes[RoomId, RoomEvent] = Lanes(self._handle)
+        self._pruned_at = -_PRUNE_EVERY
+
+    async def receive(self, raw_events: list[Any]) -> None:
+        """Take the events of one transaction; when this returns it may be acknowledged."""
+        now = self._clock()
+        for raw in raw_events:
+            event = read_room_event(raw, now)
+            if event is not None and self._concerns_us(event) and await self._is_new(event.id):
+                self._lanes.put(event.room, event)
+        await self._prune(now)
+
+    async def drained(self) -> None:
+        """Wait until everything received has been acted upon."""
+        await self._lanes.drained()
+
+    async def close(self) -> None:
+        """Stop acting upon events."""
+        await self._lanes.close()
+
+    def _concerns_us(self, event: RoomEvent) -> bool:
+        known = event.type in CALL_EVENT_TYPES or event.type in _OTHER_TYPES
+        return known and not self._ghosts.owns(event.sender)
+
+    async def _is_new(self, event_id: str) -> bool:
+        try:
+            return await self._store.remember_event(event_id, self._clock())
+        except Exception:
+            # A repetition is rare and harmless to the core; a call that is not taken is neither.
+            log.exception("cannot tell whether an event is new", event_id=event_id)
+            return True
+
+    async def _prune(self, now: float) -> None:
+        if now - self._pruned_at < _PRUNE_EVERY:
+            return
+        self._pruned_at = now
+        try:
+            await self._store.prune_events(now - REMEMBERED)
+        except Exception:
+            log.exception("cannot forget old events")
+
+    async def _handle(self, event: RoomEvent) -> None:
+        try:
+            await self._dispatch(event)
+        except HomeserverError as error:
+            log.warning("event not acted upon", room=event.room, type=event.type, reason=str(error))
+
+    async def _dispatch(self, event: RoomEvent) -> None:
+        ghost_concerned = event.state_key is not None and self._ghosts.owns(event.state_key)
+        if event.type == "m.room.member" and ghost_concerned:
+            await self._ghost_member(event)
+            return
+        portal = await self._portals.by_room(event.room)
+        if portal is None:
+            log.debug("not a portal", room=event.room, type=event.type)
+        elif event.type == "m.room.member":
+            self._person_member(event, portal)
+        elif event.type == "m.room.join_rules":
+            self._portals.changed(event.room)
+        elif event.type == "m.room.tombstone":
+            await self._portal_over(portal, "replaced by a newer room")
+        else:
+            await self._call_event(event, portal)
+
+    async def _ghost_member(self, event: RoomEvent) -> None:
+        membership = event.content.get("membership")
+        if membership == "invite":
+            portal = await self._portals.accept(event)
+            if portal is not None:
+                await self._read_back(portal)
+        elif membership in ("leave", "ban"):
+            portal = await self._portals.by_room(event.room)
+            if portal is not None and self._ghosts.address(event.state_key or "") == portal.address:
+                await self._portal_over(portal, "the ghost was removed")
+
+    def _person_member(self, event: RoomEvent, portal: Portal) -> None:
+        self._portals.changed(event.room)
+        if event.state_key != portal.person:
+            return
+        membership = event.content.get("membership")
+        if membership == "join":
+            self._portals.joined(portal)
+        elif membership in ("leave", "ban"):
+            self._emit(MatrixMemberLeft(room=portal.room, user=portal.person))
+
+    async def _portal_over(self, portal: Portal, why: str) -> None:
+        """No call can go on in a room that has ended for one of the two."""
+        log.info("portal forgotten", room=portal.room, reason=why)
+        await self._portals.forget(portal.room)
+        self._emit(MatrixMemberLeft(room=portal.room, user=portal.person))
+
+    async def _call_event(self, event: RoomEvent, portal: Portal) -> None:
+        bound = log.bind(room=event.room, type=event.type, sender=event.sender)
+        if event.sender != portal.person:
+            bound.info("call event ignored: not from the person of this portal")
+            return
+        if event.type == "m.call.invite" and not await self._may_ring(event, portal):
+            return
+        for told in self._read(event, portal):
+            self._emit(told)
+
+    def _read(self, event: RoomEvent, portal: Portal) -> tuple[MatrixCallEvent, ...]:
+        ghost = self._ghosts.user_id(portal.address)
+        read = read_call_event(event, portal.address, ghost, self._clock())
+        if isinstance(read, Unusable):
+            log.warning("call event dropped", room=event.room, type=event.type, reason=read.reason)
+            return ()
+        return read
+
+    async def _may_ring(self, event: RoomEvent, portal: Portal) -> bool:
+        try:
+            unfit = await self._portals.unfit(portal)
+            if unfit is not None:
+                await self._portals.tell_once(portal, unfit, event.id)
+        except HomeserverError as error:
+            # The room was a portal when last seen, and the person is waiting.
+            log.warning("room could not be checked", room=event.room, reason=str(error))
+            return True
+        if unfit is not None:
+            log.info("invite ignored", room=event.room, reason=unfit)
+        return unfit is None
+
+    async def _read_back(self, portal: Portal) -> None:
+        """Deliver what was said before the ghost had joined: homeservers do not push that."""
+        ghost = UserId(self._ghosts.user_id(portal.address))
+        raw_events = await self._homeserver.latest_events(portal.room, ghost, _READ_BACK)
+        now = self._clock()
+        found = [read_room_event(raw, now, portal.room) for raw in raw_events]
+        events = [
+            event
+            for event in found
+            if event and event.sender == portal.person and event.type in CALL_EVENT_TYPES
+        ]
+        ringing = {
+            told.call_id
+            for event in events
+            for told in self._read(event, portal)
+            if isinstance(told, MatrixInviteReceived) and told.age < told.lifetime
+        }
+        for event in events:
+            if event.content.get("call_id") in ringing and await self._is_new(event.id):
+                log.info("call event from before the ghost joined", room=event.room)
+                await self._call_event(event, portal)

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Portals: find, make, accept and watch the two-member rooms of people and ghosts."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+from weakref import WeakValueDictionary
+
+import structlog
+
+from bridge.call.ids import Address, RoomId, UserId
+from bridge.errors import RemoteError
+from bridge.matrix.envelope import RoomEvent
+from bridge.matrix.ghosts import Ghosts, display_name
+from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience, Refused
+from bridge.ports import Portal, PortalStore
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+Pair = tuple[UserId, Address]
+
+_PATIENCE: Final = 60.0
+"""Seconds for which the homeserver may be away while a portal is prepared or joined."""
+_NOT_ALLOWED: Final = "You are not allowed to make calls here; ask the bridge's administrator."
+_PUBLIC: Final = "This room is public, so calls do not work here. Please start a direct chat."
+_CROWDED: Final = (
+    "Calls work only in a room of the two of us, and this room has other members."
+    " Please start a direct chat."
+)
+_MOVED: Final = "You have opened a newer chat with this number; calls work there from now on."
+
+
+class PortalError(RemoteError):
+    """No room in which this person could ring; the message is a sentence."""
+
+
+class Portals:
+    """The rooms of this homeserver's ghosts. Methods raise `HomeserverError` unless they say."""
+
+    def __init__(
+        self,
+        *,
+        ghosts: Ghosts,
+        homeserver: Homeserver,
+        store: PortalStore,
+        patience: Patience,
+        may_use: Callable[[UserId], bool],
+        show: Callable[[str], str],
+    ) -> None:
+        self.ghosts = ghosts
+        self._homeserver = homeserver
+        self._store = store
+        self._patience = patience
+        self._may_use = may_use
+        self._show = show
+        self._registered: set[Address] = set()
+        self._good: set[RoomId] = set()
+        self._told: set[RoomId] = set()
+        self._joining: dict[Pair, list[asyncio.Future[RoomId]]] = {}
+        self._locks: WeakValueDictionary[Pair, asyncio.Lock] = WeakValueDictionary()
+
+    async def by_room(self, room: RoomId) -> Portal | None:
+        """The portal that this room is, if it is one."""
+        return await self._store.portal_by_room(room)
+
+    async def ensure_ghost(self, address: Address, caller_name: str = "") -> UserId:
+        """The ghost of an address, made and named where necessary."""
+        ghost = self.ghosts.user_id(address)
+        if address not in self._registered:
+            await self._homeserver.register(ghost)
+            self._registered.add(address)
+        known = await self._store.ghost_name(address)
+        name = display_name(address, caller_name)
+        # A call without a name does not take away the name of the call before.
+        if known is None or (caller_name and known != name):
+            await self._homeserver.set_display_name(ghost, name)
+            await self._store.save_ghost_name(address, name)
+        return ghost
+
+    async def prepare(self, person: UserId, address: Address, caller_name: str) -> RoomId:
+        """A portal that both have joined; waits for the person. Raises `PortalError` too."""
+        pair = (person, address)
+        joined: asyncio.Future[RoomId] = asyncio.get_running_loop().create_future()
+        waiting = self._joining.setdefault(pair, [])
+        waiting.append(joined)
+        try:
+            async with self._locks.setdefault(pair, asyncio.Lock()):
+                ready = await self._persist(lambda: self._find_or_make(pair, caller_name))
+            return ready if ready is not None else await joined
+        finally:
+            waiting.remove(joined)
+            if not waiting:
+                self._joining.pop(pair, None)
+
+    async def accept(self, event: RoomEvent) -> Portal | None:
+        """A person invited a ghost: join where calls can work, else say why not."""
+        ghost = UserId(event.state_key or "")
+        address = self.ghosts.address(ghost)
+        if address is None:
+            return None
+        bound = log.bind(room=event.room, person=event.sender, address=self._show(address))
+        refusal = self._refusal(event)
+        if refusal is not None:
+            await self._persist(lambda: self.ensure_ghost(address))
+            await self._persist(lambda: self._homeserver.leave(event.room, ghost, refusal))
+            bound.info("invitation refused", reason=refusal)
+            return None
+        await self._persist(lambda: self.ensure_ghost(address))
+        await self._persist(lambda: self._homeserver.join(event.room, ghost))
+        portal = Portal(room=event.room, person=event.sender, address=address)
+        unfit = await self._persist(lambda: self.unfit(portal))
+        if unfit is not None:
+            await self.tell_once(portal, unfit, event.id)
+            await self._persist(lambda: self._homeserver.leave(event.room, ghost, unfit))
+            bound.info("room left", reason=unfit)
+            return None
+        await self._adopt(portal)
+        bound.info("portal accepted")
+        return portal
+
+    async def unfit(self, portal: Portal) -> str | None:
+        """Why calls cannot work in this room, as a sentence; None if they can."""
+        reason, _ = await self._look(portal)
+        return reason
+
+    def changed(self, room: RoomId) -> None:
+        """Members or rules of a room changed: look again before the next call."""
+        self._good.discard(room)
+
+    def joined(self, portal: Portal) -> None:
+        """The person of a portal has joined it."""
+        for waiter in self._joining.get((portal.person, portal.address), ()):
+            if not waiter.done():
+                waiter.set_result(portal.room)
+
+    async def forget(self, room: RoomId) -> None:
+        """The room is not a portal any more."""
+        self._good.discard(room)
+        self._told.discard(room)
+        await self._store.forget_portal(room)
+
+    async def tell_once(self, portal: Portal, text: str, cause: str) -> None:
+        """A notice about the room itself, not repeated until the room has been found good.
+
+        `cause` is the id of the event that brought it about.
+        """
+        if portal.room in self._told:
+            return
+        self._told.add(portal.room)
+        await self._tell(portal, text, f"told.{cause}")
+
+    def _refusal(self, event: RoomEvent) -> str | None:
+        """What can be known against an invitation before accepting it."""
+        if not self._may_use(event.sender):
+            return _NOT_ALLOWED
+        for state in event.invite_state:
+            content = state.get("content")
+            if state.get("type") == "m.room.join_rules" and isinstance(content, dict):
+                return _PUBLIC if content.get("join_rule") == "public" else None
+        return None
+
+    async def _find_or_make(self, pair: Pair, caller_name: str) -> RoomId | None:
+        """The portal's room if the person is in it; None if they have to join first."""
+        person, address = pair
+        ghost = await self.ensure_ghost(address, caller_name)
+        portal = await self._store.portal_by_pair(person, address)
+        if portal is None:
+            await self._make(person, address, ghost)
+            return None
+        try:
+            unfit, present = await self._look(portal)
+        except Refused as error:
+            unfit, present = f"the ghost is not in the room: {error}", False
+        if unfit is not None:
+            log.info("portal given up", room=portal.room, reason=unfit)
+            await self.forget(portal.room)
+            await self._make(person, address, ghost)
+            return None
+        if present:
+            return portal.room
+        await self._invite_again(portal, ghost)
+        return None
+
+    async def _look(self, portal: Portal) -> tuple[str | None, bool]:
+        """Why calls cannot work in the room, if so, and whether the person has joined it."""
+        if portal.room in self._good:
+            return None, True
+        ghost = self.ghosts.user_id(portal.address)
+        members = await self._homeserver.joined_members(portal.room, ghost)
+        present = portal.person in members
+        if members - {portal.person, ghost}:
+            return _CROWDED, present
+        rules = await self._homeserver.state(portal.room, ghost, "m.room.join_rules")
+        if rules.get("join_rule") == "public":
+            return _PUBLIC, present
+        if present:
+            self._good.add(portal.room)
+            self._told.discard(portal.room)
+        return None, present
+
+    async def _make(self, person: UserId, address: Address, ghost: UserId) -> None:
+        room = await self._homeserver.create_room(
+            ghost,
+            {
+                "is_direct": True,
+                # Makes the person as powerful as the ghost: it is their room.
+                "preset": "trusted_private_chat",
+                "invite": [person],
+            },
+        )
+        portal = Portal(room=room, person=person, address=address)
+        await self._store.save_portal(portal)
+        log.info("portal made", room=room, person=person, address=self._show(address))
+        # Homeservers and clients may accept for the person before we know of the room.
+        if person in await self._homeserver.joined_members(room, ghost):
+            self.joined(portal)
+
+    async def _invite_again(self, portal: Portal, ghost: UserId) -> None:
+        member = await self._homeserver.state(portal.room, ghost, "m.room.member", portal.person)
+        if member.get("membership") == "invite":
+            return
+        try:
+            await self._homeserver.invite(portal.room, ghost, portal.person)
+        except Refused as error:
+            raise PortalError(f"The person cannot be invited to the room again: {error}") from error
+
+    async def _adopt(self, portal: Portal) -> None:
+        """A newer room takes the place of an older one; nobody shall call into a dead one."""
+        old = await self._store.portal_by_pair(portal.person, portal.address)
+        await self._store.save_portal(portal)
+        self.joined(portal)
+        if old is None or old.room == portal.room:
+            return
+        ghost = self.ghosts.user_id(old.address)
+        try:
+            await self._tell(old, _MOVED, f"moved.{portal.room}")
+            await self._homeserver.leave(old.room, ghost, _MOVED)
+        except HomeserverError as error:
+            log.warning("older room could not be left", room=old.room, reason=str(error))
+
+    async def _tell(self, portal: Portal, text: str, transaction: str) -> None:
+        content = {"msgtype": "m.notice", "body": text}
+        ghost = self.ghosts.user_id(portal.address)
+        await self._homeserver.send(portal.room, ghost, "m.room.message", content, transaction)
+
+    async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        deadline = self._patience.clock() + _PATIENCE
+        return await self._patience.persist(attempt, lambda: deadline)

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The registration: the document by which a homeserver knows the bridge."""
+
+import re
+from typing import Any
+
+from bridge.config import AppService, Homeserver
+from bridge.errors import ConfigurationError
+
+
+def registration(homeserver: Homeserver, appservice: AppService) -> dict[str, Any]:
+    """What the homeserver's `app_service_config_files` wants (Application Service API).
+
+    Contains the tokens. Raises `ConfigurationError` where the bot would be taken for a ghost.
+    """
+    if appservice.bot_localpart.startswith(appservice.ghost_prefix):
+        raise ConfigurationError(
+            f"appservice.bot_localpart ({appservice.bot_localpart}) starts with"
+            f" appservice.ghost_prefix ({appservice.ghost_prefix})",
+            remedy="Choose a name for the bot that no ghost could have.",
+        )
+    prefix, domain = re.escape(appservice.ghost_prefix), re.escape(homeserver.domain)
+    return {
+        "id": appservice.id,
+        "url": appservice.address,
+        "as_token": appservice.as_token.get_secret_value(),
+        "hs_token": appservice.hs_token.get_secret_value(),
+        "sender_localpart": appservice.bot_localpart,
+        "rate_limited": False,
+        "namespaces": {
+            "users": [{"exclusive": True, "regex": f"@{prefix}.*:{domain}"}],
+            "aliases": [],
+            "rooms": [],
+        },
+    }

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the homeserver's transactions arrive."""
+
+import asyncio
+import logging
+import warnings
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, cast
+
+from mautrix.appservice import AppService, ASStateStore
+from mautrix.client.state_store import MemoryStateStore
+from mautrix.types import DeviceID, DeviceLists, DeviceOTKCount
+from mautrix.types import UserID as MautrixUserId
+
+from bridge import config
+
+_LARGEST_TRANSACTION: Final = 64 << 20
+"""Bytes: a hundred events of 64 KiB, and what else may come along. aiohttp allows 1 MiB."""
+
+
+class _StateStore(MemoryStateStore, ASStateStore):
+    """mautrix insists on one; the bridge asks the homeserver instead of trusting it."""
+
+    def __init__(self) -> None:
+        MemoryStateStore.__init__(self)
+        ASStateStore.__init__(self)
+
+
+class Transactions(AppService):
+    """An application service that hands on events raw, in order, and acknowledges them after that.
+
+    mautrix would parse them (and so lose the negotiate events of some clients, and every `age`)
+    and run a task for each (and so lose their order).
+    """
+
+    def __init__(
+        self,
+        homeserver: config.Homeserver,
+        appservice: config.AppService,
+        receive: Callable[[list[Any]], Awaitable[None]],
+        query_user: Callable[[str], Awaitable[dict[str, Any] | None]],
+    ) -> None:
+        with warnings.catch_warnings():
+            # mautrix passes a loop to aiohttp, which has deprecated that.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            super().__init__(
+                homeserver.address,
+                homeserver.domain,
+                appservice.as_token.get_secret_value(),
+                appservice.hs_token.get_secret_value(),
+                appservice.bot_localpart,
+                appservice.id,
+                loop=asyncio.get_running_loop(),
+                log=_library_log(),
+                query_user=cast(Any, query_user),  # mautrix's hint is not what it calls
+                state_store=_StateStore(),
+                aiohttp_params={"client_max_size": _LARGEST_TRANSACTION},
+            )
+        self._receive = receive
+
+    async def handle_transaction(
+        self,
+        txn_id: str,
+        *,
+        events: list[Any],
+        extra_data: Any,
+        ephemeral: list[Any] | None = None,
+        to_device: list[Any] | None = None,
+        otk_counts: dict[MautrixUserId, dict[DeviceID, DeviceOTKCount]] | None = None,
+        device_lists: DeviceLists | None = None,
+    ) -> Any:
+        """Called by mautrix for each transaction that it has not seen in this run."""
+        await self._receive(events)
+        return {}
+
+
+def _library_log() -> logging.Logger:
+    """mautrix's log without its requests (whole events, numbers), and no log of requests to us:
+    homeservers may put their token into the query."""
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    log = logging.getLogger("mau.appservice")
+    log.setLevel(logging.INFO)
+    return log
