@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pjsua2 library: made, polled and destroyed on one thread. For that thread only."""
+
+import heapq
+import itertools
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import pjsua2 as pj
+import structlog
+
+from bridge.config import Sip, SipTransport
+from bridge.errors import ConfigurationError
+from bridge.sip.guard import guarded
+from bridge.sip.tap import Tapped, read_entry, without_users
+
+log = structlog.get_logger(__name__)
+
+_POLL: Final = 10
+"""Milliseconds that a command may wait for while nothing comes in from the network."""
+_FAREWELL: Final = 0.5
+"""Seconds that BYE and its kind get to be retransmitted or challenged when the process stops."""
+_MESSAGES: Final = 4
+"""pjsip's log level at which whole messages are written."""
+_TYPES: Final = {
+    ("udp", 4): pj.PJSIP_TRANSPORT_UDP,
+    ("udp", 6): pj.PJSIP_TRANSPORT_UDP6,
+    ("tcp", 4): pj.PJSIP_TRANSPORT_TCP,
+    ("tcp", 6): pj.PJSIP_TRANSPORT_TCP6,
+    ("tls", 4): pj.PJSIP_TRANSPORT_TLS,
+    ("tls", 6): pj.PJSIP_TRANSPORT_TLS6,
+}
+_TLS_VERSIONS: Final = pj.PJ_SSL_SOCK_PROTO_TLS1_2 | pj.PJ_SSL_SOCK_PROTO_TLS1_3
+
+Select = Callable[[pj.SipRxData], int | None]
+"""The account that an incoming request is for, if the application knows better than pjsua."""
+
+
+class _Library(pj.Endpoint):
+    def __init__(self, select: Select) -> None:
+        super().__init__()
+        self._select: Select | None = select
+
+    def forget(self) -> None:
+        self._select = None
+
+    @guarded
+    def onSelectAccount(self, prm: pj.OnSelectAccountParam) -> None:
+        account = self._select(prm.rdata) if self._select else None
+        if account is not None:
+            prm.accountIndex = account
+
+
+class _Writer(pj.LogWriter):
+    def __init__(self, tapped: Callable[[Tapped], None]) -> None:
+        super().__init__()
+        self._tapped = tapped
+
+    @guarded
+    def write(self, entry: pj.LogEntry) -> None:
+        if entry.level == _MESSAGES:
+            message = read_entry(entry.msg)
+            if message:
+                self._tapped(message)
+        elif entry.level < 3:
+            log.warning("pjsip", message=without_users(entry.msg))
+        elif entry.level == 3:
+            log.debug("pjsip", message=without_users(entry.msg))
+
+
+class Endpoint:
+    """pjsua2's endpoint, a clock, and a grave for calls that may not die inside a callback."""
+
+    def __init__(self, sip: Sip, *, select: Select, tapped: Callable[[Tapped], None]) -> None:
+        self._sip = sip
+        self._select = select
+        self._tapped = tapped
+        self._library: _Library | None = None
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._grave: list[object] = []
+
+    def start(self) -> None:
+        """Raises ConfigurationError for a transport that cannot be opened."""
+        library = self._library = _Library(self._select)
+        library.libCreate()
+        library.libInit(self._settings())
+        library.audDevManager().setNoDev()
+        for number, transport in enumerate(self._sip.transports):
+            self._listen(number, transport)
+        library.libStart()
+
+    def poll(self) -> None:
+        """Let pjsip work for up to 10 ms, then run what is due."""
+        assert self._library
+        self._library.libHandleEvents(_POLL)
+        self._grave.clear()
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            heapq.heappop(self._timers)[2]()
+
+    def call_later(self, delay: float, action: Callable[[], None]) -> None:
+        """Run `action` on this thread in `delay` seconds."""
+        heapq.heappush(self._timers, (time.monotonic() + delay, next(self._order), action))
+
+    def bury(self, remains: object) -> None:
+        """Keep a pjsua2 object until no callback of it can be on the stack."""
+        self._grave.append(remains)
+
+    def drain(self) -> None:
+        """Let what was just sent be answered, for a moment."""
+        end = time.monotonic() + _FAREWELL
+        while self._library and time.monotonic() < end:
+            self._library.libHandleEvents(_POLL)
+
+    def stop(self) -> None:
+        """Destroy the library; every account and call of it must have been let go of."""
+        self._timers.clear()
+        self._grave.clear()
+        library, self._library = self._library, None
+        if library is None:
+            return
+        try:
+            library.libDestroy()
+        except pj.Error as error:
+            log.warning("pjsip did not stop cleanly", error=error.reason)
+        library.forget()
+
+    def _settings(self) -> pj.EpConfig:
+        settings = pj.EpConfig()
+        ua = settings.uaConfig
+        # Every slot that there is: pjsua hands them out in turn, so that a call that just ended is
+        # not confused with the next one. `sip.max_calls` is counted by the adapter.
+        ua.threadCnt = 0
+        ua.mainThreadOnly = False
+        ua.userAgent = self._sip.user_agent
+        logging = settings.logConfig
+        logging.level = logging.consoleLevel = _MESSAGES
+        logging.msgLogging = 1
+        logging.decor = 0
+        writer = _Writer(self._tapped)
+        logging.writer = writer
+        writer.__disown__()  # libDestroy deletes it.
+        settings.medConfig.threadCnt = 0
+        settings.medConfig.hasIoqueue = False
+        return settings
+
+    def _listen(self, number: int, transport: SipTransport) -> None:
+        assert self._library
+        config = pj.TransportConfig()
+        config.port = transport.port
+        config.boundAddress = str(transport.listen)
+        config.publicAddress = transport.public_address or ""
+        if transport.protocol == "tls":
+            _secure(config.tlsConfig, transport)
+        kind = _TYPES[transport.protocol, transport.listen.version]
+        try:
+            self._library.transportCreate(kind, config)
+        except pj.Error as error:
+            raise ConfigurationError(
+                f"sip.transports.{number}: cannot listen on {transport.protocol} "
+                f"{transport.listen} port {transport.port}: {error.reason}",
+                remedy="Choose a free port, an address of this machine, and certificates that fit.",
+            ) from error
+
+
+def _secure(tls: pj.TlsConfig, transport: SipTransport) -> None:
+    tls.certFile = str(transport.certificate or "")
+    tls.privKeyFile = str(transport.private_key or "")
+    tls.CaListFile = str(transport.ca_list or _system_authorities())
+    tls.verifyServer = transport.verify
+    tls.proto = _TLS_VERSIONS
+
+
+def _system_authorities() -> str:
+    paths: Sequence[str | None] = (
+        ssl.get_default_verify_paths().cafile,
+        "/etc/ssl/certs/ca-certificates.crt",
+    )
+    return next((path for path in paths if path), "")

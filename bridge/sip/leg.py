@@ -1,0 +1,411 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One SIP leg: a pjsua2 call, told and reported in the core's words. For the SIP thread only."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import pjsua2 as pj
+import structlog
+
+from bridge.call.events import (
+    SipAnswered,
+    SipCancelled,
+    SipConfirmed,
+    SipDialogChanged,
+    SipEnded,
+    SipEvent,
+    SipProgressed,
+    SipReinviteAnswered,
+    SipReinviteFailed,
+    SipReinviteReceived,
+)
+from bridge.call.ids import LegId, OpId, TrunkName
+from bridge.sip.dialog_state import DialogState, as_callee, as_caller
+from bridge.sip.guard import guarded
+from bridge.sip.messages import Message, causes_of, parse
+
+log = structlog.get_logger(__name__)
+
+_BUSY: Final = 491
+_NOT_ACCEPTABLE: Final = 488
+_CANCELLED: Final = 487
+
+Report = Callable[[SipEvent], None]
+
+
+class Call(pj.Call):
+    """Passes pjsua2's callbacks on to the leg, until the leg lets go of it."""
+
+    def __init__(self, account: pj.Account, leg: "Leg", call_id: int | None = None) -> None:
+        if call_id is None:
+            super().__init__(account)
+        else:
+            super().__init__(account, call_id)
+        self.leg: Leg | None = leg
+
+    @guarded
+    def onCallState(self, prm: pj.OnCallStateParam) -> None:
+        if self.leg:
+            self.leg.state_changed(self.getInfo(), prm.e)
+
+    @guarded
+    def onCallTsxState(self, prm: pj.OnCallTsxStateParam) -> None:
+        if self.leg:
+            self.leg.transaction_changed(prm.e.body.tsxState)
+
+    @guarded
+    def onCallSdpCreated(self, prm: pj.OnCallSdpCreatedParam) -> None:
+        if self.leg and self.leg.local_sdp:
+            prm.sdp.wholeSdp = self.leg.local_sdp
+
+    @guarded
+    def onCallRxReinvite(self, prm: pj.OnCallRxReinviteParam) -> None:
+        if self.leg:
+            prm.isAsync = self.leg.offered(parse(prm.rdata.wholeMsg).sdp)
+
+    @guarded
+    def onCallRxOffer(self, prm: pj.OnCallRxOfferParam) -> None:
+        # Comes for UPDATE, and for a re-INVITE that changes nothing. A changed UPDATE would have to
+        # be answered at once, which the far side of the bridge cannot: re-INVITE is for that.
+        if self.leg and not self.leg.is_repeated(prm.offer.wholeSdp):
+            prm.statusCode = _NOT_ACCEPTABLE
+
+    @guarded
+    def onCallTransferRequest(self, prm: pj.OnCallTransferRequestParam) -> None:
+        prm.statusCode = pj.PJSIP_SC_DECLINE
+
+    @guarded
+    def onCallReplaceRequest(self, prm: pj.OnCallReplaceRequestParam) -> None:
+        prm.statusCode = pj.PJSIP_SC_DECLINE
+
+
+class Leg:
+    """What pjsua2 does not keep of a leg, and the events that its callbacks amount to."""
+
+    def __init__(
+        self,
+        leg: LegId,
+        trunk: TrunkName,
+        report: Report,
+        ended: Callable[["Leg"], None],
+        ops: Iterator[int],
+    ) -> None:
+        self.id = leg
+        self.trunk = trunk
+        self.sip_call_id = ""
+        self.call: Call | None = None
+        self.local_sdp: str | None = None
+        """What we send wherever the stack asks for a description."""
+        self._report = report
+        self._ended = ended
+        self._ops = ops
+        self._log = log.bind(leg=leg, trunk=trunk)
+        self._invite: Message | None = None
+        """The INVITE that the far end sent; None if we sent it."""
+        self._transport = ""
+        self._peer = ""
+        self._agreed_sdp: str | None = None
+        self._remote_sdp: str | None = None
+        self._dialog: DialogState | None = None
+        self._established = False
+        self._progressed_with_sdp = False
+        self._cancel: Message | None = None
+        self._our_end: SipEnded | None = None
+        self._our_offer: OpId | None = None
+        self._their_offer: OpId | None = None
+        self._adopted: set[OpId] = set()
+        self._awaits_ack_answer = False
+
+    # --- commands ---------------------------------------------------------------------------
+
+    def invite(
+        self, account: pj.Account, target: str, origin: str, headers: dict[str, str], sdp: str
+    ) -> None:
+        """Send the INVITE."""
+        self.local_sdp = sdp
+        prm = _with_audio_only()
+        prm.opt.customCallId = self.sip_call_id
+        prm.txOption.localUri = origin
+        _add_headers(prm, headers)
+        self.call = Call(account, self)
+        try:
+            self.call.makeCall(target, prm)
+        except pj.Error as error:
+            self._log.warning("cannot send INVITE", error=error.reason)
+            self._end(SipEnded(leg=self.id, status=503, reason=error.reason, remote=False))
+
+    def accept(self, account: pj.Account, call_id: int, invite: Message) -> None:
+        """Take over a call that came in."""
+        self._invite = invite
+        self._remote_sdp = invite.sdp
+        self.sip_call_id = invite.first("call-id")
+        self.call = Call(account, self, call_id)
+
+    def progress(self, status: int, sdp: str | None) -> None:
+        """Send a provisional response."""
+        prm = pj.CallOpParam()
+        # An offer of ours may not go into an unreliable provisional response (RFC 3264, RFC 3262).
+        early = sdp if self._invite and self._invite.sdp and not self._progressed_with_sdp else None
+        prm.statusCode = status if early or status != 183 else 180
+        if early:
+            self.local_sdp = prm.sdp.wholeSdp = early
+            self._progressed_with_sdp = True
+        self._respond(prm)
+
+    def answer(self, sdp: str) -> None:
+        """Send 200 to the INVITE."""
+        prm = pj.CallOpParam()
+        if self._invite and self._invite.sdp is None:
+            # pjsua2 wants no description here: it asks for our offer in onCallSdpCreated.
+            prm = _with_audio_only()
+        elif not self._progressed_with_sdp:
+            # After an early answer the 200 has to repeat it (RFC 3261 13.2.1), which pjsip does.
+            prm.sdp.wholeSdp = sdp
+        self.local_sdp = sdp
+        prm.statusCode = pj.PJSIP_SC_OK
+        if not self._respond(prm):
+            self.hang_up(_NOT_ACCEPTABLE, "")
+
+    def hang_up(self, status: int, reason: str, q850: int = 0) -> None:
+        """Refuse, cancel or end the call: whichever its state calls for.
+
+        If a 200 crosses our CANCEL, the stack sends ACK and BYE (RFC 3261 9.1).
+        """
+        if not self.call or self._our_end:
+            return
+        self._our_end = SipEnded(leg=self.id, status=status, reason=reason, q850=q850, remote=False)
+        prm = pj.CallOpParam()
+        prm.reason = reason
+        if status >= 300 and self._invite and not self._established:
+            prm.statusCode = status
+        if q850:
+            _add_headers(prm, {"Reason": f"Q.850;cause={q850}"})
+        try:
+            self.call.hangup(prm)
+        except pj.Error as error:
+            self._log.warning("cannot hang up", error=error.reason)
+            self._end(self._our_end)
+
+    def reinvite(self, op: OpId, sdp: str) -> None:
+        """Offer something new."""
+        if not self.call:
+            return
+        self._agreed_sdp, self.local_sdp = self.local_sdp, sdp
+        self._our_offer = op
+        try:
+            self.call.reinvite(_with_audio_only())
+        except pj.Error as error:
+            # The stack refuses while a transaction of the other side is under way: glare, too.
+            self._log.info("cannot send re-INVITE now", error=error.reason)
+            self._offer_failed(_BUSY)
+
+    def answer_reinvite(self, op: OpId, sdp: str) -> None:
+        """Send 200 to their re-INVITE."""
+        if op in self._adopted:
+            self._adopted.discard(op)
+            return
+        if op != self._their_offer:
+            return
+        self._their_offer = None
+        prm = pj.CallOpParam()
+        prm.statusCode = pj.PJSIP_SC_OK
+        prm.sdp.wholeSdp = self.local_sdp = sdp
+        if not self._respond(prm):
+            self._refuse_reinvite(_NOT_ACCEPTABLE)
+
+    def reject_reinvite(self, op: OpId, status: int) -> None:
+        """Refuse their re-INVITE; the call goes on as it was."""
+        self._adopted.discard(op)
+        if op != self._their_offer:
+            return
+        self._their_offer = None
+        self._refuse_reinvite(status)
+
+    # --- what pjsua2 tells ------------------------------------------------------------------
+
+    def state_changed(self, info: pj.CallInfo, event: pj.SipEvent) -> None:
+        """The INVITE session went on to another state."""
+        message = _message_in(event)
+        if info.state == pj.PJSIP_INV_STATE_CONNECTING and not self._invite:
+            self._answered(message)
+        elif info.state == pj.PJSIP_INV_STATE_CONFIRMED and self._invite:
+            self._confirmed(message)
+        elif info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
+            self._disconnected(info, message)
+
+    def transaction_changed(self, change: pj.TsxStateEvent) -> None:
+        """A transaction within the call went on."""
+        if change.type != pj.PJSIP_EVENT_RX_MSG:
+            return
+        message = parse(change.src.rdata.wholeMsg)
+        method = change.tsx.method
+        if method == "CANCEL" and message.method == "CANCEL":
+            self._cancel = message
+        elif method == "INVITE" and message.method == "INVITE" and self._established:
+            self._awaits_ack_answer = message.sdp is None
+        elif method == "INVITE" and message.status and self._established:
+            self._offer_answered(message)
+        elif method == "INVITE" and 100 < message.status < 200:
+            self._remote_sdp = message.sdp or self._remote_sdp
+            self._report(SipProgressed(leg=self.id, status=message.status, sdp=message.sdp))
+
+    def offered(self, sdp: str | None) -> bool:
+        """Whether a re-INVITE's offer has to wait for the core's answer."""
+        if self.is_repeated(sdp):
+            return False
+        self._their_offer = OpId(next(self._ops))
+        self._remote_sdp = sdp
+        self._report(SipReinviteReceived(leg=self.id, op=self._their_offer, sdp=sdp))
+        return True
+
+    def is_repeated(self, sdp: str | None) -> bool:
+        """Whether an offer is the last one again: a session timer's refresh (RFC 4028)."""
+        return bool(sdp) and _lines(sdp) == _lines(self._remote_sdp)
+
+    def tapped(self, text: str, transport: str, peer: str) -> None:
+        """A message of this call came in."""
+        self._transport, self._peer = transport, peer
+        if self._awaits_ack_answer and text.startswith("ACK "):
+            self._awaits_ack_answer = False
+            self._adopt(parse(text).sdp)
+
+    @property
+    def ringing_here(self) -> bool:
+        """Whether their INVITE still waits for our final response."""
+        return self._invite is not None and not self._established
+
+    def hush(self) -> None:
+        """Report nothing more."""
+        self._report = lambda event: None
+
+    def release(self) -> Call | None:
+        """Let go of pjsua2's call, and give it to whoever buries it."""
+        call, self.call = self.call, None
+        if call:
+            call.leg = None
+        return call
+
+    # --- inside -----------------------------------------------------------------------------
+
+    def _answered(self, answer: Message | None) -> None:
+        sdp = (answer.sdp if answer else None) or self._remote_sdp
+        if answer is None or sdp is None:
+            self._log.warning("200 without a session description")
+            self.hang_up(_NOT_ACCEPTABLE, "No session description")
+            return
+        self._established = True
+        self._remote_sdp = sdp
+        self._report(SipAnswered(leg=self.id, sdp=sdp))
+        self._dialog_is(as_caller(answer, self.trunk, self._transport, self._peer))
+
+    def _confirmed(self, ack: Message | None) -> None:
+        assert self._invite
+        answer = ack.sdp if ack and self._invite.sdp is None else None
+        self._established = True
+        self._remote_sdp = answer or self._remote_sdp
+        self._report(SipConfirmed(leg=self.id, sdp=answer))
+        if ack:
+            self._dialog_is(as_callee(self._invite, ack, self.trunk, self._transport, self._peer))
+
+    def _disconnected(self, info: pj.CallInfo, message: Message | None) -> None:
+        if self._our_end:
+            self._end(self._our_end)
+            return
+        if self._cancel:
+            causes = causes_of(self._cancel)
+            cause = 200 if causes.get("sip") == 200 else causes.get("q.850", causes.get("sip", 0))
+            self._report(SipCancelled(leg=self.id, cause=cause))
+            q850 = causes.get("q.850", 0)
+            self._end(SipEnded(leg=self.id, status=_CANCELLED, reason="Cancelled", q850=q850))
+            return
+        q850 = causes_of(message).get("q.850", 0) if message else 0
+        status = message.status if message and message.status else int(info.lastStatusCode)
+        reason = message.reason if message and message.status else info.lastReason
+        if message and message.method == "BYE":
+            status, reason = 200, ""
+        self._end(SipEnded(leg=self.id, status=status, reason=reason, q850=q850))
+
+    def _end(self, event: SipEnded) -> None:
+        if not self.call:
+            return
+        self._report(event)
+        self._ended(self)
+
+    def _respond(self, prm: pj.CallOpParam) -> bool:
+        if not self.call:
+            return True
+        try:
+            self.call.answer(prm)
+        except pj.Error as error:
+            self._log.warning("cannot respond", status=int(prm.statusCode), error=error.reason)
+            return False
+        return True
+
+    def _refuse_reinvite(self, status: int) -> None:
+        prm = pj.CallOpParam()
+        prm.statusCode = status
+        self._respond(prm)
+
+    def _offer_answered(self, response: Message) -> None:
+        if self._our_offer is None or response.status < 200:
+            return
+        if response.status >= 300:
+            self._offer_failed(response.status)
+            return
+        op, self._our_offer = self._our_offer, None
+        self._remote_sdp = response.sdp or self._remote_sdp
+        self._report(SipReinviteAnswered(leg=self.id, op=op, sdp=self._remote_sdp or ""))
+
+    def _offer_failed(self, status: int) -> None:
+        if self._our_offer is None:
+            return
+        op, self._our_offer = self._our_offer, None
+        self.local_sdp = self._agreed_sdp
+        self._report(SipReinviteFailed(leg=self.id, op=op, status=status))
+
+    def _adopt(self, answer: str | None) -> None:
+        """Pass on what the ACK to an offerless re-INVITE answered.
+
+        The stack has to offer at once, and offers what is in use; the far end's answer then reaches
+        the core as if it had been an offer, and the core's answer to it has already been sent.
+        """
+        if answer is None or self.is_repeated(answer):
+            return
+        op = OpId(next(self._ops))
+        self._adopted.add(op)
+        self._remote_sdp = answer
+        self._report(SipReinviteReceived(leg=self.id, op=op, sdp=answer))
+
+    def _dialog_is(self, state: DialogState) -> None:
+        if state != self._dialog:
+            self._dialog = state
+            self._report(SipDialogChanged(leg=self.id, state=state.to_json()))
+
+
+def _with_audio_only() -> pj.CallOpParam:
+    prm = pj.CallOpParam(True)
+    prm.opt.audioCount = 1
+    prm.opt.videoCount = 0
+    prm.opt.textCount = 0
+    return prm
+
+
+def _add_headers(prm: pj.CallOpParam, headers: dict[str, str]) -> None:
+    for name, value in headers.items():
+        header = pj.SipHeader()
+        header.hName, header.hValue = name, value
+        prm.txOption.headers.append(header)
+
+
+def _message_in(event: pj.SipEvent) -> Message | None:
+    """The message whose arrival is the event."""
+    if event.type == pj.PJSIP_EVENT_RX_MSG:
+        return parse(event.body.rxMsg.rdata.wholeMsg)
+    if event.type != pj.PJSIP_EVENT_TSX_STATE:
+        return None
+    change = event.body.tsxState
+    return parse(change.src.rdata.wholeMsg) if change.type == pj.PJSIP_EVENT_RX_MSG else None
+
+
+def _lines(sdp: str | None) -> list[str]:
+    return sdp.split() if sdp else []

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SIP messages as text: read just far enough to say who calls, why it ended, and what SDP came.
+
+Whether a message is well formed was judged by the SIP stack before it reaches these functions, so
+they never raise: what is missing is empty.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+_COMPACT: Final = {
+    "c": "content-type",
+    "f": "from",
+    "i": "call-id",
+    "m": "contact",
+    "t": "to",
+    "v": "via",
+}
+_FOLD: Final = re.compile(r"\r?\n[ \t]+")
+_BLANK_LINE: Final = re.compile(r"\r?\n\r?\n")
+_LIST_ITEM: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*"|<[^>]*>|[^,"<]|["<])+')
+_BOUNDARY: Final = re.compile(r'boundary="?([^";,]+)', re.IGNORECASE)
+_NAME_ADDR: Final = re.compile(
+    r'\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^<"]*))\s*<(?P<uri>[^>]*)>(?P<rest>.*)',
+    re.DOTALL,
+)
+_URI: Final = re.compile(
+    r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.\-]*):(?:(?P<user>[^@]*)@)?"
+    r"(?P<host>\[[^\]]*\]|[^:;?>]*)(?::(?P<port>\d+))?(?P<params>[^?]*)"
+)
+_REASON: Final = re.compile(
+    r"\s*(?P<protocol>[\w.\-]+)\s*;.*?\bcause\s*=\s*(?P<cause>\d{1,3})", re.I
+)
+_NAMELESS: Final = frozenset({"", "anonymous", "private", "restricted", "unavailable", "unknown"})
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A request or response. Header names are in lower case and in their long form."""
+
+    start: str
+    headers: tuple[tuple[str, str], ...]
+    body: str
+
+    @property
+    def method(self) -> str:
+        """The request's method; empty for a response."""
+        return "" if self.status else self.start.partition(" ")[0]
+
+    @property
+    def status(self) -> int:
+        """The response's status; 0 for a request."""
+        version, _, rest = self.start.partition(" ")
+        code = rest[:3]
+        return int(code) if version == "SIP/2.0" and code.isdecimal() else 0
+
+    @property
+    def reason(self) -> str:
+        """The response's reason phrase."""
+        return self.start.partition(" ")[2][4:].strip() if self.status else ""
+
+    @property
+    def request_uri(self) -> str:
+        """The request's URI; empty for a response."""
+        return "" if self.status else self.start.partition(" ")[2].rpartition(" ")[0].strip()
+
+    @property
+    def cseq(self) -> tuple[int, str]:
+        """Sequence number and method."""
+        number, _, method = self.first("cseq").partition(" ")
+        return (int(number) if number.isdecimal() else 0), method.strip()
+
+    @property
+    def sdp(self) -> str | None:
+        """The session description, also from within a multipart body (RFC 5621)."""
+        kind = self.first("content-type").lower()
+        if kind.startswith("multipart/"):
+            return self._sdp_part()
+        return self.body if kind.startswith("application/sdp") and self.body else None
+
+    def first(self, name: str) -> str:
+        """The first header of that name, or an empty string."""
+        return next((value for key, value in self.headers if key == name), "")
+
+    def every(self, name: str) -> Iterator[str]:
+        """Every value of a header that may be repeated or hold a list."""
+        for key, value in self.headers:
+            if key == name:
+                yield from split_list(value)
+
+    def _sdp_part(self) -> str | None:
+        boundary = _BOUNDARY.search(self.first("content-type"))
+        if not boundary:
+            return None
+        for part in self.body.split(f"--{boundary[1]}")[1:]:
+            head, body = _split(part.lstrip("\r\n"))
+            if re.search(r"^content-type:\s*application/sdp", head, re.IGNORECASE | re.MULTILINE):
+                return body.rstrip("\r\n") + "\r\n"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Uri:
+    """A SIP, SIPS or tel URI. A tel URI's number is its user."""
+
+    scheme: str
+    user: str
+    host: str
+    port: int | None = None
+    params: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NameAddr:
+    """What From, To, Contact and identity headers hold."""
+
+    name: str
+    uri: str
+    params: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls. No user: the caller wishes to stay unknown, or cannot be named."""
+
+    user: str = ""
+    host: str = ""
+    name: str = ""
+
+
+def parse(text: str) -> Message:
+    """Take a message apart."""
+    head, body = _split(text)
+    start, _, rest = _FOLD.sub(" ", head).partition("\n")
+    headers = []
+    for line in rest.splitlines():
+        name, colon, value = line.partition(":")
+        key = name.strip().lower()
+        if colon:
+            headers.append((_COMPACT.get(key, key), value.strip()))
+    return Message(start.strip(), tuple(headers), body)
+
+
+def split_list(value: str) -> list[str]:
+    """Parts of a comma-separated header, minding quotes and angle brackets."""
+    return [item.strip() for item in _LIST_ITEM.findall(value) if item.strip()]
+
+
+def parse_name_addr(value: str) -> NameAddr:
+    """`"Name" <uri>;param=value` and `uri;param=value` (RFC 3261 section 20)."""
+    match = _NAME_ADDR.match(value)
+    if not match:
+        uri, _, rest = value.strip().partition(";")
+        return NameAddr("", uri, _params(rest))
+    quoted = match["quoted"]
+    name = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else match["plain"].strip()
+    return NameAddr(name, match["uri"].strip(), _params(match["rest"]))
+
+
+def parse_uri(text: str) -> Uri:
+    """The parts of a URI; everything empty if it is not one."""
+    text = text.strip()
+    if text[:4].lower() == "tel:":
+        number, _, rest = text[4:].partition(";")
+        return Uri("tel", number, "", None, _params(rest))
+    match = _URI.match(text)
+    if not match:
+        return Uri("", "", "")
+    user = (match["user"] or "").partition(":")[0]
+    port = int(match["port"]) if match["port"] else None
+    host = match["host"].strip("[]").lower()
+    return Uri(match["scheme"].lower(), user, host, port, _params(match["params"]))
+
+
+def caller_of(invite: Message) -> Caller:
+    """Who calls: P-Asserted-Identity (RFC 3325), else Remote-Party-ID, else From.
+
+    Privacy (RFC 3323) wins over all three.
+    """
+    if _wants_privacy(invite):
+        return Caller()
+    for header in ("p-asserted-identity", "remote-party-id", "from"):
+        for value in invite.every(header):
+            identity = parse_name_addr(value)
+            uri = parse_uri(identity.uri)
+            if uri.host == "anonymous.invalid" or uri.user.lower() in _NAMELESS:
+                continue
+            return Caller(uri.user, uri.host, identity.name)
+    return Caller()
+
+
+def causes_of(message: Message) -> dict[str, int]:
+    """Reason headers (RFC 3326): protocol in lower case (`q.850`, `sip`) to cause."""
+    found: dict[str, int] = {}
+    for value in message.every("reason"):
+        match = _REASON.match(value)
+        if match:
+            found.setdefault(match["protocol"].lower(), int(match["cause"]))
+    return found
+
+
+def tag_of(value: str) -> str:
+    """The tag of a From or To header."""
+    return parse_name_addr(value).params.get("tag", "")
+
+
+def quoted(name: str) -> str:
+    """A display name as a quoted string, without anything that could end it or the header."""
+    clean = "".join(ch for ch in name if ch.isprintable() and ch not in '"\\')
+    return f'"{clean}" ' if clean else ""
+
+
+def _split(text: str) -> tuple[str, str]:
+    gap = _BLANK_LINE.search(text)
+    return (text[: gap.start()], text[gap.end() :]) if gap else (text, "")
+
+
+def _params(text: str) -> dict[str, str]:
+    params = {}
+    for item in text.split(";"):
+        name, _, value = item.partition("=")
+        if name.strip():
+            params[name.strip().lower()] = value.strip().strip('"')
+    return params
+
+
+def _wants_privacy(invite: Message) -> bool:
+    wishes = {wish.strip().lower() for wish in invite.first("privacy").split(";")}
+    if wishes & {"id", "user", "header"}:
+        return True
+    party = invite.first("remote-party-id")
+    return bool(party) and parse_name_addr(party).params.get("privacy", "off").lower() in (
+        "full",
+        "name",
+        "uri",
+    )

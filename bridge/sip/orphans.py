@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ends dialogs that a crash left behind: BYE, sent by hand, before the stack takes the port.
+
+The stack cannot do it, since it cannot be told of a dialog that it did not make. Sent from the same
+port, so that a peer that checks the source, or the NAT before it, sees nothing new.
+"""
+
+import asyncio
+import secrets
+import socket
+import ssl
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+
+from bridge.call.ids import TrunkName
+from bridge.config import Sip, SipTransport, Trunk
+from bridge.ports import CallRecord
+from bridge.sip.dialog_state import CSEQ_GAP, DialogState
+from bridge.sip.digest import parse_challenge, reply
+from bridge.sip.messages import Message, parse
+from bridge.sip.trunks import Route, split_host_port
+
+log = structlog.get_logger(__name__)
+
+_T1: Final = 0.5
+_T2: Final = 4.0
+_PATIENCE: Final = 4.0
+"""Seconds for one BYE. RFC 3261 would wait 64*T1; the process wants to start."""
+_TRIES: Final = 2
+"""One without, one with credentials."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """A BYE within a dialog, with a branch of its own (RFC 3261 section 12.2.1.1)."""
+
+    dialog: DialogState
+    via: str
+    branch: str
+    cseq: int
+    user_agent: str
+    authorization: str = ""
+
+    def __str__(self) -> str:
+        dialog = self.dialog
+        lines = [
+            f"BYE {dialog.target} SIP/2.0",
+            f"Via: SIP/2.0/{dialog.transport.upper()} {self.via};rport;branch={self.branch}",
+            "Max-Forwards: 70",
+            *(f"Route: {route}" for route in dialog.routes),
+            f"From: {dialog.local}",
+            f"To: {dialog.remote}",
+            f"Call-ID: {dialog.call_id}",
+            f"CSeq: {self.cseq} BYE",
+            *([self.authorization] if self.authorization else []),
+            "Reason: Q.850;cause=41",
+            f"User-Agent: {self.user_agent}",
+            "Content-Length: 0",
+        ]
+        return "\r\n".join([*lines, "", ""])
+
+
+class Wire(Protocol):
+    """Carries a request to a peer and its responses back."""
+
+    reliable: bool
+
+    def send(self, text: str) -> None:
+        """Send a request."""
+
+    def close(self) -> None:
+        """Stop listening for responses."""
+
+
+class Responses:
+    """Final responses by the branch of the request that they answer."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, asyncio.Future[Message]] = {}
+
+    def expect(self, branch: str) -> "asyncio.Future[Message]":
+        """The final response to the request with that branch."""
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._waiting[branch] = future
+        return future
+
+    def received(self, text: str) -> None:
+        """Take a message from the wire."""
+        message = parse(text)
+        if message.status < 200:
+            return
+        via = message.first("via")
+        for branch, future in self._waiting.items():
+            if f"branch={branch}" in via and not future.done():
+                future.set_result(message)
+
+
+async def end_dialogs(
+    records: Iterable[CallRecord], sip: Sip, routes: Mapping[TrunkName, Route]
+) -> None:
+    """BYE every dialog in the records, all at once; what fails is logged."""
+    dialogs = [(record, dialog) for record in records if (dialog := _dialog_of(record))]
+    if not dialogs:
+        return
+    responses = Responses()
+    sockets = await _open_sockets(sip, responses, {d.transport for _, d in dialogs})
+    try:
+        await asyncio.gather(
+            *(_end(record, dialog, sip, routes, responses, sockets) for record, dialog in dialogs)
+        )
+    finally:
+        for transport in sockets.values():
+            transport.close()
+
+
+def _dialog_of(record: CallRecord) -> DialogState | None:
+    if not record.sip_dialog:
+        return None
+    try:
+        return DialogState.from_json(record.sip_dialog)
+    except ValueError:
+        log.warning("dialog of a lost call cannot be read", call=record.call)
+        return None
+
+
+async def _end(
+    record: CallRecord,
+    dialog: DialogState,
+    sip: Sip,
+    routes: Mapping[TrunkName, Route],
+    responses: Responses,
+    sockets: Mapping[str, asyncio.DatagramTransport],
+) -> None:
+    route = routes.get(TrunkName(dialog.trunk))
+    listener = _listener(sip, dialog.transport)
+    if listener is None:
+        log.warning("no transport left to end a lost call by", call=record.call)
+        return
+    try:
+        wire = await _connect(dialog, listener, responses, sockets)
+    except OSError as error:
+        log.warning("cannot reach the peer of a lost call", call=record.call, error=str(error))
+        return
+    try:
+        status = await _say_bye(
+            dialog, wire, responses, route, _via(listener, dialog.peer), sip.user_agent
+        )
+    finally:
+        wire.close()
+    log.info("ended the SIP leg of a lost call", call=record.call, status=status)
+
+
+async def _say_bye(
+    dialog: DialogState,
+    wire: Wire,
+    responses: Responses,
+    route: Route | None,
+    via: str,
+    user_agent: str,
+) -> int:
+    """The final status, 408 if there was none. 481 is as good as 200: the dialog is gone."""
+    authorization = ""
+    status = 408
+    for turn in range(_TRIES):
+        branch = f"z9hG4bK{secrets.token_hex(12)}"
+        bye = Bye(dialog, via, branch, dialog.cseq + CSEQ_GAP + turn, user_agent, authorization)
+        response = await _exchange(str(bye), wire, responses.expect(branch))
+        if response is None:
+            return status
+        status = response.status
+        authorization = _credentials(response, route, dialog.target)
+        if not authorization:
+            break
+    return status
+
+
+async def _exchange(text: str, wire: Wire, response: "asyncio.Future[Message]") -> Message | None:
+    """Send, and send again over UDP (RFC 3261 section 17.1.2.2), until the final response."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _PATIENCE
+    pause = _T1
+    while (left := end - loop.time()) > 0:
+        wire.send(text)
+        wait = left if wire.reliable else min(pause, left)
+        with suppress(TimeoutError):
+            return await asyncio.wait_for(asyncio.shield(response), wait)
+        pause = min(pause * 2, _T2)
+    return None
+
+
+def _credentials(response: Message, route: Route | None, uri: str) -> str:
+    """The header that answers a challenge; empty if it is none, or cannot be answered."""
+    headers = {
+        401: ("www-authenticate", "Authorization"),
+        407: ("proxy-authenticate", "Proxy-Authorization"),
+    }
+    if response.status not in headers or route is None or not route.trunk.username:
+        return ""
+    asked, answered = headers[response.status]
+    challenges = (parse_challenge(value) for key, value in response.headers if key == asked)
+    challenge = next(filter(None, challenges), None)
+    if challenge is None:
+        return ""
+    trunk: Trunk = route.trunk
+    value = reply(
+        challenge,
+        username=trunk.auth_username or trunk.username,
+        password=trunk.password.get_secret_value(),
+        method="BYE",
+        uri=uri,
+        cnonce=secrets.token_hex(8),
+    )
+    return f"{answered}: {value}"
+
+
+# --- wires ----------------------------------------------------------------------------------
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, responses: Responses) -> None:
+        self._responses = responses
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        self._responses.received(data.decode(errors="replace"))
+
+
+class _Udp:
+    reliable = False
+
+    def __init__(self, transport: asyncio.DatagramTransport, peer: tuple[str, int]) -> None:
+        self._transport = transport
+        self._peer = peer
+
+    def send(self, text: str) -> None:
+        self._transport.sendto(text.encode(), self._peer)
+
+    def close(self) -> None:
+        """The socket is shared, and closed with the last of them."""
+
+
+class _Stream:
+    reliable = True
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, responses: Responses
+    ) -> None:
+        self._writer = writer
+        self._task = asyncio.create_task(self._read(reader, responses))
+
+    def send(self, text: str) -> None:
+        self._writer.write(text.encode())
+
+    def close(self) -> None:
+        self._task.cancel()
+        self._writer.close()
+
+    async def _read(self, reader: asyncio.StreamReader, responses: Responses) -> None:
+        with suppress(asyncio.IncompleteReadError, OSError):
+            while True:
+                # Responses to BYE have no body.
+                head = await reader.readuntil(b"\r\n\r\n")
+                responses.received(head.decode(errors="replace").lstrip("\r\n"))
+
+
+async def _open_sockets(
+    sip: Sip, responses: Responses, wanted: set[str]
+) -> dict[str, asyncio.DatagramTransport]:
+    listener = _listener(sip, "udp")
+    if "udp" not in wanted or listener is None:
+        return {}
+    loop = asyncio.get_running_loop()
+    local = (str(listener.listen), listener.port)
+    for address in (local, (local[0], 0)):
+        with suppress(OSError):
+            transport, _ = await loop.create_datagram_endpoint(
+                lambda: _Datagrams(responses), local_addr=address
+            )
+            return {"udp": transport}
+    return {}
+
+
+async def _connect(
+    dialog: DialogState,
+    listener: SipTransport,
+    responses: Responses,
+    sockets: Mapping[str, asyncio.DatagramTransport],
+) -> Wire:
+    host, port = split_host_port(dialog.peer)
+    if dialog.transport == "udp":
+        if "udp" not in sockets:
+            raise OSError("no UDP socket")
+        return _Udp(sockets["udp"], (host, port or 5060))
+    context = _tls(listener) if dialog.transport == "tls" else None
+    connection = asyncio.open_connection(host, port or 5060, ssl=context)
+    return _Stream(*await asyncio.wait_for(connection, _PATIENCE), responses)
+
+
+def _tls(listener: SipTransport) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=listener.ca_list)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # The peer is named by the address that it sent from, which no certificate carries.
+    context.check_hostname = False
+    if not listener.verify:
+        context.verify_mode = ssl.CERT_NONE
+    if listener.certificate and listener.private_key:
+        context.load_cert_chain(listener.certificate, listener.private_key)
+    return context
+
+
+def _listener(sip: Sip, protocol: str) -> SipTransport | None:
+    return next((t for t in sip.transports if t.protocol == protocol), None)
+
+
+def _via(listener: SipTransport, peer: str) -> str:
+    host = listener.public_address or str(listener.listen)
+    if listener.listen.is_unspecified and not listener.public_address:
+        host = _own_address_towards(peer)
+    return f"[{host}]:{listener.port}" if ":" in host else f"{host}:{listener.port}"
+
+
+def _own_address_towards(peer: str) -> str:
+    host, port = split_host_port(peer)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((host, port or 5060))  # Sends nothing: asks for the route.
+        return str(probe.getsockname()[0])

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whole SIP messages, out of the stack's own log: the one place that shows every one of them.
+
+Transaction events leave out ACKs, retransmissions and what is answered without a dialog.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+_ENTRY: Final = re.compile(
+    r"(?P<way>RX|TX) \d+ bytes [^\n]*? (?:from|to) (?P<transport>\w+) (?P<peer>[^\s]+):\n"
+)
+_END: Final = "\n--end msg--"
+_CALL_ID: Final = re.compile(r"^(?:Call-ID|i)[ \t]*:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
+_USER: Final = re.compile(r"\b(sips?:|tel:)[^@\s<>;,\"]+(@?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Tapped:
+    """A message that went over the wire. `peer` is `host:port`, `transport` `udp`, `tcp`, `tls`."""
+
+    sent: bool
+    transport: str
+    peer: str
+    text: str
+
+    @property
+    def call_id(self) -> str:
+        """The Call-ID header, or an empty string."""
+        head = self.text.partition("\r\n\r\n")[0]
+        match = _CALL_ID.search(head)
+        return match[1] if match else ""
+
+    @property
+    def direction(self) -> str:
+        """`sent` or `received`."""
+        return "sent" if self.sent else "received"
+
+
+def read_entry(entry: str) -> Tapped | None:
+    """The message in a log entry; None if the entry is about something else."""
+    if entry[:3] not in ("RX ", "TX "):
+        return None
+    match = _ENTRY.match(entry)
+    if not match:
+        return None
+    text = entry[match.end() :]
+    end = text.rfind(_END)
+    transport = match["transport"].lower().rstrip("6")
+    return Tapped(match["way"] == "TX", transport, match["peer"], text[:end] if end >= 0 else text)
+
+
+def without_users(entry: str) -> str:
+    """The first line of a log entry, with the user parts of its URIs taken out."""
+    return _USER.sub(r"\1…\2", entry.partition("\n")[0]).strip()

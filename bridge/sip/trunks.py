@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Trunks as SIP sees them: the URIs to write, and which trunk a request comes from."""
+
+import asyncio
+import secrets
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from urllib.parse import quote
+
+from bridge.call.ids import TrunkName
+from bridge.config import Trunk
+from bridge.sip.messages import Message, parse_uri, quoted
+
+_USER_SAFE = "-_.!~*'()&=+$,;?/"
+_DEFAULT_USER = "matrix-sip"
+
+
+class RegistrationState(Enum):
+    """Where a trunk's registration stands."""
+
+    NOT_USED = "not_used"
+    """The trunk is known by address."""
+    TRYING = "trying"
+    REGISTERED = "registered"
+    FAILED = "failed"
+    """Refused or unanswered; tried again with growing pauses, for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A trunk's registration. `status` and `reason` are those of the last final response."""
+
+    state: RegistrationState
+    status: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A trunk with the URIs that follow from its settings."""
+
+    name: TrunkName
+    trunk: Trunk
+    line: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Unguessable mark in our registered Contact: who sends it back was told by the registrar."""
+
+    @property
+    def host(self) -> str:
+        """The server without its port."""
+        return split_host_port(self.trunk.server)[0]
+
+    @property
+    def domain(self) -> str:
+        """Domain of our address at the trunk."""
+        return self.trunk.domain or _bracketed(self.host)
+
+    @property
+    def user(self) -> str:
+        """User part of our address at the trunk."""
+        return quote(self.trunk.username or _DEFAULT_USER, safe=_USER_SAFE)
+
+    @property
+    def identity(self) -> str:
+        """Our own address there."""
+        return f"sip:{self.user}@{self.domain}"
+
+    @property
+    def registrar(self) -> str:
+        """Where REGISTER goes."""
+        return f"sip:{self.domain}{self._transport}"
+
+    @property
+    def proxy(self) -> str:
+        """Sends every request to the server whatever its URI says, without a Route header."""
+        return f"<sip:{self.trunk.server}{self._transport};lr;hide>"
+
+    def target(self, target: str) -> str:
+        """The Request-URI for a number, or for a whole SIP URI."""
+        scheme, colon, rest = target.partition(":")
+        address = rest if colon and scheme.lower() in ("sip", "sips") else target
+        if "@" in address:
+            return f"sip:{address}" if ";" in address else f"sip:{address}{self._transport}"
+        return f"sip:{quote(address, safe=_USER_SAFE)}@{self._authority}{self._transport}"
+
+    def origin(self, caller: str, name: str) -> str:
+        """The From of a call for `caller`, or for the trunk's own number."""
+        user = caller or self.trunk.caller_id or self.trunk.username or _DEFAULT_USER
+        return f"{quoted(name)}<sip:{quote(user, safe=_USER_SAFE)}@{self.domain}>"
+
+    @property
+    def _authority(self) -> str:
+        return self.trunk.domain or self.trunk.server
+
+    @property
+    def _transport(self) -> str:
+        return "" if self.trunk.transport == "udp" else f";transport={self.trunk.transport}"
+
+
+class Peers:
+    """Which trunk a request belongs to: by our registered Contact, else by its source address."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._routes = tuple(routes)
+        self._addresses: Mapping[TrunkName, frozenset[IPv4Address | IPv6Address]] = {}
+
+    async def resolve(self) -> list[TrunkName]:
+        """Look the servers' names up again; gives the trunks whose name has no address now.
+
+        Those keep the addresses that they had.
+        """
+        found = dict(self._addresses)
+        missing = []
+        for route in self._routes:
+            try:
+                found[route.name] = await _addresses_of(route.host)
+            except OSError:
+                missing.append(route.name)
+        self._addresses = found
+        return missing
+
+    def trunk_of(self, request: Message, source: str) -> TrunkName | None:
+        """The trunk that sent `request` from `source` (`host:port`); None for a stranger."""
+        uri = parse_uri(request.request_uri)
+        line = uri.params.get("line")
+        for route in self._routes:
+            if route.trunk.register and line == route.line:
+                return route.name
+        known = [route for route in self._routes if self._sends_from(route, source)]
+        users = (uri.user, parse_uri(request.first("to")).user)
+        named = [route for route in known if route.trunk.username in users]
+        return next((route.name for route in (*named, *known)), None)
+
+    def _sends_from(self, route: Route, source: str) -> bool:
+        try:
+            address = ip_address(split_host_port(source)[0])
+        except ValueError:
+            return False
+        address = getattr(address, "ipv4_mapped", None) or address
+        if address in self._addresses.get(route.name, ()):
+            return True
+        return any(_within(address, network) for network in route.trunk.peers)
+
+
+def split_host_port(text: str) -> tuple[str, int | None]:
+    """`host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address."""
+    if text.count(":") > 1 and not text.startswith("["):
+        return text, None
+    host, _, port = text.rpartition(":") if _has_port(text) else (text, "", "")
+    return host.strip("[]"), int(port) if port else None
+
+
+def _has_port(text: str) -> bool:
+    return text.rpartition(":")[2].isdecimal() and ":" in text
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _within(address: IPv4Address | IPv6Address, network: IPv4Network | IPv6Network) -> bool:
+    return address.version == network.version and address in network
+
+
+async def _addresses_of(host: str) -> frozenset[IPv4Address | IPv6Address]:
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    return frozenset(ip_address(str(entry[4][0]).partition("%")[0]) for entry in found)

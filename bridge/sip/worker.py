@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What happens on the SIP thread: trunks, legs, and the commands carried out on them."""
+
+import itertools
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+import pjsua2 as pj
+import structlog
+
+from bridge.call.commands import (
+    AnswerSip,
+    AnswerSipReinvite,
+    ByeSip,
+    CancelSip,
+    RejectSip,
+    RejectSipReinvite,
+    SendSipInvite,
+    SendSipProgress,
+    SendSipReinvite,
+    SipCommand,
+)
+from bridge.call.events import SipEnded, SipEvent, SipInviteReceived
+from bridge.call.ids import Address, LegId, TrunkName
+from bridge.config import Sip
+from bridge.sip.account import Account, Registrar
+from bridge.sip.endpoint import Endpoint
+from bridge.sip.leg import Leg
+from bridge.sip.messages import Message, caller_of, parse, parse_name_addr, parse_uri
+from bridge.sip.tap import Tapped
+from bridge.sip.trunks import Peers, Registration, Route
+
+log = structlog.get_logger(__name__)
+
+_FORBIDDEN: Final = 403
+_UNAVAILABLE: Final = 503
+_CANCELLED: Final = 487
+_OK: Final = 200
+_UNPLACED: Final = 64
+"""Messages remembered until it is known whether they begin a call."""
+
+Normalise = Callable[[str, str], Address]
+"""The canonical address of a URI's user part (still escaped) and host."""
+
+
+class Listener(Protocol):
+    """Told what happens, on the SIP thread."""
+
+    def happened(self, event: SipEvent) -> None:
+        """Something for the core."""
+
+    def began(self, leg: LegId, sip_call_id: str) -> None:
+        """A leg has a Call-ID; told before anything else of it."""
+
+    def ended(self, sip_call_id: str) -> None:
+        """The leg is over; its last messages may still come."""
+
+    def tapped(self, sip_call_id: str, direction: str, text: str) -> None:
+        """A message of a leg."""
+
+    def registration(self, trunk: TrunkName, registration: Registration) -> None:
+        """A registration changed."""
+
+    def refused(self, source: str) -> None:
+        """An INVITE came from a stranger at `host:port`."""
+
+
+class Worker:
+    """Everything that touches pjsua2."""
+
+    def __init__(
+        self,
+        sip: Sip,
+        routes: Mapping[TrunkName, Route],
+        peers: Peers,
+        *,
+        listener: Listener,
+        normalise: Normalise,
+        pause: Callable[[int], float],
+    ) -> None:
+        self._sip = sip
+        self._routes = routes
+        self._peers = peers
+        self._listener = listener
+        self._normalise = normalise
+        self._pause = pause
+        self._endpoint = Endpoint(sip, select=self._select, tapped=self._tapped)
+        self._accounts: dict[TrunkName, Account] = {}
+        self._strangers: Account | None = None
+        self._legs: dict[LegId, Leg] = {}
+        self._by_call_id: dict[str, Leg] = {}
+        self._ended_call_ids: set[str] = set()
+        self._unplaced: list[tuple[str, Tapped]] = []
+        # Negative, so that they never meet the operations of the core.
+        self._ops = itertools.count(-1, -1)
+
+    def start(self) -> None:
+        """Raises ConfigurationError or LocalError."""
+        self._endpoint.start()
+        self._strangers = Account(self._refuse, None)
+        self._strangers.open(None)
+        for name, route in self._routes.items():
+            account = self._accounts[name] = Account(self._incoming, route)
+            account.open(self._registrar(account, name, route))
+
+    def poll(self) -> None:
+        """Let the stack work for up to 10 ms."""
+        self._endpoint.poll()
+        self._unplaced.clear()
+
+    def stop(self) -> None:
+        """Hang up, unregister, destroy."""
+        for leg in list(self._legs.values()):
+            leg.hang_up(_UNAVAILABLE if leg.ringing_here else _OK, "")
+        self._endpoint.drain()
+        accounts = [*self._accounts.values(), *filter(None, [self._strangers])]
+        self._accounts.clear()
+        self._strangers = None
+        for account in accounts:
+            account.close()
+        self._endpoint.stop()
+
+    # --- commands ---------------------------------------------------------------------------
+
+    def carry_out(self, command: SipCommand) -> None:
+        """Do it now. What concerns a leg that has ended is dropped."""
+        if isinstance(command, SendSipInvite):
+            self._invite(command)
+            return
+        leg = self._legs.get(command.leg)
+        if leg is None:
+            log.debug("leg has ended", call=command.call, command=type(command).__name__)
+            return
+        self._apply(command, leg)
+
+    def _apply(self, command: SipCommand, leg: Leg) -> None:
+        match command:
+            case SendSipProgress():
+                leg.progress(command.status, command.sdp)
+            case AnswerSip():
+                leg.answer(command.sdp)
+            case RejectSip():
+                leg.hang_up(command.status, command.reason)
+            case CancelSip():
+                leg.hang_up(_CANCELLED, "")
+            case ByeSip():
+                leg.hang_up(_OK, "", command.q850)
+            case SendSipReinvite():
+                leg.reinvite(command.op, command.sdp)
+            case AnswerSipReinvite():
+                leg.answer_reinvite(command.op, command.sdp)
+            case RejectSipReinvite():
+                leg.reject_reinvite(command.op, command.status)
+            case _:
+                raise TypeError(f"unknown SIP command {type(command).__name__}")
+
+    def _invite(self, command: SendSipInvite) -> None:
+        account = self._accounts.get(command.trunk)
+        route = self._routes.get(command.trunk)
+        if account is None or route is None or len(self._legs) >= self._sip.max_calls:
+            reason = "No such trunk" if route is None else "Too many calls"
+            ended = SipEnded(leg=command.leg, status=_UNAVAILABLE, reason=reason, remote=False)
+            self._listener.happened(ended)
+            return
+        leg = self._new_leg(command.leg, command.trunk)
+        leg.sip_call_id = secrets.token_hex(16)
+        self._place(leg)
+        origin = route.origin(command.caller, command.caller_name)
+        headers = {"P-Asserted-Identity": origin} if command.caller else {}
+        leg.invite(account, route.target(command.target), origin, headers, command.sdp)
+
+    # --- what comes in ----------------------------------------------------------------------
+
+    def _select(self, rdata: pj.SipRxData) -> int | None:
+        trunk = self._peers.trunk_of(parse(rdata.wholeMsg), rdata.srcAddress)
+        account = self._accounts.get(trunk) if trunk else self._strangers
+        return account.getId() if account else None
+
+    def _incoming(self, account: Account, prm: pj.OnIncomingCallParam) -> None:
+        assert account.route
+        invite = parse(prm.rdata.wholeMsg)
+        leg = self._new_leg(LegId(f"in-{secrets.token_hex(8)}"), account.route.name)
+        leg.accept(account, prm.callId, invite)
+        if len(self._legs) > self._sip.max_calls:
+            log.warning("too many calls", limit=self._sip.max_calls)
+            leg.hush()
+            leg.hang_up(_UNAVAILABLE, "Too many calls")
+            return
+        self._place(leg)
+        self._listener.happened(self._invite_received(leg, account.route, invite))
+        for call_id, message in self._unplaced:
+            if call_id == leg.sip_call_id:
+                self._pass_on(leg, message)
+
+    def _invite_received(self, leg: Leg, route: Route, invite: Message) -> SipInviteReceived:
+        caller = caller_of(invite)
+        return SipInviteReceived(
+            leg=leg.id,
+            trunk=route.name,
+            caller=self._normalise(caller.user, caller.host),
+            caller_name=caller.name,
+            dialled=self._dialled(route, invite),
+            sdp=invite.sdp,
+            sip_call_id=leg.sip_call_id,
+        )
+
+    def _dialled(self, route: Route, invite: Message) -> str:
+        uri = parse_uri(invite.request_uri)
+        if route.trunk.register and (uri.params.get("line") == route.line or not uri.user):
+            # Sent to our registered Contact: the number is in To.
+            uri = parse_uri(parse_name_addr(invite.first("to")).uri)
+        address = self._normalise(uri.user, uri.host)
+        return address.removeprefix("tel:") if address.startswith("tel:") else uri.user
+
+    def _refuse(self, account: Account, prm: pj.OnIncomingCallParam) -> None:
+        call = pj.Call(account, prm.callId)
+        self._endpoint.bury(call)
+        answer = pj.CallOpParam()
+        answer.statusCode = pj.PJSIP_SC_FORBIDDEN
+        self._listener.refused(prm.rdata.srcAddress)
+        call.hangup(answer)
+
+    def _tapped(self, message: Tapped) -> None:
+        call_id = message.call_id
+        leg = self._by_call_id.get(call_id)
+        if leg:
+            self._pass_on(leg, message)
+        elif call_id in self._ended_call_ids:
+            self._listener.tapped(call_id, message.direction, message.text)
+        elif len(self._unplaced) < _UNPLACED:
+            self._unplaced.append((call_id, message))
+
+    def _pass_on(self, leg: Leg, message: Tapped) -> None:
+        self._listener.tapped(leg.sip_call_id, message.direction, message.text)
+        if not message.sent:
+            leg.tapped(message.text, message.transport, message.peer)
+
+    # --- legs -------------------------------------------------------------------------------
+
+    def _new_leg(self, leg_id: LegId, trunk: TrunkName) -> Leg:
+        leg = Leg(leg_id, trunk, self._listener.happened, self._ended, self._ops)
+        self._legs[leg_id] = leg
+        return leg
+
+    def _place(self, leg: Leg) -> None:
+        self._by_call_id[leg.sip_call_id] = leg
+        self._listener.began(leg.id, leg.sip_call_id)
+
+    def _ended(self, leg: Leg) -> None:
+        self._endpoint.bury(leg.release())
+        self._legs.pop(leg.id, None)
+        if self._by_call_id.pop(leg.sip_call_id, None):
+            # BYE's 200 and retransmissions belong to the ladder, too (RFC 3261: 64*T1 at most).
+            call_id = leg.sip_call_id
+            self._ended_call_ids.add(call_id)
+            self._listener.ended(call_id)
+            self._endpoint.call_later(32, lambda: self._ended_call_ids.discard(call_id))
+
+    def _registrar(self, account: Account, name: TrunkName, route: Route) -> Registrar | None:
+        if not route.trunk.register:
+            return None
+        later = self._endpoint.call_later
+        return Registrar(account, name, self._listener.registration, later, self._pause)

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# What the bridge uses of pjsua2, whose generated module has no type hints.
+
+PJSIP_TRANSPORT_UDP: int
+PJSIP_TRANSPORT_UDP6: int
+PJSIP_TRANSPORT_TCP: int
+PJSIP_TRANSPORT_TCP6: int
+PJSIP_TRANSPORT_TLS: int
+PJSIP_TRANSPORT_TLS6: int
+PJ_SSL_SOCK_PROTO_TLS1_2: int
+PJ_SSL_SOCK_PROTO_TLS1_3: int
+PJSIP_EVENT_RX_MSG: int
+PJSIP_EVENT_TSX_STATE: int
+PJSIP_INV_STATE_CONNECTING: int
+PJSIP_INV_STATE_CONFIRMED: int
+PJSIP_INV_STATE_DISCONNECTED: int
+PJSIP_SC_OK: int
+PJSIP_SC_FORBIDDEN: int
+PJSIP_SC_DECLINE: int
+PJMEDIA_SRTP_OPTIONAL: int
+
+class Error(Exception):
+    status: int
+    title: str
+    reason: str
+
+class Version:
+    full: str
+
+class StringVector:
+    def append(self, value: str) -> None: ...
+
+class SipHeader:
+    hName: str
+    hValue: str
+
+class SipHeaderVector:
+    def append(self, value: SipHeader) -> None: ...
+
+class AuthCredInfo:
+    def __init__(self, scheme: str, realm: str, user: str, dataType: int, data: str) -> None: ...
+
+class AuthCredInfoVector:
+    def append(self, value: AuthCredInfo) -> None: ...
+
+class TlsConfig:
+    CaListFile: str
+    certFile: str
+    privKeyFile: str
+    proto: int
+    verifyServer: bool
+
+class TransportConfig:
+    port: int
+    boundAddress: str
+    publicAddress: str
+    tlsConfig: TlsConfig
+
+class LogEntry:
+    level: int
+    msg: str
+
+class LogWriter:
+    def __disown__(self) -> object: ...
+    def write(self, entry: LogEntry) -> None: ...
+
+class LogConfig:
+    msgLogging: int
+    level: int
+    consoleLevel: int
+    decor: int
+    writer: LogWriter
+
+class UaConfig:
+    maxCalls: int
+    threadCnt: int
+    mainThreadOnly: bool
+    userAgent: str
+
+class MediaConfig:
+    threadCnt: int
+    hasIoqueue: bool
+
+class EpConfig:
+    uaConfig: UaConfig
+    logConfig: LogConfig
+    medConfig: MediaConfig
+
+class AudDevManager:
+    def setNoDev(self) -> object: ...
+
+class SipRxData:
+    wholeMsg: str
+    srcAddress: str
+
+class OnSelectAccountParam:
+    rdata: SipRxData
+    accountIndex: int
+
+class Endpoint:
+    def libVersion(self) -> Version: ...
+    def libCreate(self) -> None: ...
+    def libInit(self, config: EpConfig) -> None: ...
+    def libStart(self) -> None: ...
+    def libHandleEvents(self, msec_timeout: int) -> int: ...
+    def libDestroy(self) -> None: ...
+    def audDevManager(self) -> AudDevManager: ...
+    def transportCreate(self, type: int, config: TransportConfig) -> int: ...
+    def onSelectAccount(self, prm: OnSelectAccountParam) -> None: ...
+
+class AccountRegConfig:
+    registrarUri: str
+    registerOnAdd: bool
+    timeoutSec: int
+    retryIntervalSec: int
+
+class AccountSipConfig:
+    authCreds: AuthCredInfoVector
+    proxies: StringVector
+    contactUriParams: str
+
+class AccountMediaConfig:
+    useLoopMedTp: bool
+    lockCodecEnabled: bool
+    srtpUse: int
+    srtpSecureSignaling: int
+
+class AccountConfig:
+    idUri: str
+    regConfig: AccountRegConfig
+    sipConfig: AccountSipConfig
+    mediaConfig: AccountMediaConfig
+
+class OnIncomingCallParam:
+    callId: int
+    rdata: SipRxData
+
+class OnRegStateParam:
+    code: int
+    reason: str
+    expiration: int
+
+class Account:
+    def create(self, config: AccountConfig) -> None: ...
+    def getId(self) -> int: ...
+    def setRegistration(self, renew: bool) -> None: ...
+    def shutdown(self) -> None: ...
+    def onIncomingCall(self, prm: OnIncomingCallParam) -> None: ...
+    def onRegState(self, prm: OnRegStateParam) -> None: ...
+
+class CallSetting:
+    audioCount: int
+    videoCount: int
+    textCount: int
+    customCallId: str
+
+class SipTxOption:
+    localUri: str
+    headers: SipHeaderVector
+
+class SdpSession:
+    wholeSdp: str
+
+class CallOpParam:
+    opt: CallSetting
+    statusCode: int
+    reason: str
+    txOption: SipTxOption
+    sdp: SdpSession
+    def __init__(self, useDefaultCallSetting: bool = False) -> None: ...
+
+class CallInfo:
+    state: int
+    lastStatusCode: int
+    lastReason: str
+
+class SipTransaction:
+    method: str
+    statusCode: int
+
+class TsxStateEventSrc:
+    rdata: SipRxData
+
+class TsxStateEvent:
+    src: TsxStateEventSrc
+    tsx: SipTransaction
+    type: int
+
+class RxMsgEvent:
+    rdata: SipRxData
+
+class SipEventBody:
+    tsxState: TsxStateEvent
+    rxMsg: RxMsgEvent
+
+class SipEvent:
+    type: int
+    body: SipEventBody
+
+class OnCallStateParam:
+    e: SipEvent
+
+class OnCallTsxStateParam:
+    e: SipEvent
+
+class OnCallSdpCreatedParam:
+    sdp: SdpSession
+    remSdp: SdpSession
+
+class OnCallRxReinviteParam:
+    offer: SdpSession
+    rdata: SipRxData
+    isAsync: bool
+    statusCode: int
+
+class OnCallRxOfferParam:
+    offer: SdpSession
+    statusCode: int
+
+class OnCallTransferRequestParam:
+    statusCode: int
+
+class OnCallReplaceRequestParam:
+    statusCode: int
+
+class Call:
+    def __init__(self, account: Account, call_id: int = ...) -> None: ...
+    def getInfo(self) -> CallInfo: ...
+    def makeCall(self, uri: str, prm: CallOpParam) -> None: ...
+    def answer(self, prm: CallOpParam) -> None: ...
+    def hangup(self, prm: CallOpParam) -> None: ...
+    def reinvite(self, prm: CallOpParam) -> None: ...
+    def onCallState(self, prm: OnCallStateParam) -> None: ...
+    def onCallTsxState(self, prm: OnCallTsxStateParam) -> None: ...
+    def onCallSdpCreated(self, prm: OnCallSdpCreatedParam) -> None: ...
+    def onCallRxReinvite(self, prm: OnCallRxReinviteParam) -> None: ...
+    def onCallRxOffer(self, prm: OnCallRxOfferParam) -> None: ...
+    def onCallTransferRequest(self, prm: OnCallTransferRequestParam) -> None: ...
+    def onCallReplaceRequest(self, prm: OnCallReplaceRequestParam) -> None: ...
