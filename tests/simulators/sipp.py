@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""sipp plays one scenario: a SIP party that does exactly what its file says, and checks the rest."""
+"""sipp plays one scenario: a SIP party that does what its file says, and checks the rest."""
 
 import shutil
 import socket
@@ -52,17 +52,17 @@ class Sipp:
             )
         self._directory.mkdir(parents=True, exist_ok=True)
         media = free_port(socket.SOCK_DGRAM, self.address, even=True)
-        target = [self._calls, "-s", self._dials] if self._calls else []
+        target = (self._calls, "-s", self._dials) if self._calls else ()
         self._child = await Child.start(
             f"sipp {self.scenario}",
             [
-                *(sipp, *target, "-sf", SCENARIOS / f"{self.scenario}.xml"),
+                *(sipp, *target, "-sf", str(SCENARIOS / f"{self.scenario}.xml")),
                 *("-i", self.address, "-p", str(self.port)),
                 *("-mi", self.address, "-mp", str(media), "-rtp_echo"),
                 *("-key", "caller", self._caller),
                 *("-m", "1", "-nostdin", "-timeout", str(_TIMEOUT), "-timeout_error"),
-                *("-trace_msg", "-message_file", self._directory / f"{self.scenario}.messages"),
-                *("-trace_err", "-error_file", self._directory / f"{self.scenario}.errors"),
+                *("-trace_msg", "-message_file", f"{self.scenario}.messages"),
+                *("-trace_err", "-error_file", f"{self.scenario}.errors"),
             ],
             log=self._directory / f"{self.scenario}.log",
             cwd=self._directory,

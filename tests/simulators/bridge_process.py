@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bridge as people run it: its own command line, in a process of its own."""
+
+import asyncio
+import json
+import sqlite3
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+
+from tests.simulators.processes import Child
+from tests.simulators.waiting import until_async
+
+_ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A call as the bridge's database keeps it."""
+
+    call: str
+    direction: str
+    person: str
+    address: str
+    trunk: str
+    started_at: float
+    answered_at: float | None
+    ended_at: float | None
+    matrix_call_id: str | None
+    cause: str | None
+    status: int | None
+    ended_by: str | None
+    statistics: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A line of a call's ladder."""
+
+    at: float
+    leg: str
+    direction: str
+    summary: str
+    detail: str
+
+
+class BridgeProcess:
+    """The process, its files, and what can be seen of it from outside."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.config = directory / "config.yaml"
+        self.registration = directory / "registration.yaml"
+        self.log = directory / "bridge.log"
+        self._child: Child | None = None
+        self._health = ""
+
+    async def configure(self, settings: Mapping[str, Mapping[str, Any] | list[Any]]) -> None:
+        """Generate configuration and registration with the bridge's own commands.
+
+        `settings` are laid over what `generate-config` writes: sections merged key by key.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        generated = yaml.safe_load(await self._command("generate-config"))
+        for section, values in settings.items():
+            if isinstance(values, Mapping) and isinstance(generated.get(section), dict):
+                generated[section].update(values)
+            else:
+                generated[section] = values
+        self.config.write_text(yaml.safe_dump(generated, sort_keys=False))
+        web = generated["web"]
+        self._health = f"http://{web['listen']}:{web['port']}/ready"
+        self.registration.write_text(
+            await self._command("generate-registration", "--config", self.config)
+        )
+
+    async def start(self, *, within: float = 30.0) -> None:
+        """Start it and wait until it says that both of its sides are ready."""
+        child = self._child = await Child.start(
+            "bridge",
+            [sys.executable, "-m", "bridge", "run", "--config", self.config],
+            log=self.log,
+            cwd=_ROOT,
+        )
+
+        async def ready() -> bool:
+            child.check()
+            try:
+                async with (
+                    aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as http,
+                    http.get(self._health) as reply,
+                ):
+                    return reply.status == 200
+            except (aiohttp.ClientError, TimeoutError):
+                return False
+
+        await until_async(ready, within=within, what="the bridge became ready", every=0.05)
+
+    async def stop(self) -> None:
+        """SIGTERM; it ends its calls first."""
+        if self._child:
+            await self._child.stop(grace=15)
+
+    async def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        if self._child:
+            await self._child.kill()
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return bool(self._child and self._child.running)
+
+    def output(self) -> str:
+        """Its log."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def calls(self, person: str) -> list[Record]:
+        """Records of a person's calls, oldest first."""
+        columns = tuple(Record.__dataclass_fields__)
+        rows = self._query(
+            f"SELECT {', '.join(columns)} FROM call WHERE person = ? ORDER BY started_at", person
+        )
+        return [
+            Record(**dict(zip(columns, row, strict=True)) | {"statistics": json.loads(row[-1])})
+            for row in rows
+        ]
+
+    def ladder(self, call: str) -> list[Rung]:
+        """What both sides of a call said, in order."""
+        rows = self._query(
+            "SELECT at, leg, direction, summary, detail FROM ladder WHERE call = ?"
+            " ORDER BY at, line",
+            call,
+        )
+        return [Rung(*row) for row in rows]
+
+    async def ended(self, person: str, *, count: int = 1, within: float = 10.0) -> Record:
+        """Wait for the `count`th call of a person to be over, on the record."""
+
+        async def found() -> list[Record]:
+            return [one for one in self.calls(person) if one.ended_at is not None][count - 1 :]
+
+        what = f"call {count} of {person} ended on the record"
+        return (await until_async(found, within=within, what=what, every=0.05))[0]
+
+    def _query(self, statement: str, *values: str) -> list[Any]:
+        settings = yaml.safe_load(self.config.read_text())
+        file = self.directory / settings["database"]["url"].removeprefix("sqlite:")
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+            return database.execute(statement, values).fetchall()
+
+    async def _command(self, *arguments: str | Path) -> str:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bridge", *map(str, arguments)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=_ROOT,
+        )
+        out, errors = await process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"bridge {arguments[0]} failed:\n{errors.decode()}{out.decode()}")
+        return out.decode()
