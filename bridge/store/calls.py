@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Records of calls and their ladders."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from mautrix.util.async_db import Connection, Database
+
+from bridge.call.commands import (
+    RecordAnswer,
+    RecordEnd,
+    RecordLegs,
+    RecordStart,
+    RecordStatistics,
+    StoreCommand,
+)
+from bridge.call.ids import CallId, Direction
+from bridge.ports import CallRecord, LadderEntry
+from bridge.store.writer import Write, Writer
+
+LEGS = ("room", "matrix_call_id", "matrix_version", "party", "sip_call_id", "sip_dialog")
+
+
+class Calls:
+    """A `CallStore` on the database, with what an admin asks of it."""
+
+    def __init__(self, database: Database, writer: Writer) -> None:
+        self._database = database
+        self._writer = writer
+
+    def do(self, command: StoreCommand, at: float) -> None:
+        """Queue a write; `at` is seconds since the epoch."""
+        self._writer.put(_write_of(command, float(at)))
+
+    def trace(self, call: CallId, entry: LadderEntry) -> None:
+        """Queue one line of a call's ladder; the first to go when the database is away for long."""
+        self._writer.put(partial(_trace, call=call, entry=entry), important=False)
+
+    async def unfinished(self) -> Sequence[CallRecord]:
+        """Calls without an end, oldest first."""
+        rows = await self._database.fetch(
+            "SELECT * FROM call WHERE ended_at IS NULL ORDER BY started_at"
+        )
+        return [_record(row) for row in rows]
+
+    async def call(self, call: CallId) -> CallRecord | None:
+        """One call's record."""
+        row = await self._database.fetchrow("SELECT * FROM call WHERE call=$1", call)
+        return None if row is None else _record(row)
+
+    async def ladder(self, call: CallId) -> Sequence[LadderEntry]:
+        """What both sides of a call said, in order."""
+        rows = await self._database.fetch(
+            "SELECT at, leg, direction, summary, detail FROM ladder WHERE call=$1 "
+            "ORDER BY at, line",
+            call,
+        )
+        return [
+            LadderEntry(
+                at=row["at"],
+                leg=row["leg"],
+                direction=row["direction"],
+                summary=row["summary"],
+                detail=row["detail"],
+            )
+            for row in rows
+        ]
+
+    async def prune_ladders(self, before: float) -> None:
+        """Forget what was said before this time (seconds since the epoch); the records stay."""
+        await self._database.execute("DELETE FROM ladder WHERE at < $1", float(before))
+
+
+def _write_of(command: StoreCommand, at: float) -> Write:
+    match command:
+        case RecordStart():
+            return partial(_start, command=command, at=at)
+        case RecordLegs():
+            return partial(_legs, command=command)
+        case RecordAnswer(call=call):
+            return partial(_answer, call=call, at=at)
+        case RecordEnd():
+            return partial(_end, command=command, at=at)
+        case RecordStatistics():
+            return partial(_statistics, command=command)
+        case _:
+            raise TypeError(f"no record is kept of {type(command).__name__}")
+
+
+async def _start(connection: Connection, command: RecordStart, at: float) -> None:
+    await connection.execute(
+        "INSERT INTO call (call, direction, person, address, trunk, started_at) "
+        "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (call) DO NOTHING",
+        command.call,
+        command.direction.value,
+        command.person,
+        command.address,
+        command.trunk,
+        at,
+    )
+
+
+async def _legs(connection: Connection, command: RecordLegs) -> None:
+    known = {name: value for name in LEGS if (value := getattr(command, name)) is not None}
+    if not known:
+        return
+    changes = ", ".join(f"{name}=${number}" for number, name in enumerate(known, 2))
+    await connection.execute(
+        f"UPDATE call SET {changes} WHERE call=$1", command.call, *known.values()
+    )
+
+
+async def _answer(connection: Connection, call: CallId, at: float) -> None:
+    await connection.execute(
+        "UPDATE call SET answered_at=$2 WHERE call=$1 AND answered_at IS NULL", call, at
+    )
+
+
+async def _end(connection: Connection, command: RecordEnd, at: float) -> None:
+    await connection.execute(
+        "UPDATE call SET ended_at=$2, cause=$3, status=$4, ended_by=$5 "
+        "WHERE call=$1 AND ended_at IS NULL",
+        command.call,
+        at,
+        command.cause,
+        command.status,
+        command.ended_by,
+    )
+
+
+async def _statistics(connection: Connection, command: RecordStatistics) -> None:
+    await connection.execute(
+        "UPDATE call SET statistics=$2 WHERE call=$1",
+        command.call,
+        json.dumps(command.statistics),
+    )
+
+
+async def _trace(connection: Connection, call: CallId, entry: LadderEntry) -> None:
+    await connection.execute(
+        "INSERT INTO ladder (call, at, leg, direction, summary, detail) "
+        "VALUES ($1, $2, $3, $4, $5, $6)",
+        call,
+        float(entry.at),
+        entry.leg,
+        entry.direction,
+        _storable(entry.summary),
+        _storable(entry.detail),
+    )
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL keeps no NUL, and neither keeps half of a surrogate pair."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
+def _record(row: Mapping[str, Any]) -> CallRecord:
+    values = {name: row[name] for name in row.keys()}
+    values["direction"] = Direction(values["direction"])
+    values["statistics"] = json.loads(values["statistics"])
+    return CallRecord(**values)

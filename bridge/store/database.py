@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Opening the database: SQLite by default, PostgreSQL by URL."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import asyncpg  # type: ignore[import-untyped]
+from mautrix.util.async_db import Connection, Database, DatabaseException
+from yarl import URL
+
+from bridge.errors import ConfigurationError, LocalError
+from bridge.store.schema import VERSION_TABLE, migrations
+
+TRANSIENT = (
+    ConnectionError,
+    TimeoutError,
+    OSError,
+    sqlite3.OperationalError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+)
+"""Errors that go away by themselves: the server restarts, the file is locked, the disk is full."""
+
+FAILURES = (*TRANSIENT, sqlite3.Error, asyncpg.PostgresError, DatabaseException)
+"""Everything that the database may raise."""
+
+
+@asynccontextmanager
+async def open_database(url: str) -> AsyncIterator[Database]:
+    """The database at `url`, migrated. Raises `ConfigurationError` or `LocalError`.
+
+    `url` is `sqlite:FILE` or `postgresql://…`.
+    """
+    database = connect(url)
+    try:
+        await database.start()
+    except FAILURES as error:
+        await database.stop()
+        raise _explained(url, error) from error
+    try:
+        yield database
+    finally:
+        await database.stop()
+
+
+def connect(url: str) -> Database:
+    """A database that is not started yet."""
+    scheme, _, rest = url.partition(":")
+    if scheme != "sqlite":
+        return Database.create(
+            url,
+            upgrade_table=migrations,
+            db_args={"min_size": 1, "max_size": 10, "timeout": 10, "command_timeout": 30},
+        )
+    # Two slashes would start a host; as many as there are, they start the path.
+    path = "/" + rest.lstrip("/") if rest.startswith("/") else str(Path(rest).absolute())
+    return Database.create(
+        URL.build(scheme="sqlite", path=path),
+        upgrade_table=migrations,
+        # Readers go on while one connection writes (WAL). Nested use needs more than one.
+        db_args={"min_size": 4},
+    )
+
+
+@asynccontextmanager
+async def transaction(database: Database) -> AsyncIterator[Connection]:
+    """A connection on which everything is written, or nothing."""
+    acquired: AbstractAsyncContextManager[Connection] = database.acquire()
+    async with acquired as connection:
+        begun: AbstractAsyncContextManager[None] = connection.transaction()  # type: ignore[assignment]
+        async with begun:
+            yield connection
+
+
+async def version(database: Database) -> int:
+    """The schema's version that the database has."""
+    return int(await database.fetchval(f"SELECT version FROM {VERSION_TABLE}"))
+
+
+def _explained(url: str, error: Exception) -> ConfigurationError | LocalError:
+    if isinstance(error, DatabaseException):
+        return LocalError(
+            f"The database was made by a newer version: {error}",
+            remedy="Run that version, or restore a backup from before it ran.",
+        )
+    if url.startswith("sqlite:"):
+        file = url.removeprefix("sqlite:")
+        return ConfigurationError(
+            f"The database {file} cannot be opened: {error}",
+            remedy="database.url needs a file in a directory that the bridge may write to.",
+        )
+    return ConfigurationError(
+        f"The PostgreSQL database cannot be opened: {error}",
+        remedy="Look at database.url: host, database, user and password; is the server running?",
+    )

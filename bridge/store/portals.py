@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Portals, the ghosts in them, and the events that were seen already."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mautrix.util.async_db import Database
+
+from bridge.call.ids import Address, RoomId, UserId
+from bridge.ports import Portal
+from bridge.store.database import transaction
+
+
+class Portals:
+    """A `PortalStore` on the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def portal_by_room(self, room: RoomId) -> Portal | None:
+        """The portal that this room is, if it is one."""
+        row = await self._database.fetchrow("SELECT * FROM portal WHERE room=$1", room)
+        return _portal(row)
+
+    async def portal_by_pair(self, person: UserId, address: Address) -> Portal | None:
+        """The portal of this person and this address; there is at most one."""
+        row = await self._database.fetchrow(
+            "SELECT * FROM portal WHERE person=$1 AND address=$2", person, address
+        )
+        return _portal(row)
+
+    async def save_portal(self, portal: Portal) -> None:
+        """Remember a portal, in place of any other with the same room or the same pair."""
+        async with transaction(self._database) as connection:
+            await connection.execute(
+                "DELETE FROM portal WHERE room=$1 OR (person=$2 AND address=$3)",
+                portal.room,
+                portal.person,
+                portal.address,
+            )
+            # Where another task got in between, the last one counts.
+            await connection.execute(
+                "INSERT INTO portal (room, person, address) VALUES ($1, $2, $3) "
+                "ON CONFLICT (person, address) DO UPDATE SET room=excluded.room",
+                portal.room,
+                portal.person,
+                portal.address,
+            )
+
+    async def forget_portal(self, room: RoomId) -> None:
+        """The room is not a portal any more; harmless if it never was."""
+        await self._database.execute("DELETE FROM portal WHERE room=$1", room)
+
+    async def ghost_name(self, address: Address) -> str | None:
+        """The display name last given to this address's ghost; None if it was never made."""
+        name = await self._database.fetchval(
+            "SELECT display_name FROM ghost WHERE address=$1", address
+        )
+        return None if name is None else str(name)
+
+    async def save_ghost_name(self, address: Address, name: str) -> None:
+        """The ghost of this address exists and now has this display name."""
+        await self._database.execute(
+            "INSERT INTO ghost (address, display_name) VALUES ($1, $2) "
+            "ON CONFLICT (address) DO UPDATE SET display_name=excluded.display_name",
+            address,
+            name,
+        )
+
+    async def remember_event(self, event_id: str, at: float) -> bool:
+        """Remember a Matrix event; False if it was known already. `at`: seconds since the epoch."""
+        inserted = await self._database.fetchval(
+            "INSERT INTO seen_event (event_id, at) VALUES ($1, $2) "
+            "ON CONFLICT (event_id) DO NOTHING RETURNING 1",
+            event_id,
+            float(at),
+        )
+        return inserted is not None
+
+    async def prune_events(self, before: float) -> None:
+        """Forget events remembered before this time (seconds since the epoch)."""
+        await self._database.execute("DELETE FROM seen_event WHERE at < $1", float(before))
+
+
+def _portal(row: Mapping[str, Any] | None) -> Portal | None:
+    if row is None:
+        return None
+    return Portal(room=row["room"], person=row["person"], address=row["address"])

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tables, one migration per version; a migration that was released never changes."""
+
+from mautrix.util.async_db import Connection, Scheme, UpgradeTable
+
+VERSION_TABLE = "matrix_sip_version"
+
+
+async def _first(connection: Connection, scheme: Scheme) -> None:
+    """Portals, ghosts, seen events, calls and their ladders."""
+    await connection.execute(
+        """
+        CREATE TABLE portal (
+            room    TEXT PRIMARY KEY,
+            person  TEXT NOT NULL,
+            address TEXT NOT NULL,
+            UNIQUE (person, address)
+        )
+        """
+    )
+    await connection.execute(
+        "CREATE TABLE ghost (address TEXT PRIMARY KEY, display_name TEXT NOT NULL)"
+    )
+    await connection.execute(
+        "CREATE TABLE seen_event (event_id TEXT PRIMARY KEY, at DOUBLE PRECISION NOT NULL)"
+    )
+    await connection.execute("CREATE INDEX seen_event_at ON seen_event (at)")
+    await connection.execute(
+        """
+        CREATE TABLE call (
+            call           TEXT PRIMARY KEY,
+            direction      TEXT NOT NULL,
+            person         TEXT NOT NULL,
+            address        TEXT NOT NULL,
+            trunk          TEXT NOT NULL,
+            started_at     DOUBLE PRECISION NOT NULL,
+            answered_at    DOUBLE PRECISION,
+            ended_at       DOUBLE PRECISION,
+            room           TEXT,
+            matrix_call_id TEXT,
+            matrix_version INTEGER,
+            party          TEXT,
+            sip_call_id    TEXT,
+            sip_dialog     TEXT,
+            cause          TEXT,
+            status         INTEGER,
+            ended_by       TEXT,
+            statistics     TEXT NOT NULL DEFAULT '{}'
+        )
+        """
+    )
+    await connection.execute("CREATE INDEX call_started_at ON call (started_at)")
+    await connection.execute("CREATE INDEX call_unfinished ON call (call) WHERE ended_at IS NULL")
+    # SQLite numbers the rows of an INTEGER PRIMARY KEY itself.
+    number = "INTEGER" if scheme == Scheme.SQLITE else "BIGINT GENERATED ALWAYS AS IDENTITY"
+    await connection.execute(
+        f"""
+        CREATE TABLE ladder (
+            line      {number} PRIMARY KEY,
+            call      TEXT NOT NULL,
+            at        DOUBLE PRECISION NOT NULL,
+            leg       TEXT NOT NULL,
+            direction TEXT NOT NULL,
+            summary   TEXT NOT NULL,
+            detail    TEXT NOT NULL
+        )
+        """
+    )
+    await connection.execute("CREATE INDEX ladder_call ON ladder (call)")
+    await connection.execute("CREATE INDEX ladder_at ON ladder (at)")
+
+
+migrations = UpgradeTable(version_table_name=VERSION_TABLE, database_name="matrix-sip")
+migrations.upgrades.append(_first)

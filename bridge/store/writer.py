@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes that nobody waits for: queued, in order, retried, and bounded."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import structlog
+from mautrix.util.async_db import Connection, Database
+
+from bridge.store.database import TRANSIENT, transaction
+
+log = structlog.get_logger(__name__)
+
+Write = Callable[[Connection], Awaitable[object]]
+
+BATCH = 200
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 10.0
+
+
+class Writer:
+    """Carries queued writes out in the background.
+
+    A write that the database refuses is dropped and logged; while the database is away, they wait.
+    When `bound` of them wait, those that are not `important` are dropped, and at twice that, all.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        bound: int = 10_000,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._database = database
+        self._bound = bound
+        self._sleep = sleep
+        self._queue: deque[Write] = deque()
+        self._wakeup = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._dropped = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to write; needs a running event loop."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="store-writer")
+
+    def put(self, write: Write, *, important: bool = True) -> None:
+        """Queue a write; never blocks and never raises."""
+        if len(self._queue) >= self._bound * (2 if important else 1):
+            self._dropped += 1
+            if self._dropped == 1:
+                log.error("too many writes wait for the database; dropping some")
+            return
+        self._queue.append(write)
+        self._idle.clear()
+        self._wakeup.set()
+
+    async def flush(self) -> None:
+        """Wait until everything queued is written."""
+        await self._idle.wait()
+
+    async def close(self, patience: float = 3.0) -> None:
+        """Write what is queued, for at most `patience` seconds, then stop."""
+        if self._task is None:
+            return
+        try:
+            async with asyncio.timeout(patience):
+                await self.flush()
+        except TimeoutError:
+            log.error("the database does not answer; records are lost", writes=len(self._queue))
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            await self._wakeup.wait()
+            try:
+                await self._write_batch()
+            except TRANSIENT as error:
+                log.warning("the database cannot be written; trying again", error=repr(error))
+                await self._sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+                continue
+            pause = FIRST_PAUSE
+            if self._dropped:
+                log.error("the database answers again; some writes were dropped", n=self._dropped)
+                self._dropped = 0
+            if not self._queue:
+                self._wakeup.clear()
+                self._idle.set()
+
+    async def _write_batch(self) -> None:
+        """Write the oldest in one transaction, or one by one if one among them is refused."""
+        batch = [self._queue[i] for i in range(min(BATCH, len(self._queue)))]
+        try:
+            await self._write(batch)
+        except TRANSIENT:
+            raise
+        except Exception:
+            for write in batch:
+                await self._write_alone(write)
+            return
+        for _ in batch:
+            self._queue.popleft()
+
+    async def _write(self, batch: list[Write]) -> None:
+        async with transaction(self._database) as connection:
+            for write in batch:
+                await write(connection)
+
+    async def _write_alone(self, write: Write) -> None:
+        try:
+            await self._write([write])
+        except TRANSIENT:
+            raise
+        except Exception:
+            log.exception("the database refused a write; it is lost")
+        self._queue.popleft()
