@@ -3,6 +3,7 @@
 
 import asyncio
 import itertools
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -37,6 +38,7 @@ _STARTUP: Final = 120.0
 """Seconds that the homeserver may take to come up: machines start both at once."""
 _STOPPING: Final = 5.0
 """Seconds for last words when the bridge stops."""
+_TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 section 2.1
 _ORPHAN: Final = OpId(-1)
 
 
@@ -244,10 +246,11 @@ class MatrixAdapter:
 def _check_tokens(settings: config.AppService) -> None:
     """Without them anybody could pose as the homeserver."""
     for key in ("as_token", "hs_token"):
-        if not getattr(settings, key).get_secret_value():
+        if not _TOKEN.fullmatch(getattr(settings, key).get_secret_value()):
             raise ConfigurationError(
-                f"appservice.{key} is empty",
-                remedy="Set it to a long random string, and generate the registration.",
+                f"appservice.{key} is empty, or holds what a token cannot",
+                remedy="Set it to a long random string of letters and digits, and generate the"
+                " registration.",
             )
 
 
