@@ -243,9 +243,8 @@ class MatrixPhone:
     async def _invited(self, event: RoomEvent) -> None:
         """Rings, unless a call of ours in this room wins ("Glare")."""
         ours = [one for one in self.calls if one.room == event.room and one.state is State.INVITED]
-        call = MatrixCall(
-            self, event.room, event.content["call_id"], _version(event.content["version"])
-        )
+        version = min(self._version, _version(event.content["version"]))
+        call = MatrixCall(self, event.room, event.content["call_id"], version)
         if any(one.call_id < call.call_id for one in ours):
             await call.close()
             return

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One homeserver, one bridge and one browser for all tests; new people and telephones for each."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+import pytest_asyncio
+
+from tests.simulators.browser import Browser, BrowserClient
+from tests.simulators.isolation import isolate
+from tests.simulators.matrix_client import MatrixClient
+from tests.simulators.matrix_phone import MatrixPhone
+from tests.simulators.stage import Person, Stage
+from tests.simulators.voice import CODECS
+
+_refusal: OSError | None = None
+_TROUBLE = re.compile(r"Traceback|\[error|\"level\": \"error\"|was never awaited")
+
+NewPerson = Callable[[], Awaitable[Person]]
+NewMatrixPhone = Callable[..., Awaitable[tuple[Person, MatrixPhone]]]
+NewBrowserClient = Callable[[], Awaitable[tuple[Person, BrowserClient]]]
+
+
+def pytest_configure() -> None:
+    """Leave the machine's network before anything has a socket or a thread."""
+    global _refusal
+    try:
+        isolate()
+    except OSError as refusal:
+        _refusal = refusal
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here shares an event loop, as it shares the servers that live in it."""
+    for item in items:
+        if item.path.is_relative_to(__file__.rpartition("/")[0]):
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"))
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    if _refusal:
+        pytest.fail(f"these tests want a network of their own: {_refusal}; run them as root")
+    stage = Stage(tmp_path_factory.mktemp("stage"))
+    await stage.start()
+    yield stage
+    await stage.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    browser = Browser(tmp_path_factory.mktemp("browser"))
+    await browser.start()
+    yield browser
+    await browser.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session", autouse=True)
+async def no_trouble_in_the_log(stage: Stage) -> AsyncIterator[None]:
+    """A test fails when the bridge logs an error meanwhile, whatever else it sees."""
+    before = len(stage.bridge.output())
+    yield
+    new = stage.bridge.output()[before:]
+    assert stage.bridge.running, f"the bridge is gone:\n{new}"
+    assert not _TROUBLE.search(new), new
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def new_matrix_phone(stage: Stage) -> AsyncIterator[NewMatrixPhone]:
+    """Makes a new person with a simulated client."""
+    async with AsyncExitStack() as stack:
+
+        async def make(
+            *, version: int = 1, says: int = 440, codecs: tuple[str, ...] = CODECS
+        ) -> tuple[Person, MatrixPhone]:
+            person = await stage.person()
+            client = MatrixClient(stage.synapse.url, person.credentials)
+            await stack.enter_async_context(client)
+            phone = MatrixPhone(client, version=version, says=says, codecs=codecs)
+            return person, await stack.enter_async_context(phone)
+
+        yield make
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def new_browser_client(stage: Stage, browser: Browser) -> AsyncIterator[NewBrowserClient]:
+    """Makes a new person with matrix-js-sdk in Chromium."""
+    clients: list[BrowserClient] = []
+
+    async def make() -> tuple[Person, BrowserClient]:
+        person = await stage.person()
+        client = await browser.client(stage.synapse.url, person.credentials)
+        clients.append(client)
+        return person, client
+
+    yield make
+    for client in clients:
+        await client.close()

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A telephone calls somebody in Matrix."""
+
+import pytest
+
+from tests.e2e.conftest import NewMatrixPhone
+from tests.simulators.matrix_phone import State
+from tests.simulators.stage import PCMU, Stage
+
+VERSIONS = pytest.mark.parametrize("version", [1, 0])
+
+
+@VERSIONS
+async def test_is_answered_and_the_caller_hangs_up(
+    stage: Stage, new_matrix_phone: NewMatrixPhone, version: int
+) -> None:
+    person, callee = await new_matrix_phone(version=version)
+    async with stage.phone(PCMU) as phone:
+        await phone.dial(stage.uri(person))
+        call = await callee.rings()
+        assert call.steps[0].content["invitee"] == person.user_id
+        await call.answer()
+        await call.connected()
+        await phone.sees("CALL_ESTABLISHED")
+        await phone.hears(440)
+        await call.voice.hears(1000)
+        await phone.hang_up()
+        assert await call.ended() == "m.call.hangup user_hangup"
+    record = await stage.bridge.ended(person.user_id)
+    assert (record.direction, record.address) == ("to_matrix", f"tel:{PCMU.number}")
+    assert (record.cause, record.ended_by) == ("NORMAL", "sip")
+
+
+@VERSIONS
+async def test_is_answered_and_the_callee_hangs_up(
+    stage: Stage, new_matrix_phone: NewMatrixPhone, version: int
+) -> None:
+    person, callee = await new_matrix_phone(version=version)
+    async with stage.scripted_caller(PCMU, "caller_talks", person.number) as phone:
+        call = await callee.rings()
+        await call.answer()
+        await call.connected()
+        await call.voice.hears(440)  # its own voice, echoed
+        await call.hang_up()
+        await phone.succeeds()
+    record = await stage.bridge.ended(person.user_id)
+    assert (record.cause, record.ended_by) == ("NORMAL", "matrix")
+
+
+@pytest.mark.parametrize(
+    ("version", "reason", "scenario", "cause"),
+    [
+        (1, "", "caller_hears_declined", "DECLINED"),
+        (1, "user_busy", "caller_hears_busy", "BUSY"),
+        (0, "", "caller_hears_declined", "DECLINED"),
+    ],
+)
+async def test_is_rejected(
+    stage: Stage,
+    new_matrix_phone: NewMatrixPhone,
+    version: int,
+    reason: str,
+    scenario: str,
+    cause: str,
+) -> None:
+    person, callee = await new_matrix_phone(version=version)
+    async with stage.scripted_caller(PCMU, scenario, person.number) as phone:
+        call = await callee.rings()
+        await call.reject(reason)
+        await phone.succeeds()
+    record = await stage.bridge.ended(person.user_id)
+    assert (record.cause, record.ended_by) == (cause, "matrix")
+
+
+async def test_nobody_answers(stage: Stage, new_matrix_phone: NewMatrixPhone) -> None:
+    person, callee = await new_matrix_phone()
+    async with stage.scripted_caller(PCMU, "caller_hears_not_answered", person.number) as phone:
+        call = await callee.rings()
+        assert (await call.ended()).startswith("m.call.hangup")
+        await phone.succeeds()
+    assert (await stage.bridge.ended(person.user_id)).cause == "NO_ANSWER"
+
+
+@VERSIONS
+async def test_the_caller_gives_up(
+    stage: Stage, new_matrix_phone: NewMatrixPhone, version: int
+) -> None:
+    person, callee = await new_matrix_phone(version=version)
+    async with stage.scripted_caller(PCMU, "caller_cancels", person.number) as phone:
+        call = await callee.rings()
+        assert (await call.ended()).startswith("m.call.hangup")
+        await phone.succeeds()
+    record = await stage.bridge.ended(person.user_id)
+    assert (record.cause, record.ended_by) == ("CANCELLED", "sip")
+
+
+async def test_numbers_of_nobody_are_unknown(stage: Stage) -> None:
+    nobody = "+13035550100"
+    async with stage.scripted_caller(PCMU, "caller_hears_unknown", nobody) as phone:
+        await phone.succeeds()
+
+
+async def test_an_invite_without_an_offer_is_answered_with_one(
+    stage: Stage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    person, callee = await new_matrix_phone()
+    async with stage.scripted_caller(PCMU, "caller_offers_nothing", person.number) as phone:
+        call = await callee.rings()
+        await call.answer()
+        await call.connected()
+        await call.voice.hears(440)  # its own voice, echoed
+        await phone.succeeds()
+        assert await call.ended() == "m.call.hangup user_hangup"
+
+
+async def test_the_portal_is_used_again(stage: Stage, new_matrix_phone: NewMatrixPhone) -> None:
+    person, callee = await new_matrix_phone()
+    async with stage.phone(PCMU) as phone:
+        for count in (1, 2):
+            await phone.dial(stage.uri(person))
+            call = await callee.rings(count=count)
+            await call.answer()
+            await call.reaches(State.ANSWERED)
+            await phone.sees("CALL_ESTABLISHED", count=count)
+            await phone.hang_up()
+            await call.ended()
+    assert len({call.room for call in callee.calls}) == 1
