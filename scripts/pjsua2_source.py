@@ -77,7 +77,7 @@ def _debian_archive(steps: Steps, work: Path) -> Path:
     for name in ("parts", "lists/partial", "cache/archives/partial", "download"):
         (apt / name).mkdir(parents=True, exist_ok=True)
     (apt / "parts" / "debian.sources").write_text(
-        f"Types: deb-src\nURIs: {_debian_mirror()}\nSuites: {DEBIAN_SUITE}\nComponents: main\n"
+        f"Types: deb-src\nURIs: {debian_mirror()}\nSuites: {DEBIAN_SUITE}\nComponents: main\n"
         f"Signed-By: {DEBIAN_KEYRING}\n"
     )
     command = ["apt-get", "-q"]
@@ -89,6 +89,9 @@ def _debian_archive(steps: Steps, work: Path) -> Path:
         "APT::Sandbox::User": "",
         "APT::Update::Error-Mode": "any",
         "Acquire::Languages": "none",
+        # The machine's mirror may be frozen at a date; the signature counts all the same, and so
+        # does the lowest version that will do.
+        "Acquire::Check-Valid-Until": "false",
     }.items():
         command += ["-o", f"{option}={value}"]
     steps.run([*command, "update"])
@@ -101,7 +104,7 @@ def _debian_archive(steps: Steps, work: Path) -> Path:
     return found[-1]
 
 
-def _debian_mirror() -> str:
+def debian_mirror() -> str:
     """The mirror that this machine's own apt sources take Debian from."""
     if not DEBIAN_KEYRING.exists():
         raise StepError(f"this is not Debian with its keyring ({DEBIAN_KEYRING} is missing)")
