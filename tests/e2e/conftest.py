@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One homeserver, one bridge and one browser for all tests; new people and telephones for each."""
 
+import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, nullcontext
 
 import pytest
 import pytest_asyncio
 
 from tests.simulators.browser import Browser, BrowserClient
-from tests.simulators.isolation import isolate
+from tests.simulators.isolation import isolate_for_good, isolated
 from tests.simulators.matrix_client import MatrixClient
 from tests.simulators.matrix_phone import MatrixPhone
 from tests.simulators.stage import Person, Stage
@@ -24,10 +25,12 @@ NewBrowserClient = Callable[[], Awaitable[tuple[Person, BrowserClient]]]
 
 
 def pytest_configure() -> None:
-    """Leave the machine's network before anything has a socket or a thread."""
+    """Without root, leaving the machine's network has to come before any thread."""
     global _refusal
+    if os.geteuid() == 0:
+        return
     try:
-        isolate()
+        isolate_for_good()
     except OSError as refusal:
         _refusal = refusal
 
@@ -40,18 +43,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"))
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+@pytest.fixture(scope="package", autouse=True)
+def network() -> Iterator[None]:
+    """These tests have a network of their own, and only they."""
     if _refusal:
-        pytest.fail(f"these tests want a network of their own: {_refusal}; run them as root")
+        pytest.fail(f"{_refusal}; run these tests as root")
+    with isolated() if os.geteuid() == 0 else nullcontext():
+        yield
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def stage(network: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     stage = Stage(tmp_path_factory.mktemp("stage"))
     await stage.start()
     yield stage
     await stage.stop()
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def browser(
+    network: None, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Browser]:
     browser = Browser(tmp_path_factory.mktemp("browser"))
     await browser.start()
     yield browser
