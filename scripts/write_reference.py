@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from bridge.app.registration import registration_file
 from bridge.config import AppService, Config
 from bridge.config.reference import reference
-from bridge.config.registration import registration_yaml
 from bridge.config.template import configuration
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +24,7 @@ def generated() -> Mapping[str, str]:
     )
     return {
         "config.yaml.example": configuration(),
-        "registration.yaml.example": registration_yaml(Config(appservice=service)),
+        "registration.yaml.example": registration_file(Config(appservice=service)),
         "docs/reference/configuration.md": reference(),
     }
 

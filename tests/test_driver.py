@@ -1,0 +1,497 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The driver: order, time, ladders, and what happens when something breaks."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from bridge.call.commands import (
+    ByeSip,
+    Command,
+    MatrixCommand,
+    MediaCommand,
+    OfferMedia,
+    RecordAnswer,
+    RecordEnd,
+    RecordLegs,
+    RecordStart,
+    RejectSip,
+    SendMatrixAnswer,
+    SendNotice,
+    SendSipInvite,
+    SipCommand,
+    StoreCommand,
+)
+from bridge.call.events import (
+    Event,
+    HangupRequested,
+    MatrixHangupReceived,
+    MatrixInviteReceived,
+    MediaOfferReady,
+    ShutdownRequested,
+    SipAnswered,
+    SipEnded,
+    SipInviteReceived,
+)
+from bridge.call.ids import (
+    Address,
+    CallId,
+    Direction,
+    LegId,
+    MatrixCallId,
+    OpId,
+    Party,
+    PartyId,
+    RoomId,
+    Side,
+    TrunkName,
+    UserId,
+)
+from bridge.driver import Driver, Ports
+from bridge.ports import CallRecord, LadderEntry
+
+CALL = CallId("c1")
+LEG = LegId("leg1")
+ROOM = RoomId("!room:mx.test")
+ADDRESS = Address("tel:+12025550123")
+PERSON = UserId("@alice:mx.test")
+MATRIX_CALL = MatrixCallId("m1")
+
+
+@dataclass(slots=True)
+class Timer:
+    when: float
+    callback: Callable[[], None]
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+@dataclass(slots=True)
+class Clock:
+    """A clock that a test moves."""
+
+    now: float = 100.0
+    timers: list[Timer] = field(default_factory=list)
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Callable[[], None], /) -> Timer:
+        self.timers.append(Timer(when, callback))
+        return self.timers[-1]
+
+    @property
+    def armed(self) -> list[Timer]:
+        return [each for each in self.timers if not each.cancelled]
+
+    def advance(self, to: float) -> None:
+        self.now = to
+        for each in self.armed:
+            if each.when <= to:
+                self.timers.remove(each)
+                each.callback()
+
+
+Reaction = Sequence[Command] | Exception
+
+
+@dataclass(slots=True)
+class ScriptedCore:
+    """Answers each kind of event as the test says."""
+
+    reactions: dict[type[Event], Reaction] = field(default_factory=dict)
+    deadline: float | None = None
+    on_timer: Reaction = ()
+    seen: list[tuple[Event, float]] = field(default_factory=list)
+
+    def handle(self, event: Event, now: float) -> Sequence[Command]:
+        self.seen.append((event, now))
+        return self._give(self.reactions.get(type(event), ()))
+
+    def next_deadline(self) -> float | None:
+        return self.deadline
+
+    def handle_timer(self, now: float) -> Sequence[Command]:
+        if not isinstance(self.on_timer, Exception):
+            self.deadline = None
+        return self._give(self.on_timer)
+
+    def _give(self, reaction: Reaction) -> Sequence[Command]:
+        if isinstance(reaction, Exception):
+            raise reaction
+        return reaction
+
+
+@dataclass(slots=True)
+class Outside:
+    """Every port at once: remembers what it was told, in order."""
+
+    done: list[Command] = field(default_factory=list)
+    stored: list[tuple[Command, float]] = field(default_factory=list)
+    traced: list[tuple[CallId, LadderEntry]] = field(default_factory=list)
+    legs: dict[str, LegId] = field(default_factory=dict)
+    breaks_on: type[Command] | None = None
+    react: Callable[[Command], None] | None = None
+
+    def ports(self) -> Ports:
+        return Ports(
+            matrix=MatrixSide(self),
+            sip=SipSide(self),
+            media=MediaSide(self),
+            store=Store(self),
+            leg_of=self.legs.get,
+        )
+
+    def take(self, command: Command) -> None:
+        if self.breaks_on is not None and isinstance(command, self.breaks_on):
+            raise RuntimeError("the adapter broke")
+        self.done.append(command)
+        if self.react:
+            self.react(command)
+
+    @property
+    def ladder(self) -> list[str]:
+        return [
+            f"{entry.leg} {entry.direction}: {entry.summary}".replace(" :", ":")
+            for _, entry in self.traced
+        ]
+
+
+@dataclass(slots=True)
+class MatrixSide:
+    outside: Outside
+
+    def do(self, command: MatrixCommand) -> None:
+        self.outside.take(command)
+
+    async def end_orphan(self, record: CallRecord) -> None:
+        raise NotImplementedError
+
+
+@dataclass(slots=True)
+class SipSide:
+    outside: Outside
+
+    def do(self, command: SipCommand) -> None:
+        self.outside.take(command)
+
+    async def end_orphan(self, record: CallRecord) -> None:
+        raise NotImplementedError
+
+
+@dataclass(slots=True)
+class MediaSide:
+    outside: Outside
+
+    def do(self, command: MediaCommand) -> None:
+        self.outside.take(command)
+
+    async def close(self) -> None:
+        raise NotImplementedError
+
+
+@dataclass(slots=True)
+class Store:
+    outside: Outside
+
+    def do(self, command: StoreCommand, at: float) -> None:
+        self.outside.stored.append((command, at))
+        self.outside.take(command)
+
+    def trace(self, call: CallId, entry: LadderEntry) -> None:
+        self.outside.traced.append((call, entry))
+
+    async def unfinished(self) -> Sequence[CallRecord]:
+        return ()
+
+
+@dataclass(slots=True)
+class Rig:
+    core: ScriptedCore
+    clock: Clock
+    outside: Outside
+    driver: Driver
+    records: list[StoreCommand]
+
+    @property
+    def events(self) -> list[Event]:
+        return [event for event, _ in self.core.seen]
+
+
+@pytest.fixture
+def rig() -> Rig:
+    core, clock, outside = ScriptedCore(), Clock(), Outside()
+    records: list[StoreCommand] = []
+    driver = Driver(
+        core, clock, wall=lambda: 1e9 + clock.now, observers=[lambda each, at: records.append(each)]
+    )
+    driver.connect(outside.ports())
+    return Rig(core, clock, outside, driver, records)
+
+
+START = RecordStart(
+    call=CALL,
+    direction=Direction.TO_SIP,
+    person=PERSON,
+    address=ADDRESS,
+    trunk=TrunkName("provider"),
+)
+END = RecordEnd(call=CALL, cause="BUSY", status=486, ended_by="sip")
+OFFER = OfferMedia(call=CALL, op=OpId(1), side=Side.MATRIX, sdp="v=0")
+NOTICE = SendNotice(call=CALL, room=ROOM, address=ADDRESS, text="The line is busy.")
+SIP_INVITE = SendSipInvite(
+    call=CALL,
+    leg=LEG,
+    trunk=TrunkName("provider"),
+    target="+12025550123",
+    caller="",
+    caller_name="",
+    sdp="v=0",
+)
+INVITE = MatrixInviteReceived(
+    room=ROOM,
+    call_id=MATRIX_CALL,
+    sender=Party(PERSON, PartyId("p1")),
+    address=ADDRESS,
+    version=1,
+    sdp="v=0\r\na=ice-pwd:keepthisaway\r\n",
+    lifetime=60,
+    age=0.1,
+)
+HANGUP = MatrixHangupReceived(
+    room=ROOM, call_id=MATRIX_CALL, sender=Party(PERSON, PartyId("p1")), reason="user_hangup"
+)
+SIP_INVITE_IN = SipInviteReceived(
+    leg=LEG,
+    trunk=TrunkName("provider"),
+    caller=ADDRESS,
+    caller_name="",
+    dialled="tel:+12025550199",
+    sdp="v=0",
+    sip_call_id="abc@pbx",
+)
+MESSAGE = (
+    "INVITE sip:1@192.0.2.1 SIP/2.0\r\nCSeq: 1 INVITE\r\n"
+    'Authorization: Digest username="u", response="0123"\r\n\r\nv=0\r\n'
+)
+
+
+def test_commands_go_to_their_ports_in_order(rig: Rig) -> None:
+    commands = [START, OFFER, SIP_INVITE, NOTICE]
+    rig.core.reactions[MatrixInviteReceived] = commands
+    rig.driver.emit(INVITE)
+    assert rig.outside.done == commands
+    assert rig.outside.stored == [(START, 1e9 + 100)]
+    assert rig.records == [START]
+    assert rig.core.seen == [(INVITE, 100.0)]
+
+
+def test_what_a_port_reports_at_once_comes_after_all_commands(rig: Rig) -> None:
+    ready = MediaOfferReady(call=CALL, op=OpId(1), sdp="v=0")
+
+    def react(command: Command) -> None:
+        if isinstance(command, OfferMedia):
+            rig.driver.emit(ready)
+
+    rig.outside.react = react
+    rig.core.reactions = {MatrixInviteReceived: [OFFER, NOTICE], MediaOfferReady: [SIP_INVITE]}
+    rig.driver.emit(INVITE)
+    assert rig.outside.done == [OFFER, NOTICE, SIP_INVITE]
+
+
+def test_one_timer_follows_the_next_deadline(rig: Rig) -> None:
+    rig.core.deadline = 130.0
+    rig.driver.emit(INVITE)
+    rig.core.deadline = 110.0
+    rig.driver.emit(INVITE)
+    assert [each.when for each in rig.clock.armed] == [110.0]
+    rig.core.on_timer = [NOTICE]
+    rig.clock.advance(110.0)
+    assert rig.outside.done == [NOTICE]
+    assert rig.clock.armed == []
+
+
+def test_no_deadline_no_timer(rig: Rig) -> None:
+    rig.driver.emit(INVITE)
+    assert rig.clock.armed == []
+
+
+def test_close_stops_the_timer(rig: Rig) -> None:
+    rig.core.deadline = 130.0
+    rig.driver.emit(INVITE)
+    rig.driver.close()
+    assert rig.clock.armed == []
+
+
+def test_a_timer_that_fails_is_tried_again_after_a_pause(rig: Rig) -> None:
+    rig.core.deadline = 110.0
+    rig.driver.emit(INVITE)
+    rig.core.on_timer = RuntimeError("boom")
+    with capture_logs() as lines:
+        rig.clock.advance(111.0)
+    assert [each["log_level"] for each in lines] == ["error"]
+    assert [each.when for each in rig.clock.armed] == [112.0]
+    rig.core.on_timer = [NOTICE]
+    rig.clock.advance(112.0)
+    assert rig.outside.done == [NOTICE]
+
+
+def test_an_adapter_that_fails_ends_the_call_once(rig: Rig) -> None:
+    rig.outside.breaks_on = OfferMedia
+    rig.core.reactions = {
+        MatrixInviteReceived: [START, OFFER, OFFER],
+        HangupRequested: [OFFER, NOTICE, END],
+    }
+    with capture_logs() as lines:
+        rig.driver.emit(INVITE)
+    assert rig.events == [INVITE, HangupRequested(call=CALL)]
+    assert rig.outside.done == [START, NOTICE, END]
+    assert rig.driver.active == 0
+    failures = [each for each in lines if each["log_level"] == "error"]
+    assert {each["call"] for each in failures} == {CALL}
+    assert len(failures) == 3
+
+
+def test_a_core_that_fails_ends_the_call_and_goes_on(rig: Rig) -> None:
+    rig.core.reactions = {
+        MatrixInviteReceived: [START, SIP_INVITE],
+        SipAnswered: RuntimeError("boom"),
+        HangupRequested: [ByeSip(call=CALL, leg=LEG), END],
+    }
+    rig.driver.emit(INVITE)
+    with capture_logs():
+        rig.driver.emit(SipAnswered(leg=LEG, sdp="v=0"))
+    assert rig.events[-1] == HangupRequested(call=CALL)
+    assert rig.outside.done[-1] == END
+
+
+def test_a_core_that_fails_on_an_incoming_call_leaves_no_caller_waiting(rig: Rig) -> None:
+    rig.core.reactions = {SipInviteReceived: RuntimeError("boom")}
+    with capture_logs():
+        rig.driver.emit(SIP_INVITE_IN)
+    assert rig.outside.done == [RejectSip(call=CallId(""), leg=LEG, status=500)]
+
+
+def test_ladder_of_an_outgoing_call(rig: Rig) -> None:
+    answer = SendMatrixAnswer(
+        call=CALL,
+        op=OpId(3),
+        room=ROOM,
+        address=ADDRESS,
+        call_id=MATRIX_CALL,
+        party=PartyId("ours"),
+        version=1,
+        sdp="v=0",
+    )
+    rig.core.reactions = {
+        MatrixInviteReceived: [
+            START,
+            RecordLegs(call=CALL, room=ROOM, matrix_call_id=MATRIX_CALL),
+            OFFER,
+        ],
+        MediaOfferReady: [SIP_INVITE],
+        SipAnswered: [answer, RecordAnswer(call=CALL)],
+        MatrixHangupReceived: [ByeSip(call=CALL, leg=LEG)],
+        SipEnded: [END],
+    }
+    rig.outside.legs["abc@us"] = LEG
+    rig.driver.emit(INVITE)
+    rig.driver.emit(MediaOfferReady(call=CALL, op=OpId(1), sdp="v=0"))
+    rig.driver.sip_message("abc@us", "sent", MESSAGE)
+    rig.driver.sip_message("abc@us", "received", "SIP/2.0 200 OK\r\nCSeq: 1 INVITE\r\n\r\n")
+    rig.driver.emit(SipAnswered(leg=LEG, sdp="v=0"))
+    rig.driver.emit(HANGUP)
+    rig.driver.emit(SipEnded(leg=LEG, status=200))
+    assert rig.outside.ladder == [
+        "matrix in: m.call.invite",
+        "bridge: start: @alice:mx.test to tel:+12025550123 by provider",
+        "media: offer media: matrix",
+        "media: media offer ready",
+        "sip out: INVITE sip:1@192.0.2.1",
+        "sip in: 200 OK (INVITE)",
+        "matrix out: m.call.answer",
+        "bridge: answer",
+        "matrix in: m.call.hangup: user_hangup",
+        "sip: sip ended: 200",
+        "bridge: end: 486, BUSY, sip",
+    ]
+    assert {call for call, _ in rig.outside.traced} == {CALL}
+    details = "".join(entry.detail for _, entry in rig.outside.traced)
+    assert "a=ice-pwd: [hidden]" in details
+    assert "Authorization: [hidden]" in details
+    assert "keepthisaway" not in details
+    assert "0123" not in details
+
+
+def test_messages_that_come_before_their_call_wait_for_it(rig: Rig) -> None:
+    rig.driver.sip_message("abc@pbx", "received", MESSAGE)
+    rig.outside.legs["abc@pbx"] = LEG
+    assert rig.outside.traced == []
+    rig.core.reactions = {SipInviteReceived: [START, OFFER]}
+    rig.driver.emit(SIP_INVITE_IN)
+    assert "sip in: INVITE sip:1@192.0.2.1" in rig.outside.ladder
+
+
+def test_messages_that_belong_to_no_call_are_forgotten(rig: Rig) -> None:
+    for number in range(1000):
+        rig.driver.sip_message(f"{number}@stranger", "received", MESSAGE)
+    rig.outside.legs.update({f"{number}@stranger": LEG for number in range(1000)})
+    rig.core.reactions = {SipInviteReceived: [START]}
+    rig.driver.emit(SIP_INVITE_IN)
+    assert len([line for line in rig.outside.ladder if "INVITE" in line]) == 64
+
+
+@pytest.mark.parametrize("method", ["REGISTER", "OPTIONS"])
+def test_messages_outside_of_calls_are_not_kept(rig: Rig, method: str) -> None:
+    rig.outside.legs["abc@pbx"] = LEG
+    rig.core.reactions = {SipInviteReceived: [START]}
+    rig.driver.emit(SIP_INVITE_IN)
+    before = len(rig.outside.traced)
+    rig.driver.sip_message("abc@pbx", "sent", f"{method} sip:x SIP/2.0\r\nCSeq: 2 {method}\r\n\r\n")
+    assert len(rig.outside.traced) == before
+
+
+async def test_shutting_down_waits_for_the_calls(rig: Rig) -> None:
+    rig.core.reactions = {MatrixInviteReceived: [START], ShutdownRequested: [END]}
+    rig.driver.emit(INVITE)
+    assert rig.driver.active == 1
+    assert await rig.driver.shut_down(within=5)
+    assert rig.driver.active == 0
+
+
+async def test_shutting_down_does_not_wait_for_ever(rig: Rig) -> None:
+    rig.core.reactions = {MatrixInviteReceived: [START]}
+    rig.driver.emit(INVITE)
+    with capture_logs() as lines:
+        assert not await rig.driver.shut_down(within=0)
+    assert lines[-1]["calls"] == 1
+
+
+def test_every_line_of_a_call_carries_its_id(rig: Rig) -> None:
+    rig.core.reactions = {MatrixInviteReceived: [START, OFFER], MediaOfferReady: [SIP_INVITE]}
+    with capture_logs() as lines:
+        rig.driver.emit(INVITE)
+        rig.driver.emit(MediaOfferReady(call=CALL, op=OpId(1), sdp="v=0"))
+        rig.driver.emit(SipAnswered(leg=LEG, sdp="v=0"))
+    assert {each["call"] for each in lines} == {CALL}
+    assert not any("sdp" in each for each in lines)
+
+
+def test_ended_calls_are_forgotten_in_the_end(rig: Rig) -> None:
+    for number in range(1000):
+        call = CallId(f"c{number}")
+        leg = LegId(f"leg{number}")
+        rig.core.reactions = {
+            SipInviteReceived: [
+                RejectSip(call=call, leg=leg, status=486),
+                RecordEnd(call=call, cause="BUSY", status=486, ended_by="bridge"),
+            ]
+        }
+        rig.driver.emit(replace(SIP_INVITE_IN, leg=leg))
+    index = rig.driver._index
+    assert index.call_of_leg(LegId("leg999")) == "c999"
+    assert index.call_of_leg(LegId("leg0")) is None
