@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.simulators import audio
 from tests.simulators.processes import Child, free_port
-from tests.simulators.waiting import until
+from tests.simulators.waiting import until, until_async
 
 _CODECS = {
     "PCMU": ("PCMU/8000/1", 8000, 1),
@@ -71,8 +71,10 @@ class Phone:
         codecs: Sequence[str] = ("PCMU",),
         says: int | None = 1000,
         answers: bool = True,
+        name: str = "",
     ) -> None:
-        """`says`: the tone it speaks, in hertz; None: it echoes what it hears."""
+        """`says`: the tone it speaks, in hertz; None: it echoes what it hears. `name`: its caller
+        name, if it has one."""
         self.directory = directory
         self.address = address
         self.port = port or free_port(socket.SOCK_DGRAM, address)
@@ -81,6 +83,7 @@ class Phone:
         self._codecs = tuple(codecs)
         self._says = says
         self._answers = answers
+        self._name = name
         self._control = free_port(address=address)
         self._child: Child | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -184,6 +187,18 @@ class Phone:
 
         await until(found, within=within, what=f"the phone hears {hertz} Hz", every=0.1)
 
+    async def hears_nothing(self, *, within: float = 10.0) -> None:
+        """Wait for 0.3 s in which nothing arrives, or nothing but silence."""
+
+        async def silent() -> bool:
+            before = len(self.heard()[0])
+            await asyncio.sleep(0.3)
+            samples, rate = self.heard()
+            new = samples[before:]
+            return audio.find_tone(new, rate).rms < 0.002
+
+        await until_async(silent, within=within, what="the phone hears nothing")
+
     def summary(self) -> dict[str, str]:
         """baresip's own account of the last call that ended, from its RTCP (EX, PR, PS, PL…)."""
         lines = re.findall(r"^EX=BareSip;.*$", self.log, re.MULTILINE)
@@ -195,8 +210,9 @@ class Phone:
     def _account(self) -> str:
         mode = "auto" if self._answers else "manual"
         codecs = ",".join(_CODECS[codec][0] for codec in self._codecs)
+        name = f'"{self._name}" ' if self._name else ""
         return (
-            f"<sip:{self.user}@{self.address}:{self.port}>;regint=0"
+            f"{name}<sip:{self.user}@{self.address}:{self.port}>;regint=0"
             f";answermode={mode};audio_codecs={codecs}\n"
         )
 

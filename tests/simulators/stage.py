@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.simulators.baresip import Phone
 from tests.simulators.bridge_process import BridgeProcess
+from tests.simulators.gate import Gate
 from tests.simulators.processes import free_port
 from tests.simulators.sipp import Sipp
 from tests.simulators.synapse import SERVER_NAME, Credentials, Synapse
@@ -65,6 +66,7 @@ class Stage:
         self.directory = directory
         self.bridge = BridgeProcess(directory / "bridge")
         self.synapse = Synapse(directory / "synapse", [self.bridge.registration])
+        self.gate = Gate(self.synapse.port)
         self.sip_port = free_port(socket.SOCK_DGRAM)
         self._lines = lines
         self._ring_time = ring_time
@@ -74,11 +76,13 @@ class Stage:
         """Start the homeserver, then the bridge."""
         await self.bridge.configure(self._settings())
         await self.synapse.start()
+        await self.gate.start()
         await self.bridge.start()
 
     async def stop(self) -> None:
         """Stop both; the bridge first, so that it can still say goodbye."""
         await self.bridge.stop()
+        await self.gate.stop()
         await self.synapse.stop()
 
     async def person(self) -> Person:
@@ -91,7 +95,9 @@ class Stage:
         """What a telephone dials to reach a person."""
         return f"sip:{person.number}@127.0.0.1:{self.sip_port}"
 
-    def phone(self, line: Line, *, says: int | None = 1000, answers: bool = True) -> Phone:
+    def phone(
+        self, line: Line, *, says: int | None = 1000, answers: bool = True, name: str = ""
+    ) -> Phone:
         """A telephone at the end of a line."""
         directory = self.directory / f"phone-{line.name}-{next(self._names_of_directories)}"
         return Phone(
@@ -102,6 +108,7 @@ class Stage:
             codecs=line.codecs,
             says=says,
             answers=answers,
+            name=name,
         )
 
     def scripted_phone(self, line: Line, scenario: str) -> Sipp:
@@ -127,7 +134,7 @@ class Stage:
     def _settings(self) -> dict[str, Any]:
         port = free_port()
         return {
-            "homeserver": {"address": self.synapse.url, "domain": SERVER_NAME},
+            "homeserver": {"address": self.gate.url, "domain": SERVER_NAME},
             "appservice": {"address": f"http://127.0.0.1:{port}", "port": port},
             "permissions": {SERVER_NAME: "call"},
             "sip": {

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real client in a real browser: matrix-js-sdk, as in Element Web, in Chromium."""
+
+from tests.e2e.conftest import NewBrowserClient
+from tests.simulators.browser import MICROPHONE_HERTZ, BrowserClient
+from tests.simulators.stage import PCMU, Stage
+from tests.simulators.waiting import until, until_async
+
+
+async def test_calls_a_telephone_and_hangs_up(
+    stage: Stage, new_browser_client: NewBrowserClient
+) -> None:
+    person, client = await new_browser_client()
+    room = await client.room_with(PCMU.ghost)
+    async with stage.phone(PCMU) as phone:
+        await client.do("place", room)
+        await client.reaches("connected")
+        await phone.hears(MICROPHONE_HERTZ)
+        await client.hears(1000)
+        assert (await client.do("statistics"))["codec"] == "audio/PCMU"
+        await client.do("hangUp")
+        await phone.sees("CALL_CLOSED")
+    record = await stage.bridge.ended(person.user_id)
+    assert (record.cause, record.ended_by) == ("NORMAL", "matrix")
+    assert record.statistics["mode"] == "relay"
+
+
+async def test_calls_a_telephone_that_hangs_up(
+    stage: Stage, new_browser_client: NewBrowserClient
+) -> None:
+    _, client = await new_browser_client()
+    room = await client.room_with(PCMU.ghost)
+    async with stage.phone(PCMU) as phone:
+        await client.do("place", room)
+        await client.reaches("connected")
+        await phone.hears(MICROPHONE_HERTZ)
+        await phone.hang_up()
+        assert (await client.reaches("ended")).reason == "user_hangup"
+
+
+async def test_calls_a_telephone_that_is_busy(
+    stage: Stage, new_browser_client: NewBrowserClient
+) -> None:
+    _, client = await new_browser_client()
+    room = await client.room_with(PCMU.ghost)
+    async with stage.scripted_phone(PCMU, "phone_busy") as phone:
+        await client.do("place", room)
+        assert (await client.reaches("ended")).reason == "user_busy"
+        await phone.succeeds()
+
+
+async def test_cancels_before_the_telephone_answers(
+    stage: Stage, new_browser_client: NewBrowserClient
+) -> None:
+    person, client = await new_browser_client()
+    room = await client.room_with(PCMU.ghost)
+    async with stage.scripted_phone(PCMU, "phone_rings_until_cancelled") as phone:
+        await client.do("place", room)
+        await until(lambda: "SIP/2.0 180" in phone.messages(), within=10, what="the telephone rang")
+        await client.do("hangUp")
+        await phone.succeeds()
+    assert (await stage.bridge.ended(person.user_id)).cause == "CANCELLED"
+
+
+async def test_is_called_answers_and_hangs_up(
+    stage: Stage, new_browser_client: NewBrowserClient
+) -> None:
+    person, client = await new_browser_client()
+    async with stage.phone(PCMU) as phone:
+        await phone.dial(stage.uri(person))
+        await client.reaches("ringing")
+        await client.do("answer")
+        await client.reaches("connected")
+        await phone.hears(MICROPHONE_HERTZ)
+        await client.hears(1000)
+        await client.do("hangUp")
+        await phone.sees("CALL_CLOSED")
+
+
+async def test_is_called_answers_and_is_hung_up_on(
+    stage: Stage, new_browser_client: NewBrowserClient
+) -> None:
+    person, client = await new_browser_client()
+    async with stage.phone(PCMU) as phone:
+        await phone.dial(stage.uri(person))
+        await client.reaches("ringing")
+        await client.do("answer")
+        await client.reaches("connected")
+        await phone.hears(MICROPHONE_HERTZ)
+        await phone.hang_up()
+        await client.reaches("ended")
+
+
+async def test_is_called_and_rejects(stage: Stage, new_browser_client: NewBrowserClient) -> None:
+    person, client = await new_browser_client()
+    async with stage.scripted_caller(PCMU, "caller_hears_declined", person.number) as phone:
+        await client.reaches("ringing")
+        await client.do("reject")
+        await phone.succeeds()
+
+
+async def test_is_called_by_a_caller_who_gives_up(
+    stage: Stage, new_browser_client: NewBrowserClient
+) -> None:
+    person, client = await new_browser_client()
+    async with stage.scripted_caller(PCMU, "caller_cancels", person.number) as phone:
+        await client.reaches("ringing")
+        await client.reaches("ended")
+        await phone.succeeds()
+
+
+async def test_holds_and_resumes(stage: Stage, new_browser_client: NewBrowserClient) -> None:
+    _, client = await new_browser_client()
+    room = await client.room_with(PCMU.ghost)
+    async with stage.phone(PCMU) as phone:
+        await client.do("place", room)
+        await client.reaches("connected")
+        await phone.hears(MICROPHONE_HERTZ)
+        await client.do("hold", True)
+        await phone.hears_nothing()
+        await client.do("hold", False)
+        await phone.hears(MICROPHONE_HERTZ)
+        await client.hears(1000)
+        assert (await client.snapshot()).state == "connected"
+        await client.do("hangUp")
+        await phone.sees("CALL_CLOSED")
+
+
+async def test_is_held_and_resumed(stage: Stage, new_browser_client: NewBrowserClient) -> None:
+    _, client = await new_browser_client()
+    room = await client.room_with(PCMU.ghost)
+    async with stage.phone(PCMU) as phone:
+        await client.do("place", room)
+        await client.reaches("connected")
+        await client.hears(1000)
+        await phone.command("hold")
+        await _is_silent(client)
+        await phone.command("resume")
+        await client.hears(1000)
+        await phone.hears(MICROPHONE_HERTZ)
+        await client.do("hangUp")
+        await phone.sees("CALL_CLOSED")
+
+
+async def test_presses_a_key(stage: Stage, new_browser_client: NewBrowserClient) -> None:
+    _, client = await new_browser_client()
+    room = await client.room_with(PCMU.ghost)
+    async with stage.phone(PCMU) as phone:
+        await client.do("place", room)
+        await client.reaches("connected")
+        await phone.hears(MICROPHONE_HERTZ)
+        assert (await client.snapshot()).dtmf, "the client would not show its keypad"
+        await client.do("dtmf", "5")
+        assert (await phone.sees("CALL_DTMF_START")).parameter == "5"
+        await client.do("hangUp")
+        await phone.sees("CALL_CLOSED")
+
+
+async def test_mutes_and_the_call_goes_on(
+    stage: Stage, new_browser_client: NewBrowserClient
+) -> None:
+    _, client = await new_browser_client()
+    room = await client.room_with(PCMU.ghost)
+    async with stage.phone(PCMU) as phone:
+        await client.do("place", room)
+        await client.reaches("connected")
+        await phone.hears(MICROPHONE_HERTZ)
+        await client.do("mute", True)
+        await phone.hears_nothing()
+        await client.hears(1000)
+        await client.do("mute", False)
+        await phone.hears(MICROPHONE_HERTZ)
+        await client.do("hangUp")
+        await phone.sees("CALL_CLOSED")
+
+
+async def test_its_own_call_survives_when_both_call_at_once(
+    stage: Stage, new_browser_client: NewBrowserClient
+) -> None:
+    """matrix-js-sdk ignores the other invite, so the call that survives has to be its own."""
+    person, client = await new_browser_client()
+    room = await client.room_with(PCMU.ghost)
+    async with stage.phone(PCMU) as phone:
+        with stage.gate.closed():
+            await phone.dial(stage.uri(person))
+            await until(lambda: stage.gate.waiting, within=5, what="the bridge invites")
+            placed = await client.do("place", room)
+        connected = await client.reaches("connected")
+        assert connected.call_id == placed
+        await phone.sees("CALL_ESTABLISHED")
+        await phone.hears(MICROPHONE_HERTZ)
+        await client.hears(1000)
+        await client.do("hangUp")
+        await phone.sees("CALL_CLOSED")
+    assert (await stage.bridge.ended(person.user_id)).cause == "NORMAL"
+
+
+async def _is_silent(client: BrowserClient) -> None:
+    async def silent() -> bool:
+        return (await client.snapshot()).rms < 0.002
+
+    await until_async(silent, within=10, what="the browser hears silence", every=0.1)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What happens to a call while a server goes away."""
+
+from tests.e2e.conftest import NewMatrixPhone
+from tests.simulators.matrix_phone import State
+from tests.simulators.stage import PCMU, Stage
+
+
+async def test_a_call_outlives_a_restart_of_the_homeserver(
+    stage: Stage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    person, caller = await new_matrix_phone()
+    async with stage.phone(PCMU) as phone:
+        call = await caller.call(await caller.client.direct_room(PCMU.ghost))
+        await call.connected()
+        await phone.hears(440)
+        await stage.synapse.stop()
+        before = (await call.voice.statistics()).received
+        await phone.hears(440)
+        await call.voice.hears(1000)
+        await stage.synapse.start()
+        assert (await call.voice.statistics()).received > before
+        assert call.state is State.ANSWERED
+        await phone.hang_up()
+        assert await call.ended(within=30) == "m.call.hangup user_hangup"
+    record = await stage.bridge.ended(person.user_id)
+    assert (record.cause, record.ended_by) == ("NORMAL", "sip")
+
+
+async def test_a_hangup_while_the_homeserver_is_away_arrives_when_it_is_back(
+    stage: Stage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    _, caller = await new_matrix_phone()
+    async with stage.phone(PCMU) as phone:
+        call = await caller.call(await caller.client.direct_room(PCMU.ghost))
+        await call.connected()
+        await phone.hears(440)
+        await stage.synapse.stop()
+        await phone.hang_up()
+        await phone.sees("CALL_CLOSED")
+        await stage.synapse.start()
+        assert await call.ended(within=30) == "m.call.hangup user_hangup"
+
+
+async def test_a_killed_bridge_ends_its_calls_on_both_sides_when_it_is_back(
+    stage: Stage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    person, caller = await new_matrix_phone()
+    async with stage.phone(PCMU) as phone:
+        call = await caller.call(await caller.client.direct_room(PCMU.ghost))
+        await call.connected()
+        await phone.hears(440)
+        await stage.bridge.kill()
+        await stage.bridge.start()
+        assert (await call.ended()).startswith("m.call.hangup")
+        await phone.sees("CALL_CLOSED")
+    record = await stage.bridge.ended(person.user_id)
+    assert (record.cause, record.ended_by) == ("SHUTDOWN", "bridge")
+    async with stage.phone(PCMU) as phone:
+        await phone.dial(stage.uri(person))
+        again = await caller.rings()
+        await again.answer()
+        await again.connected()
+        await phone.hears(440)
+        await phone.hang_up()
+        await again.ended()
+
+
+async def test_a_stopped_bridge_ends_its_calls_on_both_sides_first(
+    stage: Stage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    person, caller = await new_matrix_phone()
+    async with stage.phone(PCMU) as phone:
+        call = await caller.call(await caller.client.direct_room(PCMU.ghost))
+        await call.connected()
+        await phone.hears(440)
+        await stage.bridge.stop()
+        await phone.sees("CALL_CLOSED")
+        assert (await call.ended()).startswith("m.call.hangup")
+        record = await stage.bridge.ended(person.user_id)
+        assert (record.cause, record.ended_by) == ("SHUTDOWN", "bridge")
+        await stage.bridge.start()
