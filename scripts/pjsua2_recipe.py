@@ -57,7 +57,7 @@ def build(steps: Steps, tree: Path, version: str) -> Path:
     library = {"CFLAGS": CFLAGS, "CXXFLAGS": CFLAGS}
     with steps.step(f"configure pjproject {version}"):
         shutil.copy(CONFIG_SITE, tree / "pjlib/include/pj/config_site.h")
-        _drop_missing_driver(tree)
+        drop_missing_driver(tree)
         # Archives may have lost the files' modes.
         steps.run(["sh", "./configure", *CONFIGURE], cwd=tree, env=library)
     with steps.step("compile pjproject"):
@@ -102,7 +102,8 @@ def _complaints(facts: dict[str, object], libraries: str, version: str) -> list[
     return [complaint for complaint, good in rules.items() if not good]
 
 
-def _drop_missing_driver(tree: Path) -> None:
+def drop_missing_driver(tree: Path) -> None:
+    """Take the object whose source is not there out of its Makefile."""
     if any((tree / "pjmedia/src").rglob(f"{PROPRIETARY_DRIVER}.c")):
         return
     makefile = tree / "pjmedia/build/Makefile"

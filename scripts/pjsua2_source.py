@@ -52,7 +52,7 @@ def fetch(steps: Steps, work: Path) -> Source:
         origin = archive.name
     with steps.step("unpack pjproject"):
         tree = _unpack(steps, archive, work / "tree")
-        version = _version_of(tree)
+        version = version_of(tree)
     return Source(tree, version, _sha256(archive), origin)
 
 
@@ -126,7 +126,8 @@ def _unpack(steps: Steps, archive: Path, tree: Path) -> Path:
     return inner[0] if len(inner) == 1 else tree
 
 
-def _version_of(tree: Path) -> str:
+def version_of(tree: Path) -> str:
+    """The version of a source tree; raises StepError when it is too old."""
     exports = dict(
         re.findall(
             r"^export PJ_VERSION_(\w+)\s*:=[ \t]*(\S*)", (tree / "version.mak").read_text(), re.M

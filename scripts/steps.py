@@ -24,7 +24,8 @@ class Steps:
     def __init__(self, log: Path, *, append: bool = False) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
-        self._file = log.open("ab" if append else "wb", buffering=0)
+        if not append:
+            log.write_bytes(b"")
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -53,17 +54,18 @@ class Steps:
         """Run a command to its end; raises StepError with the last lines it printed."""
         words = [str(word) for word in command]
         self._note(f"$ {shlex.join(words)}")
-        offset = self._file.tell()
+        offset = self.log.stat().st_size
         try:
-            done = subprocess.run(
-                words,
-                cwd=cwd,
-                env={**os.environ, **env} if env else None,
-                stdin=subprocess.DEVNULL,
-                stdout=self._file,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
+            with self.log.open("ab") as output:
+                done = subprocess.run(
+                    words,
+                    cwd=cwd,
+                    env={**os.environ, **env} if env else None,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    check=False,
+                )
         except FileNotFoundError as error:
             raise StepError(f"there is no command {words[0]!r}") from error
         if done.returncode == 0:
@@ -74,7 +76,8 @@ class Steps:
         )
 
     def _note(self, line: str) -> None:
-        self._file.write(f"{line}\n".encode())
+        with self.log.open("a") as file:
+            file.write(f"{line}\n")
 
     def _tail(self, offset: int) -> str:
         with self.log.open("rb") as file:
