@@ -34,9 +34,9 @@ def main() -> int:
     try:
         if not arguments.in_environment:
             debian.install_missing(steps, GOALS[arguments.goal] + debian.needs_of_python())
-            _make_venv(steps, VENV)
+            make_venv(steps, VENV)
             _continue_in_environment(arguments.goal)
-        _fill(steps, arguments.goal)
+        fill(steps, arguments.goal)
     except StepError as error:
         print(f"\nsetup: {error}", file=sys.stderr)
         return 1
@@ -49,18 +49,20 @@ def _continue_in_environment(goal: str) -> None:
     os.execv(python, [python, "-m", "scripts.provision", goal, "--in-environment"])
 
 
-def _fill(steps: Steps, goal: str) -> None:
+def fill(steps: Steps, goal: str) -> None:
+    """Everything that a goal needs inside the environment."""
     _install_locked(steps, "runtime" if goal == "demo" else "dev")
     _install_pjsua2(steps)
     _install_project(steps)
     if goal in ("demo", "test"):
-        _make_venv(steps, SYNAPSE_VENV)
+        make_venv(steps, SYNAPSE_VENV)
         _install_synapse(steps)
     if goal == "test":
         _install_browser_packages(steps)
 
 
-def _make_venv(steps: Steps, venv: Path) -> None:
+def make_venv(steps: Steps, venv: Path) -> None:
+    """An empty environment, unless there is one."""
     name = f"environment {venv.name}"
     if (venv / "bin/pip").exists() and (venv / "bin/python").exists():
         steps.skip(name, "there")

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is imported is declared, what is declared is locked, what is locked has hashes."""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+# Built by scripts/build-pjsua2, not taken from an index.
+BUILT_HERE = {"pjsua2"}
+
+
+def _declared(*extras: str) -> list[Requirement]:
+    optional = PROJECT["optional-dependencies"]
+    lines = [*PROJECT["dependencies"], *(line for extra in extras for line in optional[extra])]
+    return [Requirement(line) for line in lines]
+
+
+def _locked(name: str) -> dict[str, list[Version]]:
+    found: dict[str, list[Version]] = {}
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    for package, version in re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE):
+        found.setdefault(canonicalize_name(package), []).append(Version(version))
+    return found
+
+
+def _imports(*folders: str) -> Iterator[tuple[str, str]]:
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Import):
+                    names = [alias.name for alias in node.names]
+                elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                    names = [node.module]
+                else:
+                    continue
+                for name in names:
+                    yield name.partition(".")[0], str(path.relative_to(ROOT))
+
+
+def _undeclared(declared: list[Requirement], *folders: str) -> dict[str, str]:
+    distributions = packages_distributions()
+    names = {canonicalize_name(requirement.name) for requirement in declared} | BUILT_HERE
+    ours = {"bridge", "demo", "scripts", "tests", "benchmarks"}
+    return {
+        module: path
+        for module, path in _imports(*folders)
+        if module not in sys.stdlib_module_names
+        and module not in ours
+        and not {canonicalize_name(name) for name in distributions.get(module, [module])} & names
+    }
+
+
+def test_the_service_imports_only_what_it_declares() -> None:
+    # `olm` comes with mautrix[encryption].
+    assert _undeclared([*_declared(), Requirement("python-olm")], "bridge") == {}
+
+
+def test_the_scripts_need_nothing_but_python() -> None:
+    scripts = {
+        module: path
+        for module, path in _imports("scripts")
+        if module not in sys.stdlib_module_names and path != "scripts/write_reference.py"
+    }
+    assert scripts.keys() == {"scripts"}
+
+
+def test_the_tests_import_only_what_is_declared() -> None:
+    assert _undeclared(_declared("test", "dev"), "tests") == {}
+
+
+@pytest.mark.parametrize(("lock", "extras"), [("runtime", ()), ("dev", ("test", "dev"))])
+def test_the_lock_holds_what_is_declared(lock: str, extras: tuple[str, ...]) -> None:
+    locked = _locked(lock)
+    wrong = [
+        str(requirement)
+        for requirement in _declared(*extras)
+        if requirement.name != PROJECT["name"]
+        and not any(
+            version in requirement.specifier
+            for version in locked.get(canonicalize_name(requirement.name), [])
+        )
+    ]
+    assert wrong == [], "`make lock` writes the locks anew"
+
+
+def test_the_demo_and_the_image_run_what_the_tests_run() -> None:
+    tested = _locked("dev")
+    assert {name: tested.get(name) for name in _locked("runtime")} == _locked("runtime")
+
+
+@pytest.mark.parametrize("lock", ["build", "dev", "runtime", "synapse"])
+def test_every_locked_package_has_hashes(lock: str) -> None:
+    text = (ROOT / "requirements" / f"{lock}.txt").read_text()
+    blocks = re.split(r"^(?=[\w.-]+==)", text, flags=re.MULTILINE)[1:]
+    assert blocks
+    assert [block.split()[0] for block in blocks if "--hash=sha256:" not in block] == []
+
+
+def test_no_lock_names_an_index() -> None:
+    for lock in (ROOT / "requirements").glob("*.txt"):
+        assert "://" not in lock.read_text(), lock.name
