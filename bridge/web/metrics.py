@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Metrics for Prometheus. Labels are closed sets: no numbers, no rooms, no people."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.metadata import version
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    generate_latest,
+)
+
+from bridge.call.commands import RecordAnswer, RecordEnd, RecordStart, StoreCommand
+from bridge.call.ids import CallId, Direction
+
+_SETUP: Final = (0.5, 1, 2, 3, 5, 8, 13, 20, 30, 45, 60, 90)
+_LENGTH: Final = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
+
+
+class Metrics:
+    """Counts what calls do, and asks for the rest when it is read."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        # In use only while a call is alive: direction, start, answer.
+        self._calls: dict[CallId, tuple[Direction, float, float | None]] = {}
+        ProcessCollector(registry=self.registry)
+        Info("matrix_sip_build", "Version of the bridge.", registry=self.registry).info(
+            {"version": version("matrix-sip")}
+        )
+        self._ended = Counter(
+            "matrix_sip_calls",
+            "Calls that have ended, by the way that they went and why they ended.",
+            ["direction", "cause"],
+            registry=self.registry,
+        )
+        self._setup = Histogram(
+            "matrix_sip_call_setup_seconds",
+            "Time from the start of a call to its answer.",
+            ["direction"],
+            buckets=_SETUP,
+            registry=self.registry,
+        )
+        self._length = Histogram(
+            "matrix_sip_call_seconds",
+            "Time from a call's answer to its end.",
+            ["direction"],
+            buckets=_LENGTH,
+            registry=self.registry,
+        )
+        active = Gauge(
+            "matrix_sip_calls_active",
+            "Calls that have begun and not ended.",
+            ["direction"],
+            registry=self.registry,
+        )
+        for direction in Direction:
+            active.labels(direction.value).set_function(partial(self._count, direction))
+
+    def observe(self, command: StoreCommand, at: float) -> None:
+        """Count a record. `at` is seconds since the epoch."""
+        match command:
+            case RecordStart(call=call, direction=direction):
+                self._calls[call] = (direction, at, None)
+            case RecordAnswer(call=call) if call in self._calls:
+                direction, started, answered = self._calls[call]
+                if answered is None:
+                    self._calls[call] = (direction, started, at)
+                    self._setup.labels(direction.value).observe(at - started)
+            case RecordEnd(call=call, cause=cause) if call in self._calls:
+                direction, _, answered = self._calls.pop(call)
+                self._ended.labels(direction.value, cause.lower()).inc()
+                if answered is not None:
+                    self._length.labels(direction.value).observe(at - answered)
+
+    def watch_trunks(self, names: Mapping[str, Callable[[], bool]]) -> None:
+        """Show whether each trunk can be used."""
+        gauge = Gauge(
+            "matrix_sip_trunk_up",
+            "Whether the trunk can be used: registered, or needs no registration.",
+            ["trunk"],
+            registry=self.registry,
+        )
+        for name, usable in names.items():
+            gauge.labels(name).set_function(usable)
+
+    def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
+        """Show a number that somebody else keeps."""
+        Gauge(f"matrix_sip_{name}", meaning, registry=self.registry).set_function(value)
+
+    def render(self) -> bytes:
+        """Everything, in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def _count(self, wanted: Direction) -> float:
+        return sum(direction is wanted for direction, _, _ in self._calls.values())

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Metrics: what is counted, and what must never be in a label."""
+
+from functools import partial
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from bridge.call.commands import RecordAnswer, RecordEnd, RecordStart
+from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
+from bridge.web.metrics import Metrics
+
+
+def start(call: str, direction: Direction = Direction.TO_SIP) -> RecordStart:
+    return RecordStart(
+        call=CallId(call),
+        direction=direction,
+        person=UserId("@alice:mx.test"),
+        address=Address("tel:+12025550123"),
+        trunk=TrunkName("provider"),
+    )
+
+
+def end(call: str, cause: str) -> RecordEnd:
+    return RecordEnd(call=CallId(call), cause=cause, status=0, ended_by="sip")
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, str], float]:
+    """Values of our own metrics by name and the values of their labels."""
+    return {
+        (sample.name, "/".join(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(metrics.render().decode())
+        for sample in family.samples
+        if sample.name.startswith("matrix_sip") and "le" not in sample.labels
+    }
+
+
+def test_calls_are_counted_by_direction_and_cause() -> None:
+    metrics = Metrics()
+    metrics.observe(start("a"), 100.0)
+    metrics.observe(RecordAnswer(call=CallId("a")), 107.0)
+    metrics.observe(RecordAnswer(call=CallId("a")), 109.0)
+    metrics.observe(start("b", Direction.TO_MATRIX), 110.0)
+    metrics.observe(start("c"), 111.0)
+    metrics.observe(end("a", "NORMAL"), 137.0)
+    metrics.observe(end("c", "BUSY"), 137.0)
+    found = samples(metrics)
+    assert found["matrix_sip_calls_total", "normal/to_sip"] == 1
+    assert found["matrix_sip_calls_total", "busy/to_sip"] == 1
+    assert found["matrix_sip_calls_active", "to_sip"] == 0
+    assert found["matrix_sip_calls_active", "to_matrix"] == 1
+    assert found["matrix_sip_call_setup_seconds_sum", "to_sip"] == 7
+    assert found["matrix_sip_call_setup_seconds_count", "to_sip"] == 1
+    assert found["matrix_sip_call_seconds_sum", "to_sip"] == 30
+
+
+def test_records_of_unknown_calls_are_no_calls() -> None:
+    metrics = Metrics()
+    metrics.observe(RecordAnswer(call=CallId("x")), 1.0)
+    metrics.observe(end("x", "NORMAL"), 2.0)
+    assert not any(name == "matrix_sip_calls_total" for name, _ in samples(metrics))
+
+
+def test_nothing_personal_is_in_a_label() -> None:
+    metrics = Metrics()
+    metrics.observe(start("a"), 100.0)
+    metrics.observe(end("a", "NORMAL"), 137.0)
+    text = metrics.render().decode()
+    assert "555" not in text
+    assert "alice" not in text
+
+
+def test_others_can_be_watched() -> None:
+    metrics = Metrics()
+    up = {"provider": True, "pbx": False}
+    metrics.watch_trunks({name: partial(up.__getitem__, name) for name in up})
+    metrics.watch("writes_waiting", "Writes that wait.", lambda: 3.0)
+    found = samples(metrics)
+    assert found["matrix_sip_trunk_up", "provider"] == 1
+    assert found["matrix_sip_trunk_up", "pbx"] == 0
+    assert found["matrix_sip_writes_waiting", ""] == 3
+    up["pbx"] = True
+    assert samples(metrics)["matrix_sip_trunk_up", "pbx"] == 1
