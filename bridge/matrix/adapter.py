@@ -158,7 +158,7 @@ class MatrixAdapter:
         if address is None:
             return None
         await self._portals.ensure_ghost(address)
-        return {}
+        return {"user_id": user}  # to mautrix, an empty reply means nobody
 
     def _send(self, command: SendCallEvent) -> None:
         def failed(reason: str) -> None:

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes over the wire to a homeserver, and what its answers mean."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from pydantic import SecretStr
+
+from bridge import config
+from bridge.call.ids import RoomId, UserId
+from bridge.matrix import homeserver as module
+from bridge.matrix.homeserver import Homeserver, Refused, Unavailable
+from bridge.matrix.transactions import Transactions
+
+ROOM = RoomId("!r/1")
+GHOST = UserId("@sip_12025550123:example.org")
+
+
+class Bench:
+    """A server that answers every request with `reply`, and notes the request."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, dict[str, str], Any]] = []
+        self.reply = web.json_response({})
+        self.hang = False
+
+    async def answer(self, request: web.Request) -> web.Response:
+        body = await request.json() if request.can_read_body else None
+        assert request.headers["Authorization"] == "Bearer as"
+        self.seen.append((request.method, request.raw_path, dict(request.query), body))
+        if self.hang:
+            await asyncio.Event().wait()
+        return self.reply
+
+    def will(self, status: int, body: object) -> None:
+        self.reply = web.json_response(body, status=status)
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    return Bench()
+
+
+@pytest.fixture
+async def homeserver(bench: Bench) -> AsyncIterator[Homeserver]:
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", bench.answer)
+
+    async def nothing(_: object) -> None:
+        return None
+
+    async with TestServer(app) as server:
+        appservice = Transactions(
+            config.Homeserver(address=str(server.make_url("/")), domain="example.org"),
+            config.AppService(as_token=SecretStr("as"), hs_token=SecretStr("hs")),
+            nothing,
+            nothing,
+        )
+        await appservice.start("127.0.0.1", 0)
+        yield Homeserver(appservice)
+        await appservice.stop()
+
+
+async def test_a_ghost_speaks_with_its_own_name(bench: Bench, homeserver: Homeserver) -> None:
+    await homeserver.send(ROOM, GHOST, "m.call.hangup", {"reason": "user_hangup"}, "c1.7")
+    [(method, path, query, body)] = bench.seen
+    assert method == "PUT"
+    assert path.partition("?")[0] == ("/_matrix/client/v3/rooms/%21r%2F1/send/m.call.hangup/c1.7")
+    assert query == {"user_id": GHOST}
+    assert body == {"reason": "user_hangup"}
+
+
+async def test_messages_come_oldest_first(bench: Bench, homeserver: Homeserver) -> None:
+    bench.will(200, {"chunk": [{"n": 2}, {"n": 1}]})
+    assert await homeserver.latest_events(ROOM, GHOST, 5) == [{"n": 1}, {"n": 2}]
+    [(_, _, query, _)] = bench.seen
+    assert query == {"user_id": GHOST, "dir": "b", "limit": "5"}
+
+
+async def test_registering_twice_is_harmless(bench: Bench, homeserver: Homeserver) -> None:
+    bench.will(400, {"errcode": "M_USER_IN_USE", "error": "taken"})
+    await homeserver.register(GHOST)
+    [(_, _, _, body)] = bench.seen
+    assert body == {
+        "type": "m.login.application_service",
+        "username": "sip_12025550123",
+        "inhibit_login": True,
+    }
+    bench.will(400, {"errcode": "M_EXCLUSIVE", "error": "not yours"})
+    with pytest.raises(Refused, match="not yours"):
+        await homeserver.register(GHOST)
+
+
+async def test_state_that_is_not_there_is_empty(bench: Bench, homeserver: Homeserver) -> None:
+    bench.will(404, {"errcode": "M_NOT_FOUND", "error": "no"})
+    assert await homeserver.state(ROOM, GHOST, "m.room.join_rules") == {}
+    bench.will(403, {"errcode": "M_FORBIDDEN", "error": "no"})
+    with pytest.raises(Refused):
+        await homeserver.state(ROOM, GHOST, "m.room.join_rules")
+
+
+@pytest.mark.parametrize(
+    ("status", "errcode"),
+    [(429, "M_LIMIT_EXCEEDED"), (500, "M_UNKNOWN"), (502, ""), (503, ""), (504, "")],
+)
+async def test_worth_another_attempt(
+    bench: Bench, homeserver: Homeserver, status: int, errcode: str
+) -> None:
+    bench.will(status, {"errcode": errcode, "error": "later"})
+    with pytest.raises(Unavailable, match=str(status)):
+        await homeserver.whoami()
+
+
+@pytest.mark.parametrize(
+    ("status", "errcode"),
+    [
+        (401, "M_UNKNOWN_TOKEN"),
+        (403, "M_FORBIDDEN"),
+        (404, "M_UNRECOGNIZED"),
+        (413, "M_TOO_LARGE"),
+        (502, "M_BAD_STATUS"),
+        (502, "M_CONNECTION_FAILED"),
+        (504, "M_CONNECTION_TIMEOUT"),
+    ],
+)
+async def test_not_worth_another_attempt(
+    bench: Bench, homeserver: Homeserver, status: int, errcode: str
+) -> None:
+    bench.will(status, {"errcode": errcode, "error": "never"})
+    with pytest.raises(Refused, match="never") as caught:
+        await homeserver.ping("matrix-sip")
+    assert (caught.value.status, caught.value.errcode) == (status, errcode)
+
+
+async def test_a_proxys_error_page_is_not_an_answer(bench: Bench, homeserver: Homeserver) -> None:
+    bench.reply = web.Response(text="<html>", content_type="text/html")
+    with pytest.raises(Unavailable):
+        await homeserver.whoami()
+    bench.reply = web.Response(text="{", content_type="application/json")
+    with pytest.raises(Unavailable, match="not JSON"):
+        await homeserver.whoami()
+
+
+async def test_an_answer_that_lacks_what_was_asked_for(
+    bench: Bench, homeserver: Homeserver
+) -> None:
+    bodies: list[object] = [{}, {"user_id": 7}, []]
+    for body in bodies:
+        bench.will(200, body)
+        with pytest.raises(Refused, match="lacks user_id"):
+            await homeserver.whoami()
+
+
+async def test_no_answer_at_all(
+    bench: Bench, homeserver: Homeserver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_REQUEST_TIME", 0.0)
+    bench.hang = True
+    with pytest.raises(Unavailable, match="no reply"):
+        await homeserver.whoami()

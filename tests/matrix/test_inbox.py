@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Events of rooms become facts for the core: in order, once, and only those that count."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from bridge.call.events import (
+    Event,
+    MatrixCandidatesReceived,
+    MatrixHangupReceived,
+    MatrixInviteReceived,
+    MatrixMemberLeft,
+)
+from bridge.call.ids import Address, RoomId, UserId
+from bridge.matrix.ghosts import Ghosts
+from bridge.matrix.homeserver import Patience, Unavailable
+from bridge.matrix.inbox import REMEMBERED, Inbox
+from bridge.matrix.portals import Portals
+from bridge.numbers import shorten
+from bridge.ports import Portal
+from tests.matrix.fakes import FakeClock, FakeHomeserver, FakeRoom, member, room_event
+from tests.matrix.portal_store import MemoryPortalStore
+
+ALICE = UserId("@alice:example.org")
+THIRD = "@third:example.org"
+NUMBER = Address("tel:+12025550123")
+GHOST = UserId("@sip_12025550123:example.org")
+ROOM = RoomId("!r")
+PORTAL = Portal(room=ROOM, person=ALICE, address=NUMBER)
+COMMON = {"call_id": "c", "party_id": "D", "version": "1"}
+
+
+@dataclass
+class Bench:
+    """A portal of Alice and a number, and what the core is told."""
+
+    homeserver: FakeHomeserver = field(default_factory=FakeHomeserver)
+    store: MemoryPortalStore = field(default_factory=MemoryPortalStore)
+    clock: FakeClock = field(default_factory=FakeClock)
+    told: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.room = FakeRoom({ALICE: "join", GHOST: "join"})
+        self.homeserver.rooms[ROOM] = self.room
+        self.homeserver.users |= {ALICE, GHOST}
+        self.store.portals[ROOM] = PORTAL
+        self.restart()
+
+    def restart(self) -> None:
+        """A new process on the same database."""
+        portals = Portals(
+            ghosts=Ghosts("sip_", "example.org"),
+            homeserver=self.homeserver,
+            store=self.store,
+            patience=Patience(self.clock, self.clock.sleep),
+            may_use=lambda _: True,
+            show=shorten,
+        )
+        self.inbox = Inbox(
+            portals=portals,
+            homeserver=self.homeserver,
+            store=self.store,
+            emit=self.told.append,
+            clock=self.clock,
+        )
+
+    async def receive(self, *raw: object) -> list[type[Event]]:
+        """One transaction; returns what the core was told of it."""
+        before = len(self.told)
+        await self.inbox.receive(list(raw))
+        await self.inbox.drained()
+        return [type(event) for event in self.told[before:]]
+
+
+def invite(event_id: str = "$invite", **more: Any) -> dict[str, Any]:
+    content = {**COMMON, "offer": {"type": "offer", "sdp": "v=0"}, "lifetime": 60000}
+    return room_event("m.call.invite", content, event_id=event_id, **more)
+
+
+def candidates(event_id: str = "$candidates", **more: Any) -> dict[str, Any]:
+    content = {**COMMON, "candidates": [{"candidate": ""}]}
+    return room_event("m.call.candidates", content, event_id=event_id, **more)
+
+
+def hangup(event_id: str = "$hangup", **more: Any) -> dict[str, Any]:
+    return room_event("m.call.hangup", COMMON, event_id=event_id, **more)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+async def test_a_transaction_is_told_in_order(bench: Bench) -> None:
+    assert await bench.receive(invite(), candidates(), hangup()) == [
+        MatrixInviteReceived,
+        MatrixCandidatesReceived,
+        MatrixHangupReceived,
+    ]
+
+
+async def test_a_repeated_transaction_is_told_once(bench: Bench) -> None:
+    assert await bench.receive(invite()) == [MatrixInviteReceived]
+    assert await bench.receive(invite(), hangup()) == [MatrixHangupReceived]
+
+
+async def test_even_after_a_restart(bench: Bench) -> None:
+    await bench.receive(invite())
+    bench.restart()
+    assert await bench.receive(invite(), hangup()) == [MatrixHangupReceived]
+
+
+async def test_a_database_that_fails_does_not_cost_the_call(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> bool:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(bench.store, "remember_event", fails)
+    monkeypatch.setattr(bench.store, "prune_events", fails)
+    assert await bench.receive(invite()) == [MatrixInviteReceived]
+
+
+async def test_events_are_forgotten_in_time(bench: Bench) -> None:
+    await bench.receive(invite())
+    assert "$invite" in bench.store.events
+    bench.clock.now += REMEMBERED + 1
+    await bench.receive()
+    assert bench.store.events == {}
+
+
+async def test_our_own_echo_is_nothing(bench: Bench) -> None:
+    assert await bench.receive(hangup(sender=GHOST), member(GHOST, "join", sender=GHOST)) == []
+    assert bench.store.events == {}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        7,
+        {},
+        hangup(room="!unknown"),
+        hangup(sender=THIRD),
+        room_event("m.call.invite", {"call_id": 7}),
+        room_event("m.room.message", {"body": "hello"}),
+        member(THIRD, "leave", sender=THIRD),
+    ],
+)
+async def test_what_does_not_count_is_ignored(bench: Bench, raw: object) -> None:
+    assert await bench.receive(raw) == []
+
+
+@pytest.mark.parametrize("membership", ["leave", "ban"])
+async def test_a_person_who_leaves_hangs_up(bench: Bench, membership: str) -> None:
+    assert await bench.receive(member(ALICE, membership)) == [MatrixMemberLeft]
+    assert bench.told == [MatrixMemberLeft(room=ROOM, user=ALICE)]
+    assert bench.store.portals == {ROOM: PORTAL}
+
+
+async def test_a_ghost_that_is_removed_ends_the_portal(bench: Bench) -> None:
+    assert await bench.receive(member(GHOST, "leave", sender=ALICE)) == [MatrixMemberLeft]
+    assert bench.store.portals == {}
+
+
+async def test_another_ghosts_removal_is_not_ours(bench: Bench) -> None:
+    other = "@sip_12025550199:example.org"
+    assert await bench.receive(member(other, "leave", sender=ALICE)) == []
+    assert bench.store.portals == {ROOM: PORTAL}
+
+
+async def test_a_room_that_was_replaced_is_no_portal(bench: Bench) -> None:
+    tombstone = room_event("m.room.tombstone", {"replacement_room": "!new"}, state_key="")
+    assert await bench.receive(tombstone) == [MatrixMemberLeft]
+    assert bench.store.portals == {}
+
+
+async def test_in_a_crowd_nothing_rings_and_the_reason_is_told_once(bench: Bench) -> None:
+    bench.room.members[THIRD] = "join"
+    assert await bench.receive(invite("$1")) == []
+    assert await bench.receive(invite("$2")) == []
+    [(_, notice)] = bench.homeserver.sent(ROOM)
+    assert notice["msgtype"] == "m.notice"
+    assert "other members" in notice["body"]
+
+
+async def test_who_joins_in_between_is_noticed(bench: Bench) -> None:
+    assert await bench.receive(invite("$1")) == [MatrixInviteReceived]
+    bench.room.members[THIRD] = "join"
+    assert await bench.receive(member(THIRD, "join", event_id="$2"), invite("$3")) == []
+
+
+async def test_a_room_made_public_is_noticed(bench: Bench) -> None:
+    assert await bench.receive(invite("$1")) == [MatrixInviteReceived]
+    bench.room.join_rule = "public"
+    changed = room_event("m.room.join_rules", {"join_rule": "public"}, state_key="", event_id="$2")
+    assert await bench.receive(changed, invite("$3")) == []
+
+
+async def test_a_homeserver_too_busy_to_be_asked_does_not_cost_the_call(bench: Bench) -> None:
+    bench.homeserver.failures = [Unavailable("busy")]
+    assert await bench.receive(invite()) == [MatrixInviteReceived]
+
+
+# --- the join race --------------------------------------------------------------------------
+
+
+def invited(bench: Bench, *before: dict[str, Any]) -> dict[str, Any]:
+    """Alice opens a direct chat, and calls before the ghost is there."""
+    bench.store.portals.clear()
+    bench.room.members[GHOST] = "invite"
+    bench.room.events = list(before)
+    return member(GHOST, "invite", sender=ALICE, event_id="$invited")
+
+
+async def test_a_call_from_before_the_ghost_joined_rings(bench: Bench) -> None:
+    said = invite(), candidates()
+    assert await bench.receive(invited(bench, *said)) == [
+        MatrixInviteReceived,
+        MatrixCandidatesReceived,
+    ]
+
+
+async def test_and_rings_once_if_the_homeserver_pushes_it_too(bench: Bench) -> None:
+    told = await bench.receive(invited(bench, invite()), invite(), candidates())
+    assert told == [MatrixInviteReceived, MatrixCandidatesReceived]
+
+
+async def test_old_calls_and_other_peoples_are_left_alone(bench: Bench) -> None:
+    said = (
+        invite("$old", age=61000),
+        hangup("$old hangup"),
+        invite("$third", sender=THIRD),
+        room_event("m.room.message", {"body": "hello"}, event_id="$m"),
+    )
+    assert await bench.receive(invited(bench, *said)) == []
+
+
+async def test_a_call_that_was_given_up_meanwhile_is_told_whole(bench: Bench) -> None:
+    assert await bench.receive(invited(bench, invite(), hangup())) == [
+        MatrixInviteReceived,
+        MatrixHangupReceived,
+    ]
+
+
+async def test_a_refused_join_is_survived(bench: Bench) -> None:
+    raw = invited(bench)
+    bench.room.members[GHOST] = "leave"
+    assert await bench.receive(raw) == []
+    assert bench.store.portals == {}
