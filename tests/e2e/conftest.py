@@ -9,11 +9,12 @@ from contextlib import AsyncExitStack, nullcontext
 import pytest
 import pytest_asyncio
 
+from tests.e2e.stage import GatedStage
 from tests.simulators.browser import Browser, BrowserClient
 from tests.simulators.isolation import isolate_for_good, isolated
 from tests.simulators.matrix_client import MatrixClient
 from tests.simulators.matrix_phone import MatrixPhone
-from tests.simulators.stage import Person, Stage
+from tests.simulators.stage import Person
 from tests.simulators.voice import CODECS
 
 _refusal: OSError | None = None
@@ -53,8 +54,10 @@ def network() -> Iterator[None]:
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
-async def stage(network: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    stage = Stage(tmp_path_factory.mktemp("stage"))
+async def stage(
+    network: None, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[GatedStage]:
+    stage = GatedStage(tmp_path_factory.mktemp("stage"))
     await stage.start()
     yield stage
     await stage.stop()
@@ -71,7 +74,7 @@ async def browser(
 
 
 @pytest_asyncio.fixture(loop_scope="session", autouse=True)
-async def no_trouble_in_the_log(stage: Stage) -> AsyncIterator[None]:
+async def no_trouble_in_the_log(stage: GatedStage) -> AsyncIterator[None]:
     """A test fails when the bridge logs an error meanwhile, whatever else it sees."""
     before = len(stage.bridge.output())
     yield
@@ -81,7 +84,7 @@ async def no_trouble_in_the_log(stage: Stage) -> AsyncIterator[None]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def new_matrix_phone(stage: Stage) -> AsyncIterator[NewMatrixPhone]:
+async def new_matrix_phone(stage: GatedStage) -> AsyncIterator[NewMatrixPhone]:
     """Makes a new person with a simulated client."""
     async with AsyncExitStack() as stack:
 
@@ -98,7 +101,9 @@ async def new_matrix_phone(stage: Stage) -> AsyncIterator[NewMatrixPhone]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def new_browser_client(stage: Stage, browser: Browser) -> AsyncIterator[NewBrowserClient]:
+async def new_browser_client(
+    stage: GatedStage, browser: Browser
+) -> AsyncIterator[NewBrowserClient]:
     """Makes a new person with matrix-js-sdk in Chromium."""
     clients: list[BrowserClient] = []
 

@@ -2,13 +2,13 @@
 """A real client in a real browser: matrix-js-sdk, as in Element Web, in Chromium."""
 
 from tests.e2e.conftest import NewBrowserClient
+from tests.e2e.stage import PCMU, GatedStage
 from tests.simulators.browser import MICROPHONE_HERTZ, BrowserClient
-from tests.simulators.stage import PCMU, Stage
 from tests.simulators.waiting import until, until_async
 
 
 async def test_calls_a_telephone_and_hangs_up(
-    stage: Stage, new_browser_client: NewBrowserClient
+    stage: GatedStage, new_browser_client: NewBrowserClient
 ) -> None:
     person, client = await new_browser_client()
     room = await client.room_with(PCMU.ghost)
@@ -26,7 +26,7 @@ async def test_calls_a_telephone_and_hangs_up(
 
 
 async def test_calls_a_telephone_that_hangs_up(
-    stage: Stage, new_browser_client: NewBrowserClient
+    stage: GatedStage, new_browser_client: NewBrowserClient
 ) -> None:
     _, client = await new_browser_client()
     room = await client.room_with(PCMU.ghost)
@@ -39,7 +39,7 @@ async def test_calls_a_telephone_that_hangs_up(
 
 
 async def test_calls_a_telephone_that_is_busy(
-    stage: Stage, new_browser_client: NewBrowserClient
+    stage: GatedStage, new_browser_client: NewBrowserClient
 ) -> None:
     _, client = await new_browser_client()
     room = await client.room_with(PCMU.ghost)
@@ -50,7 +50,7 @@ async def test_calls_a_telephone_that_is_busy(
 
 
 async def test_cancels_before_the_telephone_answers(
-    stage: Stage, new_browser_client: NewBrowserClient
+    stage: GatedStage, new_browser_client: NewBrowserClient
 ) -> None:
     person, client = await new_browser_client()
     room = await client.room_with(PCMU.ghost)
@@ -63,7 +63,7 @@ async def test_cancels_before_the_telephone_answers(
 
 
 async def test_is_called_answers_and_hangs_up(
-    stage: Stage, new_browser_client: NewBrowserClient
+    stage: GatedStage, new_browser_client: NewBrowserClient
 ) -> None:
     person, client = await new_browser_client()
     async with stage.phone(PCMU) as phone:
@@ -78,7 +78,7 @@ async def test_is_called_answers_and_hangs_up(
 
 
 async def test_is_called_answers_and_is_hung_up_on(
-    stage: Stage, new_browser_client: NewBrowserClient
+    stage: GatedStage, new_browser_client: NewBrowserClient
 ) -> None:
     person, client = await new_browser_client()
     async with stage.phone(PCMU) as phone:
@@ -91,7 +91,9 @@ async def test_is_called_answers_and_is_hung_up_on(
         await client.reaches("ended")
 
 
-async def test_is_called_and_rejects(stage: Stage, new_browser_client: NewBrowserClient) -> None:
+async def test_is_called_and_rejects(
+    stage: GatedStage, new_browser_client: NewBrowserClient
+) -> None:
     person, client = await new_browser_client()
     async with stage.scripted_caller(PCMU, "caller_hears_declined", person.number) as phone:
         await client.reaches("ringing")
@@ -100,7 +102,7 @@ async def test_is_called_and_rejects(stage: Stage, new_browser_client: NewBrowse
 
 
 async def test_is_called_by_a_caller_who_gives_up(
-    stage: Stage, new_browser_client: NewBrowserClient
+    stage: GatedStage, new_browser_client: NewBrowserClient
 ) -> None:
     person, client = await new_browser_client()
     async with stage.scripted_caller(PCMU, "caller_cancels", person.number) as phone:
@@ -109,7 +111,7 @@ async def test_is_called_by_a_caller_who_gives_up(
         await phone.succeeds()
 
 
-async def test_holds_and_resumes(stage: Stage, new_browser_client: NewBrowserClient) -> None:
+async def test_holds_and_resumes(stage: GatedStage, new_browser_client: NewBrowserClient) -> None:
     _, client = await new_browser_client()
     room = await client.room_with(PCMU.ghost)
     async with stage.phone(PCMU) as phone:
@@ -126,7 +128,7 @@ async def test_holds_and_resumes(stage: Stage, new_browser_client: NewBrowserCli
         await phone.sees("CALL_CLOSED")
 
 
-async def test_is_held_and_resumed(stage: Stage, new_browser_client: NewBrowserClient) -> None:
+async def test_is_held_and_resumed(stage: GatedStage, new_browser_client: NewBrowserClient) -> None:
     _, client = await new_browser_client()
     room = await client.room_with(PCMU.ghost)
     async with stage.phone(PCMU) as phone:
@@ -142,7 +144,7 @@ async def test_is_held_and_resumed(stage: Stage, new_browser_client: NewBrowserC
         await phone.sees("CALL_CLOSED")
 
 
-async def test_presses_a_key(stage: Stage, new_browser_client: NewBrowserClient) -> None:
+async def test_presses_a_key(stage: GatedStage, new_browser_client: NewBrowserClient) -> None:
     _, client = await new_browser_client()
     room = await client.room_with(PCMU.ghost)
     async with stage.phone(PCMU) as phone:
@@ -157,7 +159,7 @@ async def test_presses_a_key(stage: Stage, new_browser_client: NewBrowserClient)
 
 
 async def test_mutes_and_the_call_goes_on(
-    stage: Stage, new_browser_client: NewBrowserClient
+    stage: GatedStage, new_browser_client: NewBrowserClient
 ) -> None:
     _, client = await new_browser_client()
     room = await client.room_with(PCMU.ghost)
@@ -175,7 +177,7 @@ async def test_mutes_and_the_call_goes_on(
 
 
 async def test_its_own_call_survives_when_both_call_at_once(
-    stage: Stage, new_browser_client: NewBrowserClient
+    stage: GatedStage, new_browser_client: NewBrowserClient
 ) -> None:
     """matrix-js-sdk ignores the other invite, so the call that survives has to be its own."""
     person, client = await new_browser_client()

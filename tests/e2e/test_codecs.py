@@ -4,7 +4,8 @@
 import pytest
 
 from tests.e2e.conftest import NewMatrixPhone
-from tests.simulators.stage import G722, OPUS, PCMA, PCMU, Line, Stage
+from tests.e2e.stage import G722, OPUS, PCMA, PCMU, GatedStage
+from tests.simulators.stage import Line
 
 RELAYED = [(PCMU, "PCMU"), (PCMA, "PCMA"), (G722, "G722"), (OPUS, "opus")]
 EACH_LINE = pytest.mark.parametrize(("line", "codec"), RELAYED, ids=[codec for _, codec in RELAYED])
@@ -12,7 +13,7 @@ EACH_LINE = pytest.mark.parametrize(("line", "codec"), RELAYED, ids=[codec for _
 
 @EACH_LINE
 async def test_a_codec_that_both_have_is_relayed(
-    stage: Stage, new_matrix_phone: NewMatrixPhone, line: Line, codec: str
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone, line: Line, codec: str
 ) -> None:
     person, caller = await new_matrix_phone()
     async with stage.phone(line) as phone:
@@ -29,7 +30,7 @@ async def test_a_codec_that_both_have_is_relayed(
 
 @pytest.mark.parametrize("line", [PCMU, PCMA, G722], ids=lambda line: line.name)
 async def test_opus_is_transcoded_for_a_telephone_without_it(
-    stage: Stage, new_matrix_phone: NewMatrixPhone, line: Line
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone, line: Line
 ) -> None:
     """The client is as nheko: Opus or nothing."""
     person, caller = await new_matrix_phone(codecs=("opus",))
@@ -46,7 +47,7 @@ async def test_opus_is_transcoded_for_a_telephone_without_it(
 
 
 async def test_opus_is_offered_to_a_client_and_transcoded_from_a_telephone_without_it(
-    stage: Stage, new_matrix_phone: NewMatrixPhone
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
 ) -> None:
     person, callee = await new_matrix_phone(codecs=("opus",))
     async with stage.phone(PCMU) as phone:
@@ -62,7 +63,7 @@ async def test_opus_is_offered_to_a_client_and_transcoded_from_a_telephone_witho
 
 
 async def test_an_echo_comes_back_through_both_legs(
-    stage: Stage, new_matrix_phone: NewMatrixPhone
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
 ) -> None:
     _, caller = await new_matrix_phone()
     async with stage.phone(PCMU, says=None) as phone:

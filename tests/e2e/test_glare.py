@@ -6,12 +6,12 @@ once both are *sent*, the lesser call id wins. The bridge's ids are greater than
 """
 
 from tests.e2e.conftest import NewMatrixPhone
-from tests.simulators.stage import PCMU, Stage
+from tests.e2e.stage import PCMU, GatedStage
 from tests.simulators.waiting import until
 
 
 async def test_invites_that_crossed_become_one_call(
-    stage: Stage, new_matrix_phone: NewMatrixPhone
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
 ) -> None:
     """*Sent*: the telephone's call rings; our invite goes out as if that had not been seen."""
     person, phone_in_matrix = await new_matrix_phone()
@@ -36,7 +36,7 @@ async def test_invites_that_crossed_become_one_call(
 
 
 async def test_an_invite_that_comes_while_the_bridge_prepares_its_own_is_taken(
-    stage: Stage, new_matrix_phone: NewMatrixPhone
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
 ) -> None:
     """*Preparing*: the homeserver has not yet taken the caller's new name from the bridge."""
     person, phone_in_matrix = await new_matrix_phone()
@@ -61,7 +61,7 @@ async def test_an_invite_that_comes_while_the_bridge_prepares_its_own_is_taken(
 
 
 async def test_a_telephone_that_calls_back_while_it_rings_is_answered(
-    stage: Stage, new_matrix_phone: NewMatrixPhone
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
 ) -> None:
     """The person called first: the bridge cancels its own INVITE and takes the telephone's."""
     person, phone_in_matrix = await new_matrix_phone()
@@ -82,7 +82,7 @@ async def test_a_telephone_that_calls_back_while_it_rings_is_answered(
     assert record.cause == "NORMAL"
 
 
-async def _hears_of(stage: Stage, call_id: str) -> None:
+async def _hears_of(stage: GatedStage, call_id: str) -> None:
     await until(
         lambda: call_id in stage.bridge.output(),
         within=5,

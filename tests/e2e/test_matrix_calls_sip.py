@@ -4,7 +4,7 @@
 import pytest
 
 from tests.e2e.conftest import NewMatrixPhone
-from tests.simulators.stage import PCMU, Stage
+from tests.e2e.stage import PCMU, GatedStage
 from tests.simulators.waiting import until
 
 VERSIONS = pytest.mark.parametrize("version", [1, 0])
@@ -12,7 +12,7 @@ VERSIONS = pytest.mark.parametrize("version", [1, 0])
 
 @VERSIONS
 async def test_is_answered_and_the_caller_hangs_up(
-    stage: Stage, new_matrix_phone: NewMatrixPhone, version: int
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone, version: int
 ) -> None:
     person, caller = await new_matrix_phone(version=version)
     async with stage.phone(PCMU) as phone:
@@ -30,7 +30,7 @@ async def test_is_answered_and_the_caller_hangs_up(
 
 @VERSIONS
 async def test_is_answered_and_the_telephone_hangs_up(
-    stage: Stage, new_matrix_phone: NewMatrixPhone, version: int
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone, version: int
 ) -> None:
     person, caller = await new_matrix_phone(version=version)
     async with stage.phone(PCMU) as phone:
@@ -54,7 +54,7 @@ async def test_is_answered_and_the_telephone_hangs_up(
 )
 @VERSIONS
 async def test_is_refused_and_told_why(
-    stage: Stage,
+    stage: GatedStage,
     new_matrix_phone: NewMatrixPhone,
     version: int,
     scenario: str,
@@ -86,7 +86,7 @@ async def test_is_refused_and_told_why(
 
 @VERSIONS
 async def test_is_cancelled_by_the_caller_before_the_answer(
-    stage: Stage, new_matrix_phone: NewMatrixPhone, version: int
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone, version: int
 ) -> None:
     person, caller = await new_matrix_phone(version=version)
     room = await caller.client.direct_room(PCMU.ghost)
@@ -99,7 +99,7 @@ async def test_is_cancelled_by_the_caller_before_the_answer(
     assert (record.cause, record.ended_by) == ("CANCELLED", "matrix")
 
 
-async def test_rings_only_so_long(stage: Stage, new_matrix_phone: NewMatrixPhone) -> None:
+async def test_rings_only_so_long(stage: GatedStage, new_matrix_phone: NewMatrixPhone) -> None:
     person, caller = await new_matrix_phone()
     room = await caller.client.direct_room(PCMU.ghost)
     async with stage.scripted_phone(PCMU, "phone_rings_until_cancelled") as phone:
@@ -110,7 +110,7 @@ async def test_rings_only_so_long(stage: Stage, new_matrix_phone: NewMatrixPhone
 
 
 async def test_leaving_the_room_ends_the_call(
-    stage: Stage, new_matrix_phone: NewMatrixPhone
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
 ) -> None:
     person, caller = await new_matrix_phone()
     room = await caller.client.direct_room(PCMU.ghost)
@@ -124,10 +124,10 @@ async def test_leaving_the_room_ends_the_call(
 
 
 async def test_numbers_without_a_route_are_refused(
-    stage: Stage, new_matrix_phone: NewMatrixPhone
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
 ) -> None:
     person, caller = await new_matrix_phone()
-    nowhere = PCMU.ghost.replace("1202555", "1303555")
+    nowhere = PCMU.ghost.replace("1202555", "1404555")
     call = await caller.call(await caller.client.direct_room(nowhere))
     assert await call.ended() == "m.call.reject unknown_error"
     record = await stage.bridge.ended(person.user_id)

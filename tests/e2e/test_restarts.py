@@ -2,12 +2,12 @@
 """What happens to a call while a server goes away."""
 
 from tests.e2e.conftest import NewMatrixPhone
+from tests.e2e.stage import PCMU, GatedStage
 from tests.simulators.matrix_phone import State
-from tests.simulators.stage import PCMU, Stage
 
 
 async def test_a_call_outlives_a_restart_of_the_homeserver(
-    stage: Stage, new_matrix_phone: NewMatrixPhone
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
 ) -> None:
     person, caller = await new_matrix_phone()
     async with stage.phone(PCMU) as phone:
@@ -28,7 +28,7 @@ async def test_a_call_outlives_a_restart_of_the_homeserver(
 
 
 async def test_a_hangup_while_the_homeserver_is_away_arrives_when_it_is_back(
-    stage: Stage, new_matrix_phone: NewMatrixPhone
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
 ) -> None:
     _, caller = await new_matrix_phone()
     async with stage.phone(PCMU) as phone:
@@ -43,7 +43,7 @@ async def test_a_hangup_while_the_homeserver_is_away_arrives_when_it_is_back(
 
 
 async def test_a_killed_bridge_ends_its_calls_on_both_sides_when_it_is_back(
-    stage: Stage, new_matrix_phone: NewMatrixPhone
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
 ) -> None:
     person, caller = await new_matrix_phone()
     async with stage.phone(PCMU) as phone:
@@ -67,7 +67,7 @@ async def test_a_killed_bridge_ends_its_calls_on_both_sides_when_it_is_back(
 
 
 async def test_a_stopped_bridge_ends_its_calls_on_both_sides_first(
-    stage: Stage, new_matrix_phone: NewMatrixPhone
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
 ) -> None:
     person, caller = await new_matrix_phone()
     async with stage.phone(PCMU) as phone:

@@ -4,15 +4,15 @@
 import pytest
 
 from tests.e2e.conftest import NewMatrixPhone
+from tests.e2e.stage import PCMU, GatedStage
 from tests.simulators.matrix_phone import State
-from tests.simulators.stage import PCMU, Stage
 
 VERSIONS = pytest.mark.parametrize("version", [1, 0])
 
 
 @VERSIONS
 async def test_is_answered_and_the_caller_hangs_up(
-    stage: Stage, new_matrix_phone: NewMatrixPhone, version: int
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone, version: int
 ) -> None:
     person, callee = await new_matrix_phone(version=version)
     async with stage.phone(PCMU) as phone:
@@ -33,7 +33,7 @@ async def test_is_answered_and_the_caller_hangs_up(
 
 @VERSIONS
 async def test_is_answered_and_the_callee_hangs_up(
-    stage: Stage, new_matrix_phone: NewMatrixPhone, version: int
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone, version: int
 ) -> None:
     person, callee = await new_matrix_phone(version=version)
     async with stage.scripted_caller(PCMU, "caller_talks", person.number) as phone:
@@ -56,7 +56,7 @@ async def test_is_answered_and_the_callee_hangs_up(
     ],
 )
 async def test_is_rejected(
-    stage: Stage,
+    stage: GatedStage,
     new_matrix_phone: NewMatrixPhone,
     version: int,
     reason: str,
@@ -72,7 +72,7 @@ async def test_is_rejected(
     assert (record.cause, record.ended_by) == (cause, "matrix")
 
 
-async def test_nobody_answers(stage: Stage, new_matrix_phone: NewMatrixPhone) -> None:
+async def test_nobody_answers(stage: GatedStage, new_matrix_phone: NewMatrixPhone) -> None:
     person, callee = await new_matrix_phone()
     async with stage.scripted_caller(PCMU, "caller_hears_not_answered", person.number) as phone:
         call = await callee.rings()
@@ -83,7 +83,7 @@ async def test_nobody_answers(stage: Stage, new_matrix_phone: NewMatrixPhone) ->
 
 @VERSIONS
 async def test_the_caller_gives_up(
-    stage: Stage, new_matrix_phone: NewMatrixPhone, version: int
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone, version: int
 ) -> None:
     person, callee = await new_matrix_phone(version=version)
     async with stage.scripted_caller(PCMU, "caller_cancels", person.number) as phone:
@@ -94,14 +94,14 @@ async def test_the_caller_gives_up(
     assert (record.cause, record.ended_by) == ("CANCELLED", "sip")
 
 
-async def test_numbers_of_nobody_are_unknown(stage: Stage) -> None:
-    nobody = "+13035550100"
+async def test_numbers_of_nobody_are_unknown(stage: GatedStage) -> None:
+    nobody = "+14045550100"
     async with stage.scripted_caller(PCMU, "caller_hears_unknown", nobody) as phone:
         await phone.succeeds()
 
 
 async def test_an_invite_without_an_offer_is_answered_with_one(
-    stage: Stage, new_matrix_phone: NewMatrixPhone
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
 ) -> None:
     person, callee = await new_matrix_phone()
     async with stage.scripted_caller(PCMU, "caller_offers_nothing", person.number) as phone:
@@ -113,7 +113,9 @@ async def test_an_invite_without_an_offer_is_answered_with_one(
         assert await call.ended() == "m.call.hangup user_hangup"
 
 
-async def test_the_portal_is_used_again(stage: Stage, new_matrix_phone: NewMatrixPhone) -> None:
+async def test_the_portal_is_used_again(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
     person, callee = await new_matrix_phone()
     async with stage.phone(PCMU) as phone:
         for count in (1, 2):

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The stage that the tests play on: four telephone lines, and people enough for each test."""
+
+from pathlib import Path
+
+from tests.simulators.gate import Gate
+from tests.simulators.stage import Line, Stage, Subscriber
+
+RING_TIME = 6
+"""Seconds that calls may ring."""
+PCMU = Line("pcmu", "127.0.0.10", "+12025550110", ("PCMU",))
+PCMA = Line("pcma", "127.0.0.11", "+12025550120", ("PCMA",))
+G722 = Line("g722", "127.0.0.12", "+12025550130", ("G722",))
+OPUS = Line("opus", "127.0.0.13", "+12025550140", ("opus",))
+_PEOPLE = 100
+
+
+class GatedStage(Stage):
+    """A stage on which the bridge's requests to the homeserver can be held back."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(
+            directory,
+            (PCMU, PCMA, G722, OPUS),
+            [Subscriber(f"person{n}", f"+130355501{n:02}") for n in range(_PEOPLE)],
+            ring_time=RING_TIME,
+            log_level="debug",
+        )
+        self.gate = Gate(self.synapse.port)
+
+    @property
+    def homeserver_url(self) -> str:
+        """The gate."""
+        return self.gate.url
+
+    async def start(self) -> None:
+        """Start the gate too."""
+        await self.gate.start()
+        await super().start()
+
+    async def stop(self) -> None:
+        """Stop the gate too."""
+        await super().stop()
+        await self.gate.stop()
