@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # What the bridge uses of pjsua2, whose generated module has no type hints.
 
+from types import ModuleType
+
 PJSIP_TRANSPORT_UDP: int
 PJSIP_TRANSPORT_UDP6: int
 PJSIP_TRANSPORT_TCP: int
@@ -18,6 +20,9 @@ PJSIP_SC_OK: int
 PJSIP_SC_FORBIDDEN: int
 PJSIP_SC_DECLINE: int
 PJMEDIA_SRTP_OPTIONAL: int
+PJSUA_DESTROY_NO_NETWORK: int
+
+_pjsua2: ModuleType
 
 class Error(Exception):
     status: int
@@ -103,7 +108,7 @@ class Endpoint:
     def libInit(self, config: EpConfig) -> None: ...
     def libStart(self) -> None: ...
     def libHandleEvents(self, msec_timeout: int) -> int: ...
-    def libDestroy(self) -> None: ...
+    def libDestroy(self, flags: int = ...) -> None: ...
     def audDevManager(self) -> AudDevManager: ...
     def transportCreate(self, type: int, config: TransportConfig) -> int: ...
     def onSelectAccount(self, prm: OnSelectAccountParam) -> None: ...

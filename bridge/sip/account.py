@@ -62,10 +62,26 @@ class Registrar:
         self._pause = pause
         self._failures = 0
         self._waiting = False
+        self._leaving = False
+        self.registered = False
+
+    def leave(self) -> None:
+        """Unregister, and try no more."""
+        self._leaving = True
+        if not self.registered:
+            return
+        try:
+            self._account.setRegistration(False)
+        except pj.Error as error:
+            self.registered = False
+            log.info("cannot unregister", trunk=self._trunk, error=error.reason)
 
     def answered(self, status: int, reason: str, expiration: int) -> None:
         """The registrar's final response, or the stack's stand-in for none (408, 503)."""
-        if status // 100 == 2 and expiration:
+        self.registered = status // 100 == 2 and expiration > 0
+        if self._leaving:
+            return
+        if self.registered:
             self._failures = 0
             self._report(self._trunk, Registration(RegistrationState.REGISTERED, status, reason))
             return
@@ -82,6 +98,8 @@ class Registrar:
 
     def _retry(self) -> None:
         self._waiting = False
+        if self._leaving:
+            return
         try:
             self._account.setRegistration(True)
         except pj.Error as error:

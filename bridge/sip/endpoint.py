@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The pjsua2 library: made, polled and destroyed on one thread. For that thread only."""
 
+import ctypes
 import heapq
 import itertools
 import ssl
@@ -20,8 +21,6 @@ log = structlog.get_logger(__name__)
 
 _POLL: Final = 10
 """Milliseconds that a command may wait for while nothing comes in from the network."""
-_FAREWELL: Final = 0.5
-"""Seconds that BYE and its kind get to be retransmitted or challenged when the process stops."""
 _MESSAGES: Final = 4
 """pjsip's log level at which whole messages are written."""
 _TYPES: Final = {
@@ -64,10 +63,8 @@ class _Writer(pj.LogWriter):
             message = read_entry(entry.msg)
             if message:
                 self._tapped(message)
-        elif entry.level < 3:
-            log.warning("pjsip", message=without_users(entry.msg))
-        elif entry.level == 3:
-            log.debug("pjsip", message=without_users(entry.msg))
+        elif line := without_users(entry.msg):
+            (log.warning if entry.level < 3 else log.debug)("pjsip", message=line)
 
 
 class Endpoint:
@@ -85,6 +82,7 @@ class Endpoint:
     def start(self) -> None:
         """Raises ConfigurationError for a transport that cannot be opened."""
         library = self._library = _Library(self._select)
+        _silence()
         library.libCreate()
         library.libInit(self._settings())
         library.audDevManager().setNoDev()
@@ -109,10 +107,10 @@ class Endpoint:
         """Keep a pjsua2 object until no callback of it can be on the stack."""
         self._grave.append(remains)
 
-    def drain(self) -> None:
-        """Let what was just sent be answered, for a moment."""
-        end = time.monotonic() + _FAREWELL
-        while self._library and time.monotonic() < end:
+    def drain(self, seconds: float, done: Callable[[], bool]) -> None:
+        """Let what was just sent be answered, until `done` or for that many seconds."""
+        end = time.monotonic() + seconds
+        while self._library and not done() and time.monotonic() < end:
             self._library.libHandleEvents(_POLL)
 
     def stop(self) -> None:
@@ -123,7 +121,7 @@ class Endpoint:
         if library is None:
             return
         try:
-            library.libDestroy()
+            library.libDestroy(pj.PJSUA_DESTROY_NO_NETWORK)
         except pj.Error as error:
             log.warning("pjsip did not stop cleanly", error=error.reason)
         library.forget()
@@ -164,6 +162,11 @@ class Endpoint:
                 f"{transport.listen} port {transport.port}: {error.reason}",
                 remedy="Choose a free port, an address of this machine, and certificates that fit.",
             ) from error
+
+
+def _silence() -> None:
+    """Keep pjlib from writing to standard output until it is told where to log."""
+    ctypes.CDLL(pj._pjsua2.__file__).pj_log_set_level(0)
 
 
 def _secure(tls: pj.TlsConfig, transport: SipTransport) -> None:

@@ -323,7 +323,9 @@ class Leg:
         reason = message.reason if message and message.status else info.lastReason
         if message and message.method == "BYE":
             status, reason = 200, ""
-        self._end(SipEnded(leg=self.id, status=status, reason=reason, q850=q850))
+        # Without a message it timed out, or the stack refused what the far end wanted.
+        remote = message is not None or not self.ringing_here
+        self._end(SipEnded(leg=self.id, status=status, reason=reason, q850=q850, remote=remote))
 
     def _end(self, event: SipEnded) -> None:
         if not self.call:

@@ -37,6 +37,10 @@ _FORBIDDEN: Final = 403
 _UNAVAILABLE: Final = 503
 _CANCELLED: Final = 487
 _OK: Final = 200
+_FAREWELL: Final = 0.5
+"""Seconds that BYE and its kind get to be retransmitted or challenged when the process stops."""
+_LEAVING: Final = 2.0
+"""Seconds that registrars get to answer when we unregister."""
 _UNPLACED: Final = 64
 """Messages remembered until it is known whether they begin a call."""
 
@@ -87,6 +91,7 @@ class Worker:
         self._pause = pause
         self._endpoint = Endpoint(sip, select=self._select, tapped=self._tapped)
         self._accounts: dict[TrunkName, Account] = {}
+        self._registrars: list[Registrar] = []
         self._strangers: Account | None = None
         self._legs: dict[LegId, Leg] = {}
         self._by_call_id: dict[str, Leg] = {}
@@ -111,11 +116,16 @@ class Worker:
 
     def stop(self) -> None:
         """Hang up, unregister, destroy."""
-        for leg in list(self._legs.values()):
-            leg.hang_up(_UNAVAILABLE if leg.ringing_here else _OK, "")
-        self._endpoint.drain()
+        if self._legs:
+            for leg in list(self._legs.values()):
+                leg.hang_up(_UNAVAILABLE if leg.ringing_here else _OK, "")
+            self._endpoint.drain(_FAREWELL, lambda: False)
+        for registrar in self._registrars:
+            registrar.leave()
+        self._endpoint.drain(_LEAVING, lambda: not any(r.registered for r in self._registrars))
         accounts = [*self._accounts.values(), *filter(None, [self._strangers])]
         self._accounts.clear()
+        self._registrars.clear()
         self._strangers = None
         for account in accounts:
             account.close()
@@ -261,4 +271,6 @@ class Worker:
         if not route.trunk.register:
             return None
         later = self._endpoint.call_later
-        return Registrar(account, name, self._listener.registration, later, self._pause)
+        registrar = Registrar(account, name, self._listener.registration, later, self._pause)
+        self._registrars.append(registrar)
+        return registrar

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bridge's SIP side as a test sees it, and sipp as the party at the other end."""
+
+import asyncio
+import shutil
+import socket
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Literal, Self, TypeVar
+
+from pydantic import SecretStr
+
+from bridge.call.commands import SendSipInvite
+from bridge.call.events import Event, SipDialogChanged, SipEvent
+from bridge.call.ids import CallId, LegId, TrunkName
+from bridge.config import Sip, SipTransport, Trunk
+from bridge.numbers import from_sip
+from bridge.sip.adapter import SipAdapter
+from bridge.sip.trunks import Registration
+from tests.simulators.processes import Child, free_port
+from tests.simulators.waiting import until
+
+SCENARIOS: Final = Path(__file__).parent / "scenarios"
+LOCALHOST: Final = "127.0.0.1"
+CALL: Final = CallId("call")
+TRUNK: Final = TrunkName("provider")
+_PATIENCE: Final = 10.0
+
+E = TypeVar("E", bound=SipEvent)
+Protocol = Literal["udp", "tcp", "tls"]
+
+
+def description(direction: str = "sendrecv", *, version: int = 1) -> str:
+    """What our media engine might say."""
+    return (
+        f"v=0\r\no=- 1 {version} IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+        "m=audio 41000 RTP/AVP 8 101\r\na=rtpmap:8 PCMA/8000\r\n"
+        "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\n"
+        f"a={direction}\r\n"
+    )
+
+
+def trunk(port: int, *, transport: Protocol = "udp", register: bool = False) -> Trunk:
+    """A trunk at a port of this machine."""
+    return Trunk(
+        server=f"{LOCALHOST}:{port}",
+        transport=transport,
+        register=register,
+        username="me",
+        auth_username="me-auth",
+        password=SecretStr("secret"),
+    )
+
+
+class Bridge:
+    """A SIP adapter with its events in a queue, and its ladder and registrations in lists."""
+
+    def __init__(
+        self,
+        trunks: Mapping[str, Trunk],
+        *,
+        transports: tuple[SipTransport, ...] = (),
+        max_calls: int = 100,
+        pause: Callable[[int], float] = lambda failures: 0.0,
+    ) -> None:
+        self.port = free_port(socket.SOCK_DGRAM)
+        self.ladder: list[tuple[str, str, str]] = []
+        self.dialogs: dict[LegId, str] = {}
+        self.registrations: asyncio.Queue[Registration] = asyncio.Queue()
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        udp = SipTransport(listen=IPv4Address(LOCALHOST), port=self.port)
+        self.sip = SipAdapter(
+            Sip(transports=(udp, *transports), max_calls=max_calls),
+            trunks,
+            emit=self._emit,
+            tap=lambda *entry: self.ladder.append(entry),
+            normalise=lambda user, host: from_sip(user, host, "US"),
+            on_registration=lambda _, state: self.registrations.put_nowait(state),
+            registration_pause=pause,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.sip.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.sip.stop()
+
+    def call(self, leg: str = "leg", *, caller: str = "", name: str = "") -> LegId:
+        """Call a number through the trunk."""
+        self.sip.do(
+            SendSipInvite(
+                call=CALL,
+                leg=LegId(leg),
+                trunk=TRUNK,
+                target="+12025550123",
+                caller=caller,
+                caller_name=name,
+                sdp=description(),
+            )
+        )
+        return LegId(leg)
+
+    async def expect(self, kind: type[E]) -> E:
+        """The next event, which has to be of that kind."""
+        event = await asyncio.wait_for(self._events.get(), _PATIENCE)
+        assert isinstance(event, kind), f"{event} instead of {kind.__name__}"
+        return event
+
+    def nothing_more(self) -> bool:
+        """Whether every event has been taken."""
+        return self._events.empty()
+
+    async def registration(self) -> Registration:
+        """The next change of the trunk's registration."""
+        return await asyncio.wait_for(self.registrations.get(), _PATIENCE)
+
+    def _emit(self, event: Event) -> None:
+        if isinstance(event, SipDialogChanged):
+            self.dialogs[event.leg] = event.state
+        else:
+            self._events.put_nowait(event)
+
+
+class Sipp:
+    """Plays one of `scenarios`, and says what went differently."""
+
+    def __init__(
+        self,
+        scenario: str,
+        directory: Path,
+        *,
+        port: int | None = None,
+        calls: int | None = None,
+        times: int = 1,
+        tcp: bool = False,
+        keys: Mapping[str, str] | None = None,
+    ) -> None:
+        """`calls`: port that it calls, for a scenario that does; `keys`: `[key]` to value."""
+        kind = socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM
+        self.port = port or free_port(kind)
+        self._name = scenario
+        self._directory = directory
+        self._calls = calls
+        self._times = times
+        self._tcp = tcp
+        self._keys = {"extra": "X-Nothing: 1", **(keys or {})}
+        self._child: Child | None = None
+
+    async def __aenter__(self) -> Self:
+        sipp = shutil.which("sipp")
+        assert sipp, "sipp is missing: apt-get install sip-tester"
+        target = (f"{LOCALHOST}:{self._calls}",) if self._calls else ()
+        text = (SCENARIOS / f"{self._name}.xml").read_text()
+        for key, value in self._keys.items():
+            text = text.replace(f"[{key}]", value)
+        scenario = self._directory / f"{self._name}.xml"
+        scenario.write_text(text)
+        self._child = await Child.start(
+            f"sipp {self._name}",
+            [
+                *(sipp, *target, "-sf", str(scenario)),
+                *("-i", LOCALHOST, "-p", str(self.port), "-t", "t1" if self._tcp else "u1"),
+                *(
+                    "-m",
+                    str(self._times),
+                    "-r",
+                    "50",
+                    "-nostdin",
+                    "-timeout",
+                    "20",
+                    "-timeout_error",
+                ),
+                *("-trace_msg", "-message_file", "messages", "-trace_err", "-error_file", "errors"),
+            ],
+            log=self._directory / "sipp.log",
+            cwd=self._directory,
+        )
+        if not self._calls:
+            await self._listens()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._child
+        await self._child.stop()
+
+    async def succeeds(self) -> None:
+        """Wait for its end; everything must have gone as written."""
+        assert self._child
+        status = await self._child.wait(within=25)
+        errors = self._directory / "errors"
+        told = errors.read_text() if errors.exists() else self._child.output()
+        assert status == 0, f"{self._name} ended with {status}:\n{told[-3000:]}\n{self.messages()}"
+
+    def messages(self) -> str:
+        """Every message so far."""
+        path = self._directory / "messages"
+        return path.read_text() if path.exists() else ""
+
+    async def has_received(self, word: str, times: int) -> None:
+        """Wait until that many messages with `word` as their method or status have come."""
+        await self._has("received", word, times)
+
+    async def has_sent(self, word: str, times: int) -> None:
+        """Wait until it has sent that many messages with `word` as their method or status."""
+        await self._has("sent", word, times)
+
+    async def _has(self, way: str, word: str, times: int) -> None:
+        def enough() -> bool:
+            messages = self.messages().split(f"message {way} ")[1:]
+            starts = [message.split("\n\n", 1)[-1][:20] for message in messages]
+            return sum(word in start for start in starts) >= times
+
+        await until(enough, within=_PATIENCE, what=f"{self._name} has {way} {times} {word}")
+
+    async def _listens(self) -> None:
+        assert self._child
+        if self._tcp:
+            await self._child.listens(self.port)
+            return
+        child, mark = self._child, f":{self.port:04X} "
+
+        def bound() -> bool:
+            child.check()
+            return mark in Path("/proc/net/udp").read_text()
+
+        await until(bound, within=_PATIENCE, what=f"{child.name} is bound to {self.port}")
