@@ -25,7 +25,13 @@ REMEMBERED: Final = 7 * 86400.0
 """Seconds for which an event counts as a repetition; a call event is stale long before that."""
 _PRUNE_EVERY: Final = 3600.0
 _READ_BACK: Final = 50
-_OTHER_TYPES: Final = frozenset({"m.room.member", "m.room.join_rules", "m.room.tombstone"})
+_OTHER_TYPES: Final = frozenset(
+    {"m.room.member", "m.room.join_rules", "m.room.tombstone", "m.room.encrypted"}
+)
+_ENCRYPTED: Final = (
+    "This room is encrypted, and calls do not work in it."
+    " Please start a direct chat without encryption."
+)
 
 
 class Inbox:
@@ -107,6 +113,9 @@ class Inbox:
             self._portals.changed(event.room)
         elif event.type == "m.room.tombstone":
             await self._portal_over(portal, "replaced by a newer room")
+        elif event.type == "m.room.encrypted":
+            log.warning("encrypted event cannot be read", room=event.room)
+            await self._portals.tell_once(portal, _ENCRYPTED, event.id)
         else:
             await self._call_event(event, portal)
 

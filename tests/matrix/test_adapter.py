@@ -20,7 +20,13 @@ from bridge.call.commands import (
     SendMatrixInvite,
     SendNotice,
 )
-from bridge.call.events import Event, MatrixInviteReceived, MatrixSendFailed, PortalFailed
+from bridge.call.events import (
+    Event,
+    MatrixInviteReceived,
+    MatrixSendFailed,
+    PortalFailed,
+    PortalReady,
+)
 from bridge.call.ids import (
     Address,
     CallId,
@@ -31,7 +37,8 @@ from bridge.call.ids import (
     TrunkName,
     UserId,
 )
-from bridge.errors import ConfigurationError, RemoteError
+from bridge.errors import ConfigurationError, LocalError, RemoteError
+from bridge.matrix import adapter as module
 from bridge.matrix.adapter import MatrixAdapter
 from bridge.ports import CallRecord, MatrixPort, Portal
 from tests.matrix.fakes import ROOM, FakeClock, room_event
@@ -298,6 +305,39 @@ async def test_a_portal_that_fails_is_told(
     assert isinstance(failed, PortalFailed)
     assert failed.op == 3
     assert reason in failed.reason
+
+
+async def test_a_portal_that_is_ready_is_told(bench: Bench, server: TestServer) -> None:
+    bench.store.portals[ROOM] = Portal(room=ROOM, person=ALICE, address=NUMBER)
+    adapter = bench.adapter(server)
+    await adapter.start()
+    adapter.do(PreparePortal(call=CALL, op=OpId(3), person=ALICE, address=NUMBER, display_name=""))
+    await until(lambda: bench.told, within=5, what="the portal was told")
+    await adapter.stop()
+    assert bench.told == [PortalReady(call=CALL, op=OpId(3), room=ROOM)]
+
+
+async def test_a_port_that_is_taken(bench: Bench, server: TestServer) -> None:
+    adapter = bench.adapter(server)
+    await adapter.start()
+    with pytest.raises(LocalError, match=r"cannot listen on 127\.0\.0\.1") as caught:
+        await bench.adapter(server).start()
+    await adapter.stop()
+    assert "appservice.port" in caught.value.remedy
+
+
+async def test_stopping_does_not_wait_for_ever(
+    bench: Bench, server: TestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_STOPPING", 0.0)
+    adapter = bench.adapter(server)
+    await adapter.start()
+    bench.refuses = {"/send/": (503, "")}
+    adapter.do(SendMatrixHangup(**about(), reason="user_hangup"))
+    adapter.do(PreparePortal(call=CALL, op=OpId(3), person=ALICE, address=NUMBER, display_name=""))
+    await adapter.stop()
+    assert bench.sent() == []
+    assert bench.told == []
 
 
 async def test_stopping_says_the_last_words(bench: Bench, server: TestServer) -> None:

@@ -203,6 +203,19 @@ async def test_a_homeserver_too_busy_to_be_asked_does_not_cost_the_call(bench: B
     assert await bench.receive(invite()) == [MatrixInviteReceived]
 
 
+async def test_in_an_encrypted_room_the_reason_is_told_once(bench: Bench) -> None:
+    for event_id in ("$1", "$2"):
+        assert await bench.receive(room_event("m.room.encrypted", {}, event_id=event_id)) == []
+    [(_, notice)] = bench.homeserver.sent(ROOM)
+    assert "encrypted" in notice["body"]
+
+
+async def test_a_knock_or_an_invitation_changes_nothing(bench: Bench) -> None:
+    assert await bench.receive(member(GHOST, "knock", sender=ALICE)) == []
+    assert await bench.receive(member(ALICE, "invite", sender=THIRD)) == []
+    assert bench.store.portals == {ROOM: PORTAL}
+
+
 # --- the join race --------------------------------------------------------------------------
 
 
