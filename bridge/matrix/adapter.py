@@ -28,7 +28,6 @@ from bridge.matrix.inbox import Inbox
 from bridge.matrix.outbox import Outbox, call_event, is_last, notice
 from bridge.matrix.portals import Portals
 from bridge.matrix.transactions import Transactions
-from bridge.numbers import shorten
 from bridge.ports import CallRecord, Emit, PortalStore
 
 log = structlog.get_logger(__name__)
@@ -57,7 +56,6 @@ class MatrixAdapter:
         store: PortalStore,
         emit: Emit,
         may_use: Callable[[UserId], bool],
-        full_numbers: bool = False,
         join_time: float = 180.0,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -67,7 +65,6 @@ class MatrixAdapter:
         self._address = homeserver.address
         self._emit = emit
         self._join_time = join_time
-        self._show = str if full_numbers else shorten
         self._patience = Patience(monotonic, sleep)
         self._appservice = Transactions(homeserver, appservice, self._receive, self._query_user)
         self._bot = UserId(self._appservice.bot_mxid)
@@ -79,7 +76,6 @@ class MatrixAdapter:
             store=store,
             patience=self._patience,
             may_use=may_use,
-            show=self._show,
         )
         self._inbox = Inbox(
             portals=self._portals,
@@ -180,7 +176,7 @@ class MatrixAdapter:
                     command.person, command.address, command.display_name
                 )
             event = PortalReady(call=command.call, op=command.op, room=room)
-            bound.info("portal ready", room=room, address=self._show(command.address))
+            bound.info("portal ready", room=room, address=command.address)
         except TimeoutError:
             reason = "The person has not accepted the invitation to the room."
             event = PortalFailed(call=command.call, op=command.op, reason=reason)

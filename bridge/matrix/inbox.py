@@ -124,11 +124,18 @@ class Inbox:
         if membership == "invite":
             portal = await self._portals.accept(event)
             if portal is not None:
-                await self._read_back(portal)
+                await self._open(portal)
         elif membership in ("leave", "ban"):
             portal = await self._portals.by_room(event.room)
             if portal is not None and self._ghosts.address(event.state_key or "") == portal.address:
                 await self._portal_over(portal, "the ghost was removed")
+
+    async def _open(self, portal: Portal) -> None:
+        old = await self._portals.adopt(portal)
+        if old is not None:
+            self._emit(MatrixMemberLeft(room=old.room, user=old.person))
+            await self._portals.abandon(old)
+        await self._read_back(portal)
 
     def _person_member(self, event: RoomEvent, portal: Portal) -> None:
         self._portals.changed(event.room)

@@ -47,14 +47,12 @@ class Portals:
         store: PortalStore,
         patience: Patience,
         may_use: Callable[[UserId], bool],
-        show: Callable[[str], str],
     ) -> None:
         self.ghosts = ghosts
         self._homeserver = homeserver
         self._store = store
         self._patience = patience
         self._may_use = may_use
-        self._show = show
         self._registered: set[Address] = set()
         self._good: set[RoomId] = set()
         self._told: set[RoomId] = set()
@@ -95,30 +93,48 @@ class Portals:
                 self._joining.pop(pair, None)
 
     async def accept(self, event: RoomEvent) -> Portal | None:
-        """A person invited a ghost: join where calls can work, else say why not."""
+        """A person invited a ghost: join where calls can work, else say why not.
+
+        The room is not this person's portal before `adopt`.
+        """
         ghost = UserId(event.state_key or "")
         address = self.ghosts.address(ghost)
         if address is None:
             return None
-        bound = log.bind(room=event.room, person=event.sender, address=self._show(address))
+        bound = log.bind(room=event.room, person=event.sender, address=address)
+        await self._persist(lambda: self.ensure_ghost(address))
         refusal = self._refusal(event)
         if refusal is not None:
-            await self._persist(lambda: self.ensure_ghost(address))
             await self._persist(lambda: self._homeserver.leave(event.room, ghost, refusal))
             bound.info("invitation refused", reason=refusal)
             return None
-        await self._persist(lambda: self.ensure_ghost(address))
         await self._persist(lambda: self._homeserver.join(event.room, ghost))
         portal = Portal(room=event.room, person=event.sender, address=address)
         unfit = await self._persist(lambda: self.unfit(portal))
-        if unfit is not None:
-            await self.tell_once(portal, unfit, event.id)
-            await self._persist(lambda: self._homeserver.leave(event.room, ghost, unfit))
-            bound.info("room left", reason=unfit)
-            return None
-        await self._adopt(portal)
-        bound.info("portal accepted")
-        return portal
+        if unfit is None:
+            return portal
+        await self.tell_once(portal, unfit, event.id)
+        await self._persist(lambda: self._homeserver.leave(event.room, ghost, unfit))
+        bound.info("room left", reason=unfit)
+        return None
+
+    async def adopt(self, portal: Portal) -> Portal | None:
+        """From now on this is the pair's portal; returns the one whose place it takes."""
+        old = await self._store.portal_by_pair(portal.person, portal.address)
+        await self._store.save_portal(portal)
+        self.joined(portal)
+        log.info("portal adopted", room=portal.room, person=portal.person, address=portal.address)
+        return old if old is not None and old.room != portal.room else None
+
+    async def abandon(self, old: Portal) -> None:
+        """Leave a room whose place another has taken: nobody shall call into a dead one."""
+        self.changed(old.room)
+        ghost = self.ghosts.user_id(old.address)
+        try:
+            await self._tell(old, _MOVED, f"moved.{old.room}")
+            await self._homeserver.leave(old.room, ghost, _MOVED)
+        except HomeserverError as error:
+            log.warning("older room could not be left", room=old.room, reason=str(error))
 
     async def unfit(self, portal: Portal) -> str | None:
         """Why calls cannot work in this room, as a sentence; None if they can."""
@@ -212,7 +228,7 @@ class Portals:
         )
         portal = Portal(room=room, person=person, address=address)
         await self._store.save_portal(portal)
-        log.info("portal made", room=room, person=person, address=self._show(address))
+        log.info("portal made", room=room, person=person, address=address)
         # Homeservers and clients may accept for the person before we know of the room.
         if person in await self._homeserver.joined_members(room, ghost):
             self.joined(portal)
@@ -225,20 +241,6 @@ class Portals:
             await self._homeserver.invite(portal.room, ghost, portal.person)
         except Refused as error:
             raise PortalError(f"The person cannot be invited to the room again: {error}") from error
-
-    async def _adopt(self, portal: Portal) -> None:
-        """A newer room takes the place of an older one; nobody shall call into a dead one."""
-        old = await self._store.portal_by_pair(portal.person, portal.address)
-        await self._store.save_portal(portal)
-        self.joined(portal)
-        if old is None or old.room == portal.room:
-            return
-        ghost = self.ghosts.user_id(old.address)
-        try:
-            await self._tell(old, _MOVED, f"moved.{portal.room}")
-            await self._homeserver.leave(old.room, ghost, _MOVED)
-        except HomeserverError as error:
-            log.warning("older room could not be left", room=old.room, reason=str(error))
 
     async def _tell(self, portal: Portal, text: str, transaction: str) -> None:
         content = {"msgtype": "m.notice", "body": text}

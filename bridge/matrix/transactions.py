@@ -51,7 +51,7 @@ class Transactions(AppService):
                 appservice.bot_localpart,
                 appservice.id,
                 loop=asyncio.get_running_loop(),
-                log=_library_log(),
+                log=logging.getLogger("mau.appservice"),
                 query_user=cast(Any, query_user),  # mautrix's hint is not what it calls
                 state_store=_StateStore(),
                 aiohttp_params={"client_max_size": _LARGEST_TRANSACTION},
@@ -72,12 +72,3 @@ class Transactions(AppService):
         """Called by mautrix for each transaction that it has not seen in this run."""
         await self._receive(events)
         return {}
-
-
-def _library_log() -> logging.Logger:
-    """mautrix's log without its requests (whole events, numbers), and no log of requests to us:
-    homeservers may put their token into the query."""
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
-    log = logging.getLogger("mau.appservice")
-    log.setLevel(logging.INFO)
-    return log

@@ -18,7 +18,6 @@ from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.homeserver import Patience, Unavailable
 from bridge.matrix.inbox import REMEMBERED, Inbox
 from bridge.matrix.portals import Portals
-from bridge.numbers import shorten
 from bridge.ports import Portal
 from tests.matrix.fakes import FakeClock, FakeHomeserver, FakeRoom, member, room_event
 from tests.matrix.portal_store import MemoryPortalStore
@@ -56,7 +55,6 @@ class Bench:
             store=self.store,
             patience=Patience(self.clock, self.clock.sleep),
             may_use=lambda _: True,
-            show=shorten,
         )
         self.inbox = Inbox(
             portals=portals,
@@ -255,6 +253,17 @@ async def test_a_call_that_was_given_up_meanwhile_is_told_whole(bench: Bench) ->
         MatrixInviteReceived,
         MatrixHangupReceived,
     ]
+
+
+async def test_a_newer_room_ends_what_goes_on_in_the_older(bench: Bench) -> None:
+    raw = invited(bench)
+    older = Portal(room=RoomId("!older"), person=ALICE, address=NUMBER)
+    bench.store.portals[older.room] = older
+    bench.homeserver.rooms[older.room] = FakeRoom({ALICE: "join", GHOST: "join"})
+    assert await bench.receive(raw) == [MatrixMemberLeft]
+    assert bench.told == [MatrixMemberLeft(room=older.room, user=ALICE)]
+    assert bench.store.portals == {ROOM: PORTAL}
+    assert bench.homeserver.rooms[older.room].members[GHOST] == "leave"
 
 
 async def test_a_refused_join_is_survived(bench: Bench) -> None:

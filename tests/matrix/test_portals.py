@@ -11,7 +11,6 @@ from bridge.matrix.envelope import read_room_event
 from bridge.matrix.ghosts import AddressTooLongError, Ghosts
 from bridge.matrix.homeserver import Patience, Unavailable
 from bridge.matrix.portals import PortalError, Portals
-from bridge.numbers import shorten
 from bridge.ports import Portal
 from tests.matrix.fakes import FakeClock, FakeHomeserver, FakeRoom, member, refused
 from tests.matrix.portal_store import MemoryPortalStore
@@ -42,7 +41,6 @@ class Bench:
             store=self.store,
             patience=Patience(self.clock, self.clock.sleep),
             may_use=lambda user: user not in self.barred,
-            show=shorten,
         )
 
     def room(self, *joined: str, name: str = ROOM) -> FakeRoom:
@@ -66,7 +64,13 @@ class Bench:
             ]
         event = read_room_event(raw, 0)
         assert event is not None
-        return await self.portals.accept(event)
+        portal = await self.portals.accept(event)
+        if portal is None:
+            return None
+        old = await self.portals.adopt(portal)
+        if old is not None:
+            await self.portals.abandon(old)
+        return portal
 
     def preparing(self) -> asyncio.Task[RoomId]:
         return asyncio.create_task(self.portals.prepare(ALICE, NUMBER, ""))
