@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from scripts import debian, pjsua2_wheel
-from scripts.steps import StepError, Steps
+from scripts.steps import StepError, Steps, output_of
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "requirements"
@@ -64,11 +64,20 @@ def fill(steps: Steps, goal: str) -> None:
 def make_venv(steps: Steps, venv: Path) -> None:
     """An empty environment, unless there is one."""
     name = f"environment {venv.name}"
-    if (venv / "bin/pip").exists() and (venv / "bin/python").exists():
+    if _usable(venv):
         steps.skip(name, "there")
         return
     with steps.step(name):
         steps.run([sys.executable, "-m", "venv", "--clear", venv])
+
+
+def _usable(venv: Path) -> bool:
+    """Whether it still works: its Python may have been upgraded, or removed."""
+    try:
+        output_of([venv / "bin/python", "-c", "import pip"])
+    except StepError:
+        return False
+    return True
 
 
 def _install_locked(steps: Steps, lock: str) -> None:

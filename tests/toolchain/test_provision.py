@@ -33,9 +33,11 @@ class Recorder(Steps):
         if self.broken and self.broken in line:
             raise StepError("broken")
         if " -m venv " in line:
+            shutil.rmtree(command[-1], ignore_errors=True)
             (Path(command[-1]) / "bin").mkdir(parents=True)
-            (Path(command[-1]) / "bin/python").touch()
-            (Path(command[-1]) / "bin/pip").touch()
+            python = Path(command[-1]) / "bin/python"
+            python.write_text("#!/bin/sh\n")
+            python.chmod(0o755)
         if cwd and " ci " in line:
             (cwd / "node_modules").mkdir(exist_ok=True)
 
@@ -139,6 +141,18 @@ def test_what_failed_is_tried_again(steps: Recorder) -> None:
 
     assert steps.ran("synapse.txt") == 1
     assert steps.ran("dev.txt") == 0
+
+
+def test_an_environment_whose_python_is_gone_is_made_anew(steps: Recorder, tree: Path) -> None:
+    set_up(steps, "setup")
+    python = tree / ".venv/bin/python"
+    python.unlink()
+    python.symlink_to("/usr/bin/python3.99")
+
+    set_up(steps, "setup")
+
+    assert steps.ran("-m venv") == 1
+    assert steps.ran("dev.txt") == 1
 
 
 def test_packages_are_only_installed_with_their_hashes(steps: Recorder) -> None:
