@@ -18,7 +18,7 @@ from tests.simulators.stage import Person
 from tests.simulators.voice import CODECS
 
 _refusal: OSError | None = None
-_TROUBLE = re.compile(r"Traceback|\[error|\"level\": \"error\"|was never awaited")
+_TROUBLE = re.compile(r'"level": ?"(error|critical)"|Traceback|never awaited|never retrieved')
 
 NewPerson = Callable[[], Awaitable[Person]]
 NewMatrixPhone = Callable[..., Awaitable[tuple[Person, MatrixPhone]]]

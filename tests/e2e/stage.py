@@ -24,7 +24,7 @@ class GatedStage(Stage):
             (PCMU, PCMA, G722, OPUS),
             [Subscriber(f"person{n}", f"+130355501{n:02}") for n in range(_PEOPLE)],
             ring_time=RING_TIME,
-            log_level="debug",
+            logging={"level": "debug", "format": "json"},
         )
         self.gate = Gate(self.synapse.port)
 

@@ -176,7 +176,8 @@ class MatrixPhone:
         self.calls: list[MatrixCall] = []
         self._version = version
         self._says = says
-        self._codecs = codecs
+        self.codecs = codecs
+        """What it offers and takes, from the next call on."""
         self._incoming: asyncio.Queue[RoomEvent] = asyncio.Queue()
         self._worker: asyncio.Task[None] | None = None
 
@@ -198,7 +199,7 @@ class MatrixPhone:
 
     def new_voice(self) -> Voice:
         """The audio of one more call."""
-        return Voice(says=self._says, codecs=self._codecs)
+        return Voice(says=self._says, codecs=self.codecs)
 
     def prepare(self, room: str, call_id: str = "") -> MatrixCall:
         """A call that has not been placed yet."""

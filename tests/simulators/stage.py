@@ -3,7 +3,7 @@
 
 import itertools
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ class Stage:
         subscribers: Sequence[Subscriber],
         *,
         ring_time: int = 60,
-        log_level: str = "info",
+        logging: Mapping[str, Any] | None = None,
     ) -> None:
         self.directory = directory
         self.bridge = BridgeProcess(directory / "bridge")
@@ -73,7 +73,7 @@ class Stage:
         self._lines = lines
         self._subscribers = subscribers
         self._ring_time = ring_time
-        self._log_level = log_level
+        self._logging = logging or {}
         self._next = iter(subscribers)
         self._phones = itertools.count()
 
@@ -156,6 +156,6 @@ class Stage:
             ],
             "limits": {"ring_time": self._ring_time},
             "media": {"listen": "127.0.0.1"},
-            "logging": {"level": self._log_level, "full_numbers": True},
+            "logging": {"full_numbers": True, **self._logging},
             "web": {"port": free_port()},
         }
