@@ -166,6 +166,7 @@ class WebRtcPeer:
             self._old.append(self._ice)
         gatherer = RTCIceGatherer(iceServers=[])
         connection = gatherer._connection
+        connection.ice_controlling = self._controlling
         original = connection.get_component_candidates
 
         async def here(component: int, addresses: list[str], wait: int = 5) -> list[Candidate]:
@@ -290,7 +291,6 @@ class WebRtcPeer:
         remote = Remote.read(remote_sdp)
         ice = self._ice
         assert ice is not None
-        ice._connection.ice_controlling = self._controlling
         for line in remote.candidates:
             await ice.addRemoteCandidate(candidate_from_aioice(Candidate.from_sdp(line)))
         await ice.addRemoteCandidate(None)

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The embedded media engine: one session for each call, commands in order, events out."""
+
+import asyncio
+import gc
+from collections.abc import Awaitable
+
+import structlog
+
+from bridge.call.commands import (
+    AddRemoteCandidates,
+    AnswerMedia,
+    CloseMedia,
+    JoinMedia,
+    MediaCommand,
+    OfferMedia,
+    RollbackMedia,
+)
+from bridge.call.events import (
+    Event,
+    MediaAnswerReady,
+    MediaClosed,
+    MediaConnected,
+    MediaFailed,
+    MediaFault,
+    MediaJoined,
+    MediaLost,
+    MediaOfferReady,
+)
+from bridge.call.ids import CallId
+from bridge.config import Media as MediaSettings
+from bridge.errors import BridgeError, LocalError, SdpError
+from bridge.media.embedded.session import Connected, Lost, Resources, Session
+from bridge.media.embedded.sockets import PortRange
+from bridge.media.embedded.streams import Statistics
+from bridge.media.embedded.webrtc import CertificateSource, ice_servers
+from bridge.ports import Emit
+from bridge.sdp.codecs import NoCommonCodec
+
+logger = structlog.get_logger(__name__)
+
+
+class EmbeddedEngine:
+    """`MediaEngine` in this process: aiortc's ICE and DTLS, own packets."""
+
+    def __init__(self, settings: MediaSettings, emit: Emit) -> None:
+        """Raises ConfigurationError when an ICE server cannot be understood."""
+        self._emit = emit
+        self._resources = Resources(
+            settings=settings,
+            ports=PortRange(*settings.rtp_ports),
+            servers=ice_servers(settings.ice_servers),
+            certificates=CertificateSource(),
+        )
+        self._calls: dict[CallId, _Call] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def do(self, command: MediaCommand) -> None:
+        """Start to carry out a command; the order is kept for each call."""
+        call = self._calls.get(command.call)
+        if isinstance(command, CloseMedia):
+            self._end(command.call)
+        elif call is not None:
+            call.commands.put_nowait(command)
+        elif isinstance(command, OfferMedia | JoinMedia):
+            call = self._calls[command.call] = _Call(command.call, self._resources, self._emit)
+            call.commands.put_nowait(command)
+        else:
+            # Nothing is left to answer or to roll back; candidates come late as they like.
+            asyncio.get_running_loop().call_soon(_refuse, command, self._emit)
+
+    def snapshot(self, call: CallId) -> Statistics:
+        """What a live call measured so far, as `MediaClosed` will report it; empty if unknown."""
+        known = self._calls.get(call)
+        return known.session.statistics() if known is not None else {}
+
+    async def close(self) -> None:
+        """End every session and free every socket."""
+        for call in list(self._calls):
+            self._end(call)
+        while self._ending:
+            await asyncio.gather(*self._ending, return_exceptions=True)
+
+    def _end(self, call: CallId) -> None:
+        known = self._calls.pop(call, None)
+        if known is None:
+            asyncio.get_running_loop().call_soon(self._emit, MediaClosed(call=call))
+            return
+        task = asyncio.create_task(known.end())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+
+def freeze_garbage_collector() -> None:
+    """Take what lives as long as the process out of the collector's sight.
+
+    To be called once after start-up: full collections then cost what calls allocate, not what the
+    imported modules weigh, and no longer hold packets up.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+class _Call:
+    """A session and the task that carries out its commands one by one."""
+
+    def __init__(self, call: CallId, resources: Resources, emit: Emit) -> None:
+        self._call = call
+        self._emit = emit
+        self._log = logger.bind(call=call)
+        self.session = Session(call, resources, self._notify)
+        self.commands: asyncio.Queue[MediaCommand] = asyncio.Queue()
+        self._worker = asyncio.create_task(self._work())
+
+    async def end(self) -> None:
+        """Stop whatever is going on, free everything, and say what was measured."""
+        self._worker.cancel()
+        await asyncio.gather(self._worker, return_exceptions=True)
+        statistics = self.session.statistics()
+        try:
+            await self.session.close()
+        except Exception:
+            self._log.exception("media session did not close cleanly")
+        self._emit(MediaClosed(call=self._call, statistics=statistics))
+
+    async def _work(self) -> None:
+        while True:
+            command = await self.commands.get()
+            event = await self._result(command)
+            if event is not None:
+                self._emit(event)
+
+    async def _result(self, command: MediaCommand) -> Event | None:
+        """Carry out a command; its event, if it has one."""
+        try:
+            return await self._carry_out(command)
+        except Exception as error:
+            fault, detail = _fault(error)
+            if fault is MediaFault.INTERNAL:
+                self._log.exception("media command failed", command=type(command).__name__)
+            return _failed(command, fault, detail)
+
+    def _carry_out(self, command: MediaCommand) -> Awaitable[Event | None]:
+        match command:
+            case OfferMedia():
+                return self._offer(command)
+            case AnswerMedia():
+                return self._answer(command)
+            case JoinMedia():
+                return self._join(command)
+            case AddRemoteCandidates():
+                return self.session.add_candidates(command.candidates)
+            case RollbackMedia():
+                return self.session.rollback()
+        raise TypeError(f"unknown media command {type(command).__name__}")
+
+    async def _offer(self, command: OfferMedia) -> MediaOfferReady:
+        offered = await self.session.offer(command.side, command.sdp, command.codecs)
+        return MediaOfferReady(
+            call=self._call,
+            op=command.op,
+            sdp=offered.offer,
+            needed=not offered.answer,
+            answer=offered.answer,
+        )
+
+    async def _answer(self, command: AnswerMedia) -> MediaAnswerReady:
+        sdp = await self.session.answer(command.side, command.sdp, provisional=command.provisional)
+        return MediaAnswerReady(call=self._call, op=command.op, sdp=sdp)
+
+    async def _join(self, command: JoinMedia) -> MediaJoined:
+        matrix_sdp, sip_sdp = await self.session.join(
+            command.matrix_sdp, command.sip_sdp, command.codecs
+        )
+        return MediaJoined(call=self._call, op=command.op, matrix_sdp=matrix_sdp, sip_sdp=sip_sdp)
+
+    def _notify(self, what: Connected | Lost) -> None:
+        if isinstance(what, Connected):
+            event: Event = MediaConnected(
+                call=self._call, matrix_codec=what.matrix_codec, sip_codec=what.sip_codec
+            )
+        else:
+            event = MediaLost(call=self._call, side=what.side, fault=what.fault, detail=what.detail)
+        self._emit(event)
+
+
+def _fault(error: Exception) -> tuple[MediaFault, str]:
+    """Whose fault an exception is, and what to tell of it."""
+    if isinstance(error, NoCommonCodec):
+        return MediaFault.NO_COMMON_CODEC, str(error)
+    if isinstance(error, SdpError):
+        return MediaFault.BAD_SDP, str(error)
+    if isinstance(error, LocalError | OSError):
+        return MediaFault.NO_RESOURCES, str(error)
+    if isinstance(error, BridgeError):
+        return MediaFault.INTERNAL, str(error)
+    return MediaFault.INTERNAL, type(error).__name__
+
+
+def _failed(command: MediaCommand, fault: MediaFault, detail: str) -> MediaFailed | None:
+    if not isinstance(command, OfferMedia | AnswerMedia | JoinMedia):
+        return None
+    return MediaFailed(call=command.call, op=command.op, fault=fault, detail=detail)
+
+
+def _refuse(command: MediaCommand, emit: Emit) -> None:
+    event = _failed(command, MediaFault.INTERNAL, "the call has no media session")
+    if event is not None:
+        emit(event)

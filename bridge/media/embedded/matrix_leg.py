@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Matrix side of a session: generations of ICE under an association of DTLS-SRTP."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+import structlog
+from aiortc import RTCCertificate
+from pylibsrtp import Error as SrtpError
+
+from bridge.call.events import MediaFault
+from bridge.media.embedded.rtp import is_rtcp
+from bridge.media.embedded.webrtc import (
+    DtlsAssociation,
+    DtlsError,
+    IceConnection,
+    IceServers,
+    OnDatagram,
+    candidate_ufrag,
+)
+from bridge.sdp.agreement import WebRtcPeer
+from bridge.sdp.description import Setup
+
+CONNECT_TIMEOUT = 30.0
+"""Seconds for ICE and DTLS together. Clients give up after the same time."""
+MAX_CANDIDATES = 100
+"""Remote candidates kept or tried: more than any client sends."""
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """What the session wants to know of its Matrix leg."""
+
+    rtp: Callable[[bytes, float], None]
+    """A decrypted packet, and when it came."""
+    rtcp: Callable[[bytes], None]
+    """A decrypted compound packet."""
+    sender: Callable[[OnDatagram], None]
+    """How RTP is sent from now on."""
+    connected: Callable[[], None]
+    """Audio can pass: after the first handshake and after each ICE restart."""
+    failed: Callable[[MediaFault, str], None]
+    """There is no way to the client any more."""
+
+
+@dataclass(slots=True)
+class _Generation:
+    ice: IceConnection
+    dtls: DtlsAssociation
+    peer: WebRtcPeer | None = None
+    task: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+        await self.ice.close()
+
+
+class MatrixLeg:
+    """A WebRTC peer without media engine: keys, sockets, and what to do with packets."""
+
+    def __init__(
+        self,
+        *,
+        certificate: RTCCertificate,
+        sockets: Callable[[], list[socket.socket]],
+        servers: IceServers,
+        callbacks: Callbacks,
+    ) -> None:
+        self.undecipherable = 0
+        """Packets that were forged, repeated, or came with old keys."""
+        self._certificate = certificate
+        self._sockets = sockets
+        self._servers = servers
+        self._callbacks = callbacks
+        self._gathered: _Generation | None = None
+        self._current: _Generation | None = None
+        self._connecting: _Generation | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._trickled: list[str] = []
+        self._send: OnDatagram | None = None
+        self.setup: Setup | None = None
+        """Our DTLS role, once there is an association."""
+
+    async def gather(self, *, controlling: bool) -> IceConnection:
+        """A new generation of ICE with all its candidates; the one in use goes on."""
+        await self.discard()
+        dtls = self._current.dtls if self._current else DtlsAssociation(self._certificate)
+        ice = IceConnection(
+            controlling=controlling,
+            sockets=self._sockets,
+            servers=self._servers,
+            on_dtls=dtls.feed,
+            on_selected=self._selected,
+        )
+        generation = _Generation(ice, dtls)
+        try:
+            await ice.gather_candidates()
+        except BaseException:
+            await generation.close()
+            raise
+        self._gathered = generation
+        return ice
+
+    async def discard(self) -> None:
+        """Drop what was gathered and not used."""
+        gathered, self._gathered = self._gathered, None
+        if gathered is not None:
+            await gathered.close()
+
+    @property
+    def gathered(self) -> IceConnection | None:
+        """What was gathered and not used yet."""
+        return self._gathered.ice if self._gathered else None
+
+    @property
+    def ice(self) -> IceConnection | None:
+        """The generation that was agreed on last."""
+        generation = self._connecting or self._current
+        return generation.ice if generation else None
+
+    @property
+    def connected(self) -> bool:
+        """Whether audio can pass."""
+        return self._current is not None
+
+    def connect(self, peer: WebRtcPeer, *, setup: Setup) -> None:
+        """Start ICE and DTLS with `peer` over what was gathered; `setup` is our DTLS role."""
+        generation = self._gathered
+        if generation is None:
+            raise RuntimeError("connect() before gather()")
+        self._gathered = None
+        self._retire(self._connecting)
+        generation.peer = peer
+        if self._needs_new_keys(peer):
+            generation.dtls = DtlsAssociation(self._certificate)
+            generation.ice.on_dtls = generation.dtls.feed
+        if self._current is None or generation.dtls is not self._current.dtls:
+            self.setup = setup
+        self._connecting = generation
+        generation.task = asyncio.create_task(self._run(generation))
+
+    def _needs_new_keys(self, peer: WebRtcPeer) -> bool:
+        """A new fingerprint asks for a new association (RFC 8842 4)."""
+        before = self._current.peer if self._current else None
+        return before is not None and set(before.fingerprints) != set(peer.fingerprints)
+
+    async def add_candidates(self, candidates: tuple[str, ...]) -> None:
+        """Candidates that came later; those for a generation to come are kept for it."""
+        for line in candidates:
+            if not line or len(self._trickled) >= MAX_CANDIDATES:
+                continue
+            self._trickled.append(line)
+            generation = self._connecting or self._current
+            if generation is not None and generation.peer is not None:
+                await _try_candidate(generation.ice, generation.peer, line)
+
+    async def _run(self, generation: _Generation) -> None:
+        fault = MediaFault.ICE_FAILED
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await self._connect_ice(generation)
+                generation.dtls.use(generation.ice)
+                if self._current is None or self._current.dtls is not generation.dtls:
+                    fault = MediaFault.DTLS_FAILED
+                    await self._handshake(generation)
+        except TimeoutError:
+            self._failed(generation, fault, f"no connection within {CONNECT_TIMEOUT:.0f} s")
+            return
+        except (ConnectionError, DtlsError) as error:
+            self._failed(generation, fault, str(error))
+            return
+        self._adopt(generation)
+        await generation.ice.get_event()
+        self._failed(generation, MediaFault.ICE_FAILED, "the client no longer answers (RFC 7675)")
+
+    async def _connect_ice(self, generation: _Generation) -> None:
+        ice, peer = generation.ice, generation.peer
+        assert peer is not None
+        ice.remote_username = peer.ice_ufrag
+        ice.remote_password = peer.ice_pwd
+        ice.remote_is_lite = peer.ice_lite
+        for line in (*peer.candidates[:MAX_CANDIDATES], *self._trickled):
+            await _try_candidate(ice, peer, line)
+        await ice.connect()
+
+    async def _handshake(self, generation: _Generation) -> None:
+        assert generation.peer is not None
+        await generation.dtls.handshake(
+            active=self.setup is Setup.ACTIVE,
+            fingerprints=[(f.algorithm, f.value) for f in generation.peer.fingerprints],
+        )
+
+    def _adopt(self, generation: _Generation) -> None:
+        """Send over this generation from now on, and listen to it."""
+        before = self._current
+        self._current = generation
+        self._connecting = None
+        unprotect = generation.dtls.unprotect
+        unprotect_rtcp = generation.dtls.unprotect_rtcp
+        on_rtp, on_rtcp = self._callbacks.rtp, self._callbacks.rtcp
+
+        def on_media(data: bytes) -> None:
+            try:
+                if is_rtcp(data):
+                    on_rtcp(unprotect_rtcp(data))
+                else:
+                    on_rtp(unprotect(data), monotonic())
+            except (SrtpError, ValueError):
+                self.undecipherable += 1
+
+        generation.ice.on_media = on_media
+        self._selected(generation.ice)
+        self._retire(before)
+        self._callbacks.connected()
+
+    def _selected(self, ice: IceConnection) -> None:
+        """The pair in use is another one: when ICE completes, and when the client moves."""
+        generation = self._current
+        if generation is None or generation.ice is not ice:
+            return
+        protect, send = generation.dtls.protect, ice.sender()
+
+        def send_rtp(packet: bytes) -> None:
+            send(protect(packet))
+
+        self._send = send
+        self._callbacks.sender(send_rtp)
+
+    def _failed(self, generation: _Generation, fault: MediaFault, detail: str) -> None:
+        """A generation is lost: that matters when there is no other."""
+        if generation is self._connecting:
+            self._connecting = None
+        elif generation is self._current:
+            self._current = None
+            self._send = None
+        if self._current is None and self._connecting is None:
+            self._callbacks.failed(fault, detail)
+        self._retire(generation, cancel=False)
+
+    def _retire(self, generation: _Generation | None, *, cancel: bool = True) -> None:
+        """Close a generation in the background."""
+        if generation is None:
+            return
+        if not cancel:
+            generation.task = None
+        task = asyncio.create_task(generation.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def send_rtcp(self, packet: bytes) -> None:
+        """Encrypt and send a compound packet, if there is a way to the client."""
+        if self._current is None or self._send is None:
+            return
+        with contextlib.suppress(SrtpError, ValueError):
+            self._send(self._current.dtls.protect_rtcp(packet))
+
+    async def close(self) -> None:
+        """Say goodbye and free everything."""
+        current, connecting = self._current, self._connecting
+        self._current = self._connecting = None
+        if current is not None:
+            await current.dtls.close()
+        await self.discard()
+        for generation in (current, connecting):
+            if generation is not None:
+                await generation.close()
+                await generation.dtls.close()
+        if self._closing:
+            await asyncio.gather(*self._closing, return_exceptions=True)
+
+
+async def _try_candidate(ice: IceConnection, peer: WebRtcPeer, line: str) -> None:
+    """Add a candidate, unless it says that it belongs to another generation."""
+    if candidate_ufrag(line) in {None, peer.ice_ufrag}:
+        await ice.add_remote(line)
+
+
+def our_setup(ours: Setup | None, theirs: Setup | None) -> Setup:
+    """Our DTLS role after an exchange (RFC 5763 5): said in our answer, left to us by theirs."""
+    if ours in {Setup.ACTIVE, Setup.PASSIVE}:
+        return ours
+    return Setup.ACTIVE if theirs is Setup.PASSIVE else Setup.PASSIVE

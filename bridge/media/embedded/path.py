@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One direction of a call: packets of one side leave on the other under a header of ours.
+
+Runs for every packet: a few calls, one struct each way, no task, no queue, no log line.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+
+from bridge.media.embedded.rtp import (
+    HEADER,
+    HEADER_SIZE,
+    MARKER,
+    VERSION,
+    Emission,
+    Reception,
+    payload_of,
+)
+from bridge.media.embedded.transcoder import Frame, Transcoder
+
+Send = Callable[[bytes], None]
+NO_TYPE = -1
+"""Stands for a payload type that a side has not agreed to."""
+NO_EVENT = -1
+"""Stands for the timestamp of an event when none is under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How packets pass: payload types and clocks (Hz) on both ends, and whether they pass."""
+
+    audio_in: frozenset[int]
+    """Payload types of the codec in use: a peer may number it our way or its own."""
+    audio_out: int
+    clock_in: int
+    clock_out: int
+    event_in: Mapping[int, int] = field(default_factory=dict)
+    """Payload types of telephone-events, and the clock of each."""
+    event_out: int = NO_TYPE
+    event_clock_out: int = 8000
+    open: bool = True
+    """False while one of the sides is on hold."""
+    transcoding: Hashable | None = None
+    """What the transcoder is made for; None to relay. Another value asks for another one."""
+
+
+CLOSED = Plan(audio_in=frozenset(), audio_out=0, clock_in=8000, clock_out=8000, open=False)
+"""Before anything is agreed: packets are counted and dropped."""
+
+
+class Path:
+    """From what one side sends to what the other receives."""
+
+    __slots__ = (
+        "_anchored",
+        "_audio_in",
+        "_event_in",
+        "_event_source",
+        "_event_target",
+        "_open",
+        "_plan",
+        "_sequence_offset",
+        "_timestamp_offset",
+        "_transcoder",
+        "dropped",
+        "emission",
+        "events",
+        "reception",
+        "send",
+    )
+
+    def __init__(self, reception: Reception, emission: Emission, send: Send) -> None:
+        self.reception = reception
+        self.emission = emission
+        self.send = send
+        self.dropped = 0
+        """Packets not passed on: unknown payload type, hold, or malformed."""
+        self.events = 0
+        """Telephone-events (key presses) passed on."""
+        self._transcoder: Transcoder | None = None
+        self._event_source = NO_EVENT
+        self._event_target = 0
+        self._plan = CLOSED
+        self._apply(CLOSED)
+
+    @property
+    def plan(self) -> Plan:
+        """What is in force."""
+        return self._plan
+
+    def follow(self, plan: Plan, make_transcoder: Callable[[], Transcoder]) -> None:
+        """Pass packets by `plan` from now on; numbers go on where they are."""
+        if plan == self._plan:
+            return
+        if plan.clock_in != self._plan.clock_in:
+            self.reception.restart_clock(plan.clock_in)
+        if plan.clock_out != self._plan.clock_out:
+            self.emission.change_clock(plan.clock_out)
+        if plan.transcoding != self._plan.transcoding:
+            self.close()
+            self._transcoder = make_transcoder() if plan.transcoding is not None else None
+        self._apply(plan)
+
+    def _apply(self, plan: Plan) -> None:
+        self._plan = plan
+        self._audio_in = plan.audio_in
+        self._event_in = plan.event_in
+        self._open = plan.open
+        # What is not sent meanwhile must not look lost to the receiver.
+        self._anchored = False
+        self._sequence_offset = self._timestamp_offset = 0
+
+    def close(self) -> None:
+        """Free the transcoder, if there is one."""
+        if self._transcoder is not None:
+            self._transcoder.close()
+            self._transcoder = None
+
+    def receive(self, packet: bytes, now: float) -> None:
+        """Take a whole RTP packet (`is_rtp` is true of it) and send what becomes of it."""
+        first, second, sequence, timestamp, ssrc = HEADER.unpack_from(packet)
+        payload = packet[HEADER_SIZE:] if first == VERSION else payload_of(packet)
+        if self.reception.note(ssrc, sequence, len(payload), now):
+            self._start_over()
+        kind = second & 0x7F
+        if kind in self._audio_in:
+            self.reception.note_time(timestamp, now)
+            if not self._open:
+                self.dropped += 1
+            elif self._transcoder is None:
+                self._relay(second & MARKER, sequence, timestamp, payload, now)
+            else:
+                self._transcoded(self._transcoder.push(sequence, timestamp, payload), now)
+        elif kind in self._event_in and self._open and len(payload) >= 4:
+            if self._transcoder is not None:
+                self._transcoded(self._transcoder.skip(sequence), now)
+            self._event(self._event_in[kind], sequence, timestamp, payload, now)
+        else:
+            self.dropped += 1
+
+    def _start_over(self) -> None:
+        """What follows is numbered anew: another source, or the same after a restart."""
+        self._anchored = False
+        self._event_source = NO_EVENT
+        if self._transcoder is not None:
+            self._transcoder.restart()
+
+    def _relay(
+        self, marker: int, sequence: int, timestamp: int, payload: bytes, now: float
+    ) -> None:
+        if not self._anchored:
+            self._anchor(sequence, timestamp, now)
+            marker = MARKER
+        emission = self.emission
+        sequence = (sequence + self._sequence_offset) & 0xFFFF
+        timestamp = (timestamp + self._timestamp_offset) & 0xFFFFFFFF
+        self.send(
+            HEADER.pack(VERSION, marker | self._plan.audio_out, sequence, timestamp, emission.ssrc)
+            + payload
+        )
+        emission.sent(len(payload), sequence, timestamp, now)
+
+    def _anchor(self, sequence: int, timestamp: int, now: float) -> None:
+        """Tie the numbers of the incoming run to those of our stream, without a gap."""
+        self._sequence_offset = (self.emission.sequence + 1 - sequence) & 0xFFFF
+        self._timestamp_offset = (self.emission.next_timestamp(now) - timestamp) & 0xFFFFFFFF
+        self._anchored = True
+
+    def tick(self, now: float) -> None:
+        """To be called about every 20 ms while transcoding: fills the sender's pauses."""
+        if self._transcoder is not None and self._open:
+            self._transcoded(self._transcoder.tick(now), now)
+
+    def _transcoded(self, frames: list[Frame], now: float) -> None:
+        """Send what the transcoder made."""
+        for payload, timestamp, marker in frames:
+            if not self._anchored:
+                self._anchor(0, timestamp, now)
+                marker = True
+            timestamp = (timestamp + self._timestamp_offset) & 0xFFFFFFFF
+            self._emit(self._plan.audio_out, payload, timestamp, marker=marker, now=now)
+
+    def _emit(self, kind: int, payload: bytes, timestamp: int, *, marker: bool, now: float) -> None:
+        """Send under the next sequence number."""
+        emission = self.emission
+        sequence = (emission.sequence + 1) & 0xFFFF
+        second = kind | MARKER if marker else kind
+        self.send(HEADER.pack(VERSION, second, sequence, timestamp, emission.ssrc) + payload)
+        emission.sent(len(payload), sequence, timestamp, now)
+
+    def _event(self, clock: int, sequence: int, timestamp: int, payload: bytes, now: float) -> None:
+        """Pass on a telephone-event (RFC 4733): all its packets carry the time it began."""
+        plan = self._plan
+        if plan.event_out == NO_TYPE:
+            self.dropped += 1
+            return
+        if self._transcoder is None and not self._anchored:
+            self._anchor(sequence, timestamp, now)
+        begins = timestamp != self._event_source
+        if begins and not self._begin_event(clock, timestamp, now):
+            self.dropped += 1
+            return
+        if clock != plan.event_clock_out:
+            payload = _rescaled(payload, clock, plan.event_clock_out)
+        # Carriers leave the marker out and phones wait for it: it is always set.
+        if self._transcoder is not None:
+            self._emit(plan.event_out, payload, self._event_target, marker=begins, now=now)
+            return
+        second = plan.event_out | MARKER if begins else plan.event_out
+        sequence = (sequence + self._sequence_offset) & 0xFFFF
+        self.send(
+            HEADER.pack(VERSION, second, sequence, self._event_target, self.emission.ssrc) + payload
+        )
+        self.emission.sent(len(payload), sequence, self._event_target, now)
+
+    def _begin_event(self, clock: int, timestamp: int, now: float) -> bool:
+        """Find the new event's timestamp on our stream; False for a straggler of an old event."""
+        if self._event_source != NO_EVENT and (timestamp - self._event_source) & 0x80000000:
+            return False
+        plan = self._plan
+        in_step = clock == plan.clock_in == plan.clock_out and self._transcoder is None
+        self.events += 1
+        self._event_source = timestamp
+        self._event_target = (
+            (timestamp + self._timestamp_offset) & 0xFFFFFFFF
+            if in_step
+            else self.emission.next_timestamp(now)
+        )
+        return True
+
+
+def _rescaled(payload: bytes, clock_in: int, clock_out: int) -> bytes:
+    """The event with its duration in another clock, at most what the field holds."""
+    duration = int.from_bytes(payload[2:4], "big") * clock_out // clock_in
+    return payload[:2] + min(duration, 0xFFFF).to_bytes(2, "big")

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""RTCP (RFC 3550 6): what we report to a side, and what that side reports of us."""
+
+from dataclasses import dataclass
+
+from aiortc.rtp import (
+    RtcpByePacket,
+    RtcpPacket,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
+    RtcpSdesPacket,
+    RtcpSenderInfo,
+    RtcpSourceInfo,
+    RtcpSrPacket,
+)
+
+from bridge.media.embedded.rtp import Emission, Reception
+
+INTERVAL = 5.0
+"""Seconds between reports on the average (RFC 3550 6.2)."""
+_NTP_EPOCH = 2_208_988_800
+_CNAME = 1
+
+
+@dataclass(slots=True)
+class FarEnd:
+    """What the far end of a side said about the stream that it gets from us."""
+
+    lost: int = 0
+    """Packets of ours that it has not got."""
+    jitter_ms: float = 0.0
+    round_trip_ms: float = -1.0
+    """-1 until it is known."""
+    reports: int = 0
+    said_bye: bool = False
+
+
+def ntp_time(wall: float) -> int:
+    """Seconds since the Unix epoch as a 64-bit NTP timestamp."""
+    seconds = int(wall)
+    return (seconds + _NTP_EPOCH) << 32 | int((wall - seconds) * (1 << 32))
+
+
+class Reporter:
+    """RTCP of one side. `now` is monotonic, `wall` is seconds since the Unix epoch."""
+
+    def __init__(self, emission: Emission, reception: Reception, cname: str) -> None:
+        self._emission = emission
+        self._reception = reception
+        self._cname = cname.encode()
+        self._reported = 0
+        self._last_sr = 0
+        self._last_sr_at = 0.0
+        self.far_end = FarEnd()
+
+    def report(self, now: float, wall: float) -> bytes:
+        """A compound packet: SR while we send, RR otherwise, with SDES."""
+        blocks = self._blocks(now)
+        sending = self._emission.packets != self._reported
+        self._reported = self._emission.packets
+        if sending:
+            return bytes(self._sender_report(blocks, now, wall)) + self._description()
+        return bytes(RtcpRrPacket(self._emission.ssrc, blocks)) + self._description()
+
+    def goodbye(self, now: float, wall: float) -> bytes:
+        """The last report, with BYE (RFC 3550 6.6)."""
+        return self.report(now, wall) + bytes(RtcpByePacket([self._emission.ssrc]))
+
+    def receive(self, packet: bytes, now: float, wall: float) -> None:
+        """Take a compound packet of the far end. Raises ValueError when it is malformed."""
+        for part in RtcpPacket.parse(packet):
+            if isinstance(part, RtcpSrPacket):
+                self._last_sr = part.sender_info.ntp_timestamp >> 16 & 0xFFFFFFFF
+                self._last_sr_at = now
+            if isinstance(part, RtcpSrPacket | RtcpRrPacket):
+                for block in part.reports:
+                    self._take(block, wall)
+            elif isinstance(part, RtcpByePacket):
+                self.far_end.said_bye = True
+
+    def _take(self, block: RtcpReceiverInfo, wall: float) -> None:
+        if block.ssrc != self._emission.ssrc:
+            return
+        far_end = self.far_end
+        far_end.reports += 1
+        far_end.lost = block.packets_lost
+        far_end.jitter_ms = 1000 * block.jitter / self._emission.clock
+        if block.lsr:
+            middle = ntp_time(wall) >> 16 & 0xFFFFFFFF
+            elapsed = (middle - block.lsr - block.dlsr) & 0xFFFFFFFF
+            if elapsed < 0x80000000:  # Clocks that were set back give nonsense.
+                far_end.round_trip_ms = 1000 * elapsed / 65536
+
+    def _blocks(self, now: float) -> list[RtcpReceiverInfo]:
+        reception = self._reception
+        if reception.ssrc < 0:
+            return []
+        delay = int((now - self._last_sr_at) * 65536) if self._last_sr else 0
+        return [
+            RtcpReceiverInfo(
+                ssrc=reception.ssrc,
+                fraction_lost=reception.fraction_lost(),
+                packets_lost=min(reception.lost, 0x7FFFFF),
+                highest_sequence=reception.extended_highest & 0xFFFFFFFF,
+                jitter=int(reception.jitter) & 0xFFFFFFFF,
+                lsr=self._last_sr,
+                dlsr=delay & 0xFFFFFFFF,
+            )
+        ]
+
+    def _sender_report(
+        self, blocks: list[RtcpReceiverInfo], now: float, wall: float
+    ) -> RtcpSrPacket:
+        emission = self._emission
+        info = RtcpSenderInfo(
+            ntp_timestamp=ntp_time(wall),
+            rtp_timestamp=emission.timestamp_at(now),
+            packet_count=emission.packets & 0xFFFFFFFF,
+            octet_count=emission.octets & 0xFFFFFFFF,
+        )
+        return RtcpSrPacket(emission.ssrc, info, blocks)
+
+    def _description(self) -> bytes:
+        source = RtcpSourceInfo(self._emission.ssrc, [(_CNAME, self._cname)])
+        return bytes(RtcpSdesPacket([source]))

@@ -1,0 +1,411 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One call's media session: offers and answers turned into legs and paths.
+
+Commands arrive one after the other (see `engine.py`). State changes only when an answer completes
+an exchange, so that an offer that is refused leaves everything as it was.
+"""
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from socket import socket as Socket
+from time import monotonic, time
+
+import structlog
+
+from bridge.call.events import MediaFault
+from bridge.call.ids import CallId, Side
+from bridge.config import Media as MediaSettings
+from bridge.errors import SdpError
+from bridge.media.embedded.ends import OwnEnds
+from bridge.media.embedded.matrix_leg import Callbacks, MatrixLeg, our_setup
+from bridge.media.embedded.sip_leg import SipLeg
+from bridge.media.embedded.sockets import PortRange, gathering_addresses, local_address
+from bridge.media.embedded.streams import Statistics, Streams
+from bridge.media.embedded.upkeep import Upkeep
+from bridge.media.embedded.webrtc import (
+    CertificateSource,
+    IceServers,
+)
+from bridge.sdp.agreement import LegMedia, audio_of, codec_choices, leg_media, webrtc_peer
+from bridge.sdp.codecs import AUDIO_CODECS, Codec, codec_named, pair_codecs
+from bridge.sdp.description import SessionDescription
+from bridge.sdp.negotiation import (
+    Exchange,
+    LocalRtp,
+    LocalWebRtc,
+    answer_to_matrix,
+    answer_to_sip,
+    offer_to_matrix,
+    offer_to_sip,
+)
+from bridge.sdp.parser import parse
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What all sessions of an engine share."""
+
+    settings: MediaSettings
+    ports: PortRange
+    servers: IceServers
+    certificates: CertificateSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connected:
+    """Audio can pass; codecs like `opus/48000/2`."""
+
+    matrix_codec: str
+    sip_codec: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """There is no way to a side any more."""
+
+    side: Side
+    fault: MediaFault
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offered:
+    """What to offer the other side, or if it need not be asked, what to answer this one."""
+
+    offer: str = ""
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """An offer that waits for its answer."""
+
+    asker: Side | None
+    """The side that offered; None when it was we alone (an INVITE without SDP)."""
+    asked: SessionDescription | None
+    """Its offer; None if it had none."""
+    offered: SessionDescription
+    """What we offered the other side."""
+
+
+class Session:
+    """The two legs of a call, what was agreed on each, and the paths between them."""
+
+    def __init__(
+        self, call: CallId, resources: Resources, notify: Callable[[Connected | Lost], None]
+    ) -> None:
+        self._resources = resources
+        self._notify = notify
+        self._log = logger.bind(call=call)
+        certificate = resources.certificates.get()
+        cname = secrets.token_urlsafe(12)
+        self._allowed: tuple[Codec, ...] = AUDIO_CODECS
+        self._agreed: dict[Side, Exchange] = {}
+        self._pending: _Pending | None = None
+        self._streams = Streams(cname)
+        self._ends = OwnEnds(
+            public_address=resources.settings.public_address,
+            certificate=certificate,
+            ssrc=self._streams.to_matrix.emission.ssrc,
+            cname=cname,
+        )
+        self._sip: SipLeg | None = None
+        self._matrix = MatrixLeg(
+            certificate=certificate,
+            sockets=self._ice_sockets,
+            servers=resources.servers,
+            callbacks=Callbacks(
+                rtp=self._streams.to_sip.receive,
+                rtcp=self._matrix_rtcp,
+                sender=self._set_matrix_sender,
+                connected=self._matrix_connected,
+                failed=self._matrix_failed,
+            ),
+        )
+        self._answered_at = 0.0
+        self._connected_at = 0.0
+        self._upkeep = Upkeep(self._streams, self._matrix.send_rtcp, self._send_sip_rtcp)
+
+    # --- offers -------------------------------------------------------------------------------
+
+    async def offer(self, side: Side, sdp: str | None, codecs: Sequence[str]) -> Offered:
+        """`side` offered: see `OfferMedia`. Raises SdpError, LocalError."""
+        self._allow(codecs)
+        asked = parse(sdp) if sdp is not None else None
+        if asked is not None:
+            self._check(side, asked)
+        if len(self._agreed) == 2:
+            return await self._renegotiate(side, asked)
+        self._open_sip(asked if side is Side.SIP else None)
+        await self._matrix.gather(controlling=side is Side.SIP)
+        offered = self._make_offer(side.other, asked)
+        self._pending = _Pending(side, asked, offered)
+        return Offered(offer=str(offered))
+
+    def _check(self, side: Side, offer: SessionDescription) -> None:
+        """What could not be answered later has to fail now."""
+        if side is Side.MATRIX:
+            webrtc_peer(offer)
+            pair_codecs(codec_choices(offer), AUDIO_CODECS)
+        else:
+            pair_codecs(AUDIO_CODECS, codec_choices(offer, self._allowed))
+
+    def _allow(self, codecs: Sequence[str]) -> None:
+        if codecs:
+            self._allowed = tuple(codec_named(name) for name in codecs)
+
+    def _make_offer(self, to: Side, other: SessionDescription | None) -> SessionDescription:
+        """Our offer `to` a side; `other` is what the opposite side said last."""
+        previous = self._agreed.get(to)
+        if to is Side.MATRIX:
+            local = self._local_webrtc()
+            return offer_to_matrix(local, self._allowed, sip=other, previous=previous)
+        return offer_to_sip(
+            self._local_rtp(answering=False), self._allowed, matrix=other, previous=previous
+        )
+
+    async def _renegotiate(self, side: Side, asked: SessionDescription | None) -> Offered:
+        """An offer in an established session. The other side is asked only if it has to know."""
+        if asked is None:
+            ours = self._make_offer(side, self._agreed[side.other].remote)
+            self._pending = _Pending(None, None, ours)
+            return Offered(answer=str(ours))
+        if side is Side.MATRIX:
+            await self._prepare_restart(asked)
+        before = audio_of(self._agreed[side].remote).active_direction
+        if audio_of(asked).active_direction is before:
+            self._pending = None
+            return Offered(answer=str(self._answer_alone(side, asked)))
+        offered = self._make_offer(side.other, asked)
+        self._pending = _Pending(side, asked, offered)
+        return Offered(offer=str(offered))
+
+    async def _prepare_restart(self, asked: SessionDescription) -> None:
+        """Gather again if the client restarts ICE; what is in use goes on until then."""
+        await self._matrix.discard()
+        before = webrtc_peer(self._agreed[Side.MATRIX].remote)
+        peer = webrtc_peer(asked)
+        new_keys = set(peer.fingerprints) != set(before.fingerprints)
+        if peer.restarts_ice(before) or new_keys:
+            ice = self._matrix.ice
+            await self._matrix.gather(controlling=ice.ice_controlling if ice else False)
+
+    def _answer_alone(self, side: Side, asked: SessionDescription) -> SessionDescription:
+        """Answer `side` without asking the other; a changed codec is transcoded."""
+        kept = self._agreed[side.other]
+        current = leg_media(kept.local, kept.remote).codec
+        choices = codec_choices(asked, self._allowed if side is Side.SIP else AUDIO_CODECS)
+        pair = (
+            pair_codecs((current,), choices)
+            if side is Side.SIP
+            else pair_codecs(choices, (current,))
+        )
+        codec = pair.sip if side is Side.SIP else pair.matrix
+        answer = self._answer(side, asked, codec, kept.remote)
+        self._commit({side: Exchange(local=answer, remote=asked)})
+        return answer
+
+    # --- answers ------------------------------------------------------------------------------
+
+    async def answer(self, side: Side, sdp: str, *, provisional: bool) -> str:
+        """`side` answered our offer: see `AnswerMedia`. Raises SdpError, LocalError."""
+        pending = self._pending
+        if pending is None:
+            raise SdpError("An answer without an offer")
+        answer = parse(sdp)
+        if pending.asker is None:
+            self._pending = None
+            self._commit({side: Exchange(local=pending.offered, remote=answer)})
+            return ""
+        if pending.asked is None:
+            return self._offer_late(pending, side, answer)
+        matrix, sip = (pending.asked, answer) if side is Side.SIP else (answer, pending.asked)
+        pair = self._pair(matrix, sip, answered=side)
+        codec = pair[side.other]
+        ours = self._answer(side.other, pending.asked, codec, answer)
+        self._commit(
+            {
+                side: Exchange(local=pending.offered, remote=answer),
+                side.other: Exchange(local=ours, remote=pending.asked),
+            }
+        )
+        if not provisional:
+            self._pending = None
+        return str(ours)
+
+    def _offer_late(self, pending: _Pending, side: Side, answer: SessionDescription) -> str:
+        """The first side offered nothing: now that the other has answered, offer it something."""
+        exchange = Exchange(local=pending.offered, remote=answer)
+        leg_media(exchange.local, exchange.remote)  # Raises if there is nothing to agree on.
+        self._agreed[side] = exchange
+        if side is Side.MATRIX:
+            self._connect_matrix(exchange)
+        ours = self._make_offer(side.other, answer)
+        self._pending = _Pending(None, None, ours)
+        return str(ours)
+
+    def _pair(
+        self, matrix: SessionDescription, sip: SessionDescription, answered: Side | None
+    ) -> dict[Side, Codec]:
+        """The codec of each side. One that answered has chosen; so has a client we answered."""
+        matrix_choices = codec_choices(matrix)
+        sip_choices = codec_choices(sip, self._allowed)
+        if answered is Side.MATRIX:
+            matrix_choices = matrix_choices[:1]
+        elif answered is Side.SIP:
+            sip_choices = sip_choices[:1]
+            early = self._agreed.get(Side.MATRIX)
+            if early is not None and early.remote == matrix:  # A second answer (18x, then 200).
+                matrix_choices = (leg_media(early.local, early.remote).codec,)
+        pair = pair_codecs(matrix_choices, sip_choices)
+        return {Side.MATRIX: pair.matrix, Side.SIP: pair.sip}
+
+    async def join(self, matrix_sdp: str, sip_sdp: str, codecs: Sequence[str]) -> tuple[str, str]:
+        """Answer two offers: see `JoinMedia`. Raises SdpError, LocalError."""
+        self._allow(codecs)
+        matrix, sip = parse(matrix_sdp), parse(sip_sdp)
+        webrtc_peer(matrix)
+        pair = self._pair(matrix, sip, None)
+        self._agreed.clear()
+        self._pending = None
+        self._open_sip(sip)
+        await self._matrix.gather(controlling=False)
+        to_matrix = self._answer(Side.MATRIX, matrix, pair[Side.MATRIX], sip)
+        to_sip = self._answer(Side.SIP, sip, pair[Side.SIP], matrix)
+        self._commit(
+            {
+                Side.MATRIX: Exchange(local=to_matrix, remote=matrix),
+                Side.SIP: Exchange(local=to_sip, remote=sip),
+            }
+        )
+        return str(to_matrix), str(to_sip)
+
+    async def rollback(self) -> None:
+        """Forget the offer that waits for an answer: see `RollbackMedia`."""
+        self._pending = None
+        await self._matrix.discard()
+
+    def _answer(
+        self, to: Side, offer: SessionDescription, codec: Codec, other: SessionDescription
+    ) -> SessionDescription:
+        previous = self._agreed.get(to)
+        if to is Side.SIP:
+            local = self._local_rtp(answering=True)
+            return answer_to_sip(local, offer, codec, matrix=other, previous=previous)
+        return answer_to_matrix(self._local_webrtc(), offer, codec, sip=other, previous=previous)
+
+    # --- putting it into force ------------------------------------------------------------------
+
+    def _commit(self, exchanges: dict[Side, Exchange]) -> None:
+        """Make exchanges count, all or none."""
+        agreed = self._agreed | exchanges
+        media = {side: leg_media(e.local, e.remote) for side, e in agreed.items()}
+        if Side.SIP in media:
+            self._aim(media[Side.SIP])
+        self._agreed = agreed
+        if Side.MATRIX in exchanges:
+            self._connect_matrix(exchanges[Side.MATRIX])
+        if len(media) < 2:
+            return
+        self._streams.follow(media[Side.MATRIX], media[Side.SIP])
+        if not self._answered_at:
+            self._answered_at = monotonic()
+        self._upkeep.start()
+        self._announce()
+
+    def _aim(self, media: LegMedia) -> None:
+        assert self._sip is not None
+        self._sip.aim(media.address, media.rtcp_address, muxed=media.rtcp_mux)
+
+    def _connect_matrix(self, exchange: Exchange) -> None:
+        """Start ICE if something was gathered for it."""
+        if self._matrix.gathered is None:
+            return
+        peer = webrtc_peer(exchange.remote)
+        setup = our_setup(audio_of(exchange.local).setup, peer.setup)
+        self._matrix.connect(peer, setup=setup)
+
+    def _announce(self) -> None:
+        """Say once that audio can pass."""
+        if self._connected_at or not self._matrix.connected or len(self._streams.codecs) < 2:
+            return
+        self._connected_at = monotonic()
+        codecs = self._streams.codecs
+        self._notify(
+            Connected(matrix_codec=str(codecs[Side.MATRIX]), sip_codec=str(codecs[Side.SIP]))
+        )
+
+    # --- our own ends ---------------------------------------------------------------------------
+
+    def _open_sip(self, remote: SessionDescription | None) -> None:
+        if self._sip is not None:
+            return
+        connection = audio_of(remote).connection if remote else None
+        peer = connection.address if connection and not connection.unspecified else None
+        address = local_address(self._resources.settings.listen, peer)
+        rtp, rtcp = self._resources.ports.pair(address)
+        self._sip = SipLeg(rtp, rtcp, self._streams.to_matrix.receive, self._sip_rtcp)
+        self._streams.to_sip.send = self._sip.send_rtp
+
+    def _ice_sockets(self) -> list[Socket]:
+        addresses = gathering_addresses(self._resources.settings.listen)
+        return self._resources.ports.singles(addresses)
+
+    def _local_rtp(self, *, answering: bool) -> LocalRtp:
+        assert self._sip is not None
+        return self._ends.rtp(self._sip, answering=answering)
+
+    def _local_webrtc(self) -> LocalWebRtc:
+        ice = self._matrix.gathered or self._matrix.ice
+        if ice is None:
+            raise RuntimeError("no ICE candidates were gathered")
+        return self._ends.webrtc(ice, self._matrix.setup)
+
+    # --- what the legs report ---------------------------------------------------------------------
+
+    async def add_candidates(self, candidates: tuple[str, ...]) -> None:
+        """See `AddRemoteCandidates`."""
+        await self._matrix.add_candidates(candidates)
+
+    def _set_matrix_sender(self, send: Callable[[bytes], None]) -> None:
+        self._streams.to_matrix.send = send
+
+    def _matrix_connected(self) -> None:
+        self._announce()
+
+    def _matrix_failed(self, fault: MediaFault, detail: str) -> None:
+        self._notify(Lost(side=Side.MATRIX, fault=fault, detail=detail))
+
+    def _matrix_rtcp(self, packet: bytes) -> None:
+        self._streams.matrix_rtcp.receive(packet, monotonic(), time())
+
+    def _send_sip_rtcp(self, packet: bytes) -> None:
+        if self._sip is not None:
+            self._sip.send_rtcp(packet)
+
+    def _sip_rtcp(self, packet: bytes) -> None:
+        self._streams.sip_rtcp.receive(packet, monotonic(), time())
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def statistics(self) -> Statistics:
+        """What was measured so far; the keys are described in `streams.py`."""
+        result = self._streams.statistics(self._answered_at)
+        if self._connected_at and self._answered_at:
+            result["connect_s"] = round(self._connected_at - self._answered_at, 3)
+        result["matrix_undecipherable"] = self._matrix.undecipherable
+        if self._sip is not None:
+            result["sip_strangers"] = self._sip.strangers
+            result["sip_latched"] = int(self._sip.latched)
+        return result
+
+    async def close(self) -> None:
+        """Say goodbye on both sides and free everything."""
+        self._upkeep.stop()
+        if self._sip is not None:
+            self._sip.close()
+        await self._matrix.close()
+        self._streams.close()

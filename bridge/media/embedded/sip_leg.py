@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The SIP side of a session: a pair of UDP sockets, and whom they listen to."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from ipaddress import ip_address
+from time import monotonic
+from typing import Any
+
+from bridge.errors import SdpError
+from bridge.media.embedded.rtp import HEADER, is_rtcp, is_rtp
+
+MAX_PACKET = 1400
+"""Bytes; with SRTP's trailer and IPv6 it still fits an Ethernet frame."""
+PROBATION = 5
+"""Packets in sequence from an address that was not signalled before it counts as the peer's."""
+
+OnRtp = Callable[[bytes, float], None]
+OnRtcp = Callable[[bytes], None]
+
+
+class SipLeg:
+    """Plain RTP with one peer.
+
+    Only the signalled address is heard. A peer behind NAT sends from another one: it is taken on
+    once, after a few packets in sequence, if nothing has come from the signalled address; then
+    it stays (until signalling names a new one). Everybody else is a stranger.
+    """
+
+    def __init__(
+        self, rtp: socket.socket, rtcp: socket.socket, on_rtp: OnRtp, on_rtcp: OnRtcp
+    ) -> None:
+        self.address: str = rtp.getsockname()[0]
+        self.port: int = rtp.getsockname()[1]
+        self.strangers = 0
+        """Packets dropped for where they came from."""
+        self.latched = False
+        """Whether the peer sends from another address than it signalled."""
+        self._rtp = rtp
+        self._rtcp = rtcp
+        self._recvfrom = rtp.recvfrom
+        self._sendto = rtp.sendto
+        self._on_rtp = on_rtp
+        self._on_rtcp = on_rtcp
+        self._signalled: tuple[Any, ...] | None = None
+        self._peer: tuple[Any, ...] | None = None
+        self._rtcp_peer: tuple[Any, ...] | None = None
+        self.muxed = False
+        """Whether RTCP shares RTP's port, as signalled."""
+        self._locked = False
+        self._suspect: tuple[tuple[Any, ...], int, int] | None = None
+        self._suspected = 0
+        loop = asyncio.get_running_loop()
+        loop.add_reader(rtp.fileno(), self._rtp_readable)
+        loop.add_reader(rtcp.fileno(), self._rtcp_readable)
+
+    def aim(self, address: tuple[str, int], rtcp: tuple[str, int], *, muxed: bool) -> None:
+        """Talk with the peer where its description says. Raises SdpError."""
+        if address[1] == 0 or address[0] in {"0.0.0.0", "::"}:
+            return  # On hold the old way (RFC 3264 8.4): it comes back, or names another address.
+        signalled = self._socket_address(address)
+        rtcp_peer = signalled if muxed else self._socket_address(rtcp)
+        if (signalled, muxed) == (self._signalled, self.muxed):
+            return
+        self.muxed = muxed
+        self._rtcp_peer = rtcp_peer
+        if signalled == self._signalled:
+            return
+        self._signalled = self._peer = signalled
+        self._locked = self.latched = False
+        self._suspect = None
+
+    def _socket_address(self, address: tuple[str, int]) -> tuple[Any, ...]:
+        host, port = address
+        try:
+            version = ip_address(host).version
+        except ValueError:
+            raise SdpError(f"The SIP peer wants audio at {host!r}: not an IP address") from None
+        if (version == 6) != (self._rtp.family == socket.AF_INET6):
+            raise SdpError(
+                f"The SIP peer wants audio at {host}, of another address family than ours",
+                remedy="Set media.listen to an address of that family.",
+            )
+        return (host, port, 0, 0) if version == 6 else (host, port)
+
+    def send_rtp(self, packet: bytes) -> None:
+        """Send now or never."""
+        if self._peer is not None:
+            with contextlib.suppress(OSError):
+                self._sendto(packet, self._peer)
+
+    def send_rtcp(self, packet: bytes) -> None:
+        """Send a compound RTCP packet where the peer wants it."""
+        if self._rtcp_peer is not None:
+            sock = self._rtp if self.muxed else self._rtcp
+            with contextlib.suppress(OSError):
+                sock.sendto(packet, self._rtcp_peer)
+
+    def close(self) -> None:
+        """Stop reading and free the ports."""
+        loop = asyncio.get_running_loop()
+        for sock in (self._rtp, self._rtcp):
+            if sock.fileno() >= 0:
+                loop.remove_reader(sock.fileno())
+                sock.close()
+
+    def _rtp_readable(self) -> None:
+        try:
+            packet, source = self._recvfrom(2048)
+        except OSError:
+            return
+        if source != self._peer:
+            if not self._admit(packet, source):
+                return
+        elif not self._locked:
+            self._locked = is_rtp(packet)
+        if 12 <= len(packet) <= MAX_PACKET and packet[0] >> 6 == 2:
+            if 64 <= packet[1] & 0x7F < 96:
+                self._on_rtcp(packet)
+            else:
+                self._on_rtp(packet, monotonic())
+
+    def _admit(self, packet: bytes, source: tuple[Any, ...]) -> bool:
+        """Judge a packet from an address other than the peer's."""
+        if self._signalled is None:
+            return False
+        if self._locked or not is_rtp(packet):
+            self.strangers += 1
+            return False
+        _, _, sequence, _, ssrc = HEADER.unpack_from(packet)
+        expected = self._suspect == (source, ssrc, sequence)
+        self._suspect = (source, ssrc, (sequence + 1) & 0xFFFF)
+        self._suspected = self._suspected + 1 if expected else 1
+        if self._suspected < PROBATION:
+            return False
+        self._peer = source
+        self._locked = self.latched = True
+        if self.muxed:
+            self._rtcp_peer = source
+        return True
+
+    def _rtcp_readable(self) -> None:
+        try:
+            packet, source = self._rtcp.recvfrom(2048)
+        except OSError:
+            return
+        if self._peer is None or source[0] != self._peer[0]:
+            self.strangers += self._peer is not None
+            return
+        if not self.muxed:
+            self._rtcp_peer = source  # Symmetric RTCP (RFC 4961 4).
+        if is_rtcp(packet) and len(packet) <= MAX_PACKET:
+            self._on_rtcp(packet)

@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""ICE and DTLS-SRTP: the only module that knows aioice and aiortc from the inside.
+
+Their public interfaces hand every packet through a queue and two coroutines, know one STUN and one
+TURN server, and cannot restart ICE. What is used of their inside is held by tests: a release that
+moves it fails there and not in a call.
+"""
+
+import asyncio
+import contextlib
+import datetime
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from aioice import Candidate, Connection
+from aioice.candidate import candidate_foundation, candidate_priority
+from aioice.ice import (
+    CandidatePair,
+    StunProtocol,
+    relayed_candidate,
+    server_reflexive_candidate,
+)
+from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport
+from aiortc.rtcicetransport import RTCIceTransport, parse_stun_turn_uri
+
+from bridge.config import TurnServer
+from bridge.errors import ConfigurationError
+from bridge.media.embedded.candidates import parse_candidate
+
+GATHER_TIMEOUT = 3.0
+"""Seconds that STUN and TURN servers get; what has not answered by then is left out."""
+
+OnDatagram = Callable[[bytes], None]
+
+
+class DtlsError(Exception):
+    """The DTLS handshake failed: no common profile, or a certificate that was not announced."""
+
+
+@dataclass(frozen=True, slots=True)
+class IceServers:
+    """STUN and TURN servers, taken apart."""
+
+    stun: tuple[tuple[str, int], ...]
+    turn: tuple[dict[str, Any], ...]
+
+
+def ice_servers(servers: Sequence[TurnServer]) -> IceServers:
+    """Take the configured servers apart. Raises ConfigurationError."""
+    stun: list[tuple[str, int]] = []
+    turn: list[dict[str, Any]] = []
+    for server in servers:
+        try:
+            uri = parse_stun_turn_uri(server.url)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"media.ice_servers: {server.url!r} is not a STUN or TURN URI ({error})",
+                remedy="Write stun:host:port, turn:host:port?transport=udp or turns:host:port.",
+            ) from error
+        if uri["scheme"] in {"stun", "stuns"}:
+            stun.append((uri["host"], uri["port"]))
+        else:
+            turn.append(
+                {
+                    "turn_server": (uri["host"], uri["port"]),
+                    "turn_username": server.username,
+                    "turn_password": server.password.get_secret_value(),
+                    "turn_ssl": uri["scheme"] == "turns",
+                    "turn_transport": "tcp" if uri["scheme"] == "turns" else uri["transport"],
+                }
+            )
+    return IceServers(tuple(stun), tuple(turn))
+
+
+class CertificateSource:
+    """The process's DTLS certificate: made once, and again shortly before it expires."""
+
+    def __init__(self) -> None:
+        self._certificate: RTCCertificate | None = None
+
+    def get(self) -> RTCCertificate:
+        """The certificate to use for a new session."""
+        certificate = self._certificate
+        if certificate is None or certificate.expires < _tomorrow():
+            certificate = self._certificate = RTCCertificate.generateCertificate()
+        return certificate
+
+
+def _tomorrow() -> datetime.datetime:
+    return datetime.datetime.now(tz=datetime.UTC) + datetime.timedelta(days=1)
+
+
+def fingerprint(certificate: RTCCertificate) -> tuple[str, str]:
+    """Hash function and value of the certificate's fingerprint (RFC 8122)."""
+    for entry in certificate.getFingerprints():
+        if entry.algorithm == "sha-256":
+            return entry.algorithm, entry.value
+    raise LookupError("no SHA-256 fingerprint")
+
+
+class SocketTransport(asyncio.DatagramTransport):
+    """A raw UDP socket that aioice may use as its transport, and media without aioice.
+
+    asyncio's own datagram transport costs several times as much for each packet.
+    """
+
+    def __init__(self, sock: socket.socket, ice: "IceConnection") -> None:
+        super().__init__(extra={"socket": sock, "sockname": sock.getsockname()})
+        self.sock = sock
+        self._ice = ice
+        self._protocol = StunProtocol(ice)
+        self._recvfrom = sock.recvfrom
+        self._loop = asyncio.get_running_loop()
+        self._closing = False
+        self._loop.add_reader(sock.fileno(), self._readable)
+        self._protocol.connection_made(self)
+
+    @property
+    def protocol(self) -> StunProtocol:
+        """The STUN protocol on this socket."""
+        return self._protocol
+
+    def _readable(self) -> None:
+        try:
+            data, address = self._recvfrom(2048)
+        except OSError:
+            return
+        if data and 127 < data[0] < 192:  # RFC 7983: SRTP and SRTCP
+            self._ice.on_media(data)
+        elif data:
+            self._protocol.datagram_received(data, address)
+
+    def sendto(self, data: Any, addr: Any = None) -> None:
+        """Send now or never: a full socket buffer loses the packet, as the network would."""
+        with contextlib.suppress(OSError):
+            self.sock.sendto(data, addr)
+
+    def is_closing(self) -> bool:
+        """Whether `close` was called."""
+        return self._closing
+
+    def close(self) -> None:
+        """Stop reading and free the port."""
+        if self._closing:
+            return
+        self._closing = True
+        self._loop.remove_reader(self.sock.fileno())
+        self.sock.close()
+        self._loop.call_soon(self._protocol.connection_lost, None)
+
+
+def _no_media(_: bytes) -> None:
+    """Media before the keys are known: lost."""
+
+
+class IceConnection(Connection):
+    """One generation of ICE: own sockets, any number of servers, media past the queue.
+
+    End-of-candidates is never told to aioice: it would fail the connection although checks from an
+    address that was not announced (mDNS, NAT) could still come. A timeout decides.
+    """
+
+    def __init__(
+        self,
+        *,
+        controlling: bool,
+        sockets: Callable[[], list[socket.socket]],
+        servers: IceServers,
+        on_dtls: OnDatagram,
+        on_selected: Callable[["IceConnection"], None],
+    ) -> None:
+        super().__init__(ice_controlling=controlling)
+        self.on_media: OnDatagram = _no_media
+        self._make_sockets = sockets
+        self._servers = servers
+        self.on_dtls = on_dtls
+        self._on_selected = on_selected
+        self._selected: CandidatePair | None = None
+
+    async def get_component_candidates(
+        self,
+        component: int,
+        addresses: list[str],
+        timeout: int = 5,  # noqa: ASYNC109 - aioice's signature
+    ) -> list[Candidate]:
+        """Gather from the sockets given and from every server."""
+        hosts = [SocketTransport(sock, self).protocol for sock in self._make_sockets()]
+        for protocol in hosts:
+            protocol.local_candidate = _host_candidate(component, protocol)
+        self._protocols += hosts
+        found = [protocol.local_candidate for protocol in hosts]
+        waiting: list[Coroutine[Any, Any, tuple[Candidate, StunProtocol | None]]] = [
+            server_reflexive_candidate(protocol, server)
+            for server in self._servers.stun
+            for protocol in hosts
+            if ":" not in protocol.local_candidate.host
+        ]
+        for server in self._servers.turn:
+            waiting.append(
+                relayed_candidate(
+                    component=component,
+                    hide_related_address=False,
+                    protocol_factory=lambda: StunProtocol(self),
+                    **server,
+                )
+            )
+        for candidate, relay in await _in_time(waiting):
+            found.append(candidate)
+            if relay is not None:
+                self._protocols.append(relay)
+        return _without_duplicates(found)
+
+    def data_received(self, data: bytes, component: int) -> None:
+        """What is not STUN: DTLS, and media that came through TURN."""
+        if 127 < data[0] < 192:
+            self.on_media(data)
+        else:
+            self.on_dtls(data)
+
+    def check_complete(self, pair: CandidatePair) -> None:
+        """Follow the nominated pair: a client changes it when it changes networks."""
+        super().check_complete(pair)
+        selected = self._nominated.get(1)
+        if selected is not None and selected is not self._selected:
+            self._selected = selected
+            self._on_selected(self)
+
+    def sender(self) -> OnDatagram:
+        """What sends to the selected pair, with nothing between it and the socket if it can."""
+        pair = self._nominated[1]
+        transport, address = pair.protocol.transport, pair.remote_addr
+        if not isinstance(transport, SocketTransport):
+            return lambda data: transport.sendto(data, address)
+        sendto = transport.sock.sendto
+
+        def send(data: bytes) -> None:
+            with contextlib.suppress(OSError):
+                sendto(data, address)
+
+        return send
+
+    async def add_remote(self, candidate: str) -> bool:
+        """Add a candidate line; False if it is one that cannot be used (TCP, mDNS, malformed)."""
+        parsed = parse_candidate(candidate)
+        if parsed is None:
+            return False
+        await self.add_remote_candidate(parsed)
+        return True
+
+
+def _host_candidate(component: int, protocol: StunProtocol) -> Candidate:
+    host, port = protocol.transport.get_extra_info("sockname")[:2]
+    return Candidate(
+        foundation=candidate_foundation("host", "udp", host),
+        component=component,
+        transport="udp",
+        priority=candidate_priority(component, "host"),
+        host=host,
+        port=port,
+        type="host",
+    )
+
+
+async def _in_time(
+    coroutines: Sequence[Coroutine[Any, Any, tuple[Candidate, StunProtocol | None]]],
+) -> list[tuple[Candidate, StunProtocol | None]]:
+    """Results of those that succeed within the timeout; the others are cancelled."""
+    if not coroutines:
+        return []
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        done, _ = await asyncio.wait(tasks, timeout=GATHER_TIMEOUT)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return [task.result() for task in tasks if task in done and _succeeded(task)]
+
+
+def _succeeded(task: asyncio.Task[Any]) -> bool:
+    return not task.cancelled() and task.exception() is None
+
+
+def _without_duplicates(candidates: list[Candidate]) -> list[Candidate]:
+    """Without a NAT, or with two STUN servers, the same address is found again (RFC 8445 5.1.3)."""
+    unique = {(c.host, c.port): c for c in reversed(candidates)}
+    return [c for c in candidates if unique[c.host, c.port] is c]
+
+
+class _Channel:
+    """What RTCDtlsTransport wants of an RTCIceTransport; outlives ICE restarts."""
+
+    role = "controlled"
+
+    def __init__(self) -> None:
+        self.ice: IceConnection | None = None
+        self.received: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=64)
+
+    def feed(self, data: bytes) -> None:
+        """Queue a DTLS record; a flood of them is cut off."""
+        with contextlib.suppress(asyncio.QueueFull):
+            self.received.put_nowait(data)
+
+    async def _recv(self) -> bytes:
+        data = await self.received.get()
+        if data is None:
+            raise ConnectionError("closed")
+        return data
+
+    async def _send(self, data: bytes) -> None:
+        if self.ice is not None:
+            await self.ice.send(data)
+
+
+class DtlsAssociation:
+    """One DTLS association and the SRTP keys that come out of it (RFC 5764).
+
+    It stays when ICE restarts (RFC 8842 4): only a new fingerprint makes a new one.
+    """
+
+    def __init__(self, certificate: RTCCertificate) -> None:
+        self.certificate = certificate
+        self._channel = _Channel()
+        self.feed = self._channel.feed
+        self._dtls = RTCDtlsTransport(cast(RTCIceTransport, self._channel), [certificate])
+
+    def use(self, ice: IceConnection) -> None:
+        """Send through `ice` from now on."""
+        self._channel.ice = ice
+
+    async def handshake(self, *, active: bool, fingerprints: Sequence[tuple[str, str]]) -> None:
+        """Agree on keys with the holder of one of `fingerprints`. Raises DtlsError."""
+        self._dtls._set_role("client" if active else "server")
+        expected = [RTCDtlsFingerprint(algorithm, value) for algorithm, value in fingerprints]
+        await self._dtls.start(RTCDtlsParameters(fingerprints=expected))
+        if self._dtls.state != "connected":
+            raise DtlsError("the DTLS handshake failed: keys or certificate do not match")
+
+    @property
+    def protect(self) -> Callable[[bytes], bytes]:
+        """Encrypts an RTP packet."""
+        return self._dtls._tx_srtp.protect
+
+    @property
+    def unprotect(self) -> Callable[[bytes], bytes]:
+        """Decrypts an RTP packet; raises pylibsrtp.Error or ValueError."""
+        return self._dtls._rx_srtp.unprotect
+
+    @property
+    def protect_rtcp(self) -> Callable[[bytes], bytes]:
+        """Encrypts a compound RTCP packet."""
+        return self._dtls._tx_srtp.protect_rtcp
+
+    @property
+    def unprotect_rtcp(self) -> Callable[[bytes], bytes]:
+        """Decrypts a compound RTCP packet; raises pylibsrtp.Error or ValueError."""
+        return self._dtls._rx_srtp.unprotect_rtcp
+
+    async def close(self) -> None:
+        """Say goodbye and stop."""
+        task = self._dtls._task
+        with contextlib.suppress(ConnectionError):
+            await self._dtls.stop()
+        if task is not None:
+            await asyncio.gather(task, return_exceptions=True)
+        self._dtls.remove_all_listeners()
