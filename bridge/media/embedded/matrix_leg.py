@@ -13,6 +13,7 @@ from aiortc import RTCCertificate
 from pylibsrtp import Error as SrtpError
 
 from bridge.call.events import MediaFault
+from bridge.media.embedded.candidates import candidate_ufrag
 from bridge.media.embedded.rtp import is_rtcp
 from bridge.media.embedded.webrtc import (
     DtlsAssociation,
@@ -20,7 +21,6 @@ from bridge.media.embedded.webrtc import (
     IceConnection,
     IceServers,
     OnDatagram,
-    candidate_ufrag,
 )
 from bridge.sdp.agreement import WebRtcPeer
 from bridge.sdp.description import Setup
