@@ -11,6 +11,7 @@ import sys
 from collections.abc import Collection
 from typing import Any, Final, TextIO
 
+import mautrix.util.logging  # noqa: F401  (its loggers must be of its class, so it comes first)
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -133,7 +134,8 @@ def configure(
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        # Not structlog's own factory: it changes the class that mautrix wants loggers to be of.
+        logger_factory=_logger,
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)
@@ -146,6 +148,10 @@ def configure(
     for name, least in _QUIET.items():
         logging.getLogger(name).setLevel(max(least, root.level))
     logging.captureWarnings(True)
+
+
+def _logger(*names: str) -> logging.Logger:
+    return logging.getLogger(*names)
 
 
 def _renderer(form: str, stream: TextIO) -> Processor:

@@ -28,11 +28,11 @@ from bridge.call.events import (
     MatrixMuteChanged,
     ShutdownRequested,
     SipDialogChanged,
+    SipEvent,
     SipInviteReceived,
 )
 from bridge.call.ids import CallId, LegId
 from bridge.driver import ladder
-from bridge.driver.index import CallIndex
 from bridge.ports import CallStore, LadderEntry, MatrixPort, MediaEngine, SipPort
 
 __all__ = ["Core", "Driver", "Handle", "Observer", "Ports", "Scheduler"]
@@ -53,6 +53,9 @@ _NOT_LOGGED: Final = frozenset(
 
 class Core(Protocol):
     """The switchboard, as the driver sees it. Times are seconds of the scheduler's clock."""
+
+    def call_of(self, event: Event) -> CallId | None:
+        """The call that an event is about, also for a while after that call has ended."""
 
     def handle(self, event: Event, now: float) -> Sequence[Command]:
         """What is to be done about an event."""
@@ -116,7 +119,6 @@ class Driver:
         self._busy = False
         self._timer: Handle | None = None
         self._not_before = 0.0
-        self._index = CallIndex()
         self._messages = ladder.SipMessages(self._call_of_message, self._trace)
         self._given_up: set[CallId] = set()
         self._active: set[CallId] = set()
@@ -173,7 +175,7 @@ class Driver:
         self._rearm()
 
     def _handle(self, event: Event) -> None:
-        known = self._index.call_of(event)
+        known = self._core.call_of(event)
         try:
             commands = self._core.handle(event, self._scheduler.time())
         except Exception:
@@ -181,7 +183,8 @@ class Driver:
             self._save(event, known)
             return
         at = self._wall()
-        calls = self._index.learn(event, commands)
+        known = known or self._core.call_of(event)
+        calls = [known] if known else list(dict.fromkeys(each.call for each in commands))
         _log_event(event, calls)
         entry = ladder.of_event(event, at)
         for call in calls:
@@ -222,7 +225,6 @@ class Driver:
             log.exception("the core failed", on="timer")
             self._not_before = now + _AFTER_FAILURE
         else:
-            self._index.learn(None, commands)
             self._carry_out(commands, self._wall())
         self._drain()
 
@@ -283,7 +285,7 @@ class Driver:
 
     def _call_of_message(self, sip_call_id: str) -> CallId | None:
         leg = self._ports.leg_of(sip_call_id) if self._ports else None
-        return None if leg is None else self._index.call_of_leg(leg)
+        return None if leg is None else self._core.call_of(SipEvent(leg=leg))
 
 
 def _log_event(event: Event, calls: Sequence[CallId]) -> None:

@@ -58,6 +58,11 @@ class Writer:
         self._idle.clear()
         self._wakeup.set()
 
+    @property
+    def waiting(self) -> int:
+        """How many writes wait."""
+        return len(self._queue)
+
     async def flush(self) -> None:
         """Wait until everything queued is written."""
         await self._idle.wait()

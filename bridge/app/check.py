@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tries everything that the bridge needs, and says what would help where something is wrong."""
+
+import asyncio
+import resource
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from bridge.app import check_matrix, check_network
+from bridge.app.health import ask
+from bridge.config import Config, Permission
+from bridge.errors import BridgeError, RemoteError
+from bridge.sip.loader import check_pjsua2
+from bridge.store.database import open_database, version
+
+_FILES_PER_CALL: Final = 6
+"""Sockets of a call: RTP and RTCP towards SIP, ICE candidates; and some to spare."""
+_FEW_CALLS: Final = 20
+_NEEDS: Final = {"clock": "homeserver", "as_token": "homeserver", "hs_token": "homeserver"}
+"""Checks that make no sense when another one has failed."""
+
+
+class Verdict(Enum):
+    """What became of a check."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    verdict: Verdict
+    what: str
+    message: str
+    remedy: str = ""
+
+
+Check = Callable[[], Awaitable[str]]
+
+
+async def check(config: Config) -> AsyncIterator[Finding]:
+    """Every finding, as it comes. A bridge that runs with these settings is not disturbed."""
+    running = await _running(config)
+    if running:
+        yield Finding(Verdict.OK, "bridge", "is running; its ports are its own")
+    failed = set()
+    for what, attempt in _checks(config, running).items():
+        if _NEEDS.get(what) in failed:
+            continue
+        finding = await _try(what, attempt)
+        if finding.verdict is Verdict.FAILED:
+            failed.add(what)
+        yield finding
+    for finding in _advice(config):
+        yield finding
+
+
+def _checks(config: Config, running: bool) -> dict[str, Check]:
+    checks: dict[str, Check] = {
+        "database": lambda: _database(config),
+        "homeserver": lambda: check_matrix.reachable(config),
+        "clock": lambda: check_matrix.clock(config, time.time),
+        "as_token": lambda: check_matrix.as_token(config),
+        "hs_token": lambda: check_matrix.hs_token(config),
+        "pjsua2": _pjsua2,
+    }
+    for number, transport in enumerate(config.sip.transports):
+        checks[f"sip.transports[{number}]"] = lambda transport=transport: (  # type: ignore[misc]
+            check_network.transport(transport, running=running)
+        )
+    for name, trunk in config.trunks.items():
+        checks[f"trunks.{name}"] = lambda trunk=trunk: check_network.trunk(trunk)  # type: ignore[misc]
+    checks["media.rtp_ports"] = lambda: check_network.rtp_ports(config.media)
+    return checks
+
+
+async def _try(what: str, attempt: Check) -> Finding:
+    try:
+        return Finding(Verdict.OK, what, await attempt())
+    except check_network.Doubt as doubt:
+        return Finding(Verdict.WARNING, what, str(doubt), doubt.remedy)
+    except BridgeError as error:
+        return Finding(Verdict.FAILED, what, str(error), error.remedy)
+
+
+async def _running(config: Config) -> bool:
+    try:
+        await ask(config.web)
+    except RemoteError:
+        return False
+    return True
+
+
+async def _database(config: Config) -> str:
+    async with open_database(config.database.url.get_secret_value()) as database:
+        return f"opens, schema version {await version(database)}"
+
+
+async def _pjsua2() -> str:
+    return f"version {await asyncio.to_thread(check_pjsua2)}"
+
+
+def _advice(config: Config) -> list[Finding]:
+    """What is no mistake, but probably not meant."""
+    found = []
+    if not any(each is not Permission.BLOCKED for each in config.permissions.values()):
+        found.append(("permissions", "nobody may call or be called", "Add an entry for a person."))
+    if not config.trunks:
+        found.append(("trunks", "none is set up", "Add the account of a provider or PBX."))
+    if config.trunks and not config.outbound:
+        found.append(("outbound", "no rule: calls from Matrix go nowhere", "Add a rule."))
+    if config.trunks and not config.inbound:
+        found.append(("inbound", "no rule: calls from SIP ring nobody", "Add a rule."))
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if files < _FEW_CALLS * _FILES_PER_CALL:
+        found.append(
+            (
+                "open files",
+                f"the limit is {files}, good for {files // _FILES_PER_CALL} calls",
+                "Raise it: LimitNOFILE= for systemd, ulimit -n for a shell.",
+            )
+        )
+    return [Finding(Verdict.WARNING, *each) for each in found]

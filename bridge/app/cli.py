@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from bridge import logs
+from bridge.config import Config, load, secrets_of
+from bridge.config.template import configuration, fresh_tokens
+from bridge.errors import BridgeError
+
+_STYLES = {"ok": "green", "warning": "yellow", "failed": "red bold"}
+
+commands = typer.Typer(
+    name="matrix-sip",
+    help="Call and be called by any telephone from Matrix.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+output = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+ConfigOption = Annotated[
+    Path,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="MATRIX_SIP_CONFIG",
+        help="The configuration file.",
+        show_default=True,
+    ),
+]
+_CONFIG = Path("config.yaml")
+
+
+@contextmanager
+def _explaining() -> Iterator[None]:
+    """Errors that we raise on purpose are told without a traceback."""
+    try:
+        yield
+    except BridgeError as error:
+        errors.print(f"[red bold]error:[/] {escape(str(error))}")
+        if error.remedy:
+            errors.print(f"       {escape(error.remedy)}")
+        raise typer.Exit(1) from None
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        output.print(f"matrix-sip {version('matrix-sip')}")
+        raise typer.Exit
+
+
+@commands.callback()
+def _root(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Call and be called by any telephone from Matrix."""
+
+
+@commands.command()
+def run(config: ConfigOption = _CONFIG) -> None:
+    """Run the bridge until it is told to stop."""
+    with _explaining():
+        settings = load(config, os.environ)
+        _log(settings)
+        # Imported here, as only this command needs pjsua2 and the media libraries.
+        from bridge.app import service
+
+        service.run(settings)
+
+
+@commands.command("generate-config")
+def generate_config(
+    example: Annotated[
+        bool, typer.Option("--example", help="Leave the tokens empty: for documentation.")
+    ] = False,
+) -> None:
+    """Print a configuration file with every key explained, and fresh tokens."""
+    typer.echo(configuration(tokens={} if example else fresh_tokens()), nl=False)
+
+
+@commands.command("generate-registration")
+def generate_registration(config: ConfigOption = _CONFIG) -> None:
+    """Print the registration for the homeserver. It contains the tokens of the configuration."""
+    with _explaining():
+        settings = load(config, os.environ)
+        from bridge.app.registration import registration_file
+
+        typer.echo(registration_file(settings), nl=False)
+
+
+@commands.command()
+def check(config: ConfigOption = _CONFIG) -> None:
+    """Try everything that the bridge needs, and say what would help. Exits with 1 on failure."""
+    with _explaining():
+        settings = load(config, os.environ)
+        output.print(f"[green]ok[/]       configuration: {escape(str(config))}")
+        logs.configure("error", full_numbers=True, secrets=list(secrets_of(settings)))
+        if asyncio.run(_check(settings)):
+            raise typer.Exit(1)
+
+
+@commands.command()
+def health(config: ConfigOption = _CONFIG) -> None:
+    """Ask the running bridge whether both sides work. Exits with 1 if not."""
+    with _explaining():
+        settings = load(config, os.environ)
+        from bridge.app.health import ask
+
+        ready, details = asyncio.run(ask(settings.web))
+        output.print_json(data=details)
+        if not ready:
+            raise typer.Exit(1)
+
+
+async def _check(settings: Config) -> bool:
+    """Whether something failed."""
+    from bridge.app.check import Verdict, check
+
+    failed = False
+    async for finding in check(settings):
+        failed = failed or finding.verdict is Verdict.FAILED
+        word = finding.verdict.value
+        padding = " " * (9 - len(word))
+        output.print(
+            f"[{_STYLES[word]}]{word}[/]{padding}{escape(finding.what)}: {escape(finding.message)}"
+        )
+        if finding.remedy:
+            output.print(f"         {escape(finding.remedy)}")
+    return failed
+
+
+def _log(settings: Config) -> None:
+    logging = settings.logging
+    logs.configure(
+        logging.level,
+        logging.format,
+        full_numbers=logging.full_numbers,
+        secrets=list(secrets_of(settings)),
+    )

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The settings as the core wants them."""
+
+from functools import partial
+
+import phonenumbers
+from phonenumbers import NumberParseException, PhoneNumberType
+
+from bridge.call.ids import TrunkName, UserId
+from bridge.call.policy import (
+    Access,
+    InboundRule,
+    Limits,
+    NumberKind,
+    OutboundRule,
+    Policy,
+    TrunkPolicy,
+)
+from bridge.config import Config, Permission, Trunk
+
+_ACCESS = {
+    Permission.BLOCKED: Access.BLOCKED,
+    Permission.RECEIVE: Access.RECEIVE,
+    Permission.CALL: Access.CALL,
+    Permission.ADMIN: Access.ADMIN,
+}
+
+
+def policy_of(config: Config) -> Policy:
+    """Who may call what, and which way."""
+    limits = config.limits
+    return Policy(
+        access={key: _ACCESS[each] for key, each in config.permissions.items()},
+        trunks={TrunkName(name): _trunk(each) for name, each in config.trunks.items()},
+        outbound=[
+            OutboundRule(
+                trunk=TrunkName(rule.trunk),
+                prefix=rule.prefix,
+                sip_domain=rule.sip_domain,
+                strip=rule.strip,
+                prepend=rule.prepend,
+                keep_plus=rule.keep_plus,
+            )
+            for rule in config.outbound
+        ],
+        inbound=[
+            InboundRule(
+                person=UserId(rule.person),
+                trunk=None if rule.trunk is None else TrunkName(rule.trunk),
+                number=rule.number,
+            )
+            for rule in config.inbound
+        ],
+        forbidden_prefixes=config.numbers.forbidden_prefixes,
+        limits=Limits(
+            calls_per_person=limits.calls_per_person,
+            calls_per_minute=limits.calls_per_minute,
+            ring_time=limits.ring_time,
+            max_duration=limits.max_duration,
+        ),
+        kind_of=partial(kind_of, config.numbers.region),
+    )
+
+
+def kind_of(region: str, number: str) -> NumberKind:
+    """Whether a number (`+12025550123`, `911`) is an emergency or a premium-rate one."""
+    if phonenumbers.is_emergency_number(number, region):
+        return NumberKind.EMERGENCY
+    if not number.startswith("+"):
+        return NumberKind.ORDINARY
+    try:
+        kind = phonenumbers.number_type(phonenumbers.parse(number))
+    except NumberParseException:
+        return NumberKind.ORDINARY
+    return NumberKind.PREMIUM if kind == PhoneNumberType.PREMIUM_RATE else NumberKind.ORDINARY
+
+
+def _trunk(trunk: Trunk) -> TrunkPolicy:
+    return TrunkPolicy(
+        caller_id=trunk.caller_id,
+        early_media=trunk.early_media == "connect",
+        codecs=trunk.codecs,
+    )

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole bridge: its parts made, joined, started and stopped in order."""
+
+import asyncio
+import secrets
+import signal
+import time
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any, Final
+
+import structlog
+import uvloop
+from mautrix.util.async_db import Database
+
+from bridge.app.health import Homeserver, database_answers, trunks_work, usable
+from bridge.app.notify import notify
+from bridge.app.policy import policy_of
+from bridge.call.causes import Cause
+from bridge.call.commands import RecordEnd
+from bridge.call.ids import Address, TrunkName
+from bridge.call.policy import Access, access_of
+from bridge.call.switchboard import Switchboard
+from bridge.config import Config
+from bridge.driver import Driver, Ports
+from bridge.matrix.adapter import MatrixAdapter
+from bridge.media.embedded.engine import EmbeddedEngine, freeze_garbage_collector
+from bridge.numbers import from_sip
+from bridge.sip.adapter import SipAdapter
+from bridge.store.calls import Calls
+from bridge.store.database import open_database
+from bridge.store.portals import Portals
+from bridge.store.writer import Writer
+from bridge.web.metrics import Metrics
+from bridge.web.server import Health, WebServer
+
+log = structlog.get_logger(__name__)
+
+FAREWELL: Final = 5.0
+"""Seconds that calls get to end on both sides when the bridge stops."""
+LADDERS_KEPT: Final = 30 * 86400.0
+"""Seconds that ladders are kept; the records of calls stay."""
+_DAY: Final = 86400.0
+
+
+class Service:
+    """The bridge. `start` raises `BridgeError` with a remedy; `stop` is safe at any point."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._stack = AsyncExitStack()
+        self._state = "starting"
+        self._metrics = Metrics()
+        self._homeserver = Homeserver(config.homeserver.address)
+        self._database: Database | None = None
+        self._driver: Driver | None = None
+        self._sip: SipAdapter | None = None
+
+    async def start(self) -> None:
+        """Bring both sides up, after what a crash left behind is cleared away."""
+        config, policy = self._config, policy_of(self._config)
+        await self._serve_web()
+        database = self._database = await self._stack.enter_async_context(
+            open_database(config.database.url.get_secret_value())
+        )
+        writer = Writer(database)
+        writer.start()
+        self._stack.push_async_callback(writer.close)
+        calls = Calls(database, writer)
+        driver = self._driver = Driver(
+            Switchboard(policy, nonce=secrets.token_hex(4)),
+            asyncio.get_running_loop(),
+            observers=[self._metrics.observe],
+        )
+        self._stack.callback(driver.close)
+        media = EmbeddedEngine(config.media, driver.emit)
+        self._stack.push_async_callback(media.close)
+        matrix = MatrixAdapter(
+            config.homeserver,
+            config.appservice,
+            store=Portals(database),
+            emit=driver.emit,
+            may_use=lambda person: access_of(policy, person) >= Access.RECEIVE,
+        )
+        sip = self._sip = SipAdapter(
+            config.sip,
+            config.trunks,
+            emit=driver.emit,
+            tap=driver.sip_message,
+            normalise=partial(_normalise, config.numbers.region),
+        )
+        driver.connect(Ports(matrix=matrix, sip=sip, media=media, store=calls, leg_of=sip.leg_of))
+        self._watch(sip, writer)
+
+        left_over = await calls.unfinished()
+        await sip.end_orphans(left_over)
+        await matrix.start()
+        self._stack.push_async_callback(matrix.stop)
+        for record in left_over:
+            log.warning("ending a call that a crash left behind", call=record.call)
+            await matrix.end_orphan(record)
+            end = RecordEnd(
+                call=record.call, cause=Cause.SHUTDOWN.name, status=0, ended_by="bridge"
+            )
+            calls.do(end, time.time())
+        await sip.start()
+        self._stack.push_async_callback(sip.stop)
+
+        pruning = asyncio.create_task(_prune(calls), name="prune")
+        self._stack.callback(pruning.cancel)
+        freeze_garbage_collector()
+        self._state = "running"
+        log.info("ready")
+
+    async def stop(self) -> None:
+        """End every call on both sides, say goodbye, and close everything in order."""
+        self._state = "stopping"
+        if self._driver and self._driver.active:
+            log.info("ending calls", calls=self._driver.active)
+        if self._driver and self._sip:
+            await self._driver.shut_down(FAREWELL)
+        await self._stack.aclose()
+        log.info("stopped")
+
+    async def health(self) -> Health:
+        """Whether calls can be made, in both directions."""
+        if self._state != "running" or not self._database or not self._sip or not self._driver:
+            return Health(False, {"state": self._state})
+        registrations = self._sip.registrations()
+        homeserver, database = await asyncio.gather(
+            self._homeserver.answers(), database_answers(self._database)
+        )
+        details: dict[str, Any] = {
+            "state": self._state,
+            "homeserver": homeserver,
+            "database": database,
+            "trunks": {str(name): each.state.value for name, each in registrations.items()},
+            "calls": self._driver.active,
+        }
+        return Health(homeserver and database and trunks_work(registrations), details)
+
+    async def _serve_web(self) -> None:
+        web = WebServer(self.health, self._metrics)
+        await web.start(str(self._config.web.listen), self._config.web.port)
+        self._stack.push_async_callback(web.stop)
+
+    def _watch(self, sip: SipAdapter, writer: Writer) -> None:
+        self._metrics.watch_trunks(
+            {str(name): partial(_trunk_usable, sip, name) for name in sip.registrations()}
+        )
+        self._metrics.watch(
+            "strangers_refused",
+            "INVITEs refused as they came from no trunk.",
+            lambda: float(sip.strangers_refused),
+        )
+        self._metrics.watch(
+            "writes_waiting", "Writes that wait for the database.", lambda: float(writer.waiting)
+        )
+
+
+def run(config: Config) -> None:
+    """Run the bridge until it is told to stop (SIGTERM, SIGINT). Raises `BridgeError`."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(config))
+
+
+async def _run(config: Config) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop_once, loop, number, stop)
+    service = Service(config)
+    starting = asyncio.create_task(service.start(), name="start")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+            notify("READY=1")
+            await stopping
+    finally:
+        starting.cancel()
+        stopping.cancel()
+        await asyncio.gather(starting, stopping, return_exceptions=True)
+        notify("STOPPING=1")
+        await service.stop()
+
+
+def _stop_once(loop: asyncio.AbstractEventLoop, number: int, stop: asyncio.Event) -> None:
+    """The first signal asks, the second one does not."""
+    log.info("stopping", signal=signal.Signals(number).name)
+    loop.remove_signal_handler(number)
+    stop.set()
+
+
+def _normalise(region: str, user: str, host: str) -> Address:
+    return from_sip(user, host, region)
+
+
+def _trunk_usable(sip: SipAdapter, trunk: TrunkName) -> bool:
+    return usable(sip.registrations()[trunk])
+
+
+async def _prune(calls: Calls) -> None:
+    while True:
+        try:
+            await calls.prune_ladders(time.time() - LADDERS_KEPT)
+        except Exception:
+            log.exception("old ladders could not be removed; trying again tomorrow")
+        await asyncio.sleep(_DAY)
