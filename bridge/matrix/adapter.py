@@ -112,11 +112,13 @@ class MatrixAdapter:
 
     async def stop(self) -> None:
         """Send what is still to be said, within seconds, and close."""
+        self._appservice.turn_away()
         try:
             async with asyncio.timeout(_STOPPING):
+                await self._inbox.drained()
                 await self._outbox.drained()
         except TimeoutError:
-            log.warning("homeserver did not take the last events")
+            log.warning("homeserver was too slow to finish with")
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -108,11 +108,19 @@ class Portals:
             await self._persist(lambda: self._homeserver.leave(event.room, ghost, refusal))
             bound.info("invitation refused", reason=refusal)
             return None
-        await self._persist(lambda: self._homeserver.join(event.room, ghost))
         portal = Portal(room=event.room, person=event.sender, address=address)
+        if await self._store.portal_by_pair(portal.person, address) is None:
+            # Before joining: a crash in between must not leave a room in which nothing rings.
+            await self._store.save_portal(portal)
+        try:
+            await self._persist(lambda: self._homeserver.join(event.room, ghost))
+        except Refused:
+            await self.forget(event.room)
+            raise
         unfit = await self._persist(lambda: self.unfit(portal))
         if unfit is None:
             return portal
+        await self.forget(event.room)
         await self.tell_once(portal, unfit, event.id)
         await self._persist(lambda: self._homeserver.leave(event.room, ghost, unfit))
         bound.info("room left", reason=unfit)

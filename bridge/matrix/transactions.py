@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
+from aiohttp import web
+from aiohttp.typedefs import Handler
 from mautrix.appservice import AppService, ASStateStore
 from mautrix.client.state_store import MemoryStateStore
 from mautrix.types import DeviceID, DeviceLists, DeviceOTKCount
@@ -54,9 +56,17 @@ class Transactions(AppService):
                 log=logging.getLogger("mau.appservice"),
                 query_user=cast(Any, query_user),  # mautrix's hint is not what it calls
                 state_store=_StateStore(),
-                aiohttp_params={"client_max_size": _LARGEST_TRANSACTION},
+                aiohttp_params={
+                    "client_max_size": _LARGEST_TRANSACTION,
+                    "middlewares": [self._turn_away],
+                },
             )
         self._receive = receive
+        self._closing = False
+
+    def turn_away(self) -> None:
+        """Take no more transactions; the homeserver will bring them again after the restart."""
+        self._closing = True
 
     async def handle_transaction(
         self,
@@ -72,3 +82,9 @@ class Transactions(AppService):
         """Called by mautrix for each transaction that it has not seen in this run."""
         await self._receive(events)
         return {}
+
+    @web.middleware
+    async def _turn_away(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self._closing:
+            raise web.HTTPServiceUnavailable
+        return await handler(request)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The adapter as the driver and the homeserver see it."""
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
@@ -338,6 +339,23 @@ async def test_stopping_does_not_wait_for_ever(
     await adapter.stop()
     assert bench.sent() == []
     assert bench.told == []
+
+
+async def test_what_arrives_while_stopping_is_left_to_the_next_run(
+    bench: Bench, server: TestServer
+) -> None:
+    bench.store.portals[ROOM] = Portal(room=ROOM, person=ALICE, address=NUMBER)
+    adapter = bench.adapter(server)
+    await adapter.start()
+    bench.refuses = {"/send/": (503, "")}
+    adapter.do(SendMatrixHangup(**about(), reason="user_hangup"))
+    stopping = asyncio.create_task(adapter.stop())
+    await asyncio.sleep(0)
+    status = await bench.push("transactions/1", events=[])
+    bench.refuses = {}
+    await stopping
+    assert status == 503
+    assert [event_type for event_type, _ in bench.sent()] == ["m.call.hangup"]
 
 
 async def test_stopping_says_the_last_words(bench: Bench, server: TestServer) -> None:

@@ -229,6 +229,29 @@ async def test_an_invitation_to_a_direct_chat_makes_a_portal(bench: Bench) -> No
     assert GHOST in bench.homeserver.users
 
 
+async def test_a_crash_while_joining_leaves_no_room_in_which_nothing_rings(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.invited()
+
+    async def crash(*_: object) -> None:
+        raise RuntimeError("crash")
+
+    monkeypatch.setattr(bench.homeserver, "joined_members", crash)
+    with pytest.raises(RuntimeError, match="crash"):
+        await bench.accept()
+    assert bench.store.portals == {ROOM: PORTAL}
+
+
+async def test_an_invitation_to_a_group_does_not_touch_the_portal(bench: Bench) -> None:
+    older = Portal(room=RoomId("!older"), person=ALICE, address=NUMBER)
+    await bench.store.save_portal(older)
+    room = bench.invited()
+    room.members["@third:example.org"] = "join"
+    assert await bench.accept() is None
+    assert bench.store.portals == {older.room: older}
+
+
 async def test_a_call_that_waits_goes_to_the_room_that_the_person_opened(bench: Bench) -> None:
     task = bench.preparing()
     await bench.settle()
