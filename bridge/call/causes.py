@@ -6,46 +6,46 @@ SIP statuses are those of RFC 3261 section 21, Q.850 causes are mapped as in RFC
 """
 
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum
 
 from bridge.call.events import MediaFault
 
 
 class Cause(Enum):
-    """Why a call ended or was refused. The names are kept in call records."""
+    """Why a call ended or was refused. The values are kept in call records."""
 
-    NORMAL = auto()
-    CANCELLED = auto()
-    ANSWERED_ELSEWHERE = auto()
-    BUSY = auto()
-    DECLINED = auto()
-    NO_ANSWER = auto()
-    UNREACHABLE = auto()
-    NOT_IN_SERVICE = auto()
-    NUMBER_CHANGED = auto()
-    NUMBER_INCOMPLETE = auto()
-    NO_ROUTE = auto()
-    NOT_PERMITTED = auto()
-    REFUSED = auto()
-    FORBIDDEN_NUMBER = auto()
-    EMERGENCY_NUMBER = auto()
-    PREMIUM_NUMBER = auto()
-    TOO_MANY_CALLS = auto()
-    TOO_FREQUENT = auto()
-    TRUNK_DOWN = auto()
-    TRUNK_CREDENTIALS = auto()
-    CONGESTION = auto()
-    NO_COMMON_CODEC = auto()
-    MEDIA_FAILED = auto()
-    ICE_FAILED = auto()
-    ICE_TIMEOUT = auto()
-    NO_RESOURCES = auto()
-    UNDELIVERABLE = auto()
-    CONNECTION_LOST = auto()
-    MAX_DURATION = auto()
-    SHUTDOWN = auto()
-    ADMIN = auto()
-    ERROR = auto()
+    NORMAL = "normal"
+    CANCELLED = "cancelled"
+    ANSWERED_ELSEWHERE = "answered_elsewhere"
+    BUSY = "busy"
+    DECLINED = "declined"
+    NO_ANSWER = "no_answer"
+    UNREACHABLE = "unreachable"
+    NOT_IN_SERVICE = "not_in_service"
+    NUMBER_CHANGED = "number_changed"
+    NUMBER_INCOMPLETE = "number_incomplete"
+    NO_ROUTE = "no_route"
+    NOT_PERMITTED = "not_permitted"
+    REFUSED = "refused"
+    FORBIDDEN_NUMBER = "forbidden_number"
+    EMERGENCY_NUMBER = "emergency_number"
+    PREMIUM_NUMBER = "premium_number"
+    TOO_MANY_CALLS = "too_many_calls"
+    TOO_FREQUENT = "too_frequent"
+    TRUNK_DOWN = "trunk_down"
+    TRUNK_CREDENTIALS = "trunk_credentials"
+    CONGESTION = "congestion"
+    NO_COMMON_CODEC = "no_common_codec"
+    MEDIA_FAILED = "media_failed"
+    ICE_FAILED = "ice_failed"
+    ICE_TIMEOUT = "ice_timeout"
+    NO_RESOURCES = "no_resources"
+    UNDELIVERABLE = "undeliverable"
+    CONNECTION_LOST = "connection_lost"
+    MAX_DURATION = "max_duration"
+    SHUTDOWN = "shutdown"
+    ADMIN = "admin"
+    ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True)

@@ -314,7 +314,7 @@ class RecordAnswer(StoreCommand):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordEnd(StoreCommand):
-    """The call is over. `cause` is a name of `bridge.call.causes`, `status` the SIP one or 0."""
+    """The call is over. `cause` is a value of `bridge.call.causes.Cause`, `status` SIP's or 0."""
 
     cause: str
     status: int

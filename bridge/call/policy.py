@@ -43,6 +43,8 @@ class TrunkPolicy:
     """User part of From on outgoing calls; empty: the trunk's own."""
     early_media: bool = False
     """Answer the Matrix call as soon as the trunk sends early media (183 with SDP)."""
+    codecs: tuple[str, ...] = ()
+    """Audio codecs that the trunk allows, best first; empty: all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,12 @@ class OutboundRoute:
     """A number as the trunk wants it, or a whole SIP URI."""
     caller: str
     early_media: bool
+    codecs: tuple[str, ...]
+
+
+def codecs_of(policy: Policy, trunk: TrunkName) -> tuple[str, ...]:
+    """The audio codecs that `trunk` allows; empty: all."""
+    return policy.trunks.get(trunk, TrunkPolicy()).codecs
 
 
 def access_of(policy: Policy, person: UserId) -> Access:
@@ -191,6 +199,7 @@ def _leave_by(policy: Policy, rule: OutboundRule, target: str) -> OutboundRoute:
         target=target,
         caller=trunk.caller_id,
         early_media=trunk.early_media,
+        codecs=trunk.codecs,
     )
 
 

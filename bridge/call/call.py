@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One call: a Matrix leg and a SIP leg, coupled.
+
+The legs and the media session each follow their own table; after every event the call looks at
+where they have come to together (`states.STEPS`) and does what is due, in whatever order they came
+there. As soon as anything ends, everything ends.
+"""
+
+from dataclasses import dataclass
+
+from bridge.call.causes import MEANINGS, MISSED_CALL, Cause
+from bridge.call.commands import (
+    AddRemoteCandidates,
+    RecordAnswer,
+    RecordEnd,
+    RecordLegs,
+    RecordStart,
+    RecordStatistics,
+    SendNotice,
+)
+from bridge.call.events import (
+    Event,
+    HangupRequested,
+    MatrixCallEvent,
+    MediaClosed,
+    MediaEvent,
+    SipDialogChanged,
+    SipEvent,
+)
+from bridge.call.ids import Address, CallId, Direction, Side, TrunkName, UserId
+from bridge.call.leg import EarlyMedia, Over, OwnOfferAnswered, PersonLeg, Signal
+from bridge.call.machine import Effects
+from bridge.call.media_session import MediaSession
+from bridge.call.renegotiation import Renegotiation
+from bridge.call.sip_leg import SipLeg
+from bridge.call.states import (
+    STEPS,
+    UP,
+    MatrixState,
+    MediaState,
+    RenegotiationState,
+    SipState,
+    Step,
+)
+
+_UNSENT = (MatrixState.PREPARING, MatrixState.READY)
+_RINGING_HERE = (SipState.INVITED, SipState.INVITED_BARE)
+_RINGING_THERE = (SipState.IDLE, SipState.CALLING, SipState.PROCEEDING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallView:
+    """A call as an admin sees it. Times are those of the events that the core was told."""
+
+    call: CallId
+    direction: Direction
+    state: str
+    """`preparing`, `ringing`, `connected` or `ending`."""
+    person: UserId
+    address: Address
+    trunk: TrunkName
+    since: float
+    answered_at: float | None
+
+
+class Call:
+    """Couples two legs and a media session."""
+
+    def __init__(
+        self,
+        effects: Effects,
+        call: CallId,
+        direction: Direction,
+        *,
+        person: UserId,
+        address: Address,
+        matrix: PersonLeg,
+        sip: SipLeg,
+        codecs: tuple[str, ...],
+    ) -> None:
+        self.id = call
+        self.person = person
+        self.address = address
+        self.matrix = matrix
+        self.sip = sip
+        self.over: Over | None = None
+        self._effects = effects
+        self._direction = direction
+        self._codecs = codecs
+        self._media = MediaSession(effects, call)
+        self._renegotiation = Renegotiation(effects, call)
+        self._departing: list[SipLeg] = []
+        self._since = effects.now
+        self._answered_at: float | None = None
+        effects.emit(
+            RecordStart(
+                call=call, direction=direction, person=person, address=address, trunk=sip.trunk
+            )
+        )
+        self.matrix.record()
+
+    # --- what the switchboard wants -------------------------------------------------------
+
+    def start(self, display_name: str = "") -> None:
+        """Set out: ask for what the first step needs."""
+        if self.matrix.state is MatrixState.PREPARING:
+            self.matrix.prepare(display_name)
+        self._advance()
+
+    def end(self, cause: Cause, by: str, status: int = 0) -> None:
+        """End both legs and the media session, and say why. Only the first reason counts."""
+        if self.over is not None:
+            return
+        self.over = Over(cause=cause, by=by, status=status)
+        if not status and self.sip.state in _RINGING_HERE:
+            status = MEANINGS[cause].status
+        self._renegotiation.close()
+        self.matrix.end(cause)
+        self.sip.end(cause)
+        self._media.close()
+        self._tell_person()
+        self._effects.emit(RecordEnd(call=self.id, cause=cause.value, status=status, ended_by=by))
+
+    def handle(self, event: Event) -> None:
+        """Take an event that concerns this call."""
+        match event:
+            case HangupRequested():
+                self.end(Cause.ADMIN, "admin")
+            case SipEvent():
+                self._sip_event(event)
+            case MediaEvent():
+                self._media_event(event)
+            case _:
+                self._matrix_event(event)
+        self._advance()
+
+    def handle_timer(self) -> None:
+        """Go on from every state that has lasted too long."""
+        for machine in self._machines():
+            if machine.is_due():
+                self._act(machine.expire())
+        self._advance()
+
+    @property
+    def deadline(self) -> float:
+        """When `handle_timer` has something to do: there is always something until the end."""
+        return min(m.deadline for m in self._machines() if m.deadline is not None)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing can happen any more."""
+        return (
+            self.matrix.state is MatrixState.ENDED
+            and self._media.state is MediaState.CLOSED
+            and all(leg.state is SipState.ENDED for leg in (self.sip, *self._departing))
+        )
+
+    def view(self) -> CallView:
+        """What to show of it."""
+        return CallView(
+            call=self.id,
+            direction=self._direction,
+            state=self._phase(),
+            person=self.person,
+            address=self.address,
+            trunk=self.sip.trunk,
+            since=self._since,
+            answered_at=self._answered_at,
+        )
+
+    # --- setup glare ----------------------------------------------------------------------
+
+    @property
+    def can_take_matrix(self) -> bool:
+        """Whether the person's own call can take the place of the one that we make to them."""
+        called = (*_UNSENT, MatrixState.INVITING)
+        return self.over is None and self.matrix.state in called
+
+    def take_matrix(self, leg: PersonLeg) -> None:
+        """The person called the caller: their call goes on, ours to them does not."""
+        self.matrix.end(Cause.ANSWERED_ELSEWHERE)
+        self.matrix = leg
+        self.matrix.record()
+        self._media.restart()
+        self._advance()
+
+    @property
+    def can_take_sip(self) -> bool:
+        """Whether an incoming INVITE can take the place of the one that we send."""
+        pending = self.sip.state in _RINGING_THERE and self._media.can_restart
+        return self.over is None and pending
+
+    def take_sip(self, leg: SipLeg, sip_call_id: str, codecs: tuple[str, ...]) -> None:
+        """The number that the person called calls them: that call goes on, ours is cancelled."""
+        self.sip.end(Cause.CANCELLED)
+        self._departing.append(self.sip)
+        self.sip = leg
+        self._codecs = codecs
+        self.record_sip_call_id(sip_call_id)
+        self._media.restart()
+        self._advance()
+
+    def record_sip_call_id(self, sip_call_id: str) -> None:
+        """Keep what names the SIP leg."""
+        self._effects.emit(RecordLegs(call=self.id, sip_call_id=sip_call_id))
+
+    # --- events ---------------------------------------------------------------------------
+
+    def _matrix_event(self, event: Event) -> None:
+        if isinstance(event, MatrixCallEvent) and event.key != self.matrix.key:
+            return  # Of a call that lost a glare.
+        signal = self.matrix.handle(event)
+        if isinstance(signal, Over):
+            self._act(signal)
+        elif signal is not None and self.over is None:
+            assert not isinstance(signal, EarlyMedia | OwnOfferAnswered)
+            self._renegotiation.matrix_said(signal)
+
+    def _sip_event(self, event: SipEvent) -> None:
+        for leg in self._departing:
+            if event.leg == leg.leg:
+                leg.handle(event)
+                return
+        if isinstance(event, SipDialogChanged):
+            self._effects.emit(RecordLegs(call=self.id, sip_dialog=event.state))
+            return
+        self._act(self.sip.handle(event))
+
+    def _media_event(self, event: MediaEvent) -> None:
+        was = self._media.state
+        self._act(self._media.handle(event))
+        self._act(self._renegotiation.handle(event))
+        if isinstance(event, MediaClosed) and was is MediaState.CLOSING:
+            self._effects.emit(RecordStatistics(call=self.id, statistics=event.statistics))
+
+    def _act(self, signal: Signal | None) -> None:
+        """Do what the SIP leg, the media session or a deadline calls for."""
+        if signal is None or self.over is not None:
+            return
+        if isinstance(signal, Over):
+            self.end(signal.cause, signal.by, signal.status)
+        elif isinstance(signal, EarlyMedia):
+            self._media.answer_early(signal.sdp)
+        else:
+            self._act(self._renegotiation.sip_said(signal))
+
+    # --- steps ----------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Do what is due, until nothing is."""
+        while self.over is None:
+            step = STEPS.get((self.matrix.state, self._media.state, self.sip.state))
+            if step is None:
+                break
+            self._take(step)
+        if self.over is not None:
+            return
+        for candidates in self.matrix.take_candidates():
+            self._effects.emit(AddRemoteCandidates(call=self.id, candidates=candidates))
+        up = (self.matrix.state, self._media.state, self.sip.state) in UP
+        if up and self._renegotiation.state is RenegotiationState.CLOSED:
+            self._answered_at = self._effects.now
+            self._effects.emit(RecordAnswer(call=self.id))
+            self._renegotiation.open(self.matrix, self.sip)
+
+    def _take(self, step: Step) -> None:
+        matrix, media, sip = self.matrix, self._media, self.sip
+        match step:
+            case Step.OFFER_FROM_MATRIX:
+                media.offer(Side.MATRIX, matrix.description, self._codecs)
+            case Step.INVITE_SIP:
+                sip.invite(media.to_sip)
+            case Step.TAKE_SIP_ANSWER:
+                media.answer(Side.SIP, sip.description)
+            case Step.ANSWER_MATRIX:
+                matrix.answer(media.to_matrix)
+            case Step.OFFER_FROM_SIP:
+                media.offer(Side.SIP, sip.description or None, self._codecs)
+            case Step.INVITE_MATRIX:
+                matrix.record()
+                matrix.invite(media.to_matrix)
+                sip.ring()
+            case Step.TAKE_MATRIX_ANSWER if sip.bare:
+                media.answer_bare(matrix.description)
+            case Step.TAKE_MATRIX_ANSWER:
+                media.answer(Side.MATRIX, matrix.description)
+            case Step.ANSWER_SIP:
+                sip.answer(media.to_sip)
+            case Step.JOIN:
+                media.join(matrix.description, sip.description, self._codecs)
+
+    # --- inside ---------------------------------------------------------------------------
+
+    def _machines(self) -> list[PersonLeg | SipLeg | MediaSession | Renegotiation]:
+        return [self.matrix, self.sip, *self._departing, self._media, self._renegotiation]
+
+    def _phase(self) -> str:
+        if self.over is not None:
+            return "ending"
+        if self._answered_at is not None:
+            return "connected"
+        if self.matrix.state in _UNSENT or self.sip.state is SipState.IDLE:
+            return "preparing"
+        return "ringing"
+
+    def _tell_person(self) -> None:
+        """Tell the person what they cannot see: why a call failed, or that they missed one."""
+        assert self.over is not None
+        text = MEANINGS[self.over.cause].sentence
+        ringing = self._answered_at is None and not self.matrix.polite
+        if ringing:
+            declined = self.over.by == "matrix" or self.over.cause is Cause.ANSWERED_ELSEWHERE
+            text = "" if declined else MISSED_CALL
+        if text:
+            self.notify(text)
+
+    def notify(self, text: str) -> None:
+        """Tell the person something, if there is a room to tell it in."""
+        if self.matrix.room is not None:
+            self._effects.emit(
+                SendNotice(call=self.id, room=self.matrix.room, address=self.address, text=text)
+            )

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a leg tells the call, and what the call knows of the leg on the Matrix side.
+
+Everything else about that leg (parties, versions, devices) is its own affair: a leg of another kind
+only has to follow the same states and speak the same words.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Protocol
+
+from bridge.call.causes import Cause
+from bridge.call.commands import Command
+from bridge.call.events import Event
+from bridge.call.ids import OpId, RoomId
+from bridge.call.states import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Over:
+    """The call has to end. `by` is as in `RecordEnd`, `status` the SIP status that said so or 0."""
+
+    cause: Cause
+    by: str
+    status: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyMedia:
+    """The far end sent a description before its answer, and it is to be used."""
+
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reoffer:
+    """The far end wants to change what was agreed. `op` is to be given with the answer."""
+
+    sdp: str | None
+    op: OpId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReofferAnswered:
+    """The far end answered our new offer (that of `op`, where the leg numbers them)."""
+
+    sdp: str
+    op: OpId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReofferRefused:
+    """Our new offer was refused with a SIP status, or could not be delivered (0)."""
+
+    status: int
+    op: OpId
+
+
+@dataclass(frozen=True, slots=True)
+class OwnOfferAnswered:
+    """The answer to the offer that we made when asked for one (in an ACK)."""
+
+    sdp: str
+
+
+Signal = Over | EarlyMedia | Reoffer | ReofferAnswered | ReofferRefused | OwnOfferAnswered
+"""What a leg tells the call, besides going to another state."""
+
+
+class PersonLeg(Protocol):
+    """The leg on the Matrix side. There may be more kinds of it than `m.call`."""
+
+    state: State
+    """One of `MatrixState`."""
+    deadline: float | None
+    description: str
+    """The last session description of the client that is in force."""
+    polite: bool
+    """Whether the person called, which makes us the one to give way when both offer at once."""
+    room: RoomId | None
+    """Where the person is; None until it is known."""
+
+    @property
+    def key(self) -> Hashable:
+        """What this leg's events carry, to tell whose they are; None until it is known."""
+
+    @property
+    def can_renegotiate(self) -> bool:
+        """Whether the client can be offered a change."""
+
+    def yields_to(self, call_id: str) -> bool:
+        """Whether the person's own call, which has this id, is the one to survive a glare."""
+
+    def prepare(self, display_name: str) -> None:
+        """Make ready to ring."""
+
+    def invite(self, sdp: str) -> None:
+        """Ring."""
+
+    def answer(self, sdp: str) -> None:
+        """Accept the person's call."""
+
+    def end(self, cause: Cause) -> None:
+        """End the leg, however far it has come. Does nothing if it has ended."""
+
+    def reoffer(self, op: OpId, sdp: str) -> Command:
+        """The command that offers a change of what was agreed."""
+
+    def reanswer(self, sdp: str) -> Command:
+        """The command that answers the client's `Reoffer`."""
+
+    def take_candidates(self) -> list[tuple[str, ...]]:
+        """ICE candidates of the client that were not taken yet."""
+
+    def record(self) -> None:
+        """Record what it takes to end the leg after a crash, as far as it is known."""
+
+    def handle(self, event: Event) -> Signal | None:
+        """Take an event; one that is not for this leg, or comes too late, is ignored."""
+
+    def is_due(self) -> bool:
+        """Whether a state has lasted too long."""
+
+    def expire(self) -> Over | None:
+        """A state has lasted too long: go on, or tell that the call has to end."""

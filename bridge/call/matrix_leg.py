@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Matrix leg for `m.call.*` events: VoIP versions 0 and 1.
+
+The rules are those of the Matrix specification, "Voice over IP", with what clients really do. Only
+this module knows of parties: a party is one device of a person in one call, and a call that rings
+at several devices is fixed to the first that answers.
+"""
+
+from typing import Any
+
+from bridge.call.causes import MEANINGS, Cause, from_hangup, from_reject
+from bridge.call.commands import (
+    PreparePortal,
+    RecordLegs,
+    SendCallEvent,
+    SendMatrixAnswer,
+    SendMatrixHangup,
+    SendMatrixInvite,
+    SendMatrixNegotiate,
+    SendMatrixReject,
+    SendMatrixSelectAnswer,
+)
+from bridge.call.events import (
+    Event,
+    MatrixAnswerReceived,
+    MatrixCallEvent,
+    MatrixCandidatesReceived,
+    MatrixHangupReceived,
+    MatrixInviteReceived,
+    MatrixMemberLeft,
+    MatrixNegotiateReceived,
+    MatrixRejectReceived,
+    MatrixSelectAnswerReceived,
+    MatrixSendFailed,
+    PortalFailed,
+    PortalReady,
+    SdpType,
+)
+from bridge.call.ids import (
+    Address,
+    CallId,
+    MatrixCallId,
+    MatrixCallKey,
+    OpId,
+    Party,
+    PartyId,
+    RoomId,
+    UserId,
+)
+from bridge.call.leg import Over, Reoffer, ReofferAnswered, ReofferRefused, Signal
+from bridge.call.machine import Effects, Machine
+from bridge.call.states import (
+    ANOTHER_PARTY,
+    MATRIX,
+    MATRIX_ENDS,
+    OF_A_REJECT,
+    V0,
+    MatrixState,
+)
+
+_UP = (MatrixState.ANSWERED, MatrixState.ACTIVE)
+
+
+class MatrixLeg(Machine):
+    """One `m.call` call between a person and a ghost."""
+
+    def __init__(
+        self,
+        effects: Effects,
+        state: MatrixState,
+        *,
+        call: CallId,
+        us: PartyId,
+        person: UserId,
+        address: Address,
+        call_id: MatrixCallId,
+        version: int = 1,
+    ) -> None:
+        super().__init__(MATRIX, state, effects)
+        self.call_id = call_id
+        self.version = version
+        self.room: RoomId | None = None
+        self.description = ""
+        self.polite = state is MatrixState.INVITED
+        """Whether we give way when both sides offer at once: the callee does."""
+        self._call = call
+        self._us = us
+        self._person = person
+        self._address = address
+        self._party: PartyId | None = None
+        self._negotiates = False
+        self._candidates: dict[PartyId, list[tuple[str, ...]]] = {}
+        self._portal_op: OpId | None = None
+        self._vital_op: OpId | None = None
+        self._reoffer_op: OpId | None = None
+
+    @classmethod
+    def called(
+        cls, effects: Effects, call: CallId, us: PartyId, invite: MatrixInviteReceived
+    ) -> "MatrixLeg":
+        """The leg of a call that the person placed; it rings no longer than its lifetime."""
+        leg = cls(
+            effects,
+            MatrixState.INVITED,
+            call=call,
+            us=us,
+            person=invite.sender.user,
+            address=invite.address,
+            call_id=invite.call_id,
+            version=invite.version,
+        )
+        leg.room = invite.room
+        leg.description = invite.sdp
+        leg._fix(invite.sender.party, negotiates=invite.capabilities.negotiate)
+        assert leg.deadline is not None
+        leg.deadline = min(leg.deadline, effects.now + invite.lifetime - invite.age)
+        return leg
+
+    # --- what the call wants --------------------------------------------------------------
+
+    @property
+    def key(self) -> MatrixCallKey | None:
+        """What events of this leg carry; None while the room is not known."""
+        return None if self.room is None else MatrixCallKey(self.room, self.call_id)
+
+    @property
+    def can_renegotiate(self) -> bool:
+        """Whether the client answers an `m.call.negotiate`. One that cannot hangs up instead."""
+        return self._negotiates
+
+    def yields_to(self, call_id: str) -> bool:
+        """Until our invite is sent, to any call; then, the lesser call id survives."""
+        return self.state is not MatrixState.INVITING or call_id < self.call_id
+
+    def prepare(self, display_name: str) -> None:
+        """Have the portal made ready."""
+        self._portal_op = self._effects.op()
+        self.says(
+            PreparePortal(
+                call=self._call,
+                op=self._portal_op,
+                person=self._person,
+                address=self._address,
+                display_name=display_name,
+            )
+        )
+
+    def invite(self, sdp: str) -> None:
+        """Ring at the person's devices."""
+        self._vital_op = self._effects.op()
+        self.says(
+            SendMatrixInvite(
+                **self._about(self._vital_op),
+                sdp=sdp,
+                lifetime=self._effects.limits.ring_time,
+                invitee=self._person,
+            )
+        )
+
+    def answer(self, sdp: str) -> None:
+        """Accept the person's call."""
+        self._vital_op = self._effects.op()
+        answer = SendMatrixAnswer(**self._about(self._vital_op), sdp=sdp)
+        self.says(answer, "" if self.version else V0)
+
+    def end(self, cause: Cause) -> None:
+        """End the leg with the event that its state and version call for."""
+        how = MATRIX_ENDS.get(self.state)
+        reason = MEANINGS[cause].reason
+        about = self._about
+        if isinstance(how, MatrixState):
+            self.enter(how)
+        elif how is SendMatrixReject and self.version:
+            self.says(SendMatrixReject(**about(self._effects.op()), reason=reason))
+        elif how is not None:
+            self.says(SendMatrixHangup(**about(self._effects.op()), reason=reason))
+
+    def reoffer(self, op: OpId, sdp: str) -> SendCallEvent:
+        """The command that offers a change of what was agreed."""
+        self._reoffer_op = op
+        return self._negotiate(op, SdpType.OFFER, sdp)
+
+    def reanswer(self, sdp: str) -> SendCallEvent:
+        """The command that answers the client's offer."""
+        return self._negotiate(self._effects.op(), SdpType.ANSWER, sdp)
+
+    def take_candidates(self) -> list[tuple[str, ...]]:
+        """Candidates of the client we talk to that were not taken yet."""
+        return [] if self._party is None else self._candidates.pop(self._party, [])
+
+    def record(self) -> None:
+        """Record what it takes to end the leg after a crash, as far as it is known."""
+        if self.room is not None:
+            self._effects.emit(
+                RecordLegs(
+                    call=self._call,
+                    room=self.room,
+                    matrix_call_id=self.call_id,
+                    matrix_version=self.version,
+                    party=self._us,
+                )
+            )
+
+    # --- what comes in --------------------------------------------------------------------
+
+    def handle(self, event: Event) -> Signal | None:
+        """Take an event of this leg's Matrix call; others are ignored."""
+        if isinstance(event, MatrixCallEvent):
+            return self._said(event) if self._may_say(event.sender) else None
+        match event:
+            case PortalReady(op=op, room=room) if op == self._portal_op:
+                if self.hears(PortalReady):
+                    self.room = room
+            case PortalFailed(op=op) if op == self._portal_op:
+                return self._over(PortalFailed, Cause.UNREACHABLE)
+            case MatrixSendFailed(op=op) if op == self._vital_op:
+                return Over(cause=Cause.UNDELIVERABLE, by="matrix")
+            case MatrixSendFailed(op=op) if op == self._reoffer_op:
+                return ReofferRefused(0, op)
+            case MatrixMemberLeft(room=room, user=user):
+                if (room, user) == (self.room, self._person):
+                    return self._over(MatrixMemberLeft, Cause.NORMAL)
+        return None
+
+    def expire(self) -> Over | None:
+        """Nobody answered, or the portal is not to be had."""
+        prepared = self.state is not MatrixState.PREPARING
+        return Over(cause=Cause.NO_ANSWER if prepared else Cause.UNREACHABLE, by="bridge")
+
+    def _may_say(self, sender: Party) -> bool:
+        return sender.user == self._person and self._party in (None, sender.party)
+
+    def _said(self, event: MatrixCallEvent) -> Signal | None:
+        match event:
+            case MatrixAnswerReceived():
+                self._answered(event)
+            case MatrixCandidatesReceived():
+                self._candidates.setdefault(event.sender.party, []).append(event.candidates)
+            case MatrixSelectAnswerReceived():
+                return self._selected(event)
+            case MatrixRejectReceived():
+                return self._rejected(event)
+            case MatrixHangupReceived():
+                return self._hung_up(event)
+            case MatrixNegotiateReceived() if self.version and self.state in _UP:
+                self._negotiates = True
+                offered = event.type is SdpType.OFFER
+                return Reoffer(event.sdp) if offered else ReofferAnswered(event.sdp)
+        return None
+
+    def _answered(self, event: MatrixAnswerReceived) -> None:
+        """The first answer fixes the party; the other devices learn of it and stop ringing."""
+        if not self.hears(MatrixAnswerReceived):
+            return
+        self.version = event.version
+        self.description = event.sdp
+        self.record()
+        self._fix(event.sender.party, negotiates=event.capabilities.negotiate)
+        if self.version:
+            self.says(self._select(event.sender.party))
+
+    def _rejected(self, event: MatrixRejectReceived) -> Over | None:
+        """One device's reject ends the call at all of them, unless one has answered."""
+        if self.state is MatrixState.INVITING:
+            self.says(self._select(event.sender.party), OF_A_REJECT)
+        return self._over(MatrixRejectReceived, from_reject(event.reason))
+
+    def _selected(self, event: MatrixSelectAnswerReceived) -> Over | None:
+        """The caller chose among those who answered: us, or another, and then we are done."""
+        if event.selected == self._us:
+            self.hears(MatrixSelectAnswerReceived)
+            return None
+        if self.hears((MatrixSelectAnswerReceived, ANOTHER_PARTY)):
+            return Over(cause=Cause.ANSWERED_ELSEWHERE, by="matrix")
+        return None
+
+    def _hung_up(self, event: MatrixHangupReceived) -> Over | None:
+        """Before an answer, a hangup is the caller's cancel or a v0 callee's reject."""
+        unanswered = self.state is MatrixState.INVITING
+        cause = from_hangup(event.reason)
+        if unanswered and cause is Cause.NORMAL:
+            cause = Cause.DECLINED
+        return self._over(MatrixHangupReceived, cause)
+
+    # --- inside ---------------------------------------------------------------------------
+
+    def _over(self, event: type, cause: Cause) -> Over | None:
+        return Over(cause=cause, by="matrix") if self.hears(event) else None
+
+    def _fix(self, party: PartyId, *, negotiates: bool) -> None:
+        self._party = party
+        self._negotiates = negotiates and self.version > 0
+
+    def _select(self, party: PartyId) -> SendMatrixSelectAnswer:
+        return SendMatrixSelectAnswer(**self._about(self._effects.op()), selected=party)
+
+    def _negotiate(self, op: OpId, kind: SdpType, sdp: str) -> SendMatrixNegotiate:
+        lifetime = self._effects.timeouts.negotiate
+        return SendMatrixNegotiate(**self._about(op), type=kind, sdp=sdp, lifetime=lifetime)
+
+    def _about(self, op: OpId) -> dict[str, Any]:
+        """The fields that every `m.call.*` event of this leg has."""
+        assert self.room is not None
+        return {
+            "call": self._call,
+            "op": op,
+            "room": self.room,
+            "address": self._address,
+            "call_id": self.call_id,
+            "party": self._us,
+            "version": self.version,
+        }

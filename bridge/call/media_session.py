@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The media session as the call sees it: the first offer and answer, and the end.
+
+Descriptions are opaque text: the engine is told what one side said, and says what to tell the
+other.
+"""
+
+from bridge.call.causes import Cause, from_fault
+from bridge.call.commands import AnswerMedia, CloseMedia, JoinMedia, OfferMedia
+from bridge.call.events import (
+    MediaAnswerReady,
+    MediaClosed,
+    MediaConnected,
+    MediaEvent,
+    MediaFailed,
+    MediaJoined,
+    MediaLost,
+    MediaOfferReady,
+)
+from bridge.call.ids import CallId, OpId, Side
+from bridge.call.leg import Over
+from bridge.call.machine import Effects, Machine
+from bridge.call.states import (
+    EARLY,
+    FROM_MATRIX,
+    FROM_SIP,
+    MEDIA,
+    TO_BARE_INVITE,
+    MediaState,
+    SetupGlare,
+)
+
+_FROM = {Side.MATRIX: FROM_MATRIX, Side.SIP: FROM_SIP}
+
+
+class MediaSession(Machine):
+    """What the engine was asked, and what it made of it."""
+
+    def __init__(self, effects: Effects, call: CallId) -> None:
+        super().__init__(MEDIA, MediaState.NONE, effects)
+        self.to_matrix = ""
+        """What to tell the Matrix side: an offer or an answer, as the state says."""
+        self.to_sip = ""
+        """What to tell the SIP side."""
+        self._call = call
+        self._op: OpId | None = None
+        self._connected = False
+
+    # --- what the call wants --------------------------------------------------------------
+
+    def offer(self, side: Side, sdp: str | None, codecs: tuple[str, ...]) -> None:
+        """`side` offered."""
+        offer = OfferMedia(call=self._call, op=self._next(), side=side, sdp=sdp, codecs=codecs)
+        self.says(offer, _FROM[side])
+
+    def answer(self, side: Side, sdp: str) -> None:
+        """`side` answered."""
+        self.says(AnswerMedia(call=self._call, op=self._next(), side=side, sdp=sdp), _FROM[side])
+
+    def answer_bare(self, sdp: str) -> None:
+        """Matrix answered, and SIP, which offered nothing, is now to get an offer from us."""
+        answer = AnswerMedia(call=self._call, op=self._next(), side=Side.MATRIX, sdp=sdp)
+        self.says(answer, TO_BARE_INVITE)
+
+    def answer_early(self, sdp: str) -> None:
+        """SIP sent early media. Ignored once there was some, for Matrix is answered only once."""
+        if self.state is not MediaState.SIP_OFFER:
+            return
+        op = self._next()
+        answer = AnswerMedia(call=self._call, op=op, side=Side.SIP, sdp=sdp, provisional=True)
+        self.says(answer, EARLY)
+
+    def join(self, matrix_sdp: str, sip_sdp: str, codecs: tuple[str, ...]) -> None:
+        """Both sides offered."""
+        self.says(
+            JoinMedia(
+                call=self._call,
+                op=self._next(),
+                matrix_sdp=matrix_sdp,
+                sip_sdp=sip_sdp,
+                codecs=codecs,
+            )
+        )
+
+    @property
+    def can_restart(self) -> bool:
+        """Whether nothing was answered yet, so that two calls can become one."""
+        return SetupGlare in MEDIA[self.state]
+
+    def restart(self) -> None:
+        """Two calls became one: what was offered so far is void."""
+        self._op = None
+        self.hears(SetupGlare)
+
+    def close(self) -> None:
+        """End the session, if there is one."""
+        if self.state is MediaState.NONE:
+            self.enter(MediaState.CLOSED)
+        elif CloseMedia in MEDIA[self.state]:
+            self._op = None
+            self.says(CloseMedia(call=self._call))
+
+    # --- what comes in --------------------------------------------------------------------
+
+    def handle(self, event: MediaEvent) -> Over | None:
+        """Take an event of this session; results of what was given up are ignored."""
+        match event:
+            case MediaConnected():
+                self._connected = True
+                self.hears(MediaConnected)
+            case MediaLost(fault=fault) if self.state is not MediaState.CLOSING:
+                return Over(cause=from_fault(fault), by="media")
+            case MediaClosed():
+                self.hears(MediaClosed)
+            case MediaOfferReady(op=op) | MediaAnswerReady(op=op) if op == self._op:
+                self._written(type(event), event.sdp)
+            case MediaJoined(op=op) if op == self._op:
+                self.to_matrix, self.to_sip = event.matrix_sdp, event.sip_sdp
+                self._agreed(MediaJoined)
+            case MediaFailed(op=op, fault=fault) if op == self._op:
+                # Early media is a courtesy: without it, the answer is waited for.
+                if not self.hears(MediaFailed):
+                    return Over(cause=from_fault(fault), by="media")
+        return None
+
+    def expire(self) -> Over | None:
+        """The engine, or ICE, took too long."""
+        if self.state is MediaState.CLOSING:
+            self.enter(MediaState.CLOSED)
+            return None
+        agreed = self.state is MediaState.AGREED
+        return Over(cause=Cause.ICE_TIMEOUT if agreed else Cause.MEDIA_FAILED, by="media")
+
+    # --- inside ---------------------------------------------------------------------------
+
+    def _next(self) -> OpId:
+        self._op = self._effects.op()
+        return self._op
+
+    def _written(self, event: type, sdp: str) -> None:
+        for_sip = self.state in (MediaState.MAKING_SIP_OFFER, MediaState.MAKING_SIP_ANSWER)
+        if for_sip:
+            self.to_sip = sdp
+        else:
+            self.to_matrix = sdp
+        self._agreed(event)
+
+    def _agreed(self, event: type) -> None:
+        self._op = None
+        if self.hears(event) and self._connected:
+            self.hears(MediaConnected)

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A change of what was agreed: hold, resume, other codecs or addresses, ICE restart.
+
+Whoever starts it, the shape is the same: one side offers, the engine says what the other side has
+to be asked (often nothing), that side answers, the engine says what to answer the first. One at a
+time; what arrives meanwhile waits or is told to come back.
+
+Where both sides start at once, each side's own rule decides. SIP: who has a re-INVITE out answers
+the other's with 491, and who gets a 491 waits as RFC 3261 14.1 says. Matrix: the callee is polite
+and takes its own offer back; the caller ignores the other's, who will make it again.
+"""
+
+from binascii import crc32
+
+from bridge.call.causes import Cause, from_fault
+from bridge.call.commands import AnswerMedia, OfferMedia, RollbackMedia
+from bridge.call.events import MediaAnswerReady, MediaEvent, MediaFailed, MediaOfferReady
+from bridge.call.ids import CallId, OpId, Side
+from bridge.call.leg import (
+    Over,
+    OwnOfferAnswered,
+    PersonLeg,
+    Reoffer,
+    ReofferAnswered,
+    ReofferRefused,
+)
+from bridge.call.machine import Effects, Machine
+from bridge.call.sip_leg import SipLeg
+from bridge.call.states import (
+    AFTER_491,
+    FROM_MATRIX,
+    FROM_SIP,
+    RENEGOTIATION,
+    WITH_OUR_OFFER,
+    BothConnected,
+    RenegotiationState,
+)
+
+_NO_ANSWER = 408
+_NOT_ACCEPTABLE = 488
+_PENDING = 491
+_SERVER_ERROR = 500
+_DIALOG_GONE = (408, 481)
+_ATTEMPTS = 6
+"""Re-INVITEs that may meet 491 in a row, before the far end is taken to refuse."""
+_FROM = {Side.MATRIX: FROM_MATRIX, Side.SIP: FROM_SIP}
+
+_R = RenegotiationState
+
+
+def backoff(call: CallId, attempt: int, *, owns_call_id: bool) -> float:
+    """Seconds to wait after a 491 (RFC 3261 14.1), in its steps of 10 ms.
+
+    The owner of the Call-ID waits 2.1 to 4 s, the other side up to 2 s. What is random there comes
+    from the call's name here, so that the core needs no randomness.
+    """
+    lot = crc32(f"{call}/{attempt}".encode())
+    return (210 + lot % 191) / 100 if owns_call_id else lot % 201 / 100
+
+
+class Renegotiation(Machine):
+    """The machine of later offers and answers."""
+
+    def __init__(self, effects: Effects, call: CallId) -> None:
+        super().__init__(RENEGOTIATION, _R.CLOSED, effects)
+        self._call = call
+        self._waiting: str | None = None
+        """An offer of the client that waits for its turn: it has to be answered."""
+        self._offer = ""
+        """The offer that is being dealt with."""
+        self._answer = ""
+        """What the other side answered."""
+        self._op: OpId | None = None
+        """What the engine or the far end was asked last."""
+        self._reinvite: OpId | None = None
+        """The far end's re-INVITE that waits for our answer."""
+        self._bare = False
+        self._attempts = 0
+
+    # --- what the call wants --------------------------------------------------------------
+
+    def open(self, matrix: PersonLeg, sip: SipLeg) -> None:
+        """Both legs are connected: from now on there is something to change."""
+        self._matrix, self._sip = matrix, sip
+        self.hears(BothConnected)
+        self._next()
+
+    def close(self) -> None:
+        """The call is over."""
+        self._op = None
+        self.enter(_R.CLOSED)
+
+    # --- Matrix ---------------------------------------------------------------------------
+
+    def matrix_said(self, signal: Reoffer | ReofferAnswered | ReofferRefused) -> None:
+        """Take what the client offered or answered."""
+        match signal:
+            case Reoffer(sdp=str(sdp)):
+                self._matrix_offered(sdp)
+            case ReofferAnswered(sdp=sdp) if self.state is _R.NEGOTIATING:
+                self._answered(Side.MATRIX, sdp)
+            case ReofferRefused(op=op) if self.state is _R.NEGOTIATING and op == self._op:
+                self._answered(Side.MATRIX, self._matrix.description)
+
+    def _matrix_offered(self, sdp: str) -> None:
+        if self.state is _R.CLOSED:
+            self._waiting = sdp
+        elif sdp in (self._offer, self._matrix.description):
+            return  # A repetition: nobody offers the same twice.
+        elif self.state is _R.NEGOTIATING:
+            self._collided(sdp)
+        else:
+            self._waiting = sdp
+            self._next()
+
+    def _collided(self, sdp: str) -> None:
+        """Their offer met ours. The impolite side ignores the other's, which is then withdrawn."""
+        if not self._matrix.polite:
+            return
+        self._waiting = sdp
+        self._send_back(_PENDING)
+
+    # --- SIP ------------------------------------------------------------------------------
+
+    def sip_said(
+        self, signal: Reoffer | ReofferAnswered | ReofferRefused | OwnOfferAnswered
+    ) -> Over | None:
+        """Take what the SIP peer offered, answered or refused."""
+        ours = self.state is _R.REINVITING
+        match signal:
+            case Reoffer(op=int(op), sdp=sdp):
+                self._sip_offered(OpId(op), sdp)
+            case ReofferAnswered(op=op, sdp=sdp) if ours and op == self._op:
+                self._answered(Side.SIP, sdp)
+            case ReofferRefused(op=op, status=status) if ours and op == self._op:
+                return self._refused(status)
+            case OwnOfferAnswered(sdp=sdp) if self.state is _R.AWAITING_ANSWER:
+                self._answered(Side.SIP, sdp)
+        return None
+
+    def _sip_offered(self, op: OpId, sdp: str | None) -> None:
+        if op == self._reinvite:
+            return
+        if self.state not in (_R.STABLE, _R.BACKOFF):
+            # RFC 3261 14.2: 500 to a second one while the first waits, 491 while ours is out.
+            self._sip.refuse(op, _SERVER_ERROR if self._reinvite is not None else _PENDING)
+            return
+        self._reinvite = op
+        self._bare = sdp is None
+        self._offer = sdp or ""
+        self._ask_for_offer(Side.SIP, sdp)
+
+    def _refused(self, status: int) -> Over | None:
+        """Our re-INVITE was refused."""
+        if status in _DIALOG_GONE:  # RFC 3261 12.2.1.2
+            return Over(cause=Cause.CONNECTION_LOST, by="sip", status=status)
+        if status != _PENDING or self._attempts >= _ATTEMPTS:
+            self._answered(Side.SIP, self._sip.description)
+            return None
+        self._attempts += 1
+        self._waiting = self._waiting or self._offer
+        self._offer = ""
+        self.says(RollbackMedia(call=self._call), AFTER_491)
+        wait = backoff(self._call, self._attempts, owns_call_id=self._sip.owns_call_id)
+        self.deadline = self._effects.now + wait
+        return None
+
+    # --- media ----------------------------------------------------------------------------
+
+    def handle(self, event: MediaEvent) -> Over | None:
+        """Take a result of the engine; those of what was given up are ignored."""
+        match event:
+            case MediaFailed(op=op, fault=fault) if op == self._op:
+                return self._media_failed(from_fault(fault))
+            case MediaOfferReady(op=op) if op == self._op:
+                if self.state is _R.MATRIX_OFFERED:
+                    self._offer_for_sip(event)
+                else:
+                    self._offer_for_matrix(event)
+            case MediaAnswerReady(op=op, sdp=sdp) if op == self._op:
+                self._answer_ready(sdp)
+        return None
+
+    def expire(self) -> Over | None:
+        """A state has lasted too long."""
+        match self.state:
+            case _R.REINVITING:
+                return self._refused(_NO_ANSWER)
+            case _R.NEGOTIATING:
+                self._answered(Side.MATRIX, self._matrix.description)
+            case _R.BACKOFF:
+                self._next()
+            case _R.AWAITING_ANSWER:
+                self._roll_back()
+            case _:
+                return self._media_failed(Cause.MEDIA_FAILED)
+        return None
+
+    def _offer_for_sip(self, event: MediaOfferReady) -> None:
+        if self._waiting is not None:  # A newer offer took its place, and expects the answer.
+            self._roll_back()
+        elif event.needed:
+            self._op = self._effects.op()
+            self.says(self._sip.reoffer(self._op, event.sdp))
+        else:
+            self._answer_matrix(event.answer)
+
+    def _offer_for_matrix(self, event: MediaOfferReady) -> None:
+        if not event.needed:
+            self._answer_sip(event.answer)
+        elif self._waiting is not None:  # The client offered first: we must not offer now.
+            self._send_back(_PENDING)
+        elif self._matrix.can_renegotiate:
+            self._op = self._effects.op()
+            self.says(self._matrix.reoffer(self._op, event.sdp))
+        else:
+            self._answered(Side.MATRIX, self._matrix.description)
+
+    def _answer_ready(self, sdp: str) -> None:
+        match self.state:
+            case _R.ANSWERING_MATRIX:
+                self._sip.description = self._answer
+                self._answer_matrix(sdp)
+            case _R.ANSWERING_SIP:
+                self._matrix.description = self._answer
+                self._answer_sip(sdp)
+            case _:
+                self._sip.description = self._answer
+                self.hears(MediaAnswerReady)
+                self._next()
+
+    def _media_failed(self, cause: Cause) -> Over | None:
+        """The engine cannot: refuse if nothing has changed yet, else the sides are at odds."""
+        match self.state:
+            case _R.MATRIX_OFFERED:  # There is no way to refuse a negotiate.
+                self._roll_back()
+            case _R.SIP_OFFERED | _R.ANSWERING_SIP:
+                self._send_back(_NOT_ACCEPTABLE)
+            case _:
+                return Over(cause=cause, by="media")
+        return None
+
+    # --- inside ---------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        """Turn to the client's offer, if one waits and nothing is going on."""
+        if self._waiting is None or self.state not in (_R.STABLE, _R.BACKOFF):
+            return
+        self._offer, self._waiting = self._waiting, None
+        self._ask_for_offer(Side.MATRIX, self._offer)
+
+    def _ask_for_offer(self, side: Side, sdp: str | None) -> None:
+        self._op = self._effects.op()
+        self.says(OfferMedia(call=self._call, op=self._op, side=side, sdp=sdp), _FROM[side])
+
+    def _answered(self, side: Side, sdp: str) -> None:
+        """`side` answered. One that refused or cannot be asked says what it said before."""
+        self._answer = sdp
+        self._op = self._effects.op()
+        self.says(AnswerMedia(call=self._call, op=self._op, side=side, sdp=sdp), _FROM[side])
+
+    def _answer_matrix(self, sdp: str) -> None:
+        self._matrix.description = self._offer
+        if self._waiting is None:
+            self.says(self._matrix.reanswer(sdp))
+        else:  # A newer offer took its place, and expects the answer.
+            self.hears(MediaAnswerReady)
+        self._settled()
+
+    def _answer_sip(self, sdp: str) -> None:
+        assert self._reinvite is not None
+        answer = self._sip.reanswer(self._reinvite, sdp)
+        self._reinvite = None
+        if self._bare:
+            self.says(answer, WITH_OUR_OFFER)
+            return
+        self._sip.description = self._offer
+        self.says(answer)
+        self._settled()
+
+    def _send_back(self, status: int) -> None:
+        """Refuse the re-INVITE that waits."""
+        assert self._reinvite is not None
+        self._sip.refuse(self._reinvite, status)
+        self._roll_back()
+
+    def _roll_back(self) -> None:
+        self.says(RollbackMedia(call=self._call))
+        self._settled()
+
+    def _settled(self) -> None:
+        self._op = None
+        self._reinvite = None
+        self._offer = ""
+        if self._waiting is None:
+            self._attempts = 0
+        self._next()

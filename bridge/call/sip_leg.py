@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The SIP leg: one INVITE dialog (RFC 3261), seen from above the transactions.
+
+Retransmission, ACK and authentication are the stack's. What is left are the crossings: a 200 that
+meets our CANCEL is followed by BYE (section 9.1), and BYE waits for the ACK to our 200 (section
+15).
+"""
+
+from bridge.call.causes import MEANINGS, Cause, from_sip
+from bridge.call.commands import (
+    AnswerSip,
+    AnswerSipReinvite,
+    ByeSip,
+    CancelSip,
+    RejectSip,
+    RejectSipReinvite,
+    SendSipInvite,
+    SendSipProgress,
+    SendSipReinvite,
+)
+from bridge.call.events import (
+    SipAnswered,
+    SipCancelled,
+    SipConfirmed,
+    SipEnded,
+    SipEvent,
+    SipInviteReceived,
+    SipProgressed,
+    SipReinviteAnswered,
+    SipReinviteFailed,
+    SipReinviteReceived,
+)
+from bridge.call.ids import CallId, LegId, OpId, TrunkName
+from bridge.call.leg import (
+    EarlyMedia,
+    Over,
+    OwnOfferAnswered,
+    Reoffer,
+    ReofferAnswered,
+    ReofferRefused,
+    Signal,
+)
+from bridge.call.machine import Effects, Machine
+from bridge.call.policy import OutboundRoute
+from bridge.call.states import SIP, SIP_ENDS, SipState
+
+_RINGING = 180
+_ELSEWHERE = (26, 200)
+"""Reasons of a CANCEL that mean "answered elsewhere": Q.850 and SIP (RFC 3326)."""
+
+
+class SipLeg(Machine):
+    """One dialog with a SIP peer."""
+
+    def __init__(
+        self, effects: Effects, state: SipState, *, call: CallId, leg: LegId, trunk: TrunkName
+    ) -> None:
+        super().__init__(SIP, state, effects)
+        self.leg = leg
+        self.trunk = trunk
+        self.description = ""
+        self.owns_call_id = state is SipState.IDLE
+        """Whether the dialog's Call-ID is ours, which decides how long we wait after a 491."""
+        self._call = call
+        self._route: OutboundRoute | None = None
+        self._bare = state is SipState.INVITED_BARE
+        self._cause: Cause | None = None
+
+    @classmethod
+    def calling(cls, effects: Effects, call: CallId, leg: LegId, route: OutboundRoute) -> "SipLeg":
+        """The leg of a call that we are going to place."""
+        made = cls(effects, SipState.IDLE, call=call, leg=leg, trunk=route.trunk)
+        made._route = route
+        return made
+
+    @classmethod
+    def called(cls, effects: Effects, call: CallId, invite: SipInviteReceived) -> "SipLeg":
+        """The leg of a call that came in."""
+        state = SipState.INVITED_BARE if invite.sdp is None else SipState.INVITED
+        made = cls(effects, state, call=call, leg=invite.leg, trunk=invite.trunk)
+        made.description = invite.sdp or ""
+        return made
+
+    # --- what the call wants --------------------------------------------------------------
+
+    @property
+    def bare(self) -> bool:
+        """Whether the INVITE came without an offer, so that ours goes into the 200."""
+        return self._bare
+
+    def invite(self, sdp: str) -> None:
+        """Call the far end."""
+        assert self._route is not None
+        self.says(
+            SendSipInvite(
+                call=self._call,
+                leg=self.leg,
+                trunk=self.trunk,
+                target=self._route.target,
+                caller=self._route.caller,
+                caller_name="",
+                sdp=sdp,
+            )
+        )
+
+    def ring(self) -> None:
+        """Tell the caller that it rings here."""
+        self.says(SendSipProgress(call=self._call, leg=self.leg, status=_RINGING))
+
+    def answer(self, sdp: str) -> None:
+        """Accept the call."""
+        self.says(AnswerSip(call=self._call, leg=self.leg, sdp=sdp))
+
+    def end(self, cause: Cause) -> None:
+        """End the leg; what has to wait for the far end is done when that has come."""
+        self._cause = self._cause or cause
+        self._go_on_ending()
+
+    def reoffer(self, op: OpId, sdp: str) -> SendSipReinvite:
+        """The command that offers a change of what was agreed."""
+        return SendSipReinvite(call=self._call, leg=self.leg, op=op, sdp=sdp)
+
+    def reanswer(self, op: OpId, sdp: str) -> AnswerSipReinvite:
+        """The command that answers the far end's re-INVITE."""
+        return AnswerSipReinvite(call=self._call, leg=self.leg, op=op, sdp=sdp)
+
+    def refuse(self, op: OpId, status: int) -> None:
+        """Refuse a re-INVITE; the call goes on as it was."""
+        self._effects.emit(RejectSipReinvite(call=self._call, leg=self.leg, op=op, status=status))
+
+    # --- what comes in --------------------------------------------------------------------
+
+    def handle(self, event: SipEvent) -> Signal | None:
+        """Take an event of this leg."""
+        signal = self._heard(event)
+        self._go_on_ending()
+        return signal
+
+    def expire(self) -> Over | None:
+        """A state has lasted too long."""
+        match self.state:
+            case SipState.CANCELLING | SipState.ENDING:
+                self.enter(SipState.ENDED)
+                return None
+            case SipState.CLOSING:
+                self._bye()
+                return None
+            case SipState.ANSWERED:
+                return Over(cause=Cause.CONNECTION_LOST, by="bridge")
+            case SipState.CONFIRMED:
+                return Over(cause=Cause.MAX_DURATION, by="bridge")
+        return Over(cause=Cause.NO_ANSWER, by="bridge")
+
+    def _heard(self, event: SipEvent) -> Signal | None:
+        match event:
+            case SipProgressed(sdp=sdp):
+                early = self._route is not None and self._route.early_media
+                if self.hears(SipProgressed) and early and sdp:
+                    return EarlyMedia(sdp)
+            case SipAnswered(sdp=sdp):
+                if self.hears(SipAnswered):
+                    self.description = sdp
+            case SipConfirmed(sdp=sdp):
+                return self._confirmed(sdp)
+            case SipCancelled(cause=cause):
+                if self.hears(SipCancelled):
+                    elsewhere = cause in _ELSEWHERE
+                    cancelled = Cause.ANSWERED_ELSEWHERE if elsewhere else Cause.CANCELLED
+                    return Over(cause=cancelled, by="sip")
+            case SipEnded():
+                return self._ended(event)
+        return self._renegotiated(event)
+
+    def _confirmed(self, sdp: str | None) -> Signal | None:
+        if not self.hears(SipConfirmed):
+            return OwnOfferAnswered(sdp) if sdp else None
+        if not self._bare:
+            return None
+        if not sdp:  # RFC 3261 13.2.1: the ACK has to carry the answer.
+            return Over(cause=Cause.MEDIA_FAILED, by="sip")
+        self.description = sdp
+        return None
+
+    def _ended(self, event: SipEnded) -> Over | None:
+        if not self.hears(SipEnded):
+            return None
+        cause = from_sip(event.status, event.q850, remote=event.remote)
+        return Over(cause=cause, by="sip", status=event.status)
+
+    def _renegotiated(self, event: SipEvent) -> Signal | None:
+        if self._cause is not None:
+            return None
+        match event:
+            case SipReinviteReceived(op=op, sdp=sdp):
+                return Reoffer(sdp, op)
+            case SipReinviteAnswered(op=op, sdp=sdp):
+                return ReofferAnswered(sdp, op)
+            case SipReinviteFailed(op=op, status=status):
+                return ReofferRefused(status, op)
+        return None
+
+    # --- inside ---------------------------------------------------------------------------
+
+    def _go_on_ending(self) -> None:
+        """Do what the state calls for, once the leg has to end."""
+        if self._cause is None:
+            return
+        how = SIP_ENDS.get(self.state)
+        if isinstance(how, SipState):
+            self.enter(how)
+        elif how is CancelSip:
+            self.says(CancelSip(call=self._call, leg=self.leg))
+        elif how is RejectSip:
+            status = MEANINGS[self._cause].status
+            self.says(RejectSip(call=self._call, leg=self.leg, status=status))
+        elif how is ByeSip:
+            self._bye()
+
+    def _bye(self) -> None:
+        assert self._cause is not None
+        self.says(ByeSip(call=self._call, leg=self.leg, q850=MEANINGS[self._cause].q850))

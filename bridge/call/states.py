@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The state machines of a call, as tables. Everything that decides a state is in this file.
+
+A call has four machines: its Matrix leg, its SIP leg, its media session, and the renegotiation of
+what was agreed. Each has a table: in this state, this message leads to that state. Messages are
+the events that come in and the commands that go out, as in h11: what we say changes our state as
+much as what we hear. A message may be qualified by a few words where its class does not say
+enough. An event without an entry is ignored; a command without one is a bug.
+
+`STEPS` couples the machines: when all three have come to a certain point, the next step is due,
+in whatever order they came there. `MATRIX_ENDS` and `SIP_ENDS` say how a leg in each state is
+ended, which happens as soon as anything else of the call ends. How long a state may last is in
+deadlines.py.
+
+The diagrams in docs/discussion/state-machines.md are drawn from these tables.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+
+from bridge.call import commands as c
+from bridge.call import events as e
+
+
+class State(Enum):
+    """Base of the states of every machine."""
+
+
+class MatrixState(State):
+    """The Matrix leg."""
+
+    PREPARING = "preparing"
+    """We are going to call the person; their portal is being made ready."""
+    READY = "ready"
+    """The portal is ready, our invite not yet sent."""
+    INVITING = "inviting"
+    """Our invite rings at the person's devices."""
+    INVITED = "invited"
+    """The person called; we have not answered."""
+    ANSWERED = "answered"
+    """We answered; the person's client has not confirmed our answer (VoIP v1)."""
+    ACTIVE = "active"
+    """Both parties are fixed."""
+    ENDED = "ended"
+
+
+class SipState(State):
+    """The SIP leg."""
+
+    IDLE = "idle"
+    """We are going to call; our INVITE is not sent yet."""
+    CALLING = "calling"
+    """Our INVITE is out."""
+    PROCEEDING = "proceeding"
+    """The far end rings."""
+    INVITED = "invited"
+    """An INVITE with an offer waits for our answer."""
+    INVITED_BARE = "invited_bare"
+    """An INVITE without an offer waits for our answer, which will be an offer."""
+    ANSWERED = "answered"
+    """Our 200 is out, the ACK has not come."""
+    CONFIRMED = "confirmed"
+    """The dialog is established."""
+    CANCELLING = "cancelling"
+    """CANCEL is out; a 200 may cross it."""
+    CLOSING = "closing"
+    """Over, but BYE must wait for the ACK to our 200 (RFC 3261 15)."""
+    ENDING = "ending"
+    """BYE or a refusal is out; the end is not confirmed."""
+    ENDED = "ended"
+
+
+class MediaState(State):
+    """The media session, until it is agreed for the first time, and its end."""
+
+    NONE = "none"
+    MAKING_SIP_OFFER = "making_sip_offer"
+    """The engine writes the offer for SIP."""
+    SIP_OFFER = "sip_offer"
+    """The offer for SIP is written."""
+    MAKING_EARLY_ANSWER = "making_early_answer"
+    """The engine takes early media from SIP and writes the answer for Matrix."""
+    EARLY = "early"
+    """The answer for Matrix, with early media, is written."""
+    MAKING_MATRIX_ANSWER = "making_matrix_answer"
+    """The engine takes the answer from SIP and writes the one for Matrix."""
+    MAKING_MATRIX_OFFER = "making_matrix_offer"
+    """The engine writes the offer for Matrix."""
+    MATRIX_OFFER = "matrix_offer"
+    """The offer for Matrix is written."""
+    MAKING_SIP_ANSWER = "making_sip_answer"
+    """The engine takes the answer from Matrix and writes the one for SIP."""
+    JOINING = "joining"
+    """The engine answers offers from both sides (setup glare)."""
+    AGREED = "agreed"
+    """Offer and answer are complete; ICE and DTLS are not."""
+    CONNECTED = "connected"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class RenegotiationState(State):
+    """A change of what was agreed: hold, resume, other codecs, other addresses, ICE restart."""
+
+    CLOSED = "closed"
+    """The first offer and answer are not complete, or the call is over."""
+    STABLE = "stable"
+    MATRIX_OFFERED = "matrix_offered"
+    """The client offered; the engine writes the offer for SIP."""
+    REINVITING = "reinviting"
+    """Our re-INVITE is out."""
+    BACKOFF = "backoff"
+    """Our re-INVITE met theirs (491); the timer of RFC 3261 14.1 runs."""
+    ANSWERING_MATRIX = "answering_matrix"
+    """The engine writes the answer for the client."""
+    SIP_OFFERED = "sip_offered"
+    """A re-INVITE waits; the engine writes the offer for the client."""
+    NEGOTIATING = "negotiating"
+    """Our `m.call.negotiate` is out."""
+    ANSWERING_SIP = "answering_sip"
+    """The engine writes the answer to the re-INVITE."""
+    AWAITING_ANSWER = "awaiting_answer"
+    """The re-INVITE had no offer: ours went into the 200, its answer comes with the ACK."""
+    FINISHING = "finishing"
+    """The engine takes the answer that came with the ACK."""
+
+
+class SetupGlare(e.Event):
+    """Stands for: two calls became one, and what was offered so far is void."""
+
+
+class BothConnected(e.Event):
+    """Stands for: both legs are connected and media is agreed for the first time."""
+
+
+Message = type | tuple[type, str]
+"""An event or command class, alone or with a qualifier."""
+Table = Mapping[State, Mapping[Message, State]]
+
+_M, _S, _D, _R = MatrixState, SipState, MediaState, RenegotiationState
+
+V0 = "v0"
+ANOTHER_PARTY = "another party"
+OF_A_REJECT = "of a reject"
+FROM_MATRIX = "from matrix"
+FROM_SIP = "from sip"
+EARLY = "early"
+TO_BARE_INVITE = "from matrix, sip offered nothing"
+AFTER_491 = "after 491"
+WITH_OUR_OFFER = "with our offer"
+
+_MATRIX_OVER: Mapping[Message, State] = {
+    e.MatrixHangupReceived: _M.ENDED,
+    e.MatrixMemberLeft: _M.ENDED,
+    c.SendMatrixHangup: _M.ENDED,
+}
+
+MATRIX: Table = {
+    _M.PREPARING: {
+        c.PreparePortal: _M.PREPARING,
+        e.PortalReady: _M.READY,
+        e.PortalFailed: _M.ENDED,
+    },
+    _M.READY: {c.SendMatrixInvite: _M.INVITING, e.MatrixMemberLeft: _M.ENDED},
+    _M.INVITING: {
+        e.MatrixAnswerReceived: _M.ACTIVE,
+        (c.SendMatrixSelectAnswer, OF_A_REJECT): _M.INVITING,
+        e.MatrixRejectReceived: _M.ENDED,
+        **_MATRIX_OVER,
+    },
+    _M.INVITED: {
+        c.SendMatrixAnswer: _M.ANSWERED,
+        (c.SendMatrixAnswer, V0): _M.ACTIVE,
+        c.SendMatrixReject: _M.ENDED,
+        **_MATRIX_OVER,
+    },
+    _M.ANSWERED: {
+        e.MatrixSelectAnswerReceived: _M.ACTIVE,
+        (e.MatrixSelectAnswerReceived, ANOTHER_PARTY): _M.ENDED,
+        **_MATRIX_OVER,
+    },
+    _M.ACTIVE: {c.SendMatrixSelectAnswer: _M.ACTIVE, **_MATRIX_OVER},
+    _M.ENDED: {},
+}
+
+_SIP_OUT: Mapping[Message, State] = {
+    e.SipProgressed: _S.PROCEEDING,
+    e.SipAnswered: _S.CONFIRMED,
+    c.CancelSip: _S.CANCELLING,
+    e.SipEnded: _S.ENDED,
+}
+_SIP_IN: Mapping[Message, State] = {
+    c.AnswerSip: _S.ANSWERED,
+    c.RejectSip: _S.ENDING,
+    e.SipCancelled: _S.ENDING,
+    e.SipEnded: _S.ENDED,
+}
+_SIP_UP: Mapping[Message, State] = {c.ByeSip: _S.ENDING, e.SipEnded: _S.ENDED}
+
+SIP: Table = {
+    _S.IDLE: {c.SendSipInvite: _S.CALLING},
+    _S.CALLING: _SIP_OUT,
+    _S.PROCEEDING: _SIP_OUT,
+    _S.INVITED: {c.SendSipProgress: _S.INVITED, **_SIP_IN},
+    _S.INVITED_BARE: {c.SendSipProgress: _S.INVITED_BARE, **_SIP_IN},
+    _S.ANSWERED: {e.SipConfirmed: _S.CONFIRMED, **_SIP_UP},
+    _S.CONFIRMED: _SIP_UP,
+    _S.CANCELLING: {e.SipAnswered: _S.CONFIRMED, e.SipEnded: _S.ENDED},
+    _S.CLOSING: {e.SipConfirmed: _S.CONFIRMED, **_SIP_UP},
+    _S.ENDING: {e.SipEnded: _S.ENDED},
+    _S.ENDED: {},
+}
+
+_MEDIA_OPEN: Mapping[Message, State] = {c.CloseMedia: _D.CLOSING}
+_MEDIA_OFFERED: Mapping[Message, State] = {SetupGlare: _D.NONE, **_MEDIA_OPEN}
+
+MEDIA: Table = {
+    _D.NONE: {
+        (c.OfferMedia, FROM_MATRIX): _D.MAKING_SIP_OFFER,
+        (c.OfferMedia, FROM_SIP): _D.MAKING_MATRIX_OFFER,
+        c.JoinMedia: _D.JOINING,
+    },
+    _D.MAKING_SIP_OFFER: {
+        e.MediaOfferReady: _D.SIP_OFFER,
+        e.MediaAnswerReady: _D.SIP_OFFER,
+        **_MEDIA_OFFERED,
+    },
+    _D.SIP_OFFER: {
+        (c.AnswerMedia, EARLY): _D.MAKING_EARLY_ANSWER,
+        (c.AnswerMedia, FROM_SIP): _D.MAKING_MATRIX_ANSWER,
+        **_MEDIA_OFFERED,
+    },
+    _D.MAKING_EARLY_ANSWER: {
+        e.MediaAnswerReady: _D.EARLY,
+        e.MediaFailed: _D.SIP_OFFER,
+        **_MEDIA_OPEN,
+    },
+    _D.EARLY: {(c.AnswerMedia, FROM_SIP): _D.MAKING_MATRIX_ANSWER, **_MEDIA_OPEN},
+    _D.MAKING_MATRIX_ANSWER: {e.MediaAnswerReady: _D.AGREED, **_MEDIA_OPEN},
+    _D.MAKING_MATRIX_OFFER: {e.MediaOfferReady: _D.MATRIX_OFFER, **_MEDIA_OFFERED},
+    _D.MATRIX_OFFER: {
+        (c.AnswerMedia, FROM_MATRIX): _D.MAKING_SIP_ANSWER,
+        (c.AnswerMedia, TO_BARE_INVITE): _D.MAKING_SIP_OFFER,
+        **_MEDIA_OFFERED,
+    },
+    _D.MAKING_SIP_ANSWER: {e.MediaAnswerReady: _D.AGREED, **_MEDIA_OPEN},
+    _D.JOINING: {e.MediaJoined: _D.AGREED, **_MEDIA_OPEN},
+    _D.AGREED: {e.MediaConnected: _D.CONNECTED, **_MEDIA_OPEN},
+    _D.CONNECTED: _MEDIA_OPEN,
+    _D.CLOSING: {e.MediaClosed: _D.CLOSED},
+    _D.CLOSED: {},
+}
+
+_BACK: Mapping[Message, State] = {c.RollbackMedia: _R.STABLE}
+
+RENEGOTIATION: Table = {
+    _R.CLOSED: {BothConnected: _R.STABLE},
+    _R.STABLE: {
+        (c.OfferMedia, FROM_MATRIX): _R.MATRIX_OFFERED,
+        (c.OfferMedia, FROM_SIP): _R.SIP_OFFERED,
+    },
+    _R.MATRIX_OFFERED: {
+        c.SendSipReinvite: _R.REINVITING,
+        c.SendMatrixNegotiate: _R.STABLE,
+        **_BACK,
+    },
+    _R.REINVITING: {
+        (c.AnswerMedia, FROM_SIP): _R.ANSWERING_MATRIX,
+        (c.RollbackMedia, AFTER_491): _R.BACKOFF,
+    },
+    _R.BACKOFF: {
+        (c.OfferMedia, FROM_MATRIX): _R.MATRIX_OFFERED,
+        (c.OfferMedia, FROM_SIP): _R.SIP_OFFERED,
+    },
+    _R.ANSWERING_MATRIX: {c.SendMatrixNegotiate: _R.STABLE, e.MediaAnswerReady: _R.STABLE},
+    _R.SIP_OFFERED: {
+        c.SendMatrixNegotiate: _R.NEGOTIATING,
+        (c.AnswerMedia, FROM_MATRIX): _R.ANSWERING_SIP,
+        c.AnswerSipReinvite: _R.STABLE,
+        (c.AnswerSipReinvite, WITH_OUR_OFFER): _R.AWAITING_ANSWER,
+        **_BACK,
+    },
+    _R.NEGOTIATING: {(c.AnswerMedia, FROM_MATRIX): _R.ANSWERING_SIP, **_BACK},
+    _R.ANSWERING_SIP: {
+        c.AnswerSipReinvite: _R.STABLE,
+        (c.AnswerSipReinvite, WITH_OUR_OFFER): _R.AWAITING_ANSWER,
+        **_BACK,
+    },
+    _R.AWAITING_ANSWER: {(c.AnswerMedia, FROM_SIP): _R.FINISHING, **_BACK},
+    _R.FINISHING: {e.MediaAnswerReady: _R.STABLE},
+}
+
+
+class Step(Enum):
+    """What is due when the machines have come to a certain point together."""
+
+    OFFER_FROM_MATRIX = "ask the engine for the SIP offer"
+    INVITE_SIP = "send INVITE"
+    TAKE_SIP_ANSWER = "give the engine the answer of SIP"
+    ANSWER_MATRIX = "send m.call.answer"
+    OFFER_FROM_SIP = "ask the engine for the Matrix offer"
+    INVITE_MATRIX = "send m.call.invite, then 180"
+    TAKE_MATRIX_ANSWER = "give the engine the answer of Matrix"
+    ANSWER_SIP = "send 200"
+    JOIN = "let the engine answer both offers"
+
+
+STEPS: Mapping[tuple[State, State, State], Step] = {
+    # A person calls.
+    (_M.INVITED, _D.NONE, _S.IDLE): Step.OFFER_FROM_MATRIX,
+    (_M.INVITED, _D.SIP_OFFER, _S.IDLE): Step.INVITE_SIP,
+    (_M.INVITED, _D.SIP_OFFER, _S.CONFIRMED): Step.TAKE_SIP_ANSWER,
+    (_M.INVITED, _D.AGREED, _S.CONFIRMED): Step.ANSWER_MATRIX,
+    (_M.INVITED, _D.CONNECTED, _S.CONFIRMED): Step.ANSWER_MATRIX,
+    # The same, with early media.
+    (_M.INVITED, _D.EARLY, _S.PROCEEDING): Step.ANSWER_MATRIX,
+    (_M.INVITED, _D.EARLY, _S.CONFIRMED): Step.TAKE_SIP_ANSWER,
+    (_M.ANSWERED, _D.EARLY, _S.CONFIRMED): Step.TAKE_SIP_ANSWER,
+    (_M.ACTIVE, _D.EARLY, _S.CONFIRMED): Step.TAKE_SIP_ANSWER,
+    # A telephone calls.
+    (_M.PREPARING, _D.NONE, _S.INVITED): Step.OFFER_FROM_SIP,
+    (_M.READY, _D.MATRIX_OFFER, _S.INVITED): Step.INVITE_MATRIX,
+    (_M.ACTIVE, _D.MATRIX_OFFER, _S.INVITED): Step.TAKE_MATRIX_ANSWER,
+    (_M.ACTIVE, _D.AGREED, _S.INVITED): Step.ANSWER_SIP,
+    (_M.ACTIVE, _D.CONNECTED, _S.INVITED): Step.ANSWER_SIP,
+    # The same, where the INVITE has no offer.
+    (_M.PREPARING, _D.NONE, _S.INVITED_BARE): Step.OFFER_FROM_SIP,
+    (_M.READY, _D.MATRIX_OFFER, _S.INVITED_BARE): Step.INVITE_MATRIX,
+    (_M.ACTIVE, _D.MATRIX_OFFER, _S.INVITED_BARE): Step.TAKE_MATRIX_ANSWER,
+    (_M.ACTIVE, _D.SIP_OFFER, _S.INVITED_BARE): Step.ANSWER_SIP,
+    (_M.ACTIVE, _D.SIP_OFFER, _S.CONFIRMED): Step.TAKE_SIP_ANSWER,
+    # Both call at once (setup glare).
+    (_M.INVITED, _D.NONE, _S.INVITED): Step.JOIN,
+    (_M.INVITED, _D.AGREED, _S.INVITED): Step.ANSWER_SIP,
+    (_M.INVITED, _D.CONNECTED, _S.INVITED): Step.ANSWER_SIP,
+    (_M.INVITED, _D.AGREED, _S.ANSWERED): Step.ANSWER_MATRIX,
+    (_M.INVITED, _D.CONNECTED, _S.ANSWERED): Step.ANSWER_MATRIX,
+    # Both call at once, and the INVITE has no offer.
+    (_M.INVITED, _D.NONE, _S.INVITED_BARE): Step.OFFER_FROM_MATRIX,
+    (_M.INVITED, _D.SIP_OFFER, _S.INVITED_BARE): Step.ANSWER_SIP,
+}
+"""By the states of the Matrix leg, the media session and the SIP leg."""
+
+UP: frozenset[tuple[State, State, State]] = frozenset(
+    (matrix, media, _S.CONFIRMED)
+    for matrix in (_M.ANSWERED, _M.ACTIVE)
+    for media in (_D.AGREED, _D.CONNECTED)
+)
+"""Where both legs are connected: the call counts as answered, and may be renegotiated."""
+
+MATRIX_ENDS: Mapping[State, type | State] = {
+    _M.PREPARING: _M.ENDED,
+    _M.READY: _M.ENDED,
+    _M.INVITING: c.SendMatrixHangup,
+    _M.INVITED: c.SendMatrixReject,
+    _M.ANSWERED: c.SendMatrixHangup,
+    _M.ACTIVE: c.SendMatrixHangup,
+}
+"""How the leg is ended from our side: by a command, or by just going to a state. A v0 client knows
+no reject and gets a hangup instead."""
+
+SIP_ENDS: Mapping[State, type | State] = {
+    _S.IDLE: _S.ENDED,
+    _S.CALLING: c.CancelSip,
+    _S.PROCEEDING: c.CancelSip,
+    _S.INVITED: c.RejectSip,
+    _S.INVITED_BARE: c.RejectSip,
+    _S.ANSWERED: _S.CLOSING,
+    _S.CONFIRMED: c.ByeSip,
+}
+"""How the leg is ended from our side; states that are missing are already on their way."""

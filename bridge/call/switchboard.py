@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All calls: which event is whose, who may call, and what happens when both sides call at once.
+
+This is the whole of the core's interface: facts go in with the time at which they happened, and
+what is to be done comes out.
+"""
+
+from collections import deque
+from collections.abc import Hashable
+from heapq import heappop, heappush
+
+from bridge.call.call import Call, CallView
+from bridge.call.causes import MISSED_WHILE_BUSY, Cause
+from bridge.call.commands import Command
+from bridge.call.deadlines import Timeouts
+from bridge.call.events import (
+    Event,
+    MatrixCallEvent,
+    MatrixInviteReceived,
+    MatrixMemberLeft,
+    ShutdownRequested,
+    SipEvent,
+    SipInviteReceived,
+)
+from bridge.call.ids import (
+    Address,
+    CallId,
+    Direction,
+    LegId,
+    MatrixCallId,
+    PartyId,
+    TrunkName,
+    UserId,
+)
+from bridge.call.machine import Effects
+from bridge.call.matrix_leg import MatrixLeg
+from bridge.call.policy import (
+    OutboundRoute,
+    Policy,
+    Refusal,
+    check_limits,
+    codecs_of,
+    route_in,
+    route_out,
+)
+from bridge.call.sip_leg import SipLeg
+from bridge.call.states import MatrixState
+
+PARTY = PartyId("matrix-sip")
+"""Our party id in every Matrix call."""
+_MINUTE = 60.0
+_NOWHERE = OutboundRoute(trunk=TrunkName(""), target="", caller="", early_media=False, codecs=())
+
+
+class Switchboard:
+    """The core. Pure: it reads no clock and does nothing but answer with commands."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        timeouts: Timeouts | None = None,
+        *,
+        nonce: str,
+        party: PartyId = PARTY,
+    ) -> None:
+        """`nonce` makes names unique: letters and digits, another one for every run."""
+        self._policy = policy
+        self._party = party
+        self._nonce = nonce
+        self._made = 0
+        self._effects = Effects(timeouts or Timeouts(), policy.limits)
+        self._calls: dict[CallId, Call] = {}
+        self._names: dict[Hashable, CallId] = {}
+        """Whose a SIP leg, a Matrix call or a call id is; kept for a while after the call."""
+        self._names_of: dict[CallId, set[Hashable]] = {}
+        self._past: deque[tuple[float, CallId]] = deque()
+        self._deadlines: dict[CallId, float | None] = {}
+        self._due: list[tuple[float, CallId]] = []
+        """A heap of deadlines; those that `_deadlines` does not confirm are void."""
+        self._placed: dict[UserId, deque[float]] = {}
+        self._stopping = False
+
+    # --- the interface --------------------------------------------------------------------
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """Take a fact; `now` is seconds on any clock that never goes back."""
+        self._effects.now = now
+        self._forget()
+        match event:
+            case MatrixInviteReceived():
+                self._matrix_invite(event)
+            case SipInviteReceived():
+                self._sip_invite(event)
+            case MatrixMemberLeft(room=room):
+                for call in [c for c in self._calls.values() if c.matrix.room == room]:
+                    self._pass_on(call, event)
+            case ShutdownRequested():
+                self._shut_down()
+            case _:
+                known = self.call_of(event)
+                if known in self._calls:
+                    self._pass_on(self._calls[known], event)
+        return self._effects.take()
+
+    def next_deadline(self) -> float | None:
+        """When `handle_timer` is to be called; None while there is no call."""
+        while self._due and self._deadlines.get(self._due[0][1]) != self._due[0][0]:
+            heappop(self._due)
+        return self._due[0][0] if self._due else None
+
+    def handle_timer(self, now: float) -> list[Command]:
+        """Do what is due by `now`."""
+        self._effects.now = now
+        while (due := self.next_deadline()) is not None and due <= now:
+            call = self._calls[self._due[0][1]]
+            call.handle_timer()
+            self._settle(call)
+        return self._effects.take()
+
+    def call_of(self, event: Event) -> CallId | None:
+        """The call that an event belongs to, also for a while after that call has ended."""
+        if isinstance(event, MatrixMemberLeft):
+            inside = (call.id for call in self._calls.values() if call.matrix.room == event.room)
+            return next(inside, None)
+        return self._names.get(_name(event))
+
+    def active(self) -> list[CallView]:
+        """The calls that are not finished, oldest first."""
+        return [call.view() for call in self._calls.values()]
+
+    # --- new calls ------------------------------------------------------------------------
+
+    def _matrix_invite(self, event: MatrixInviteReceived) -> None:
+        """A person calls."""
+        left = event.lifetime - event.age
+        if event.key in self._names or left < self._effects.timeouts.invite_left:
+            return
+        person, address = event.sender.user, event.address
+        other = self._between(person, address)
+        if other is not None and other.can_take_matrix:
+            self._matrix_glare(other, event)
+            return
+        route = self._may_call(person, address, other)
+        outbound = _NOWHERE if isinstance(route, Refusal) else route
+        call = self._new_id()
+        sip = SipLeg.calling(self._effects, call, LegId(f"{call}-out"), outbound)
+        made = Call(
+            self._effects,
+            call,
+            Direction.TO_SIP,
+            person=person,
+            address=address,
+            matrix=MatrixLeg.called(self._effects, call, self._party, event),
+            sip=sip,
+            codecs=outbound.codecs,
+        )
+        self._add(made, event.key, _sip(sip.leg))
+        if isinstance(route, Refusal):
+            made.end(route.cause, "bridge")
+        else:
+            self._placed.setdefault(person, deque()).append(self._effects.now)
+            made.start()
+        self._settle(made)
+
+    def _sip_invite(self, event: SipInviteReceived) -> None:
+        """A telephone calls."""
+        if event.leg in self._names:
+            return
+        routed = route_in(self._policy, event.trunk, event.dialled)
+        person = UserId("") if isinstance(routed, Refusal) else routed
+        other = self._between(person, event.caller)
+        if other is not None and other.can_take_sip:
+            self._sip_glare(other, event)
+            return
+        refusal = routed if isinstance(routed, Refusal) else self._why_not_ring(person, other)
+        call = self._new_id()
+        made = Call(
+            self._effects,
+            call,
+            Direction.TO_MATRIX,
+            person=person,
+            address=event.caller,
+            matrix=self._calling_leg(call, person, event.caller),
+            sip=SipLeg.called(self._effects, call, event),
+            codecs=codecs_of(self._policy, event.trunk),
+        )
+        made.record_sip_call_id(event.sip_call_id)
+        self._add(made, _sip(event.leg))
+        if refusal is not None:
+            made.end(refusal.cause, "bridge")
+        else:
+            made.start(event.caller_name)
+        self._settle(made)
+
+    def _may_call(
+        self, person: UserId, address: Address, other: Call | None
+    ) -> OutboundRoute | Refusal:
+        """Where a person's call leaves, or why it does not."""
+        if self._stopping:
+            return Refusal(Cause.SHUTDOWN)
+        route = route_out(self._policy, person, address)
+        if isinstance(route, Refusal):
+            return route
+        if other is not None:
+            return Refusal(Cause.BUSY)
+        limit = check_limits(
+            self._policy.limits, active=self._active(person), recent=self._recent(person)
+        )
+        return limit or route
+
+    def _why_not_ring(self, person: UserId, other: Call | None) -> Refusal | None:
+        """Why a person is not rung; None if they are."""
+        if self._stopping:
+            return Refusal(Cause.SHUTDOWN)
+        if other is not None:
+            other.notify(MISSED_WHILE_BUSY)
+            return Refusal(Cause.BUSY)
+        return check_limits(self._policy.limits, active=self._active(person))
+
+    # --- setup glare ----------------------------------------------------------------------
+
+    def _matrix_glare(self, other: Call, event: MatrixInviteReceived) -> None:
+        """A person calls the number that we are about to let ring at theirs.
+
+        Before our invite is sent theirs is accepted; after, the lesser call id survives. Ours are
+        made to be the greater (`~`), for matrix-js-sdk only ever follows its own call.
+        """
+        self._name(other, event.key)
+        theirs = MatrixLeg.called(self._effects, other.id, self._party, event)
+        if not other.matrix.yields_to(event.call_id):
+            theirs.end(Cause.ANSWERED_ELSEWHERE)
+            return
+        other.take_matrix(theirs)
+        self._settle(other)
+
+    def _sip_glare(self, other: Call, event: SipInviteReceived) -> None:
+        """The number that a person is calling calls them."""
+        self._name(other, _sip(event.leg))
+        leg = SipLeg.called(self._effects, other.id, event)
+        other.take_sip(leg, event.sip_call_id, codecs_of(self._policy, event.trunk))
+        self._settle(other)
+
+    def _between(self, person: UserId, address: Address) -> Call | None:
+        """The call that goes on between these two."""
+        for call in self._calls.values():
+            if (call.person, call.address) == (person, address) and call.over is None:
+                return call
+        return None
+
+    # --- inside ---------------------------------------------------------------------------
+
+    def _calling_leg(self, call: CallId, person: UserId, address: Address) -> MatrixLeg:
+        return MatrixLeg(
+            self._effects,
+            MatrixState.PREPARING,
+            call=call,
+            us=self._party,
+            person=person,
+            address=address,
+            call_id=MatrixCallId(f"~{self._nonce}{self._made}"),
+        )
+
+    def _new_id(self) -> CallId:
+        self._made += 1
+        return CallId(f"{self._nonce}-{self._made}")
+
+    def _active(self, person: UserId) -> int:
+        return sum(c.person == person and c.over is None for c in self._calls.values())
+
+    def _recent(self, person: UserId) -> int:
+        """How many calls the person placed within the last minute."""
+        placed = self._placed.get(person, deque())
+        while placed and placed[0] <= self._effects.now - _MINUTE:
+            placed.popleft()
+        return len(placed)
+
+    def _add(self, call: Call, *names: Hashable) -> None:
+        self._calls[call.id] = call
+        for name in (("call", call.id), *names):
+            self._name(call, name)
+
+    def _name(self, call: Call, name: Hashable) -> None:
+        self._names[name] = call.id
+        self._names_of.setdefault(call.id, set()).add(name)
+
+    def _pass_on(self, call: Call, event: Event) -> None:
+        call.handle(event)
+        self._settle(call)
+
+    def _settle(self, call: Call) -> None:
+        """Follow what an event made of a call: its names, its deadline, its end."""
+        if call.is_finished:
+            del self._calls[call.id]
+            self._deadlines.pop(call.id, None)
+            self._past.append((self._effects.now + self._effects.timeouts.forget, call.id))
+            return
+        if call.matrix.key is not None:
+            self._name(call, call.matrix.key)
+        if call.deadline != self._deadlines.get(call.id):
+            self._deadlines[call.id] = call.deadline
+            heappush(self._due, (call.deadline, call.id))
+
+    def _forget(self) -> None:
+        """Let go of the names of calls that ended long ago, and of old counts."""
+        while self._past and self._past[0][0] <= self._effects.now:
+            for name in self._names_of.pop(self._past.popleft()[1]):
+                del self._names[name]
+
+    def _shut_down(self) -> None:
+        self._stopping = True
+        for call in list(self._calls.values()):
+            call.end(Cause.SHUTDOWN, "bridge")
+            self._settle(call)
+
+
+def _sip(leg: LegId) -> Hashable:
+    return "sip", leg
+
+
+def _name(event: Event) -> Hashable:
+    """What an event calls the call that it belongs to."""
+    match event:
+        case MatrixCallEvent():
+            return event.key
+        case SipEvent():
+            return _sip(event.leg)
+    return "call", getattr(event, "call", None)
