@@ -13,7 +13,7 @@ from bridge.call.commands import SipCommand
 from bridge.call.events import SipEvent
 from bridge.call.ids import Address, LegId, TrunkName
 from bridge.config import Sip, Trunk
-from bridge.errors import ConfigurationError
+from bridge.errors import ConfigurationError, LocalError
 from bridge.ports import CallRecord, Emit, SipMessageTap
 from bridge.sip.loader import check_pjsua2
 from bridge.sip.orphans import end_dialogs
@@ -30,6 +30,9 @@ _RESOLVE_EVERY: Final = 300.0
 """Seconds after which the addresses of the trunks' servers are looked up again."""
 _REMEMBER_CALL_ID: Final = 64.0
 """Seconds that the last messages of an ended leg may still come in for."""
+
+_ONE_AT_A_TIME: Final = threading.Lock()
+"""A second pjsua2 endpoint would abort the process."""
 
 RegistrationObserver = Callable[[TrunkName, Registration], None]
 
@@ -93,6 +96,8 @@ class SipAdapter:
         """Listen and register. Raises LocalError (no pjsua2) or ConfigurationError."""
         version = check_pjsua2()
         self._check_transports()
+        if _ONE_AT_A_TIME.locked():
+            raise LocalError("there is a SIP endpoint in this process already")
         self._loop = asyncio.get_running_loop()
         for trunk in await self._peers.resolve():
             log.warning("trunk's server has no address", trunk=trunk)
@@ -135,6 +140,10 @@ class SipAdapter:
     # --- the SIP thread ---------------------------------------------------------------------
 
     def _run(self, started: "asyncio.Future[None]") -> None:
+        with _ONE_AT_A_TIME:
+            self._live(started)
+
+    def _live(self, started: "asyncio.Future[None]") -> None:
         assert self._loop
         # pjsua2 is imported here: everything else works, and can be checked, without it.
         from bridge.sip.worker import Worker
@@ -151,7 +160,7 @@ class SipAdapter:
             worker.start()
         except Exception as error:
             worker.stop()
-            self._loop.call_soon_threadsafe(started.set_exception, error)
+            self._loop.call_soon_threadsafe(started.set_exception, _detached(error))
             return
         self._loop.call_soon_threadsafe(started.set_result, None)
         while not self._stopping.is_set():
@@ -238,3 +247,12 @@ class SipAdapter:
                     f"but sip.transports has no such listener",
                     remedy=f"Add a transport with protocol {route.trunk.transport}.",
                 )
+
+
+def _detached(error: BaseException) -> BaseException:
+    """`error` without the frames that would keep pjsua2's objects alive on another thread."""
+    link: BaseException | None = error
+    while link:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error

@@ -3,6 +3,7 @@
 
 import importlib
 import re
+from importlib import metadata
 from typing import Final
 
 from bridge.errors import LocalError
@@ -20,7 +21,11 @@ def check_pjsua2() -> str:
         pj = importlib.import_module("pjsua2")
     except ImportError as error:
         raise LocalError(f"pjsua2 cannot be imported: {error}", remedy=REMEDY) from error
-    version = str(pj.Endpoint().libVersion().full)
+    try:
+        # Not libVersion(): that needs an Endpoint, of which a process can have one at a time.
+        version = metadata.version("pjsua2")
+    except metadata.PackageNotFoundError as error:
+        raise LocalError("pjsua2 does not say its version", remedy=REMEDY) from error
     if _numbers(version) < WANTED_VERSION:
         wanted = ".".join(map(str, WANTED_VERSION))
         raise LocalError(f"pjsua2 is {version}, older than {wanted}", remedy=REMEDY)

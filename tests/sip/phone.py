@@ -27,6 +27,12 @@ LOCALHOST: Final = "127.0.0.1"
 CALL: Final = CallId("call")
 TRUNK: Final = TrunkName("provider")
 _PATIENCE: Final = 10.0
+_DEFAULTS: Final = {
+    "contact": "[local_ip]:[local_port];transport=[transport]",
+    "extra": "X-Nothing: 1",
+    "line": "",
+}
+"""Values for the keys that many scenarios have."""
 
 E = TypeVar("E", bound=SipEvent)
 Protocol = Literal["udp", "tcp", "tls"]
@@ -52,6 +58,12 @@ def trunk(port: int, *, transport: Protocol = "udp", register: bool = False) -> 
         auth_username="me-auth",
         password=SecretStr("secret"),
     )
+
+
+def tcp() -> SipTransport:
+    """A TCP listener at a free port."""
+    port = free_port(socket.SOCK_STREAM)
+    return SipTransport(protocol="tcp", listen=IPv4Address(LOCALHOST), port=port)
 
 
 class Bridge:
@@ -151,7 +163,7 @@ class Sipp:
         self._calls = calls
         self._times = times
         self._tcp = tcp
-        self._keys = {"extra": "X-Nothing: 1", **(keys or {})}
+        self._keys = {**_DEFAULTS, **(keys or {})}
         self._child: Child | None = None
 
     async def __aenter__(self) -> Self:

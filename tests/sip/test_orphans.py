@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ending what a crash left behind, with sipp as the peer that still thinks it is in a call."""
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from bridge.call.ids import Address, CallId, Direction, UserId
+from bridge.ports import CallRecord
+from bridge.sip.dialog_state import DialogState
+from tests.sip.phone import LOCALHOST, TRUNK, Bridge, Sipp, tcp, trunk
+
+pytestmark = pytest.mark.e2e
+
+
+def lost(
+    port: int, *, call: str = "lost", transport: Literal["udp", "tcp"] = "udp", dialog: str = ""
+) -> CallRecord:
+    """The record of a call with a phone at `port`."""
+    state = DialogState(
+        trunk=TRUNK,
+        transport=transport,
+        peer=f"{LOCALHOST}:{port}",
+        call_id=f"{call}@{LOCALHOST}",
+        local="<sip:me@mx.test>;tag=ours",
+        remote='"Ann" <sip:+12025550111@mx.test>;tag=theirs',
+        target=f"sip:phone@{LOCALHOST}:{port}",
+        routes=(f"<sip:{LOCALHOST}:{port};lr>",),
+        cseq=7,
+    )
+    return CallRecord(
+        call=CallId(call),
+        direction=Direction.TO_SIP,
+        person=UserId("@ann:example.org"),
+        address=Address("tel:+12025550111"),
+        trunk=TRUNK,
+        started_at=1.0,
+        sip_dialog=dialog or state.to_json(),
+    )
+
+
+async def test_bye_from_our_port_with_credentials(tmp_path: Path) -> None:
+    async with Sipp("peer_of_a_lost_call", tmp_path) as peer:
+        bridge = Bridge({TRUNK: trunk(peer.port)})
+        await bridge.sip.end_orphan(lost(peer.port))
+        await peer.succeeds()
+        messages = peer.messages()
+    assert f"Via: SIP/2.0/UDP {LOCALHOST}:{bridge.port};rport" in messages
+    assert "CSeq: 1007 BYE" in messages
+    assert "CSeq: 1008 BYE" in messages
+    assert f"Route: <sip:{LOCALHOST}:{peer.port};lr>" in messages
+
+
+async def test_several_at_once_and_then_the_port_is_free(tmp_path: Path) -> None:
+    async with Sipp("peer_that_forgot_a_call", tmp_path, times=3) as peer:
+        bridge = Bridge({TRUNK: trunk(peer.port)})
+        await bridge.sip.end_orphans([lost(peer.port, call=f"lost{n}") for n in range(3)])
+        await peer.succeeds()
+        async with bridge:
+            pass
+
+
+async def test_by_tcp(tmp_path: Path) -> None:
+    async with Sipp("peer_that_forgot_a_call", tmp_path, tcp=True) as peer:
+        bridge = Bridge({TRUNK: trunk(peer.port)}, transports=(tcp(),))
+        await bridge.sip.end_orphan(lost(peer.port, transport="tcp"))
+        await peer.succeeds()
+
+
+async def test_what_cannot_be_ended_does_no_harm(tmp_path: Path) -> None:
+    bridge = Bridge({TRUNK: trunk(9)})
+    records = [
+        lost(9, dialog="not JSON"),
+        lost(9, dialog="{}"),
+        lost(9, transport="tcp"),
+    ]
+    await bridge.sip.end_orphans(records)

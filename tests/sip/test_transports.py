@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""TCP and TLS, both ways, and listeners that cannot be opened."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from bridge.call.commands import AnswerSip, ByeSip
+from bridge.call.events import SipAnswered, SipConfirmed, SipEnded, SipInviteReceived, SipProgressed
+from bridge.config import SipTransport, Trunk
+from bridge.errors import ConfigurationError
+from bridge.sip.dialog_state import DialogState
+from tests.simulators.processes import free_port
+from tests.sip.certificates import Certificates
+from tests.sip.phone import CALL, LOCALHOST, TRUNK, Bridge, Sipp, description, tcp, trunk
+
+pytestmark = pytest.mark.e2e
+
+BY_TLS = {"contact": "localhost:9;transport=tls"}
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates.make(tmp_path_factory.mktemp("certificates"))
+
+
+def tls(certificates: Certificates, *, trusted: bool = True) -> SipTransport:
+    return SipTransport(
+        protocol="tls",
+        listen=IPv4Address(LOCALHOST),
+        port=free_port(socket.SOCK_STREAM),
+        certificate=certificates.chain,
+        private_key=certificates.key,
+        ca_list=certificates.authority if trusted else None,
+    )
+
+
+def secure_trunk(port: int) -> Trunk:
+    return Trunk(server=f"localhost:{port}", transport="tls", username="me")
+
+
+@asynccontextmanager
+async def relay(
+    target: int, *, server: ssl.SSLContext | None = None, client: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    """Takes TLS off (`server`) or puts it on (`client`) between a port and `target`."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, ssl.SSLError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        name = "localhost" if client else None
+        far_reader, far_writer = await asyncio.open_connection(
+            LOCALHOST, target, ssl=client, server_hostname=name
+        )
+        writers.extend((writer, far_writer))
+        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+
+    listener = await asyncio.start_server(serve, LOCALHOST, 0, ssl=server)
+    try:
+        yield listener.sockets[0].getsockname()[1]
+    finally:
+        for writer in writers:
+            writer.close()
+        listener.close()
+
+
+async def talk_and_hang_up(bridge: Bridge, phone: Sipp) -> None:
+    leg = bridge.call()
+    await bridge.expect(SipProgressed)
+    await bridge.expect(SipAnswered)
+    bridge.sip.do(ByeSip(call=CALL, leg=leg))
+    await bridge.expect(SipEnded)
+    await phone.succeeds()
+
+
+async def be_called(bridge: Bridge, phone: Sipp) -> None:
+    leg = (await bridge.expect(SipInviteReceived)).leg
+    bridge.sip.do(AnswerSip(call=CALL, leg=leg, sdp=description()))
+    await bridge.expect(SipConfirmed)
+    await bridge.expect(SipEnded)
+    await phone.succeeds()
+
+
+async def test_out_by_tcp(tmp_path: Path) -> None:
+    async with (
+        Sipp("callee_answers", tmp_path, tcp=True) as phone,
+        Bridge({TRUNK: trunk(phone.port, transport="tcp")}, transports=(tcp(),)) as bridge,
+    ):
+        await talk_and_hang_up(bridge, phone)
+        assert "SIP/2.0/TCP" in phone.messages()
+
+
+async def test_in_by_tcp(tmp_path: Path) -> None:
+    listener = tcp()
+    async with (
+        Bridge({TRUNK: trunk(9)}, transports=(listener,)) as bridge,
+        Sipp("caller_hangs_up", tmp_path, calls=listener.port, tcp=True) as phone,
+    ):
+        await be_called(bridge, phone)
+
+
+async def test_out_by_tls(tmp_path: Path, certificates: Certificates) -> None:
+    port = free_port()
+    async with relay(port, server=certificates.server_context()) as relayed:
+        keys = {"contact": f"localhost:{relayed};transport=tls"}
+        async with (
+            Sipp("callee_answers", tmp_path, port=port, tcp=True, keys=keys) as phone,
+            Bridge({TRUNK: secure_trunk(relayed)}, transports=(tls(certificates),)) as bridge,
+        ):
+            await talk_and_hang_up(bridge, phone)
+            assert "SIP/2.0/TLS" in phone.messages()
+            assert (
+                DialogState.from_json(bridge.dialogs[next(iter(bridge.dialogs))]).transport == "tls"
+            )
+
+
+async def test_server_that_no_authority_vouches_for(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    port = free_port()
+    async with (
+        relay(port, server=certificates.server_context()) as relayed,
+        Sipp("callee_answers", tmp_path, port=port, tcp=True) as phone,
+        Bridge(
+            {TRUNK: secure_trunk(relayed)}, transports=(tls(certificates, trusted=False),)
+        ) as bridge,
+    ):
+        bridge.call()
+        ended = await bridge.expect(SipEnded)
+        assert (ended.status, ended.remote) == (503, True)
+        assert phone.messages() == ""
+
+
+async def test_in_by_tls(tmp_path: Path, certificates: Certificates) -> None:
+    listener = tls(certificates)
+    async with (
+        Bridge({TRUNK: trunk(9)}, transports=(listener,)) as bridge,
+        relay(listener.port, client=certificates.client_context()) as relayed,
+        Sipp("caller_hangs_up", tmp_path, calls=relayed, tcp=True, keys=BY_TLS) as phone,
+    ):
+        await be_called(bridge, phone)
+
+
+async def test_old_tls_is_refused(certificates: Certificates) -> None:
+    listener = tls(certificates)
+    async with Bridge({TRUNK: trunk(9)}, transports=(listener,)):
+        context = certificates.client_context()
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+            context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await asyncio.open_connection(
+                LOCALHOST, listener.port, ssl=context, server_hostname="localhost"
+            )
+
+
+async def test_port_in_use_is_named() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as squatter:
+        squatter.bind((LOCALHOST, 0))
+        taken = SipTransport(listen=IPv4Address(LOCALHOST), port=squatter.getsockname()[1])
+        with pytest.raises(ConfigurationError, match=rf"sip.transports.1: .*{taken.port}"):
+            async with Bridge({TRUNK: trunk(9)}, transports=(taken,)):
+                raise AssertionError("started on a port that is in use")
+
+
+async def test_trunk_without_a_listener_for_its_transport_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"trunks.provider.transport is tls"):
+        async with Bridge({TRUNK: secure_trunk(9)}):
+            raise AssertionError("started without a TLS listener")
