@@ -48,6 +48,12 @@ def description(direction: str = "sendrecv", *, version: int = 1) -> str:
     )
 
 
+def encrypted(sdp: str) -> str:
+    """The same with SDES keying (RFC 4568)."""
+    key = "inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj"
+    return sdp.replace("RTP/AVP", "RTP/SAVP") + f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 {key}\r\n"
+
+
 def trunk(port: int, *, transport: Protocol = "udp", register: bool = False) -> Trunk:
     """A trunk at a port of this machine."""
     return Trunk(
@@ -105,7 +111,7 @@ class Bridge:
     ) -> None:
         await self.sip.stop()
 
-    def call(self, leg: str = "leg", *, caller: str = "", name: str = "") -> LegId:
+    def call(self, leg: str = "leg", *, caller: str = "", name: str = "", sdp: str = "") -> LegId:
         """Call a number through the trunk."""
         self.sip.do(
             SendSipInvite(
@@ -115,7 +121,7 @@ class Bridge:
                 target="+12025550123",
                 caller=caller,
                 caller_name=name,
-                sdp=description(),
+                sdp=sdp or description(),
             )
         )
         return LegId(leg)
@@ -153,6 +159,7 @@ class Sipp:
         calls: int | None = None,
         times: int = 1,
         tcp: bool = False,
+        address: str = LOCALHOST,
         keys: Mapping[str, str] | None = None,
     ) -> None:
         """`calls`: port that it calls, for a scenario that does; `keys`: `[key]` to value."""
@@ -163,6 +170,7 @@ class Sipp:
         self._calls = calls
         self._times = times
         self._tcp = tcp
+        self._address = address
         self._keys = {**_DEFAULTS, **(keys or {})}
         self._child: Child | None = None
 
@@ -179,7 +187,7 @@ class Sipp:
             f"sipp {self._name}",
             [
                 *(sipp, *target, "-sf", str(scenario)),
-                *("-i", LOCALHOST, "-p", str(self.port), "-t", "t1" if self._tcp else "u1"),
+                *("-i", self._address, "-p", str(self.port), "-t", "t1" if self._tcp else "u1"),
                 *(
                     "-m",
                     str(self._times),

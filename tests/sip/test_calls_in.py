@@ -15,7 +15,7 @@ from bridge.call.events import SipCancelled, SipConfirmed, SipEnded, SipInviteRe
 from bridge.config import Trunk
 from bridge.sip.dialog_state import DialogState
 from tests.simulators.waiting import until
-from tests.sip.phone import CALL, LOCALHOST, TRUNK, Bridge, Sipp, description, trunk
+from tests.sip.phone import CALL, LOCALHOST, TRUNK, Bridge, Sipp, description, encrypted, trunk
 
 pytestmark = pytest.mark.e2e
 
@@ -138,6 +138,17 @@ async def test_answer_that_does_not_fit_the_offer_ends_the_call(tmp_path: Path) 
         assert (ended.status, ended.remote) == (415, False)
         await phone.succeeds()
         assert bridge.nothing_more()
+
+
+async def test_encrypted_audio(tmp_path: Path) -> None:
+    async with called("caller_hangs_up_encrypted", tmp_path) as (bridge, phone):
+        invite = await bridge.expect(SipInviteReceived)
+        assert invite.sdp
+        assert "RTP/SAVP" in invite.sdp
+        bridge.sip.do(AnswerSip(call=CALL, leg=invite.leg, sdp=encrypted(SDP)))
+        await bridge.expect(SipConfirmed)
+        await bridge.expect(SipEnded)
+        await phone.succeeds()
 
 
 async def test_stranger_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Calls to SIP, with sipp as the phone."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,9 +23,11 @@ from bridge.call.events import (
     SipReinviteFailed,
     SipReinviteReceived,
 )
-from bridge.call.ids import LegId, OpId
+from bridge.call.ids import Address, Direction, LegId, OpId, UserId
+from bridge.ports import CallRecord
 from bridge.sip.dialog_state import DialogState
-from tests.sip.phone import CALL, TRUNK, Bridge, Sipp, description, trunk
+from tests.simulators.waiting import until
+from tests.sip.phone import CALL, TRUNK, Bridge, Sipp, description, encrypted, trunk
 
 pytestmark = pytest.mark.e2e
 
@@ -298,7 +301,52 @@ async def test_dialog_that_the_phone_lost_ends(tmp_path: Path) -> None:
         assert bridge.nothing_more()
 
 
-async def test_server_that_is_not_there(tmp_path: Path) -> None:
+async def test_transfer_is_declined_and_the_call_goes_on(tmp_path: Path) -> None:
+    async with calling("callee_transfers", tmp_path) as (bridge, phone, leg):
+        await answered(bridge)
+        await phone.has_received("603", 1)
+        bridge.sip.do(bye(leg))
+        await bridge.expect(SipEnded)
+        await phone.succeeds()
+        assert bridge.nothing_more()
+
+
+async def test_encrypted_audio(tmp_path: Path) -> None:
+    async with Sipp("callee_answers_encrypted", tmp_path) as phone:
+        async with Bridge({TRUNK: trunk(phone.port)}) as bridge:
+            leg = bridge.call(sdp=encrypted(description()))
+            answer = await bridge.expect(SipAnswered)
+            assert "a=crypto:1 AES_CM_128_HMAC_SHA1_80" in answer.sdp
+            bridge.sip.do(bye(leg))
+            await bridge.expect(SipEnded)
+            await phone.succeeds()
+            assert "m=audio 41000 RTP/SAVP 8 101" in phone.messages()
+
+
+async def test_dialog_can_be_ended_by_what_was_recorded_of_it(tmp_path: Path) -> None:
+    async with calling("callee_answers", tmp_path) as (bridge, phone, leg):
+        await bridge.expect(SipProgressed)
+        await answered(bridge)
+        record = CallRecord(
+            call=CALL,
+            direction=Direction.TO_SIP,
+            person=UserId("@ann:example.org"),
+            address=Address("tel:+12025550123"),
+            trunk=TRUNK,
+            started_at=1.0,
+            sip_dialog=await until(
+                lambda: bridge.dialogs.get(leg), within=5, what="the dialog is recorded"
+            ),
+        )
+        await bridge.sip.end_orphan(record)
+        await phone.succeeds()
+        tags = re.findall(r"^(?:From|To):.*tag=(\S+)", bridge.ladder[-1][2], re.MULTILINE)
+        said = phone.messages().rpartition("BYE sip:")[2]
+        assert len(tags) == 2
+        assert all(tag in said for tag in tags)
+
+
+async def test_server_that_is_not_there() -> None:
     async with Bridge({TRUNK: trunk(9, transport="udp")}, max_calls=1) as bridge:
         leg = bridge.call("first")
         bridge.call("second")

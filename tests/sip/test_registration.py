@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Registering, with sipp as the registrar."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from bridge.call.commands import RejectSip
+from bridge.call.events import SipEnded, SipInviteReceived
 from bridge.sip.trunks import Registration, RegistrationState
-from tests.sip.phone import TRUNK, Bridge, Sipp, trunk
+from tests.simulators.waiting import until
+from tests.sip.phone import CALL, TRUNK, Bridge, Sipp, trunk
 
 pytestmark = pytest.mark.e2e
 
@@ -32,7 +36,7 @@ async def test_registers_again_after_a_failure(tmp_path: Path) -> None:
 
 
 async def test_pauses_grow_while_the_registrar_is_away(tmp_path: Path) -> None:
-    asked = []
+    asked: list[int] = []
 
     def pause(failures: int) -> float:
         asked.append(failures)
@@ -43,5 +47,30 @@ async def test_pauses_grow_while_the_registrar_is_away(tmp_path: Path) -> None:
             state = await bridge.registration()
             assert state == Registration(RegistrationState.FAILED, 403, "Forbidden")
             await registrar.succeeds()
+            await until(lambda: len(asked) == 3, within=5, what="three failures are counted")
             assert bridge.registrations.empty()
     assert asked == [1, 2, 3]
+
+
+async def test_call_to_our_registered_contact_from_anywhere(tmp_path: Path) -> None:
+    away, near = tmp_path / "registrar", tmp_path / "caller"
+    away.mkdir()
+    near.mkdir()
+    async with Sipp("registrar", away) as registrar:
+        settings = trunk(registrar.port, register=True)
+        async with Bridge({TRUNK: settings}) as bridge:
+            await bridge.registration()
+            line = re.search(r"Contact: <[^>]*(;line=\w+)", registrar.messages())
+            assert line
+            for key, status in ((line[1], "486"), (";line=wrong", "403")):
+                keys = {"status": status, "line": key}
+                async with Sipp(
+                    "caller_is_refused", near, calls=bridge.port, address="127.0.0.2", keys=keys
+                ) as phone:
+                    if status == "486":
+                        invite = await bridge.expect(SipInviteReceived)
+                        assert invite.dialled == "+12025550123"
+                        bridge.sip.do(RejectSip(call=CALL, leg=invite.leg, status=486))
+                        await bridge.expect(SipEnded)
+                    await phone.succeeds()
+        await registrar.succeeds()
