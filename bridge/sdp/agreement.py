@@ -114,9 +114,7 @@ def webrtc_peer(description: SessionDescription) -> WebRtcPeer:
     bundled = [m for m in description.media if m.mid in bundle] if audio.mid in bundle else []
     transport = next((m for m in (audio, *bundled) if m.ice_ufrag), audio)
     if not transport.ice_ufrag or not transport.ice_pwd:
-        raise SdpError(
-            "The Matrix client's audio comes without ICE parameters (ice-ufrag, ice-pwd)"
-        )
+        raise SdpError("The Matrix client's audio has no ICE parameters (ice-ufrag, ice-pwd)")
     if not transport.fingerprints:
         raise SdpError("The Matrix client's audio has no DTLS fingerprint")
     return WebRtcPeer(

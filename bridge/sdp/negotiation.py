@@ -90,6 +90,9 @@ class LocalWebRtc(LocalMedia):
     """The DTLS role in force, which renegotiation keeps; None before there is an association."""
 
 
+Local = LocalRtp | LocalWebRtc
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
     """What was agreed on a leg: the last description from us and the last from the peer."""
@@ -158,7 +161,7 @@ def answer_to_matrix(
 
 
 def _offer(
-    local: LocalMedia,
+    local: Local,
     protocol: str,
     codecs: Sequence[Codec],
     other: SessionDescription | None,
@@ -170,7 +173,7 @@ def _offer(
     direction = theirs.active_direction if theirs else MediaDirection.SENDRECV
     audio = replace(
         _audio_section(local, protocol, numbers, direction, theirs),
-        rtcp_mux=not isinstance(local, LocalRtp) or local.rtcp_mux,
+        rtcp_mux=isinstance(local, LocalWebRtc) or local.rtcp_mux,
     )
     if isinstance(local, LocalWebRtc):
         audio = replace(audio, mid=_MID, setup=Setup.ACTPASS)
@@ -208,7 +211,7 @@ def _numbering(codecs: Sequence[Codec], previous: Exchange | None) -> dict[Codec
 
 
 def _answer(
-    local: LocalMedia,
+    local: Local,
     protocols: Sequence[str],
     offer: SessionDescription,
     codec: Codec,
@@ -231,7 +234,7 @@ def _answer(
         if not offered.rtcp_mux:
             raise SdpError("The Matrix client does not multiplex RTCP with RTP (a=rtcp-mux)")
         audio = replace(audio, rtcp_mux=True, setup=_answered_setup(offered.setup, local.setup))
-    elif isinstance(local, LocalRtp):
+    else:
         audio = replace(audio, rtcp_mux=local.rtcp_mux and offered.rtcp_mux)
     media = [_declined(section, local) for section in offer.media]
     media[index] = audio
@@ -254,7 +257,7 @@ def _answered_setup(offered: Setup | None, in_force: Setup | None) -> Setup:
 
 
 def _audio_section(
-    local: LocalMedia,
+    local: Local,
     protocol: str,
     numbers: dict[Codec, int],
     direction: MediaDirection,
@@ -273,10 +276,10 @@ def _audio_section(
         ptime=packet_time(other) if other else DEFAULT_PTIME,
         maxptime=other.maxptime if other else None,
     )
-    if isinstance(local, LocalRtp) and local.rtcp_port not in (None, local.port + 1):
+    if isinstance(local, LocalRtp):
+        if local.rtcp_port is None or local.rtcp_port == local.port + 1:
+            return section
         return replace(section, rtcp=Rtcp(local.rtcp_port))
-    if not isinstance(local, LocalWebRtc):
-        return section
     stream = f"{local.stream_id} {local.track_id}"
     return replace(
         section,
@@ -308,7 +311,7 @@ def _fmtps(numbers: dict[Codec, int], other: Media | None) -> Iterator[Fmtp]:
                 yield Fmtp(str(number), parameters)
 
 
-def _declined(section: Media, local: LocalMedia) -> Media:
+def _declined(section: Media, local: Local) -> Media:
     """The same section with port 0, in its place (RFC 3264 section 6)."""
     kept = section.formats[:1]
     at_session = isinstance(local, LocalRtp)
@@ -330,7 +333,7 @@ def _connection(address: str) -> Connection:
 
 
 def _session(
-    local: LocalMedia,
+    local: Local,
     media: tuple[Media, ...],
     previous: SessionDescription | None,
     *,

@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What holds for every session description."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from bridge.errors import SdpError
+from bridge.sdp.agreement import audio_of, codec_choices, leg_media
+from bridge.sdp.codecs import (
+    AUDIO_CODECS,
+    KNOWN_CODECS,
+    Codec,
+    audio_codecs_of,
+    codecs_of,
+    pair_codecs,
+)
+from bridge.sdp.description import (
+    Attribute,
+    Connection,
+    Crypto,
+    Fingerprint,
+    Fmtp,
+    Group,
+    Media,
+    MediaDirection,
+    Origin,
+    Rtcp,
+    RtpMap,
+    SessionDescription,
+    Setup,
+    SourceAttribute,
+)
+from bridge.sdp.negotiation import (
+    Exchange,
+    answer_to_matrix,
+    answer_to_sip,
+    offer_to_sip,
+)
+from bridge.sdp.parser import parse
+from tests.sdp.samples import LOCAL_RTP, LOCAL_WEBRTC, load, names, text
+
+steady = settings(deadline=None)
+"""A busy machine is no failure."""
+
+# --- descriptions ---------------------------------------------------------------------------
+
+_TOKEN_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+!"
+tokens = st.text(_TOKEN_CHARACTERS, min_size=1, max_size=8)
+texts = st.lists(st.text(_TOKEN_CHARACTERS + ":=/;,é", min_size=1, max_size=8), min_size=1).map(
+    " ".join
+)
+ports = st.integers(0, 65535)
+connections = st.builds(
+    Connection,
+    st.sampled_from(["192.0.2.1", "0.0.0.0", "2001:db8::1", "host.example.org"]),
+    st.sampled_from(["IP4", "IP6"]),
+)
+attributes = st.builds(
+    Attribute,
+    tokens.map(lambda name: f"x-{name}"),
+    st.none() | texts | st.just("") | texts.map(lambda value: f" {value}"),
+)
+
+
+def several(values: st.SearchStrategy[object]) -> st.SearchStrategy[tuple[object, ...]]:
+    """A few of them."""
+    return st.lists(values, max_size=3).map(tuple)
+
+
+sections = st.builds(
+    Media,
+    kind=tokens,
+    port=ports,
+    protocol=tokens,
+    formats=st.lists(tokens, min_size=1, max_size=4).map(tuple),
+    connection=connections,
+    direction=st.sampled_from(MediaDirection),
+    rtpmaps=several(
+        st.builds(RtpMap, st.integers(0, 127), tokens, st.integers(0, 2**31), st.integers(1, 255))
+    ),
+    fmtps=several(st.builds(Fmtp, tokens, texts)),
+    ptime=st.none() | st.integers(1, 9999),
+    maxptime=st.none() | st.integers(1, 9999),
+    mid=st.none() | tokens,
+    bundle_only=st.booleans(),
+    rtcp=st.none() | st.builds(Rtcp, ports, st.none() | connections),
+    rtcp_mux=st.booleans(),
+    ice_ufrag=st.none() | tokens,
+    ice_pwd=st.none() | tokens,
+    ice_options=several(tokens),
+    candidates=several(texts),
+    end_of_candidates=st.booleans(),
+    fingerprints=several(
+        st.builds(
+            Fingerprint,
+            tokens.map(str.lower),
+            st.from_regex("(?:[0-9A-F]{2}:){3}AA", fullmatch=True),
+        )
+    ),
+    setup=st.none() | st.sampled_from(Setup),
+    crypto=several(
+        st.builds(Crypto, st.integers(0, 999_999_999), tokens, tokens, texts | st.just(""))
+    ),
+    msids=several(texts),
+    sources=several(
+        st.builds(SourceAttribute, st.integers(0, 2**32 - 1), tokens, st.none() | texts)
+    ),
+    extmaps=several(texts),
+    attributes=several(attributes),
+)
+descriptions = st.builds(
+    SessionDescription,
+    origin=st.builds(
+        Origin,
+        tokens,
+        tokens,
+        st.just("192.0.2.1"),
+        st.just("IP4"),
+        st.lists(tokens, min_size=1, max_size=2).map(" ".join),
+    ),
+    name=texts,
+    connection=st.none() | connections,
+    ice_lite=st.booleans(),
+    groups=several(st.builds(Group, tokens, several(tokens))),
+    attributes=several(attributes),
+    media=several(sections),
+)
+
+
+@steady
+@given(descriptions)
+def test_what_is_written_reads_the_same(description: SessionDescription) -> None:
+    assert parse(str(description)) == description
+
+
+# --- what the parser bears ------------------------------------------------------------------
+
+
+@steady
+@given(st.text())
+@example("v=0\r\nm=")
+@example("v=0\na=")
+@example("v=0\no=\n")
+def test_any_text_is_read_or_refused(anything: str) -> None:
+    for wrapped in (anything, f"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\n{anything}"):
+        try:
+            description = parse(wrapped)
+        except SdpError:
+            continue
+        assert parse(str(description)) == description
+
+
+_LETTERS = st.sampled_from(["v", "o", "s", "c", "t", "m", "a"])
+_VALUES = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(
+        [
+            "audio 9 RTP/AVP 0",
+            "audio 9 RTP/AVP 0 111",
+            "video 0 RTP/SAVP 1",
+            "rtpmap:0 PCMU/8000",
+            "rtpmap:111 opus/48000/2",
+            "IN IP4 0.0.0.0",
+            "group:BUNDLE 0",
+            "mid:0",
+            "inactive",
+            "crypto:1 AES inline:abc",
+            "rtcp:1 IN IP4 192.0.2.1",
+        ]
+    ),
+    st.builds(
+        "{}:{}".format,
+        st.sampled_from(["rtpmap", "fmtp", "rtcp", "ssrc", "mid", "ptime", "setup", "crypto"]),
+        st.text("0123456789/ :abIN", max_size=12),
+    ),
+)
+
+
+@steady
+@given(st.lists(st.builds("{}={}".format, _LETTERS, _VALUES), max_size=12))
+def test_lines_of_the_right_form_are_read_or_refused(lines: list[str]) -> None:
+    try:
+        description = parse("\r\n".join(["v=0", "o=- 1 1 IN IP4 192.0.2.1", *lines]))
+    except SdpError:
+        return
+    assert parse(str(description)) == description
+    for media in description.media:
+        assert set(codecs_of(media).values()) <= set(KNOWN_CODECS)
+
+
+@steady
+@given(st.sampled_from(names()), st.data())
+def test_damaged_descriptions_are_read_or_refused(name: str, data: st.DataObject) -> None:
+    whole = text(name)
+    start = data.draw(st.integers(0, len(whole)))
+    end = data.draw(st.integers(start, len(whole)))
+    damaged = whole[:start] + data.draw(st.text(max_size=5)) + whole[end:]
+    try:
+        description = parse(damaged)
+        codecs = codec_choices(description)
+    except SdpError:
+        return
+    assert codecs == audio_codecs_of(audio_of(description))
+
+
+# --- offer and answer -----------------------------------------------------------------------
+
+CLIENTS = ("chromium-offer", "firefox-offer", "ios-video-offer", "gstreamer-opus-only-offer")
+orders = st.permutations(KNOWN_CODECS).flatmap(
+    lambda codecs: st.integers(1, len(codecs)).map(lambda count: codecs[:count])
+)
+
+
+@st.composite
+def offered_sections(draw: st.DrawFn, protocol: str) -> Media:
+    """A section with some codecs, numbered at will."""
+    codecs = draw(orders)
+    numbers = draw(
+        st.lists(st.integers(96, 127), min_size=len(codecs), max_size=len(codecs), unique=True)
+    )
+    return Media(
+        kind=draw(st.sampled_from(["audio", "audio", "video"])),
+        port=draw(st.sampled_from([0, 9, 4000])),
+        protocol=draw(st.sampled_from([protocol, protocol, "RTP/SAVP"])),
+        formats=tuple(map(str, numbers)),
+        connection=Connection("198.51.100.9"),
+        direction=draw(st.sampled_from(MediaDirection)),
+        rtpmaps=tuple(
+            RtpMap(number, codec.name, codec.clock, codec.channels)
+            for number, codec in zip(numbers, codecs, strict=True)
+        ),
+        rtcp_mux=True,
+        setup=Setup.ACTPASS,
+    )
+
+
+def offers(protocol: str) -> st.SearchStrategy[SessionDescription]:
+    """Descriptions of one to three sections with identifiers 0, 1, …"""
+    return st.lists(offered_sections(protocol), min_size=1, max_size=3).map(
+        lambda media: SessionDescription(
+            origin=Origin("1", "1"),
+            groups=(Group("BUNDLE", tuple(str(index) for index in range(len(media)))),),
+            media=tuple(replace(section, mid=str(n)) for n, section in enumerate(media)),
+        )
+    )
+
+
+def has_choices(description: SessionDescription) -> bool:
+    """Whether there is a codec to choose."""
+    try:
+        return bool(codec_choices(description))
+    except SdpError:
+        return False
+
+
+plain_offers = offers("RTP/AVP").filter(has_choices)
+webrtc_offers = offers("UDP/TLS/RTP/SAVPF").filter(has_choices)
+
+
+def check_answer(offer: SessionDescription, answer: SessionDescription, codec: Codec) -> None:
+    """The rules of RFC 3264 section 6 and RFC 9143 section 7.3."""
+    assert parse(str(answer)) == answer
+    assert len(answer.media) == len(offer.media)
+    accepted = [n for n, section in enumerate(answer.media) if not section.declined]
+    assert len(accepted) == 1
+    for ours, theirs in zip(answer.media, offer.media, strict=True):
+        assert (ours.kind, ours.protocol, ours.mid) == (theirs.kind, theirs.protocol, theirs.mid)
+        assert ours.formats
+        assert set(ours.formats) <= set(theirs.formats)
+    ours, theirs = answer.media[accepted[0]], offer.media[accepted[0]]
+    assert not theirs.declined
+    assert codecs_of(ours).items() <= codecs_of(theirs).items()
+    assert audio_codecs_of(ours) == (codec,)
+    assert theirs.direction.receives or not ours.direction.sends
+    assert theirs.direction.sends or not ours.direction.receives
+    assert leg_media(answer, offer).codec == codec
+    assert set(answer.bundle()) <= {ours.mid}
+
+
+@steady
+@given(plain_offers, webrtc_offers)
+def test_two_offers_are_both_answered(sip: SessionDescription, matrix: SessionDescription) -> None:
+    pair = pair_codecs(codec_choices(matrix), codec_choices(sip))
+    to_sip = answer_to_sip(LOCAL_RTP, sip, pair.sip, matrix=matrix)
+    to_matrix = answer_to_matrix(LOCAL_WEBRTC, matrix, pair.matrix, sip=sip)
+    check_answer(sip, to_sip, pair.sip)
+    check_answer(matrix, to_matrix, pair.matrix)
+    common = set(codec_choices(matrix)) & set(codec_choices(sip))
+    assert pair.relay == bool(common)
+
+
+@steady
+@given(webrtc_offers, st.permutations(AUDIO_CODECS), st.integers(1, 4))
+def test_offers_put_first_what_needs_no_transcoding(
+    matrix: SessionDescription, order: list[Codec], count: int
+) -> None:
+    trunk = order[:count]
+    offer = offer_to_sip(LOCAL_RTP, trunk, matrix=matrix)
+    assert parse(str(offer)) == offer
+    codecs = codec_choices(offer)
+    assert set(codecs) == set(trunk)
+    direct = [codec in codec_choices(matrix) for codec in codecs]
+    assert direct == sorted(direct, reverse=True)
+
+
+@steady
+@given(plain_offers, webrtc_offers)
+def test_offering_anew_keeps_numbers_and_places(
+    sip: SessionDescription, matrix: SessionDescription
+) -> None:
+    pair = pair_codecs(codec_choices(matrix), codec_choices(sip))
+    answer = answer_to_sip(LOCAL_RTP, sip, pair.sip, matrix=matrix)
+    ours = offer_to_sip(LOCAL_RTP, AUDIO_CODECS, previous=Exchange(local=answer, remote=sip))
+    assert parse(str(ours)) == ours
+    assert len(ours.media) == len(sip.media)
+    assert ours.origin.session_version == "2"
+    agreed = codecs_of(audio_of(answer))
+    for number, codec in codecs_of(audio_of(ours)).items():
+        assert agreed.get(number, codec) == codec
+    index = answer.media.index(audio_of(answer))
+    before = codecs_of(sip.media[index])
+    for number, codec in codecs_of(audio_of(ours)).items():
+        assert before.get(number, codec) == codec
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+@pytest.mark.parametrize("codec", AUDIO_CODECS)
+def test_every_client_can_be_answered_with_what_it_has(name: str, codec: Codec) -> None:
+    offer = load(name)
+    if codec in codec_choices(offer):
+        answer = answer_to_matrix(LOCAL_WEBRTC, offer, codec, sip=load("asterisk-offer"))
+        check_answer(offer, answer, codec)
