@@ -25,6 +25,7 @@ from bridge.call.events import (
     MediaOfferReady,
 )
 from bridge.call.ids import CallId, OpId, Side
+from bridge.media.embedded.engine import EmbeddedEngine
 from bridge.ports import Emit, MediaEngine
 from tests.simulators.rtp import RtpPeer
 from tests.simulators.waiting import until
@@ -116,6 +117,11 @@ class Desk:
         """`CloseMedia`; returns the statistics."""
         self.engine.do(CloseMedia(call=self.call))
         return (await self.event(MediaClosed)).statistics
+
+    def engine_snapshot(self) -> dict[str, int | float | str]:
+        """What the embedded engine shows of the call while it lives."""
+        assert isinstance(self.engine, EmbeddedEngine)
+        return self.engine.snapshot(self.call)
 
     # --- whole calls ------------------------------------------------------------------------------
 

@@ -127,7 +127,7 @@ class Received:
 
         def found() -> list[Packet]:
             if payload_type is None:
-                return self.packets
+                return list(self.packets)
             return self.of_type(payload_type)
 
         await until(

@@ -56,10 +56,13 @@ class _Generation:
     peer: WebRtcPeer | None = None
     task: asyncio.Task[None] | None = None
 
-    async def close(self) -> None:
+    async def close(self, *, keys: bool) -> None:
+        """Free the sockets, and with `keys` the association, too."""
         if self.task is not None:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
+        if keys:
+            await self.dtls.close()
         await self.ice.close()
 
 
@@ -104,7 +107,7 @@ class MatrixLeg:
         try:
             await ice.gather_candidates()
         except BaseException:
-            await generation.close()
+            await generation.close(keys=False)
             raise
         self._gathered = generation
         return ice
@@ -113,7 +116,7 @@ class MatrixLeg:
         """Drop what was gathered and not used."""
         gathered, self._gathered = self._gathered, None
         if gathered is not None:
-            await gathered.close()
+            await gathered.close(keys=False)
 
     @property
     def gathered(self) -> IceConnection | None:
@@ -137,14 +140,14 @@ class MatrixLeg:
         if generation is None:
             raise RuntimeError("connect() before gather()")
         self._gathered = None
-        self._retire(self._connecting)
+        superseded, self._connecting = self._connecting, generation
         generation.peer = peer
         if self._needs_new_keys(peer):
             generation.dtls = DtlsAssociation(self._certificate)
             generation.ice.on_dtls = generation.dtls.feed
         if self._current is None or generation.dtls is not self._current.dtls:
             self.setup = setup
-        self._connecting = generation
+        self._retire(superseded)
         generation.task = asyncio.create_task(self._run(generation))
 
     def _needs_new_keys(self, peer: WebRtcPeer) -> bool:
@@ -243,15 +246,17 @@ class MatrixLeg:
             self._send = None
         if self._current is None and self._connecting is None:
             self._callbacks.failed(fault, detail)
-        self._retire(generation, cancel=False)
+        self._retire(generation)
 
-    def _retire(self, generation: _Generation | None, *, cancel: bool = True) -> None:
-        """Close a generation in the background."""
+    def _retire(self, generation: _Generation | None) -> None:
+        """Close a generation in the background; its keys, if no other uses them."""
         if generation is None:
             return
-        if not cancel:
+        others = (self._current, self._connecting, self._gathered)
+        keys = not any(other and other.dtls is generation.dtls for other in others)
+        if generation.task is asyncio.current_task():
             generation.task = None
-        task = asyncio.create_task(generation.close())
+        task = asyncio.create_task(generation.close(keys=keys))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -264,15 +269,11 @@ class MatrixLeg:
 
     async def close(self) -> None:
         """Say goodbye and free everything."""
-        current, connecting = self._current, self._connecting
-        self._current = self._connecting = None
-        if current is not None:
-            await current.dtls.close()
+        generations = [g for g in (self._current, self._connecting) if g is not None]
+        self._current = self._connecting = self._send = None
         await self.discard()
-        for generation in (current, connecting):
-            if generation is not None:
-                await generation.close()
-                await generation.dtls.close()
+        for generation in generations:
+            await generation.close(keys=True)
         if self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
 

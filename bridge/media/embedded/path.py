@@ -123,7 +123,9 @@ class Path:
         if self.reception.note(ssrc, sequence, len(payload), now):
             self._start_over()
         kind = second & 0x7F
-        if kind in self._audio_in:
+        if not payload:
+            self.dropped += 1  # Padding only, or malformed.
+        elif kind in self._audio_in:
             self.reception.note_time(timestamp, now)
             if not self._open:
                 self.dropped += 1

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """RTCP (RFC 3550 6): what we report to a side, and what that side reports of us."""
 
+import struct
 from dataclasses import dataclass
 
 from aiortc.rtp import (
@@ -32,6 +33,8 @@ class FarEnd:
     round_trip_ms: float = -1.0
     """-1 until it is known."""
     reports: int = 0
+    malformed: int = 0
+    """RTCP packets that could not be read."""
     said_bye: bool = False
 
 
@@ -67,8 +70,13 @@ class Reporter:
         return self.report(now, wall) + bytes(RtcpByePacket([self._emission.ssrc]))
 
     def receive(self, packet: bytes, now: float, wall: float) -> None:
-        """Take a compound packet of the far end. Raises ValueError when it is malformed."""
-        for part in RtcpPacket.parse(packet):
+        """Take a compound packet of the far end."""
+        try:
+            parts = RtcpPacket.parse(packet)
+        except (ValueError, struct.error):
+            self.far_end.malformed += 1
+            return
+        for part in parts:
             if isinstance(part, RtcpSrPacket):
                 self._last_sr = part.sender_info.ntp_timestamp >> 16 & 0xFFFFFFFF
                 self._last_sr_at = now
