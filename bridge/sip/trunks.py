@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from bridge.call.ids import TrunkName
 from bridge.config import Trunk
-from bridge.sip.messages import Message, parse_uri, quoted
+from bridge.sip.messages import Message, parse_name_addr, parse_uri, quoted
 
 _USER_SAFE = "-_.!~*'()&=+$,;?/"
 _DEFAULT_USER = "matrix-sip"
@@ -129,7 +129,7 @@ class Peers:
             if route.trunk.register and line == route.line:
                 return route.name
         known = [route for route in self._routes if self._sends_from(route, source)]
-        users = (uri.user, parse_uri(request.first("to")).user)
+        users = {uri.user, parse_uri(parse_name_addr(request.first("to")).uri).user} - {""}
         named = [route for route in known if route.trunk.username in users]
         return next((route.name for route in (*named, *known)), None)
 

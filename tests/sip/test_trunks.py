@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""URIs of trunks, and whose trunk a request is."""
+
+from ipaddress import ip_network
+
+import pytest
+
+from bridge.call.ids import TrunkName
+from bridge.config import Trunk
+from bridge.sip.messages import Message, parse
+from bridge.sip.trunks import Peers, Route, split_host_port
+
+
+def route(name: str = "t", **settings: object) -> Route:
+    return Route(TrunkName(name), Trunk.model_validate({"server": "mx.test", **settings}))
+
+
+def request(uri: str = "sip:+12025550123@mx.test", to: str = "<sip:x@mx.test>") -> Message:
+    return parse(f"INVITE {uri} SIP/2.0\r\nTo: {to}\r\n\r\n")
+
+
+def test_uris_of_a_plain_trunk() -> None:
+    plain = route(server="mx.test:5070", username="ann b")
+    assert plain.identity == "sip:ann%20b@mx.test"
+    assert plain.registrar == "sip:mx.test"
+    assert plain.proxy == "<sip:mx.test:5070;lr;hide>"
+    assert plain.target("+12025550123") == "sip:+12025550123@mx.test:5070"
+    assert plain.target("*43#") == "sip:*43%23@mx.test:5070"
+
+
+def test_uris_of_a_trunk_with_a_domain_and_another_transport() -> None:
+    secure = route(server="[2001:db8::1]:5061", transport="tls", domain="example.org")
+    assert secure.identity == "sip:matrix-sip@example.org"
+    assert secure.registrar == "sip:example.org;transport=tls"
+    assert secure.proxy == "<sip:[2001:db8::1]:5061;transport=tls;lr;hide>"
+    assert secure.target("100") == "sip:100@example.org;transport=tls"
+    assert secure.target("sip:door@pbx.test") == "sip:door@pbx.test;transport=tls"
+    assert secure.target("door@pbx.test;user=phone") == "sip:door@pbx.test;user=phone"
+
+
+def test_domain_of_a_server_that_is_an_address() -> None:
+    assert route(server="[2001:db8::1]").domain == "[2001:db8::1]"
+    assert route(server="192.0.2.1:5070").domain == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("caller", "settings", "expected"),
+    [
+        ("+12025550111", {}, '"Ann" <sip:+12025550111@mx.test>'),
+        ("", {"username": "u", "caller_id": "+12025550100"}, '"Ann" <sip:+12025550100@mx.test>'),
+        ("", {"username": "u"}, '"Ann" <sip:u@mx.test>'),
+        ("", {}, '"Ann" <sip:matrix-sip@mx.test>'),
+    ],
+)
+def test_origin(caller: str, settings: dict[str, str], expected: str) -> None:
+    assert route(**settings).origin(caller, "Ann") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("mx.test", ("mx.test", None)),
+        ("mx.test:5070", ("mx.test", 5070)),
+        ("[2001:db8::1]:5070", ("2001:db8::1", 5070)),
+        ("[2001:db8::1]", ("2001:db8::1", None)),
+        ("2001:db8::1", ("2001:db8::1", None)),
+    ],
+)
+def test_host_and_port(text: str, expected: tuple[str, int | None]) -> None:
+    assert split_host_port(text) == expected
+
+
+async def test_source_address_names_the_trunk() -> None:
+    peers = Peers(
+        [
+            route("first", server="192.0.2.1"),
+            route("second", server="192.0.2.1", username="second"),
+            route("wide", server="192.0.2.9", peers=[ip_network("198.51.100.0/24")]),
+            route("six", server="2001:db8::1", peers=[ip_network("2001:db8:1::/48")]),
+        ]
+    )
+    assert await peers.resolve() == []
+    assert peers.trunk_of(request(), "192.0.2.1:5060") == "first"
+    assert peers.trunk_of(request("sip:second@mx.test"), "192.0.2.1:5060") == "second"
+    assert peers.trunk_of(request(), "198.51.100.7:1024") == "wide"
+    assert peers.trunk_of(request(), "::ffff:198.51.100.7") == "wide"
+    assert peers.trunk_of(request(), "[2001:db8::1]:5060") == "six"
+    assert peers.trunk_of(request(), "[2001:db8:1::7]:5060") == "six"
+    assert peers.trunk_of(request(), "203.0.113.1:5060") is None
+    assert peers.trunk_of(request(), "nonsense") is None
+
+
+async def test_user_in_to_tells_two_accounts_of_one_server_apart() -> None:
+    accounts = [route(name, server="192.0.2.1", username=name) for name in ("ann", "ben")]
+    peers = Peers(accounts)
+    await peers.resolve()
+    call = request("sip:pool@mx.test", to='"Ben" <sip:ben@mx.test>')
+    assert peers.trunk_of(call, "192.0.2.1:5060") == "ben"
+
+
+def test_mark_of_our_contact_names_the_trunk_wherever_it_comes_from() -> None:
+    registered = route("registered", register=True, username="u")
+    known = route("known")
+    peers = Peers([registered, known])
+    stranger = "203.0.113.1:5060"
+    assert peers.trunk_of(request(f"sip:u@b.test;line={registered.line}"), stranger) == "registered"
+    assert peers.trunk_of(request(f"sip:u@b.test;line={known.line}"), stranger) is None
+    assert peers.trunk_of(request("sip:u@b.test;line="), stranger) is None
+    assert registered.line != route(register=True).line
+
+
+async def test_name_without_an_address_is_told_and_keeps_what_it_had() -> None:
+    peers = Peers([route("local", server="localhost"), route("lost", server="nowhere.invalid")])
+    assert await peers.resolve() == ["lost"]
+    assert peers.trunk_of(request(), "127.0.0.1:5060") == "local"
