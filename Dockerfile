@@ -69,10 +69,9 @@ USER matrix-sip
 WORKDIR /data
 VOLUME /data
 
-# Settings and all that is kept are in /data; where the health listener is set elsewhere than to its
-# default, give the container another check.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
-    CMD ["python3", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:29331/health', timeout=4)"]
+# Asks the admin listener of the bridge in this container; without a homeserver it is not healthy.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
+    CMD ["matrix-sip", "health", "--config", "/data/config.yaml"]
 
 ENTRYPOINT ["matrix-sip"]
 CMD ["run", "--config", "/data/config.yaml"]

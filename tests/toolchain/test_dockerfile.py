@@ -2,6 +2,7 @@
 """The image, its stages carried out in Debian roots: this needs no Docker, but root."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +18,24 @@ from tests.toolchain.image import BASE_IMAGE, Image, build
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD, FINAL = parse((ROOT / "Dockerfile").read_text())
+
+
+# Nothing answers as its homeserver, so that it is never healthy; but it says so itself.
+RUN_AND_STOP = """
+{service} generate-config >config.yaml
+{health} >/dev/null 2>&1; echo "before: $?"
+{service} {command} >log 2>&1 &
+for attempt in $(seq 100); do
+    {health} >said 2>&1; status=$?
+    ! grep -q '"state"' said || break
+    sleep 0.2
+done
+cat said; echo "health: $status"
+kill -TERM $!
+wait $!; status=$?
+[ $status = 0 ] || cat log
+echo "service: $status"
+"""
 
 
 def _packages(stage: Stage) -> list[str]:
@@ -131,6 +150,29 @@ class TestImage:
         done = image.run(["id", "--user", "--name"])
         assert done.stdout.strip() == FINAL.last("USER").value
 
+    def test_the_command_line_works(self, image: Image) -> None:
+        entrypoint = FINAL.last("ENTRYPOINT").words()
+
+        done = image.run([*entrypoint, "--help"])
+
+        assert done.returncode == 0, done.stdout
+        assert FINAL.last("CMD").words()[0] in done.stdout
+
+    def test_it_writes_a_configuration(self, image: Image) -> None:
+        done = image.run([*FINAL.last("ENTRYPOINT").words(), "generate-config"])
+
+        assert done.returncode == 0, done.stdout
+        assert {"homeserver", "sip"} <= yaml.safe_load(done.stdout).keys()
+
+    def test_without_a_configuration_it_says_which_file_is_missing(self, image: Image) -> None:
+        command = [*FINAL.last("ENTRYPOINT").words(), *FINAL.last("CMD").words()]
+
+        done = image.run(command)
+
+        assert done.returncode != 0
+        assert "/data/config.yaml" in done.stdout
+        assert "Traceback" not in done.stdout
+
     def test_everything_that_is_compiled_finds_its_libraries(self, image: Image) -> None:
         modules = "pjsua2, aiortc, av, olm, pylibsrtp, asyncpg, uvloop"
         done = image.run(["python3", "-c", f"import {modules}; print('good')"])
@@ -144,11 +186,14 @@ class TestImage:
         assert image.run(["touch", "/data/it"]).returncode == 0
         assert image.run(["touch", "/opt/matrix-sip/it"]).returncode != 0
 
-    def test_it_is_unhealthy_while_nothing_listens(self, image: Image) -> None:
-        check = FINAL.last("HEALTHCHECK")
-        command = Instruction(0, "CMD", check.value.removeprefix("CMD "), {}).words()
+    def test_it_runs_answers_its_health_check_and_stops_when_told(self, image: Image) -> None:
+        check = FINAL.last("HEALTHCHECK").value.removeprefix("CMD ")
+        health = shlex.join(Instruction(0, "CMD", check, {}).words())
+        service = shlex.join(FINAL.last("ENTRYPOINT").words())
+        command = shlex.join(FINAL.last("CMD").words())
 
-        done = image.run(command)
+        done = image.run(["sh", "-c", RUN_AND_STOP.format(**locals())])
 
-        assert done.returncode != 0
-        assert "Connection refused" in done.stdout
+        assert "before: 1\n" in done.stdout, done.stdout
+        assert '"state": "starting"' in done.stdout
+        assert done.stdout.endswith("health: 1\nservice: 0\n"), done.stdout
