@@ -117,7 +117,7 @@ async def _at_the_ends(call: MatrixCall, phone: Phone) -> _Ends:
 def _judge(verdict: Verdict, record: Record, ends: _Ends, *, mode: str) -> None:
     """What goes for a call in either direction."""
     statistics = record.statistics
-    connected = record.answered_at is not None and record.cause == "NORMAL"
+    connected = record.answered_at is not None and record.cause == "normal"
     verdict.add("connected", "yes" if connected else f"no: {record.cause}", good=connected)
     verdict.add_codecs(statistics, mode=mode)
     # The telephone reports its losses by RTCP every few seconds: in so short a call perhaps never.

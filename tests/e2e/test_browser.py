@@ -21,7 +21,7 @@ async def test_calls_a_telephone_and_hangs_up(
         await client.do("hangUp")
         await phone.sees("CALL_CLOSED")
     record = await stage.bridge.ended(person.user_id)
-    assert (record.cause, record.ended_by) == ("NORMAL", "matrix")
+    assert (record.cause, record.ended_by) == ("normal", "matrix")
     assert record.statistics["mode"] == "relay"
 
 
@@ -59,7 +59,7 @@ async def test_cancels_before_the_telephone_answers(
         await until(lambda: "SIP/2.0 180" in phone.messages(), within=10, what="the telephone rang")
         await client.do("hangUp")
         await phone.succeeds()
-    assert (await stage.bridge.ended(person.user_id)).cause == "CANCELLED"
+    assert (await stage.bridge.ended(person.user_id)).cause == "cancelled"
 
 
 async def test_is_called_answers_and_hangs_up(
@@ -194,7 +194,7 @@ async def test_its_own_call_survives_when_both_call_at_once(
         await client.hears(1000)
         await client.do("hangUp")
         await phone.sees("CALL_CLOSED")
-    assert (await stage.bridge.ended(person.user_id)).cause == "NORMAL"
+    assert (await stage.bridge.ended(person.user_id)).cause == "normal"
 
 
 async def _is_silent(client: BrowserClient) -> None:

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which codec each leg gets, and that the audio is right for it."""
 
+import numpy as np
+import pesq
 import pytest
 
 from tests.e2e.conftest import NewMatrixPhone
 from tests.e2e.stage import G722, OPUS, PCMA, PCMU, GatedStage
+from tests.simulators import audio
 from tests.simulators.stage import Line
+from tests.simulators.waiting import until
 
+_SPEECH = 6
 RELAYED = [(PCMU, "PCMU"), (PCMA, "PCMA"), (G722, "G722"), (OPUS, "opus")]
 EACH_LINE = pytest.mark.parametrize(("line", "codec"), RELAYED, ids=[codec for _, codec in RELAYED])
 
@@ -72,3 +77,26 @@ async def test_an_echo_comes_back_through_both_legs(
         await call.voice.hears(440)
         await call.hang_up()
         await phone.sees("CALL_CLOSED")
+
+
+@pytest.mark.parametrize(
+    ("codecs", "least"), [(("PCMU",), 4.0), (("opus",), 3.0)], ids=["relayed", "transcoded"]
+)
+async def test_speech_stays_speech(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone, codecs: tuple[str, ...], least: float
+) -> None:
+    """PESQ (ITU-T P.862, narrow band) of what the client hears against what the telephone says."""
+    said = audio.speechlike(_SPEECH, 8000)
+    _, caller = await new_matrix_phone(codecs=codecs)
+    async with stage.phone(PCMU, says=said) as phone:
+        call = await caller.call(await caller.client.direct_room(PCMU.ghost))
+        await call.connected()
+        await until(
+            lambda: len(call.voice.heard()) > _SPEECH * 8000,
+            within=_SPEECH + 5,
+            what="all of it was heard",
+        )
+        await call.hang_up()
+        await phone.sees("CALL_CLOSED")
+    heard = call.voice.heard()[: len(said)]
+    assert pesq.pesq(8000, np.array(said), np.array(heard), "nb") > least

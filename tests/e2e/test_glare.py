@@ -31,7 +31,7 @@ async def test_invites_that_crossed_become_one_call(
         await ours.hang_up()
         await phone.sees("CALL_CLOSED")
     record = await stage.bridge.ended(person.user_id)
-    assert record.cause == "NORMAL"
+    assert record.cause == "normal"
     assert len(stage.bridge.calls(person.user_id)) == 1
 
 
@@ -56,7 +56,7 @@ async def test_an_invite_that_comes_while_the_bridge_prepares_its_own_is_taken(
         await ours.hang_up()
         await phone.sees("CALL_CLOSED")
     record = await stage.bridge.ended(person.user_id)
-    assert record.cause == "NORMAL"
+    assert record.cause == "normal"
     assert len(stage.bridge.calls(person.user_id)) == 1
 
 
@@ -79,7 +79,7 @@ async def test_a_telephone_that_calls_back_while_it_rings_is_answered(
         await ours.hang_up()
         await phone.sees("CALL_CLOSED", count=2)
     record = await stage.bridge.ended(person.user_id)
-    assert record.cause == "NORMAL"
+    assert record.cause == "normal"
 
 
 async def _hears_of(stage: GatedStage, call_id: str) -> None:

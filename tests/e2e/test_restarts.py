@@ -24,7 +24,7 @@ async def test_a_call_outlives_a_restart_of_the_homeserver(
         await phone.hang_up()
         assert await call.ended(within=30) == "m.call.hangup user_hangup"
     record = await stage.bridge.ended(person.user_id)
-    assert (record.cause, record.ended_by) == ("NORMAL", "sip")
+    assert (record.cause, record.ended_by) == ("normal", "sip")
 
 
 async def test_a_hangup_while_the_homeserver_is_away_arrives_when_it_is_back(
@@ -55,7 +55,7 @@ async def test_a_killed_bridge_ends_its_calls_on_both_sides_when_it_is_back(
         assert (await call.ended()).startswith("m.call.hangup")
         await phone.sees("CALL_CLOSED")
     record = await stage.bridge.ended(person.user_id)
-    assert (record.cause, record.ended_by) == ("SHUTDOWN", "bridge")
+    assert (record.cause, record.ended_by) == ("shutdown", "bridge")
     async with stage.phone(PCMU) as phone:
         await phone.dial(stage.uri(person))
         again = await caller.rings()
@@ -78,5 +78,5 @@ async def test_a_stopped_bridge_ends_its_calls_on_both_sides_first(
         await phone.sees("CALL_CLOSED")
         assert (await call.ended()).startswith("m.call.hangup")
         record = await stage.bridge.ended(person.user_id)
-        assert (record.cause, record.ended_by) == ("SHUTDOWN", "bridge")
+        assert (record.cause, record.ended_by) == ("shutdown", "bridge")
         await stage.bridge.start()

@@ -28,7 +28,7 @@ async def test_is_answered_and_the_caller_hangs_up(
         assert await call.ended() == "m.call.hangup user_hangup"
     record = await stage.bridge.ended(person.user_id)
     assert (record.direction, record.address) == ("to_matrix", f"tel:{PCMU.number}")
-    assert (record.cause, record.ended_by) == ("NORMAL", "sip")
+    assert (record.cause, record.ended_by) == ("normal", "sip")
 
 
 @VERSIONS
@@ -44,15 +44,15 @@ async def test_is_answered_and_the_callee_hangs_up(
         await call.hang_up()
         await phone.succeeds()
     record = await stage.bridge.ended(person.user_id)
-    assert (record.cause, record.ended_by) == ("NORMAL", "matrix")
+    assert (record.cause, record.ended_by) == ("normal", "matrix")
 
 
 @pytest.mark.parametrize(
     ("version", "reason", "scenario", "cause"),
     [
-        (1, "", "caller_hears_declined", "DECLINED"),
-        (1, "user_busy", "caller_hears_busy", "BUSY"),
-        (0, "", "caller_hears_declined", "DECLINED"),
+        (1, "", "caller_hears_declined", "declined"),
+        (1, "user_busy", "caller_hears_busy", "busy"),
+        (0, "", "caller_hears_declined", "declined"),
     ],
 )
 async def test_is_rejected(
@@ -78,7 +78,7 @@ async def test_nobody_answers(stage: GatedStage, new_matrix_phone: NewMatrixPhon
         call = await callee.rings()
         assert (await call.ended()).startswith("m.call.hangup")
         await phone.succeeds()
-    assert (await stage.bridge.ended(person.user_id)).cause == "NO_ANSWER"
+    assert (await stage.bridge.ended(person.user_id)).cause == "no_answer"
 
 
 @VERSIONS
@@ -91,7 +91,7 @@ async def test_the_caller_gives_up(
         assert (await call.ended()).startswith("m.call.hangup")
         await phone.succeeds()
     record = await stage.bridge.ended(person.user_id)
-    assert (record.cause, record.ended_by) == ("CANCELLED", "sip")
+    assert (record.cause, record.ended_by) == ("cancelled", "sip")
 
 
 async def test_numbers_of_nobody_are_unknown(stage: GatedStage) -> None:

@@ -46,6 +46,25 @@ def sine(hertz: float, seconds: float, rate: int, *, amplitude: float = 0.3) -> 
     return array("h", (int(peak * math.sin(step * n)) for n in range(int(seconds * rate))))
 
 
+def speechlike(seconds: float, rate: int) -> Samples:
+    """Syllables of a buzzing voice with pauses between its words, for measures made for speech."""
+    phase = 0.0
+    samples = array("h")
+    for n in range(int(seconds * rate)):
+        t = n / rate
+        pitch = 120 + 25 * math.sin(2 * math.pi * 0.7 * t) + 10 * math.sin(2 * math.pi * 3.1 * t)
+        phase += 2 * math.pi * pitch / rate
+        formant = 700 + 400 * math.sin(2 * math.pi * 1.3 * t)
+        buzz = sum(
+            math.sin(k * phase) * (0.15 + math.exp(-(((k * pitch - formant) / 300) ** 2)))
+            for k in range(1, 20)
+        )
+        syllable = max(0.0, math.sin(2 * math.pi * 2 * t))
+        word = 1.0 if t % 2.0 < 1.5 else 0.0
+        samples.append(int(2500 * buzz * syllable * word))
+    return samples
+
+
 def find_tone(samples: Samples, rate: int) -> Tone:
     """The strongest frequency (below 4 kHz) of the last half second at most of `samples`.
 

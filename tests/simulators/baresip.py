@@ -69,12 +69,14 @@ class Phone:
         port: int | None = None,
         user: str = "phone",
         codecs: Sequence[str] = ("PCMU",),
-        says: int | None = 1000,
+        says: "int | audio.Samples | None" = 1000,
         answers: bool = True,
         name: str = "",
     ) -> None:
-        """`says`: the tone it speaks, in hertz; None: it echoes what it hears. `name`: its caller
-        name, if it has one."""
+        """`says`: the tone it speaks, in hertz, or samples; None: it echoes what it hears.
+
+        `name`: its caller name, if it has one.
+        """
         self.directory = directory
         self.address = address
         self.port = port or free_port(socket.SOCK_DGRAM, address)
@@ -102,15 +104,7 @@ class Phone:
         (self.directory / "accounts").write_text(self._account())
         (self.directory / "config").write_text(self._configuration())
         (self.directory / "contacts").write_text("")
-        if self._says is not None:
-            _, rate, channels = _CODECS[self._codecs[0]]
-            audio.write_wav(
-                self.directory / "speech.wav",
-                audio.sine(self._says, 1, rate),
-                rate,
-                channels=channels,
-                times=_SPEECH_SECONDS,
-            )
+        self._write_speech()
         self._child = await Child.start(
             "baresip",
             ["stdbuf", "-oL", baresip(), "-f", self.directory],
@@ -206,6 +200,19 @@ class Phone:
             return {}
         pairs = (part.partition("=") for part in lines[-1].rstrip(";").split(";"))
         return {key: value for key, _, value in pairs}
+
+    def _write_speech(self) -> None:
+        if self._says is None:
+            return
+        _, rate, channels = _CODECS[self._codecs[0]]
+        speech = audio.sine(self._says, 1, rate) if isinstance(self._says, int) else self._says
+        audio.write_wav(
+            self.directory / "speech.wav",
+            speech,
+            rate,
+            channels=channels,
+            times=_SPEECH_SECONDS * rate // len(speech),
+        )
 
     def _account(self) -> str:
         mode = "auto" if self._answers else "manual"

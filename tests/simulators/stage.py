@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.simulators.audio import Samples
 from tests.simulators.baresip import Phone
 from tests.simulators.bridge_process import BridgeProcess
 from tests.simulators.processes import free_port
@@ -103,7 +104,12 @@ class Stage:
         return f"sip:{person.number}@127.0.0.1:{self.sip_port}"
 
     def phone(
-        self, line: Line, *, says: int | None = 1000, answers: bool = True, name: str = ""
+        self,
+        line: Line,
+        *,
+        says: "int | Samples | None" = 1000,
+        answers: bool = True,
+        name: str = "",
     ) -> Phone:
         """A telephone at the end of a line."""
         return Phone(

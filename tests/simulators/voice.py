@@ -119,6 +119,10 @@ class Voice:
             every=0.1,
         )
 
+    def heard(self) -> audio.Samples:
+        """All that was heard (of the last 20 s), at 8 kHz."""
+        return self._heard[:: _RATE // 8000]
+
     async def statistics(self) -> VoiceStatistics:
         """Packets so far."""
         sent = received = lost = 0
