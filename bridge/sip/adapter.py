@@ -3,6 +3,7 @@
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 _RESOLVE_EVERY: Final = 300.0
 """Seconds after which the addresses of the trunks' servers are looked up again."""
+_STUCK: Final = 5.0
 _REMEMBER_CALL_ID: Final = 64.0
 """Seconds that the last messages of an ended leg may still come in for."""
 
@@ -76,6 +78,7 @@ class SipAdapter:
         self._legs: dict[str, LegId] = {}
         self._queue: deque[SipCommand] = deque()
         self._stopping = threading.Event()
+        self._last_turn = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._resolver: asyncio.Task[None] | None = None
@@ -133,6 +136,11 @@ class SipAdapter:
         return self._legs.get(sip_call_id)
 
     @property
+    def responsive(self) -> bool:
+        """Whether the SIP thread runs, and has not been stuck for five seconds."""
+        return self._thread is not None and time.monotonic() - self._last_turn < _STUCK
+
+    @property
     def strangers_refused(self) -> int:
         """INVITEs refused because they came from no trunk."""
         return self._strangers.count
@@ -170,6 +178,7 @@ class SipAdapter:
         worker.stop()
 
     def _turn(self, worker: "Worker") -> None:
+        self._last_turn = time.monotonic()
         while self._queue:
             self._carry_out(worker, self._queue.popleft())
         try:

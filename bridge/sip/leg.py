@@ -61,13 +61,13 @@ class Call(pj.Call):
     @guarded
     def onCallRxReinvite(self, prm: pj.OnCallRxReinviteParam) -> None:
         if self.leg:
-            prm.isAsync = self.leg.offered(parse(prm.rdata.wholeMsg).sdp)
+            prm.isAsync = self.leg.offered()
 
     @guarded
     def onCallRxOffer(self, prm: pj.OnCallRxOfferParam) -> None:
         # Comes for UPDATE, and for a re-INVITE that changes nothing. A changed UPDATE would have to
         # be answered at once, which the far side of the bridge cannot: re-INVITE is for that.
-        if self.leg and not self.leg.is_repeated(prm.offer.wholeSdp):
+        if self.leg and not self.leg.is_refresh():
             prm.statusCode = _NOT_ACCEPTABLE
 
     @guarded
@@ -113,6 +113,8 @@ class Leg:
         self._our_end: SipEnded | None = None
         self._our_offer: OpId | None = None
         self._their_offer: OpId | None = None
+        self._offered_sdp: str | None = None
+        """In the last request that brought an offer, accepted or not."""
         self._adopted: set[OpId] = set()
         self._awaits_ack_answer = False
 
@@ -207,6 +209,7 @@ class Leg:
         if op != self._their_offer:
             return
         self._their_offer = None
+        self._remote_sdp = self._offered_sdp
         prm = pj.CallOpParam()
         prm.statusCode = pj.PJSIP_SC_OK
         prm.sdp.wholeSdp = self.local_sdp = sdp
@@ -241,26 +244,27 @@ class Leg:
         method = change.tsx.method
         if method == "CANCEL" and message.method == "CANCEL":
             self._cancel = message
-        elif method == "INVITE" and message.method == "INVITE" and self._established:
-            self._awaits_ack_answer = message.sdp is None
+        elif self._established and message.method in ("INVITE", "UPDATE"):
+            self._offered_sdp = message.sdp
+            self._awaits_ack_answer = message.method == "INVITE" and message.sdp is None
         elif method == "INVITE" and message.status and self._established:
             self._offer_answered(message)
         elif method == "INVITE" and 100 < message.status < 200:
             self._remote_sdp = message.sdp or self._remote_sdp
             self._report(SipProgressed(leg=self.id, status=message.status, sdp=message.sdp))
 
-    def offered(self, sdp: str | None) -> bool:
+    def offered(self) -> bool:
         """Whether a re-INVITE's offer has to wait for the core's answer."""
-        if self.is_repeated(sdp):
+        if self.is_refresh():
             return False
         self._their_offer = OpId(next(self._ops))
-        self._remote_sdp = sdp
+        sdp = self._offered_sdp
         self._report(SipReinviteReceived(leg=self.id, op=self._their_offer, sdp=sdp))
         return True
 
-    def is_repeated(self, sdp: str | None) -> bool:
-        """Whether an offer is the last one again: a session timer's refresh (RFC 4028)."""
-        return bool(sdp) and _lines(sdp) == _lines(self._remote_sdp)
+    def is_refresh(self) -> bool:
+        """Whether an offer is what is in use already: a session timer's (RFC 4028)."""
+        return _same(self._offered_sdp, self._remote_sdp)
 
     def tapped(self, text: str, transport: str, peer: str) -> None:
         """A message of this call came in."""
@@ -371,7 +375,7 @@ class Leg:
         The stack has to offer at once, and offers what is in use; the far end's answer then reaches
         the core as if it had been an offer, and the core's answer to it has already been sent.
         """
-        if answer is None or self.is_repeated(answer):
+        if answer is None or _same(answer, self._remote_sdp):
             return
         op = OpId(next(self._ops))
         self._adopted.add(op)
@@ -409,5 +413,5 @@ def _message_in(event: pj.SipEvent) -> Message | None:
     return parse(change.src.rdata.wholeMsg) if change.type == pj.PJSIP_EVENT_RX_MSG else None
 
 
-def _lines(sdp: str | None) -> list[str]:
-    return sdp.split() if sdp else []
+def _same(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and one.split() == other.split()

@@ -289,6 +289,36 @@ async def test_our_offer_while_theirs_waits_is_glare(tmp_path: Path) -> None:
         await phone.succeeds()
 
 
+async def test_we_hang_up_while_their_offer_waits(tmp_path: Path) -> None:
+    async with calling("callee_offers_and_is_left", tmp_path) as (bridge, phone, leg):
+        await answered(bridge)
+        offer = await bridge.expect(SipReinviteReceived)
+        bridge.sip.do(bye(leg))
+        assert (await bridge.expect(SipEnded)).remote is False
+        bridge.sip.do(AnswerSipReinvite(call=CALL, leg=leg, op=offer.op, sdp=description()))
+        await phone.succeeds()
+        assert bridge.nothing_more()
+
+
+async def test_phone_hangs_up_while_its_offer_waits(tmp_path: Path) -> None:
+    async with calling("callee_offers_and_leaves", tmp_path) as (bridge, phone, leg):
+        await answered(bridge)
+        offer = await bridge.expect(SipReinviteReceived)
+        assert await bridge.expect(SipEnded) == SipEnded(leg=leg, status=200)
+        bridge.sip.do(AnswerSipReinvite(call=CALL, leg=leg, op=offer.op, sdp=description()))
+        await phone.succeeds()
+        assert bridge.nothing_more()
+
+
+async def test_phone_hangs_up_instead_of_answering_our_offer(tmp_path: Path) -> None:
+    async with calling("callee_leaves_instead", tmp_path) as (bridge, phone, leg):
+        await answered(bridge)
+        bridge.sip.do(SendSipReinvite(call=CALL, leg=leg, op=OpId(1), sdp=description(version=2)))
+        assert await bridge.expect(SipEnded) == SipEnded(leg=leg, status=200)
+        await phone.succeeds()
+        assert bridge.nothing_more()
+
+
 async def test_dialog_that_the_phone_lost_ends(tmp_path: Path) -> None:
     async with calling("callee_forgets", tmp_path) as (bridge, phone, leg):
         await answered(bridge)
