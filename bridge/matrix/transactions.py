@@ -28,6 +28,18 @@ class _StateStore(MemoryStateStore, ASStateStore):
         ASStateStore.__init__(self)
 
 
+class _Forgetful(set[str]):
+    """Transaction ids, forgotten at once.
+
+    mautrix drops a transaction whose id it has seen in this run. Synapse on SQLite counts from 1
+    again after each of its own restarts, so that would be new events. Repeated ones are known by
+    their event ids.
+    """
+
+    def add(self, transaction: str, /) -> None:
+        pass
+
+
 class Transactions(AppService):
     """An application service that hands on events raw, in order, and acknowledges them after that.
 
@@ -61,6 +73,7 @@ class Transactions(AppService):
                     "middlewares": [self._turn_away],
                 },
             )
+        self.transactions = _Forgetful()
         self._receive = receive
         self._closing = False
 
@@ -79,7 +92,7 @@ class Transactions(AppService):
         otk_counts: dict[MautrixUserId, dict[DeviceID, DeviceOTKCount]] | None = None,
         device_lists: DeviceLists | None = None,
     ) -> Any:
-        """Called by mautrix for each transaction that it has not seen in this run."""
+        """Called by mautrix for each transaction."""
         await self._receive(events)
         return {}
 

@@ -247,6 +247,17 @@ async def test_an_event_that_mautrix_would_not_parse_arrives(
     assert isinstance(invite, MatrixInviteReceived)
 
 
+async def test_a_homeserver_that_counts_its_transactions_anew_is_understood(
+    bench: Bench, adapter: MatrixAdapter
+) -> None:
+    bench.store.portals[ROOM] = Portal(room=ROOM, person=ALICE, address=NUMBER)
+    for call in ("before", "after"):
+        content = {"call_id": call, "version": "1", "offer": {"sdp": "v=0"}}
+        raw = room_event("m.call.invite", content, event_id=f"${call}")
+        assert await bench.push("transactions/1", events=[raw]) == 200
+    await until(lambda: len(bench.told) == 2, within=5, what="both invites were told")
+
+
 async def test_ghosts_exist_when_asked_for(bench: Bench, adapter: MatrixAdapter) -> None:
     path = "users/@sip_12025550123:example.org"
     assert await bench.push(path, method="GET") == 200
