@@ -28,7 +28,7 @@ from bridge.call.events import (
     SipEvent,
 )
 from bridge.call.ids import Address, CallId, Direction, Side, TrunkName, UserId
-from bridge.call.leg import EarlyMedia, Over, OwnOfferAnswered, PersonLeg, Signal
+from bridge.call.leg import EarlyMedia, Over, OwnOfferAnswered, PersonLeg, Reoffer, Signal
 from bridge.call.machine import Effects
 from bridge.call.media_session import MediaSession
 from bridge.call.renegotiation import Renegotiation
@@ -43,6 +43,7 @@ from bridge.call.states import (
     Step,
 )
 
+_PENDING = 491
 _UNSENT = (MatrixState.PREPARING, MatrixState.READY)
 _RINGING_HERE = (SipState.INVITED, SipState.INVITED_BARE)
 _RINGING_THERE = (SipState.IDLE, SipState.CALLING, SipState.PROCEEDING)
@@ -222,7 +223,8 @@ class Call:
                 leg.handle(event)
                 return
         if isinstance(event, SipDialogChanged):
-            self._effects.emit(RecordLegs(call=self.id, sip_dialog=event.state))
+            if self.over is None:
+                self._effects.emit(RecordLegs(call=self.id, sip_dialog=event.state))
             return
         self._act(self.sip.handle(event))
 
@@ -241,8 +243,10 @@ class Call:
             self.end(signal.cause, signal.by, signal.status)
         elif isinstance(signal, EarlyMedia):
             self._media.answer_early(signal.sdp)
-        else:
+        elif self._renegotiation.state is not RenegotiationState.CLOSED:
             self._act(self._renegotiation.sip_said(signal))
+        elif isinstance(signal, Reoffer) and signal.op is not None:
+            self.sip.refuse(signal.op, _PENDING)  # What it would change is not agreed yet.
 
     # --- steps ----------------------------------------------------------------------------
 

@@ -276,10 +276,9 @@ class MatrixLeg(Machine):
 
     def _hung_up(self, event: MatrixHangupReceived) -> Over | None:
         """Before an answer, a hangup is the caller's cancel or a v0 callee's reject."""
-        unanswered = self.state is MatrixState.INVITING
         cause = from_hangup(event.reason)
-        if unanswered and cause is Cause.NORMAL:
-            cause = Cause.DECLINED
+        if cause is Cause.NORMAL:
+            cause = _UNANSWERED.get(self.state, cause)
         return self._over(MatrixHangupReceived, cause)
 
     # --- inside ---------------------------------------------------------------------------

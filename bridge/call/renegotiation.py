@@ -139,8 +139,6 @@ class Renegotiation(Machine):
         return None
 
     def _sip_offered(self, op: OpId, sdp: str | None) -> None:
-        if op == self._reinvite:
-            return
         if self.state not in (_R.STABLE, _R.BACKOFF):
             # RFC 3261 14.2: 500 to a second one while the first waits, 491 while ours is out.
             self._sip.refuse(op, _SERVER_ERROR if self._reinvite is not None else _PENDING)

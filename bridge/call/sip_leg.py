@@ -45,6 +45,7 @@ from bridge.call.policy import OutboundRoute
 from bridge.call.states import SIP, SIP_ENDS, SipState
 
 _RINGING = 180
+_UP = (SipState.ANSWERED, SipState.CONFIRMED)
 _ELSEWHERE = (26, 200)
 """Reasons of a CANCEL that mean "answered elsewhere": Q.850 and SIP (RFC 3326)."""
 
@@ -65,6 +66,7 @@ class SipLeg(Machine):
         self._route: OutboundRoute | None = None
         self._bare = state is SipState.INVITED_BARE
         self._cause: Cause | None = None
+        self._reinvites: set[OpId] = set()
 
     @classmethod
     def calling(cls, effects: Effects, call: CallId, leg: LegId, route: OutboundRoute) -> "SipLeg":
@@ -188,10 +190,11 @@ class SipLeg(Machine):
         return Over(cause=cause, by="sip", status=event.status)
 
     def _renegotiated(self, event: SipEvent) -> Signal | None:
-        if self._cause is not None:
+        if self._cause is not None or self.state not in _UP:
             return None
         match event:
-            case SipReinviteReceived(op=op, sdp=sdp):
+            case SipReinviteReceived(op=op, sdp=sdp) if op not in self._reinvites:
+                self._reinvites.add(op)
                 return Reoffer(sdp, op)
             case SipReinviteAnswered(op=op, sdp=sdp):
                 return ReofferAnswered(sdp, op)

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must hold whatever happens: checked for every command that the core gives, in every test."""
+
+from collections import Counter
+
+from bridge.call import commands as c
+from bridge.call import events as e
+from bridge.call.ids import CallId, LegId, MatrixCallKey, OpId, PartyId
+
+
+class MatrixCallAudit:
+    """One Matrix call, as its room sees it."""
+
+    def __init__(self) -> None:
+        self.sent: Counter[type] = Counter()
+        self.over = False
+        self.perhaps_over = False
+        """The person said something that may have ended it, depending on who said it when."""
+        self.negotiates = False
+        self.party: PartyId | None = None
+
+    def hear(self, event: e.MatrixCallEvent) -> None:
+        match event:
+            case e.MatrixInviteReceived():
+                self.party = event.sender.party if self.party is None else self.party
+                self.negotiates |= event.capabilities.negotiate
+            case e.MatrixAnswerReceived():
+                self.negotiates |= event.capabilities.negotiate
+            case e.MatrixNegotiateReceived():
+                self.negotiates = True
+            case e.MatrixHangupReceived() if event.sender.party == self.party:
+                self.over = True
+            case e.MatrixHangupReceived() | e.MatrixRejectReceived():
+                self.perhaps_over = True
+            case e.MatrixSelectAnswerReceived():
+                self.perhaps_over = True
+
+    def say(self, command: c.SendCallEvent) -> None:
+        kind = type(command)
+        assert not self.over, f"{kind.__name__} after the end"
+        self.sent[kind] += 1
+        if kind in (c.SendMatrixInvite, c.SendMatrixAnswer):
+            assert self.sent[kind] == 1, f"{kind.__name__} sent twice"
+        if kind in (c.SendMatrixReject, c.SendMatrixSelectAnswer, c.SendMatrixNegotiate):
+            assert command.version == 1, f"{kind.__name__} is not for v0"
+        if isinstance(command, c.SendMatrixSelectAnswer):
+            assert self.sent[kind] == 1, "two parties were selected"
+            self.party = command.selected
+        if kind is c.SendMatrixNegotiate:
+            assert self.negotiates, "negotiate to a client that hangs up on it"
+        if kind is c.SendMatrixReject:
+            assert not self.sent[c.SendMatrixInvite], "only an invite of theirs is rejected"
+            assert not self.sent[c.SendMatrixAnswer], "only what was not answered is rejected"
+        if kind is c.SendMatrixHangup and command.version == 1:
+            # matrix-js-sdk ignores the hangup of a callee that has not answered.
+            assert self.sent[c.SendMatrixInvite] or self.sent[c.SendMatrixAnswer]
+        self.over = kind in (c.SendMatrixReject, c.SendMatrixHangup)
+
+
+class SipLegAudit:
+    """One dialog, as the far end sees it."""
+
+    def __init__(self, *, ours: bool) -> None:
+        self.ours = ours
+        self.answered = False
+        self.acknowledged = ours
+        self.gone = False
+        self.sent: Counter[type] = Counter()
+
+    def hear(self, event: e.SipEvent) -> None:
+        if isinstance(event, e.SipAnswered) and self.ours:
+            self.answered = True
+        if isinstance(event, e.SipConfirmed) and self.answered:
+            self.acknowledged = True
+        if isinstance(event, e.SipCancelled) and not self.ours and not self.answered:
+            self.sent[c.RejectSip] += 1  # The stack answers 487.
+        if isinstance(event, e.SipEnded):
+            self.gone = True
+
+    def say(self, command: c.SipCommand, *, forced: bool) -> None:
+        kind = type(command)
+        name = kind.__name__
+        assert not self.gone, f"{name} after the end"
+        assert not self.sent[c.ByeSip], f"{name} after BYE"
+        assert not self.sent[c.RejectSip], f"{name} after a refusal"
+        self.sent[kind] += 1
+        if kind in (c.SendSipInvite, c.AnswerSip, c.RejectSip, c.CancelSip):
+            assert self.sent[kind] == 1, f"{name} twice"
+        if kind is c.CancelSip:
+            assert self.ours
+            assert not self.answered, "CANCEL after the 200"
+        elif kind is not c.ByeSip:
+            assert not self.sent[c.CancelSip], f"{name} after CANCEL"
+        if kind is c.AnswerSip:
+            assert not self.ours
+            self.answered = True
+        if kind is c.RejectSip:
+            assert not self.ours
+            assert not self.answered, "refused after the 200"
+        if kind is c.ByeSip:
+            assert self.answered, "BYE without a dialog"
+            assert self.acknowledged or forced, "BYE before the ACK"
+
+    @property
+    def is_ended(self) -> bool:
+        return self.gone or bool(
+            self.sent[c.ByeSip] or self.sent[c.RejectSip] or self.sent[c.CancelSip]
+        )
+
+
+class Audit:
+    """Sees every event and every command."""
+
+    def __init__(self) -> None:
+        self.matrix: dict[MatrixCallKey, MatrixCallAudit] = {}
+        self.sip: dict[LegId, SipLegAudit] = {}
+        self.ops: set[OpId] = set()
+        self.reinvites: set[tuple[LegId, OpId]] = set()
+        self.media: dict[CallId, Counter[type]] = {}
+        self.records: dict[CallId, list[type]] = {}
+
+    def hear(self, event: e.Event) -> None:
+        """An event is about to be handled."""
+        if isinstance(event, e.MatrixMemberLeft):
+            for key, call in self.matrix.items():
+                call.perhaps_over |= key.room == event.room
+        if isinstance(event, e.MatrixCallEvent):
+            self.matrix.setdefault(event.key, MatrixCallAudit()).hear(event)
+        if isinstance(event, e.SipInviteReceived):
+            self.sip.setdefault(event.leg, SipLegAudit(ours=False))
+        if isinstance(event, e.SipEvent) and event.leg in self.sip:
+            self.sip[event.leg].hear(event)
+
+    def say(self, command: c.Command, *, forced: bool = False) -> None:
+        """A command was given; `forced` by a deadline."""
+        op = getattr(command, "op", None)
+        if op is not None and not isinstance(command, c.AnswerSipReinvite | c.RejectSipReinvite):
+            assert op not in self.ops, "an operation id was used twice"
+            self.ops.add(op)
+        match command:
+            case c.SendCallEvent():
+                key = MatrixCallKey(command.room, command.call_id)
+                self.matrix.setdefault(key, MatrixCallAudit()).say(command)
+            case c.SipCommand():
+                self._say_sip(command, forced=forced)
+            case c.MediaCommand():
+                self._say_media(command)
+            case c.StoreCommand():
+                self._record(command)
+
+    def _say_sip(self, command: c.SipCommand, *, forced: bool) -> None:
+        if isinstance(command, c.SendSipInvite):
+            assert command.leg not in self.sip
+            self.sip[command.leg] = SipLegAudit(ours=True)
+        if isinstance(command, c.AnswerSipReinvite | c.RejectSipReinvite):
+            done = (command.leg, command.op)
+            assert done not in self.reinvites, "a re-INVITE was answered twice"
+            self.reinvites.add(done)
+        self.sip[command.leg].say(command, forced=forced)
+
+    def _say_media(self, command: c.MediaCommand) -> None:
+        seen = self.media.setdefault(command.call, Counter())
+        assert not seen[c.CloseMedia], f"{type(command).__name__} after CloseMedia"
+        if not seen:
+            assert isinstance(command, c.OfferMedia | c.JoinMedia), "no session to do that in"
+        seen[type(command)] += 1
+
+    def _record(self, command: c.StoreCommand) -> None:
+        seen = self.records.setdefault(command.call, [])
+        assert seen or isinstance(command, c.RecordStart)
+        if isinstance(command, c.RecordStart | c.RecordAnswer | c.RecordEnd | c.RecordStatistics):
+            assert type(command) not in seen, f"{type(command).__name__} twice"
+        if c.RecordEnd in seen:
+            assert isinstance(command, c.RecordStatistics)
+        seen.append(type(command))
+
+    def all_is_over(self) -> None:
+        """Nothing is left that anybody believes in."""
+        for key, matrix in self.matrix.items():
+            assert matrix.over or matrix.perhaps_over or not matrix.sent, f"{key} was left alone"
+        for leg, sip in self.sip.items():
+            assert sip.is_ended, f"{leg} was left alone"
+        for call, media in self.media.items():
+            assert media[c.CloseMedia] == 1, f"the media of {call} was left open"
+        for records in self.records.values():
+            assert c.RecordEnd in records

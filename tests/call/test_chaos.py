@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything, in every order: lost, repeated, late, and made up.
+
+Nobody plays by the rules here but the core. Whatever comes, `Audit` holds for what it says, every
+call waits for something, and in the end everything is over on both sides.
+"""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from bridge.call import commands as c
+from bridge.call import events as e
+from bridge.call.ids import Address, LegId, MatrixCallId, OpId, Party, PartyId, RoomId, Side, UserId
+from bridge.call.switchboard import PARTY
+from tests.call.desk import (
+    CAPABLE,
+    EARLY_POLICY,
+    LAPTOP,
+    MOBILE,
+    NUMBER,
+    OLD_CLIENT,
+    OURS,
+    POLICY,
+    ROOM,
+    TRUNK,
+    Desk,
+)
+
+_OTHER_NUMBER = Address("tel:+12025550124")
+_OTHER_ROOM = RoomId("!other:mx.test")
+_STRANGER = Party(UserId("@eve:mx.test"), PartyId("EVE"))
+
+_theirs = st.sampled_from(["1a", "1b", "~~"]).map(MatrixCallId)
+_senders = st.sampled_from([LAPTOP, LAPTOP, LAPTOP, MOBILE, OLD_CLIENT, _STRANGER])
+_seconds = st.sampled_from([0.0, 0.5, 2.0, 5.0, 11.0, 21.0, 36.0, 61.0])
+_sdps = st.sampled_from(["one", "two", "three"])
+_luck = st.integers(0, 1000)
+
+
+class Chaos(RuleBasedStateMachine):
+    """Tells the core anything that an adapter could ever tell it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[c.Command] = []
+        self.legs: list[LegId] = []
+        self.ours: list[MatrixCallId] = []
+
+    @initialize(early=st.booleans())
+    def open(self, early: bool) -> None:
+        self.desk = Desk(EARLY_POLICY if early else POLICY)
+
+    def tell(self, event: e.Event) -> None:
+        self.desk.tell(event)
+        self.notice()
+
+    def notice(self) -> None:
+        for command in self.desk.said:
+            if isinstance(command, c.SendSipInvite):
+                self.legs.append(command.leg)
+            if isinstance(command, c.SendMatrixInvite):
+                self.ours.append(command.call_id)
+            if hasattr(command, "op"):
+                self.asked.append(command)
+        self.desk.said.clear()
+
+    def pick_leg(self, luck: int) -> LegId:
+        return self.legs[-1 - luck % len(self.legs)] if self.legs else LegId("none")
+
+    def pick_call(self, luck: int, theirs: MatrixCallId) -> MatrixCallId:
+        return self.ours[-1 - luck % len(self.ours)] if self.ours and luck % 2 else theirs
+
+    # --- the person -----------------------------------------------------------------------
+
+    @rule(
+        call_id=_theirs,
+        version=st.sampled_from([0, 1, 1]),
+        capable=st.booleans(),
+        age=st.sampled_from([0.0, 0.0, 30.0, 58.0, 100.0]),
+        elsewhere=st.sampled_from([False, False, False, True]),
+    )
+    def invite(
+        self, call_id: MatrixCallId, version: int, capable: bool, age: float, elsewhere: bool
+    ) -> None:
+        self.tell(
+            e.MatrixInviteReceived(
+                room=_OTHER_ROOM if elsewhere else ROOM,
+                call_id=call_id,
+                sender=LAPTOP if version else OLD_CLIENT,
+                address=_OTHER_NUMBER if elsewhere else NUMBER,
+                version=version,
+                sdp="offer",
+                lifetime=60,
+                age=age,
+                capabilities=CAPABLE if capable else e.Capabilities(),
+            )
+        )
+
+    @rule(luck=_luck, call_id=_theirs, sender=_senders, sdp=_sdps, capable=st.booleans())
+    def answer(
+        self, luck: int, call_id: MatrixCallId, sender: Party, sdp: str, capable: bool
+    ) -> None:
+        self.tell(
+            e.MatrixAnswerReceived(
+                room=ROOM,
+                call_id=self.pick_call(luck, call_id),
+                sender=sender,
+                version=1 if sender.party else 0,
+                sdp=sdp,
+                capabilities=CAPABLE if capable else e.Capabilities(),
+            )
+        )
+
+    @rule(
+        luck=_luck,
+        call_id=_theirs,
+        sender=_senders,
+        what=st.sampled_from(["hangup", "reject", "busy", "candidates", "select", "other", "mute"]),
+    )
+    def say(self, luck: int, call_id: MatrixCallId, sender: Party, what: str) -> None:
+        call_id = self.pick_call(luck, call_id)
+        match what:
+            case "hangup":
+                self.tell(e.MatrixHangupReceived(room=ROOM, call_id=call_id, sender=sender))
+            case "candidates":
+                self.tell(
+                    e.MatrixCandidatesReceived(
+                        room=ROOM, call_id=call_id, sender=sender, candidates=("a", "")
+                    )
+                )
+            case "select" | "other":
+                selected = PARTY if what == "select" else "SOMEONE"
+                self.tell(
+                    e.MatrixSelectAnswerReceived(
+                        room=ROOM, call_id=call_id, sender=sender, selected=selected
+                    )
+                )
+            case "mute":
+                self.tell(
+                    e.MatrixMuteChanged(room=ROOM, call_id=call_id, sender=sender, muted=True)
+                )
+            case _:
+                reason = "user_busy" if what == "busy" else ""
+                self.tell(
+                    e.MatrixRejectReceived(room=ROOM, call_id=call_id, sender=sender, reason=reason)
+                )
+
+    @rule(
+        luck=_luck,
+        call_id=_theirs,
+        sender=_senders,
+        kind=st.sampled_from(e.SdpType),
+        sdp=_sdps,
+    )
+    def negotiate(
+        self, luck: int, call_id: MatrixCallId, sender: Party, kind: e.SdpType, sdp: str
+    ) -> None:
+        # A v0 client has no such event: the adapter drops it.
+        if not sender.party:
+            return
+        self.tell(
+            e.MatrixNegotiateReceived(
+                room=ROOM,
+                call_id=self.pick_call(luck, call_id),
+                sender=sender,
+                type=kind,
+                sdp=sdp,
+                lifetime=60,
+            )
+        )
+
+    @rule(room=st.sampled_from([ROOM, _OTHER_ROOM]), user=st.sampled_from([LAPTOP, _STRANGER]))
+    def leave(self, room: RoomId, user: Party) -> None:
+        self.tell(e.MatrixMemberLeft(room=room, user=user.user))
+
+    # --- the telephone --------------------------------------------------------------------
+
+    @rule(bare=st.booleans(), elsewhere=st.sampled_from([False, False, False, True]))
+    def ring(self, bare: bool, elsewhere: bool) -> None:
+        leg = LegId(f"in-{len(self.legs)}")
+        self.legs.append(leg)
+        self.tell(
+            e.SipInviteReceived(
+                leg=leg,
+                trunk=TRUNK,
+                caller=_OTHER_NUMBER if elsewhere else NUMBER,
+                caller_name="",
+                dialled=OURS,
+                sdp=None if bare else "offer",
+                sip_call_id=f"{leg}@pbx.test",
+            )
+        )
+
+    @rule(luck=st.integers(0, 2), kind=st.integers(0, 6), sdp=st.none() | _sdps)
+    def respond(self, luck: int, kind: int, sdp: str | None) -> None:
+        leg = self.pick_leg(luck)
+        events: list[e.SipEvent] = [
+            e.SipProgressed(leg=leg, status=183, sdp=sdp),
+            e.SipAnswered(leg=leg, sdp=sdp or "answer"),
+            e.SipConfirmed(leg=leg, sdp=sdp),
+            e.SipCancelled(leg=leg, cause=200 if sdp else 0),
+            e.SipEnded(leg=leg, status=486 if sdp else 200),
+            e.SipReinviteReceived(leg=leg, op=OpId(len(self.asked) + 10_000), sdp=sdp),
+            e.SipDialogChanged(leg=leg, state="dialog"),
+        ]
+        self.tell(events[kind])
+
+    # --- results, soon or late ------------------------------------------------------------
+
+    @rule(luck=st.integers(0, 3), good=st.sampled_from([True, True, True, False]), sdp=_sdps)
+    def result(self, luck: int, good: bool, sdp: str) -> None:
+        if not self.asked:
+            return
+        command = self.asked[-1 - luck % len(self.asked)]
+        call, op = command.call, command.op  # type: ignore[attr-defined]
+        match command:
+            case c.PreparePortal() if good:
+                self.tell(e.PortalReady(call=call, op=op, room=ROOM))
+            case c.PreparePortal():
+                self.tell(e.PortalFailed(call=call, op=op, reason="No room."))
+            case c.SendCallEvent() if not good:
+                self.tell(e.MatrixSendFailed(call=call, op=op, reason="No server."))
+            case c.SendSipReinvite(leg=leg) if good:
+                self.tell(e.SipReinviteAnswered(leg=leg, op=op, sdp=sdp))
+            case c.SendSipReinvite(leg=leg):
+                status = {"one": 491, "two": 488, "three": 481}[sdp]
+                self.tell(e.SipReinviteFailed(leg=leg, op=op, status=status))
+            case c.OfferMedia() if good:
+                needed = sdp != "one"
+                answer = "" if needed else "at once"
+                self.tell(
+                    e.MediaOfferReady(call=call, op=op, sdp=sdp, needed=needed, answer=answer)
+                )
+            case c.AnswerMedia() if good:
+                self.tell(e.MediaAnswerReady(call=call, op=op, sdp=sdp))
+            case c.JoinMedia() if good:
+                self.tell(e.MediaJoined(call=call, op=op, matrix_sdp="m", sip_sdp="s"))
+            case c.MediaCommand():
+                fault = e.MediaFault.NO_COMMON_CODEC
+                self.tell(e.MediaFailed(call=call, op=op, fault=fault))
+
+    @rule(kind=st.integers(0, 6))
+    def media(self, kind: int) -> None:
+        """The engine reports on whatever call was last dealt with; rarely that it is lost."""
+        if not self.asked:
+            return
+        call = self.asked[-1].call
+        if kind == 0:
+            self.tell(e.MediaLost(call=call, side=Side.MATRIX, fault=e.MediaFault.ICE_FAILED))
+        elif kind == 1:
+            self.tell(e.MediaClosed(call=call))
+        else:
+            self.tell(e.MediaConnected(call=call, matrix_codec="x", sip_codec="x"))
+
+    @rule(luck=st.integers(0, 30))
+    def interfere(self, luck: int) -> None:
+        if self.asked and luck == 0:
+            self.tell(e.HangupRequested(call=self.asked[-1].call))
+        if luck == 30:
+            self.tell(e.ShutdownRequested())
+
+    @rule(seconds=_seconds)
+    def wait(self, seconds: float) -> None:
+        self.desk.wait(seconds)
+        self.notice()
+
+    # --- what holds -----------------------------------------------------------------------
+
+    @invariant()
+    def every_call_waits_for_something(self) -> None:
+        if hasattr(self, "desk"):
+            waits = self.desk.core.next_deadline() is not None
+            assert waits == bool(self.desk.core.active())
+
+    def teardown(self) -> None:
+        if hasattr(self, "desk"):
+            self.desk.wait(10_000)
+            assert self.desk.core.active() == []
+            assert self.desk.core.next_deadline() is None
+            self.desk.audit.all_is_over()
+
+
+TestChaos = Chaos.TestCase
