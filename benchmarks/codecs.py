@@ -9,13 +9,16 @@ import random
 import time
 from array import array
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 
-from bridge.media.embedded.codecs import make_decoder, make_encoder, packet_time_for, rate_for
+from bridge.media.embedded.codecs import make_decoder, make_encoder, rate_for
 from bridge.media.embedded.transcoder import Transcoder
 from bridge.sdp.codecs import AUDIO_CODECS, Codec
 
 PACKETS = 1000
+PTIME = 20
+"""Milliseconds."""
 ROUNDS = 3
 
 
@@ -45,14 +48,24 @@ def cost(make: Callable[[], Callable[[bytes], object]], packets: list[bytes]) ->
     return best / len(packets) * 1e6
 
 
+def decoding(codec: Codec, rate: int) -> Callable[[bytes], object]:
+    """A decoder."""
+    return make_decoder(codec, rate).decode
+
+
+def encoding(codec: Codec, rate: int) -> Callable[[bytes], object]:
+    """An encoder."""
+    return make_encoder(codec, rate, PTIME).encode
+
+
 def transcoding(source: Codec, target: Codec) -> Callable[[bytes], object]:
     """A transcoder that numbers its packets."""
     transcoder = Transcoder(
         source,
         make_decoder(source, rate_for(source, target)),
         target,
-        make_encoder(target, rate_for(target, source)),
-        packet_time_for(target, 20),
+        make_encoder(target, rate_for(target, source), PTIME),
+        PTIME,
     )
     numbers = count()
 
@@ -72,11 +85,11 @@ def main() -> None:
             if source == target:
                 continue
             rate, wanted = rate_for(source, target), rate_for(target, source)
-            encoder = make_encoder(source, rate)
+            encoder = make_encoder(source, rate, PTIME)
             packets = [encoder.encode(samples) for samples in spoken[rate]]
-            decode = cost(lambda s=source, r=rate: make_decoder(s, r).decode, packets)  # type: ignore[misc]
-            encode = cost(lambda t=target, r=wanted: make_encoder(t, r).encode, spoken[wanted])  # type: ignore[misc]
-            together = cost(lambda s=source, t=target: transcoding(s, t), packets)  # type: ignore[misc]
+            decode = cost(partial(decoding, source, rate), packets)
+            encode = cost(partial(encoding, target, wanted), spoken[wanted])
+            together = cost(partial(transcoding, source, target), packets)
             print(f"{source.name:6}{target.name:6}{decode:8.1f}{encode:8.1f}{together:10.1f}")
 
 

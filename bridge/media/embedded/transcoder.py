@@ -103,7 +103,7 @@ class Transcoder:
         frames: list[Frame] = []
         if self._sequence is None:
             self._start(sequence, timestamp)
-        self._take(sequence, (timestamp, payload), frames)
+        self._take(sequence, (timestamp, payload) if payload else None, frames)
         return frames
 
     def skip(self, sequence: int) -> list[Frame]:
@@ -276,10 +276,12 @@ def _signed(difference: int, bits: int) -> int:
 
 def make_transcoder(source: LegMedia, target: LegMedia) -> Transcoder:
     """From what one leg's peer sends to what the other's wants. Raises LocalError."""
+    ptime = packet_time_for(target.codec, target.ptime)
+    rate = rate_for(target.codec, source.codec)
     return Transcoder(
         source.codec,
         make_decoder(source.codec, rate_for(source.codec, target.codec)),
         target.codec,
-        make_encoder(target.codec, rate_for(target.codec, source.codec), target.parameters),
-        packet_time_for(target.codec, target.ptime),
+        make_encoder(target.codec, rate, ptime, target.parameters),
+        ptime,
     )

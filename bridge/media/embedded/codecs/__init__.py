@@ -8,6 +8,15 @@ from bridge.media.embedded.codecs.g722 import G722Decoder, G722Encoder
 from bridge.media.embedded.codecs.opus import PACKET_TIMES, OpusDecoder, OpusEncoder
 from bridge.sdp.codecs import G722, OPUS, PCMA, PCMU, Codec
 
+__all__ = (
+    "Decoder",
+    "Encoder",
+    "make_decoder",
+    "make_encoder",
+    "packet_time_for",
+    "rate_for",
+)
+
 RATES = {G722: 16000, PCMU: 8000, PCMA: 8000}
 """Samples per second; Opus takes the rate of the codec on the other side."""
 OPUS_RATE = 16000
@@ -37,12 +46,15 @@ def packet_time_for(codec: Codec, wanted: int) -> int:
     return max(time for time in PACKET_TIMES if time <= max(wanted, PACKET_TIMES[0]))
 
 
-def make_encoder(codec: Codec, rate: int, parameters: str = "") -> Encoder:
-    """An encoder; rate and parameters (the receiver's `a=fmtp`) matter to Opus only."""
+def make_encoder(codec: Codec, rate: int, ptime: int, parameters: str = "") -> Encoder:
+    """An encoder for packets of `ptime` milliseconds.
+
+    The rate and the receiver's `a=fmtp` (`parameters`) matter to Opus only.
+    """
     if codec == OPUS:
         return OpusEncoder(rate, parameters)
     if codec == G722:
-        return G722Encoder()
+        return G722Encoder(ptime)
     if codec in RATES:
         return G711Encoder(codec.name)
     raise LocalError(f"No encoder for {codec}")

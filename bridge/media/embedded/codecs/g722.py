@@ -3,10 +3,9 @@
 
 from typing import Literal
 
-from av import CodecContext, FFmpegError, Packet
+from av import CodecContext, Packet
 from av.audio.codeccontext import AudioCodecContext
 
-from bridge.errors import RemoteError
 from bridge.media.embedded.codecs.base import SAMPLE_SIZE, Repetition
 from bridge.media.embedded.codecs.resampler import frame_of, samples_of
 
@@ -32,10 +31,10 @@ class G722Decoder:
 
     def decode(self, payload: bytes) -> bytes:
         """The samples of one packet."""
-        try:
-            frames = self._context.decode(Packet(payload))
-        except FFmpegError as error:
-            raise RemoteError(f"A G.722 packet that cannot be decoded: {error}") from error
+        if not payload:
+            return b""  # To FFmpeg that would be the end of the stream.
+        # No octet is invalid: there is nothing to refuse.
+        frames = self._context.decode(Packet(payload))
         decoded = b"".join(samples_of(frame) for frame in frames)
         self._repetition.heard(decoded)
         return decoded
@@ -50,12 +49,14 @@ class G722Decoder:
 
 
 class G722Encoder:
-    """Samples to G.722."""
+    """Samples to G.722; `ptime` in milliseconds is that of every packet."""
 
     rate = RATE
 
-    def __init__(self) -> None:
+    def __init__(self, ptime: int) -> None:
         self._context = _context("w")
+        # FFmpeg would collect samples for packets of 20 ms.
+        self._context.options = {"frame_size": str(RATE * ptime // 1000)}
 
     def encode(self, samples: bytes) -> bytes:
         """One octet for two samples."""

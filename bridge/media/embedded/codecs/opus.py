@@ -8,7 +8,6 @@ lock back from another thread.
 """
 
 import ctypes
-import ctypes.util
 import re
 from functools import cache
 
@@ -32,16 +31,15 @@ PACKET_TIMES = (10, 20, 40, 60)
 LONGEST_PACKET_MS = 120
 _LARGEST_PACKET = 1275
 
-_SONAMES = ("libopus.so.0", "libopus.0.dylib", "opus.dll")
+_SONAMES = ("libopus.so.0", "libopus.0.dylib", "libopus-0.dll")
 
 
 @cache
 def library() -> ctypes.PyDLL:
     """libopus. Raises LocalError where it is not installed."""
-    for name in (*_SONAMES, ctypes.util.find_library("opus")):
+    for name in _SONAMES:
         try:
-            if name is not None:
-                return _declared(ctypes.PyDLL(name))
+            return _declared(ctypes.PyDLL(name))
         except OSError:
             continue
     raise LocalError(
