@@ -59,6 +59,8 @@ from bridge.call.states import (
 )
 
 _UP = (MatrixState.ANSWERED, MatrixState.ACTIVE)
+_UNANSWERED = {MatrixState.INVITING: Cause.DECLINED, MatrixState.INVITED: Cause.CANCELLED}
+"""What an ordinary hangup means before the answer."""
 
 
 class MatrixLeg(Machine):
