@@ -369,6 +369,25 @@ async def test_what_arrives_while_stopping_is_left_to_the_next_run(
     assert [event_type for event_type, _ in bench.sent()] == ["m.call.hangup"]
 
 
+async def test_what_arrived_before_stopping_is_told(bench: Bench, server: TestServer) -> None:
+    bench.store.portals[ROOM] = Portal(room=ROOM, person=ALICE, address=NUMBER)
+    adapter = bench.adapter(server)
+    await adapter.start()
+    content = {"call_id": "c", "version": "1", "offer": {"sdp": "v=0"}}
+    await bench.push("transactions/1", events=[room_event("m.call.invite", content)])
+    await adapter.stop()
+    assert [type(event) for event in bench.told] == [MatrixInviteReceived]
+
+
+async def test_a_call_that_nobody_heard_of_ends_in_silence(
+    bench: Bench, adapter: MatrixAdapter
+) -> None:
+    adapter.do(SendMatrixInvite(**about(1), sdp="v=0", lifetime=60, invitee=ALICE))
+    adapter.do(SendMatrixHangup(**about(2), reason="user_hangup"))
+    await adapter.stop()
+    assert bench.sent() == []
+
+
 async def test_stopping_says_the_last_words(bench: Bench, server: TestServer) -> None:
     adapter = bench.adapter(server)
     await adapter.start()

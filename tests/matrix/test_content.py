@@ -213,6 +213,13 @@ def test_a_shared_screen_says_nothing_about_the_microphone() -> None:
     assert "no stream" in reason
 
 
+def test_one_open_microphone_is_not_muted() -> None:
+    streams = {"a": {"audio_muted": True}, "b": {"audio_muted": False}, "c": {}}
+    changed = only("m.call.sdp_stream_metadata_changed", {**V1, "sdp_stream_metadata": streams})
+    assert isinstance(changed, MatrixMuteChanged)
+    assert changed.muted is False
+
+
 @pytest.mark.parametrize("broken", [{"s": 7}, [], "x", {"s": {"audio_muted": "perhaps"}}])
 def test_broken_extras_do_not_cost_the_call(broken: object) -> None:
     content = {**V1, **OFFER, "sdp_stream_metadata": broken, "capabilities": broken}
