@@ -56,10 +56,14 @@ from bridge.call.states import (
     OF_A_REJECT,
     V0,
     MatrixState,
+    State,
 )
 
 _UP = (MatrixState.ANSWERED, MatrixState.ACTIVE)
-_UNANSWERED = {MatrixState.INVITING: Cause.DECLINED, MatrixState.INVITED: Cause.CANCELLED}
+_UNANSWERED: dict[State, Cause] = {
+    MatrixState.INVITING: Cause.DECLINED,
+    MatrixState.INVITED: Cause.CANCELLED,
+}
 """What an ordinary hangup means before the answer."""
 
 
