@@ -30,3 +30,7 @@
  * resampler is most of what a call costs. */
 #define PJMEDIA_HAS_VIDEO 0
 #define PJMEDIA_CONF_USE_SWITCH_BOARD 1
+
+/* The board refuses a stream whose packets are longer than its buffer, and by default (1500 bytes)
+ * that is Opus. RFC 7587 allows 120 ms: 48000/s * 0.12 s * 2 channels * 2 bytes. */
+#define PJMEDIA_CONF_SWITCH_BOARD_BUF_SIZE 23040
