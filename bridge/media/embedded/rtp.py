@@ -206,12 +206,12 @@ class Emission:
         """The timestamp that an instant has on this stream."""
         if not self.sent_at:
             return self.timestamp
-        return (self.timestamp + int((now - self.sent_at) * self.clock)) & 0xFFFFFFFF
+        return (self.timestamp + round((now - self.sent_at) * self.clock)) & 0xFFFFFFFF
 
     def next_timestamp(self, now: float) -> int:
         """A timestamp for something new: as late as the clock says, and later than the last."""
         least = self.clock // 50 if self.sent_at else 0
-        elapsed = int((now - self.sent_at) * self.clock) if self.sent_at else 0
+        elapsed = round((now - self.sent_at) * self.clock) if self.sent_at else 0
         return (self.timestamp + max(least, elapsed)) & 0xFFFFFFFF
 
     def sent(self, size: int, sequence: int, timestamp: int, now: float) -> None:

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ports and addresses."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+
+from bridge.errors import LocalError
+from bridge.media.embedded.sockets import PortRange, gathering_addresses, local_address
+
+HOST = "127.0.0.1"
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """Closes sockets at the end."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def test_rtp_is_even_and_rtcp_next_to_it(stack: ExitStack) -> None:
+    ports = PortRange(22001, 22040)
+    for _ in range(15):
+        rtp, rtcp = map(stack.enter_context, ports.pair(HOST))
+        assert rtp.getsockname()[1] % 2 == 0
+        assert rtcp.getsockname()[1] == rtp.getsockname()[1] + 1
+        assert 22001 <= rtp.getsockname()[1] < 22040
+
+
+def test_a_range_that_is_used_up_says_what_to_do(stack: ExitStack) -> None:
+    ports = PortRange(22100, 22103)
+    for _ in range(2):
+        for sock in ports.pair(HOST):
+            stack.enter_context(sock)
+    with pytest.raises(LocalError, match=r"media\.rtp_ports.*22100 and 22103") as caught:
+        ports.pair(HOST)
+    assert "Widen" in caught.value.remedy
+    with pytest.raises(LocalError):
+        ports.single(HOST)
+
+
+def test_ports_of_others_are_passed_over(stack: ExitStack) -> None:
+    taken = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    taken.bind((HOST, 22203))
+    rtp, rtcp = map(stack.enter_context, PortRange(22200, 22203).pair(HOST))
+    assert (rtp.getsockname()[1], rtcp.getsockname()[1]) == (22200, 22201)
+    assert stack.enter_context(PortRange(22202, 22203).single(HOST)).getsockname()[1] == 22202
+
+
+def test_a_port_rests_before_it_serves_again() -> None:
+    ports = PortRange(22300, 22309)
+    seen = []
+    for _ in range(5):
+        rtp, rtcp = ports.pair(HOST)
+        seen.append(rtp.getsockname()[1])
+        rtp.close()
+        rtcp.close()
+    assert len(set(seen)) == 5
+
+
+def test_an_address_of_another_machine_names_the_setting() -> None:
+    with pytest.raises(LocalError, match=r"media\.listen: 192\.0\.2\.1"):
+        PortRange(22400, 22410).pair("192.0.2.1")
+
+
+def test_one_address_that_cannot_be_had_does_not_spoil_the_others(stack: ExitStack) -> None:
+    ports = PortRange(22500, 22510)
+    found = ports.singles(["192.0.2.1", HOST])
+    assert [stack.enter_context(sock).getsockname()[0] for sock in found] == [HOST]
+    with pytest.raises(LocalError):
+        ports.singles(["192.0.2.1"])
+
+
+def test_the_configured_address_is_used_for_everything() -> None:
+    listen = IPv4Address("192.0.2.9")
+    assert gathering_addresses(listen) == ["192.0.2.9"]
+    assert local_address(listen, "198.51.100.1") == "192.0.2.9"
+
+
+class Adapter:
+    """An interface as ifaddr lists it."""
+
+    def __init__(self, *ips: object) -> None:
+        self.ips = [type("IP", (), {"ip": ip})() for ip in ips]
+
+
+def test_every_interface_counts_but_loopback_and_link_local(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    adapters = [
+        Adapter("127.0.0.1", ("::1", 0, 0)),
+        Adapter("10.0.0.5", ("2001:db8::5", 0, 0), ("fe80::1", 0, 2), "169.254.3.3"),
+    ]
+    monkeypatch.setattr("ifaddr.get_adapters", lambda: adapters)
+    assert gathering_addresses(None) == ["10.0.0.5", "2001:db8::5"]
+    assert gathering_addresses(IPv6Address("::")) == ["10.0.0.5", "2001:db8::5"]
+    monkeypatch.setattr("ifaddr.get_adapters", lambda: adapters[:1])
+    assert gathering_addresses(None) == ["127.0.0.1"]
+
+
+def test_routing_chooses_the_address_for_a_peer() -> None:
+    assert local_address(None, "127.0.0.5") == "127.0.0.1"
