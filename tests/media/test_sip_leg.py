@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whom the SIP side listens to, and where it sends."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -76,6 +77,8 @@ async def test_before_signalling_names_an_address_nobody_is_heard(
     early.send_rtcp(RTCP)
     legs.leg.send_rtp(b"nowhere")
     legs.leg.send_rtcp(b"nowhere")
+    for _ in range(20):  # A packet is read in each round of the loop.
+        await asyncio.sleep(0)
     legs.aim(peer)
     peer.send(*Sender(0).packets([b"y"]))
     await legs.heard(1)

@@ -6,6 +6,7 @@ import datetime
 import inspect
 import socket
 from collections.abc import AsyncIterator
+from typing import cast
 
 import pytest
 from aioice import Candidate, Connection
@@ -203,8 +204,7 @@ class StunServer(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep it for the answers."""
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        self.transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
         """One answer: XOR-MAPPED-ADDRESS 203.0.113.5 and the port it came from."""

@@ -116,11 +116,12 @@ class SipLeg:
                 return
         elif not self._locked:
             self._locked = is_rtp(packet)
-        if 12 <= len(packet) <= MAX_PACKET and packet[0] >> 6 == 2:
-            if 64 <= packet[1] & 0x7F < 96:
-                self._on_rtcp(packet)
-            else:
-                self._on_rtp(packet, monotonic())
+        if len(packet) > MAX_PACKET:
+            return
+        if is_rtp(packet):
+            self._on_rtp(packet, monotonic())
+        elif is_rtcp(packet):
+            self._on_rtcp(packet)
 
     def _admit(self, packet: bytes, source: tuple[Any, ...]) -> bool:
         """Judge a packet from an address other than the peer's."""
