@@ -100,7 +100,7 @@ class Service:
             log.warning("ending a call that a crash left behind", call=record.call)
             await matrix.end_orphan(record)
             end = RecordEnd(
-                call=record.call, cause=Cause.SHUTDOWN.name, status=0, ended_by="bridge"
+                call=record.call, cause=Cause.SHUTDOWN.value, status=0, ended_by="bridge"
             )
             calls.do(end, time.time())
         await sip.start()
