@@ -38,7 +38,7 @@ async def test_is_answered_and_the_telephone_hangs_up(
         await call.connected()
         await phone.hears(440)
         await phone.hang_up()
-        assert await call.ended() == "m.call.hangup user_hangup"
+        assert (await call.ended()).startswith("m.call.hangup")
     record = await stage.bridge.ended(person.user_id)
     assert (record.cause, record.ended_by) == ("normal", "sip")
 
@@ -67,8 +67,9 @@ async def test_is_refused_and_told_why(
     room = await caller.client.direct_room(PCMU.ghost)
     async with stage.scripted_phone(PCMU, scenario) as phone:
         call = await caller.call(room)
-        event = "m.call.reject" if version == 1 else "m.call.hangup"
-        assert await call.ended() == f"{event} {reason}"
+        # VoIP v0 has no reject, and fewer reasons.
+        event = f"m.call.reject {reason}" if version == 1 else "m.call.hangup"
+        assert (await call.ended()).startswith(event)
         await phone.succeeds()
     record = await stage.bridge.ended(person.user_id)
     assert (record.cause, record.status, record.ended_by) == (cause, status, "sip")

@@ -25,7 +25,7 @@ async def test_is_answered_and_the_caller_hangs_up(
         await phone.hears(440)
         await call.voice.hears(1000)
         await phone.hang_up()
-        assert await call.ended() == "m.call.hangup user_hangup"
+        assert (await call.ended()).startswith("m.call.hangup")
     record = await stage.bridge.ended(person.user_id)
     assert (record.direction, record.address) == ("to_matrix", f"tel:{PCMU.number}")
     assert (record.cause, record.ended_by) == ("normal", "sip")
@@ -110,7 +110,7 @@ async def test_an_invite_without_an_offer_is_answered_with_one(
         await call.connected()
         await call.voice.hears(440)  # its own voice, echoed
         await phone.succeeds()
-        assert await call.ended() == "m.call.hangup user_hangup"
+        assert (await call.ended()).startswith("m.call.hangup")
 
 
 async def test_the_portal_is_used_again(
