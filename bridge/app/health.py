@@ -2,6 +2,7 @@
 """Whether both sides work: asked by the admin listener, and of it."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address
@@ -81,8 +82,8 @@ def admin_url(web: Web, path: str) -> str:
 
 def why(error: Exception) -> str:
     """The reason that a request failed for, in a few words."""
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return (error.os_error.strerror or str(error.os_error)).lower()
+    if isinstance(error, aiohttp.ClientConnectorError) and (number := error.os_error.errno):
+        return os.strerror(number) if number > 0 else str(error.os_error.strerror)
     return "timed out" if isinstance(error, TimeoutError) else str(error)
 
 

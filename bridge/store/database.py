@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Opening the database: SQLite by default, PostgreSQL by URL."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped]
 from mautrix.util.async_db import Connection, Database, DatabaseException
+from mautrix.util.async_db.aiosqlite import SQLiteDatabase
 from yarl import URL
 
 from bridge.errors import ConfigurationError, LocalError
@@ -38,6 +40,8 @@ async def open_database(url: str) -> AsyncIterator[Database]:
     """
     database = connect(url)
     try:
+        if isinstance(database, SQLiteDatabase):
+            await asyncio.to_thread(_try_file, database.url.path)
         await database.start()
     except FAILURES as error:
         await database.stop()
@@ -80,6 +84,14 @@ async def transaction(database: Database) -> AsyncIterator[Connection]:
 async def version(database: Database) -> int:
     """The schema's version that the database has."""
     return int(await database.fetchval(f"SELECT version FROM {VERSION_TABLE}"))
+
+
+def _try_file(path: str) -> None:
+    """Raise what is wrong with the file: a pool that fails half-way leaves threads behind."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
 
 
 def _explained(url: str, error: Exception) -> ConfigurationError | LocalError:

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Records of calls and their ladders."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from mautrix.util.async_db import Database
+
+from bridge.call.commands import (
+    RecordAnswer,
+    RecordEnd,
+    RecordLegs,
+    RecordStart,
+    RecordStatistics,
+    StoreCommand,
+)
+from bridge.call.ids import (
+    Address,
+    CallId,
+    Direction,
+    MatrixCallId,
+    PartyId,
+    RoomId,
+    TrunkName,
+    UserId,
+)
+from bridge.ports import CallRecord, CallStore, LadderEntry
+from bridge.store.calls import Calls
+from bridge.store.writer import Writer
+
+CALL = CallId("c1")
+AT = 1_700_000_000.25
+
+
+@pytest.fixture
+async def writer(database: Database) -> AsyncIterator[Writer]:
+    made = Writer(database)
+    made.start()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def calls(database: Database, writer: Writer) -> Calls:
+    store: CallStore = Calls(database, writer)
+    assert isinstance(store, Calls)
+    return store
+
+
+def start(call: str = "c1", direction: Direction = Direction.TO_SIP) -> RecordStart:
+    return RecordStart(
+        call=CallId(call),
+        direction=direction,
+        person=UserId("@alice:mx.test"),
+        address=Address("tel:+12025550123"),
+        trunk=TrunkName("provider"),
+    )
+
+
+def rung(at: float, summary: str, detail: str = "") -> LadderEntry:
+    return LadderEntry(at=at, leg="sip", direction="in", summary=summary, detail=detail)
+
+
+async def test_a_whole_call(calls: Calls, writer: Writer) -> None:
+    commands: list[StoreCommand] = [
+        start(),
+        RecordLegs(
+            call=CALL,
+            room=RoomId("!r:mx.test"),
+            matrix_call_id=MatrixCallId("m1"),
+            matrix_version=1,
+            party=PartyId("p"),
+        ),
+        RecordLegs(call=CALL, sip_call_id="abc@us", sip_dialog="opaque"),
+        RecordAnswer(call=CALL),
+        RecordEnd(call=CALL, cause="normal", status=200, ended_by="matrix"),
+        RecordStatistics(call=CALL, statistics={"packets": 5, "loss": 0.5, "codec": "PCMU/8000"}),
+    ]
+    for number, command in enumerate(commands):
+        calls.do(command, AT + number)
+    await writer.flush()
+    assert await calls.call(CALL) == CallRecord(
+        call=CALL,
+        direction=Direction.TO_SIP,
+        person=UserId("@alice:mx.test"),
+        address=Address("tel:+12025550123"),
+        trunk=TrunkName("provider"),
+        started_at=AT,
+        answered_at=AT + 3,
+        ended_at=AT + 4,
+        room=RoomId("!r:mx.test"),
+        matrix_call_id=MatrixCallId("m1"),
+        matrix_version=1,
+        party=PartyId("p"),
+        sip_call_id="abc@us",
+        sip_dialog="opaque",
+        cause="normal",
+        status=200,
+        ended_by="matrix",
+        statistics={"packets": 5, "loss": 0.5, "codec": "PCMU/8000"},
+    )
+
+
+async def test_only_the_first_end_counts(calls: Calls, writer: Writer) -> None:
+    calls.do(start(), AT)
+    calls.do(RecordEnd(call=CALL, cause="busy", status=486, ended_by="sip"), AT + 1)
+    calls.do(RecordEnd(call=CALL, cause="normal", status=0, ended_by="bridge"), AT + 2)
+    await writer.flush()
+    record = await calls.call(CALL)
+    assert record is not None
+    assert (record.cause, record.ended_at) == ("busy", AT + 1)
+
+
+async def test_calls_without_an_end_are_unfinished(calls: Calls, writer: Writer) -> None:
+    for name, at in (("later", AT + 9), ("done", AT), ("sooner", AT + 1)):
+        calls.do(start(name, Direction.TO_MATRIX), at)
+    calls.do(RecordEnd(call=CallId("done"), cause="normal", status=200, ended_by="sip"), AT + 20)
+    await writer.flush()
+    assert [each.call for each in await calls.unfinished()] == ["sooner", "later"]
+    assert (await calls.unfinished())[0].direction is Direction.TO_MATRIX
+
+
+async def test_what_is_not_known_leaves_the_record_as_it_is(calls: Calls, writer: Writer) -> None:
+    calls.do(start(), AT)
+    calls.do(RecordLegs(call=CALL, room=RoomId("!r:mx.test")), AT)
+    calls.do(RecordLegs(call=CALL), AT)
+    calls.do(RecordLegs(call=CALL, sip_dialog="d"), AT)
+    await writer.flush()
+    record = await calls.call(CALL)
+    assert record is not None
+    assert (record.room, record.sip_dialog, record.party) == ("!r:mx.test", "d", None)
+
+
+async def test_a_record_begins_once(calls: Calls, writer: Writer) -> None:
+    calls.do(start(), AT)
+    calls.do(start(), AT + 5)
+    await writer.flush()
+    record = await calls.call(CALL)
+    assert record is not None
+    assert record.started_at == AT
+
+
+async def test_no_such_call(calls: Calls) -> None:
+    assert await calls.call(CallId("none")) is None
+    assert await calls.ladder(CallId("none")) == []
+
+
+async def test_a_ladder_keeps_its_order(calls: Calls, writer: Writer) -> None:
+    entries = [rung(AT, "INVITE"), rung(AT, "100 Trying"), rung(AT + 1, "180 Ringing", "v=0")]
+    for entry in entries:
+        calls.trace(CALL, entry)
+    calls.trace(CallId("other"), rung(AT, "BYE"))
+    await writer.flush()
+    assert await calls.ladder(CALL) == entries
+
+
+async def test_text_that_a_database_cannot_keep(calls: Calls, writer: Writer) -> None:
+    calls.trace(CALL, rung(AT, "INVITE sip:\0evil", "half \ud83d"))
+    calls.trace(CALL, rung(AT, "next"))
+    await writer.flush()
+    first, second = await calls.ladder(CALL)
+    assert first.summary == "INVITE sip:\N{REPLACEMENT CHARACTER}evil"
+    assert first.detail == "half ?"
+    assert second.summary == "next"
+
+
+async def test_old_ladders_go_and_records_stay(calls: Calls, writer: Writer) -> None:
+    calls.do(start(), AT)
+    calls.trace(CALL, rung(AT, "old"))
+    calls.trace(CALL, rung(AT + 10, "new"))
+    await writer.flush()
+    await calls.prune_ladders(AT + 5)
+    assert [each.summary for each in await calls.ladder(CALL)] == ["new"]
+    assert await calls.call(CALL) is not None

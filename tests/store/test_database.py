@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Opening: migrations, what lasts, and errors that help."""
+
+from pathlib import Path
+
+import pytest
+
+from bridge.call.ids import Address
+from bridge.errors import ConfigurationError, LocalError
+from bridge.store.database import open_database, version
+from bridge.store.portals import Portals
+from bridge.store.schema import VERSION_TABLE, migrations
+
+NUMBER = Address("tel:+12025550123")
+
+
+async def test_what_was_written_is_there_after_opening_again(url: str) -> None:
+    async with open_database(url) as database:
+        await Portals(database).save_ghost_name(NUMBER, "Ann")
+        assert await version(database) == len(migrations.upgrades)
+    async with open_database(url) as database:
+        assert await Portals(database).ghost_name(NUMBER) == "Ann"
+        assert await version(database) == len(migrations.upgrades)
+
+
+async def test_a_database_of_a_newer_version_is_left_alone(url: str) -> None:
+    async with open_database(url) as database:
+        await database.execute(f"UPDATE {VERSION_TABLE} SET version=version+1")
+    with pytest.raises(LocalError, match="newer version") as error:
+        async with open_database(url):
+            pass
+    assert "backup" in error.value.remedy
+
+
+async def test_sqlite_writes_ahead(tmp_path: Path) -> None:
+    async with open_database(f"sqlite:{tmp_path}/a.db") as database:
+        assert await database.fetchval("PRAGMA journal_mode") == "wal"
+
+
+async def test_sqlite_names_the_file_that_it_cannot_open(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"missing/a\.db") as error:
+        async with open_database(f"sqlite:{tmp_path}/missing/a.db"):
+            pass
+    assert "database.url" in error.value.remedy
+
+
+async def test_sqlite_refuses_what_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "a.db").write_text("These are not the pages you are looking for. " * 40)
+    with pytest.raises(ConfigurationError, match="not a database"):
+        async with open_database(f"sqlite:{tmp_path}/a.db"):
+            pass
+
+
+async def test_postgresql_that_does_not_answer() -> None:
+    with pytest.raises(ConfigurationError) as error:
+        async with open_database("postgresql://user:hunter22@127.0.0.1:1/db"):
+            pass
+    assert "hunter22" not in str(error.value)
+    assert "is the server running?" in error.value.remedy
