@@ -45,6 +45,7 @@ from bridge.call.states import (
 
 _PENDING = 491
 _UNSENT = (MatrixState.PREPARING, MatrixState.READY)
+_CALLED = (*_UNSENT, MatrixState.INVITING)
 _RINGING_HERE = (SipState.INVITED, SipState.INVITED_BARE)
 _RINGING_THERE = (SipState.IDLE, SipState.CALLING, SipState.PROCEEDING)
 
@@ -115,11 +116,12 @@ class Call:
         self.over = Over(cause=cause, by=by, status=status)
         if not status and self.sip.state in _RINGING_HERE:
             status = MEANINGS[cause].status
+        missed = self.matrix.state in _CALLED
         self._renegotiation.close()
         self.matrix.end(cause)
         self.sip.end(cause)
         self._media.close()
-        self._tell_person()
+        self._tell_person(missed=missed)
         self._effects.emit(RecordEnd(call=self.id, cause=cause.value, status=status, ended_by=by))
 
     def handle(self, event: Event) -> None:
@@ -174,8 +176,7 @@ class Call:
     @property
     def can_take_matrix(self) -> bool:
         """Whether the person's own call can take the place of the one that we make to them."""
-        called = (*_UNSENT, MatrixState.INVITING)
-        return self.over is None and self.matrix.state in called
+        return self.over is None and self.matrix.state in _CALLED
 
     def take_matrix(self, leg: PersonLeg) -> None:
         """The person called the caller: their call goes on, ours to them does not."""
@@ -307,12 +308,11 @@ class Call:
             return "preparing"
         return "ringing"
 
-    def _tell_person(self) -> None:
+    def _tell_person(self, *, missed: bool) -> None:
         """Tell the person what they cannot see: why a call failed, or that they missed one."""
         assert self.over is not None
         text = MEANINGS[self.over.cause].sentence
-        ringing = self._answered_at is None and not self.matrix.polite
-        if ringing:
+        if missed:
             declined = self.over.by == "matrix" or self.over.cause is Cause.ANSWERED_ELSEWHERE
             text = "" if declined else MISSED_CALL
         if text:

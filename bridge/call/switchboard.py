@@ -164,7 +164,7 @@ class Switchboard:
 
     def _sip_invite(self, event: SipInviteReceived) -> None:
         """A telephone calls."""
-        if event.leg in self._names:
+        if _sip(event.leg) in self._names:
             return
         routed = route_in(self._policy, event.trunk, event.dialled)
         person = UserId("") if isinstance(routed, Refusal) else routed
