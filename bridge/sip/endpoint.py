@@ -77,7 +77,7 @@ class Endpoint:
         self._library: _Library | None = None
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._grave: list[object] = []
+        self._grave: list[pj.Call] = []
 
     def start(self) -> None:
         """Raises ConfigurationError for a transport that cannot be opened."""
@@ -90,11 +90,18 @@ class Endpoint:
             self._listen(number, transport)
         library.libStart()
 
-    def poll(self) -> None:
-        """Let pjsip work for up to 10 ms, then run what is due."""
+    def poll(self, slots_in_use: Callable[[], set[int]]) -> None:
+        """Let pjsip work for up to 10 ms, then run what is due.
+
+        `slots_in_use`: the ids of calls that live.
+        """
         assert self._library
         self._library.libHandleEvents(_POLL)
-        self._grave.clear()
+        if self._grave:
+            # A dead call's destructor hangs up whatever call has its id by now, so it has to wait
+            # where pjsua has given the id away again.
+            used = slots_in_use()
+            self._grave = [call for call in self._grave if call.getId() in used]
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
@@ -103,9 +110,9 @@ class Endpoint:
         """Run `action` on this thread in `delay` seconds."""
         heapq.heappush(self._timers, (time.monotonic() + delay, next(self._order), action))
 
-    def bury(self, remains: object) -> None:
-        """Keep a pjsua2 object until no callback of it can be on the stack."""
-        self._grave.append(remains)
+    def bury(self, call: pj.Call) -> None:
+        """Keep a call that is over until no callback of it can be on the stack."""
+        self._grave.append(call)
 
     def drain(self, seconds: float, done: Callable[[], bool]) -> None:
         """Let what was just sent be answered, until `done` or for that many seconds."""
@@ -129,8 +136,8 @@ class Endpoint:
     def _settings(self) -> pj.EpConfig:
         settings = pj.EpConfig()
         ua = settings.uaConfig
-        # Every slot that there is: pjsua hands them out in turn, so that a call that just ended is
-        # not confused with the next one. `sip.max_calls` is counted by the adapter.
+        # As many calls as it was built for: `sip.max_calls` is counted by the worker, which can
+        # then still refuse in its own words.
         ua.threadCnt = 0
         ua.mainThreadOnly = False
         ua.userAgent = self._sip.user_agent

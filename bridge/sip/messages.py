@@ -130,9 +130,16 @@ class Caller:
     name: str = ""
 
 
+def clean(text: str) -> str:
+    """`text` from the stack, whose bytes that are not UTF-8 came as lone surrogates (PEP 383)."""
+    if text.isascii():
+        return text
+    return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def parse(text: str) -> Message:
     """Take a message apart."""
-    head, body = _split(text)
+    head, body = _split(clean(text))
     start, _, rest = _FOLD.sub(" ", head).partition("\n")
     headers = []
     for line in rest.splitlines():

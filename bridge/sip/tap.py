@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from bridge.sip.messages import clean
+
 _ENTRY: Final = re.compile(
     r"(?P<way>RX|TX) \d+ bytes [^\n]*? (?:from|to) (?P<transport>\w+) (?P<peer>[^\s]+):\n"
 )
@@ -45,7 +47,7 @@ def read_entry(entry: str) -> Tapped | None:
     match = _ENTRY.match(entry)
     if not match:
         return None
-    text = entry[match.end() :]
+    text = clean(entry[match.end() :])
     end = text.rfind(_END)
     transport = match["transport"].lower().rstrip("6")
     return Tapped(match["way"] == "TX", transport, match["peer"], text[:end] if end >= 0 else text)
@@ -53,4 +55,4 @@ def read_entry(entry: str) -> Tapped | None:
 
 def without_users(entry: str) -> str:
     """The first line of a log entry, with the user parts of its URIs taken out."""
-    return _USER.sub(r"\1…\2", entry.partition("\n")[0]).strip()
+    return _USER.sub(r"\1…\2", clean(entry.partition("\n")[0])).strip()

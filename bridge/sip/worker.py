@@ -33,7 +33,7 @@ from bridge.sip.trunks import Peers, Registration, Route
 
 log = structlog.get_logger(__name__)
 
-_FORBIDDEN: Final = 403
+_SERVER_ERROR: Final = 500
 _UNAVAILABLE: Final = 503
 _CANCELLED: Final = 487
 _OK: Final = 200
@@ -111,7 +111,7 @@ class Worker:
 
     def poll(self) -> None:
         """Let the stack work for up to 10 ms."""
-        self._endpoint.poll()
+        self._endpoint.poll(self._slots_in_use)
         self._unplaced.clear()
 
     def stop(self) -> None:
@@ -194,14 +194,24 @@ class Worker:
         leg.accept(account, prm.callId, invite)
         if len(self._legs) > self._sip.max_calls:
             log.warning("too many calls", limit=self._sip.max_calls)
-            leg.hush()
-            leg.hang_up(_UNAVAILABLE, "Too many calls")
+            self._turn_away(leg, _UNAVAILABLE, "Too many calls")
+            return
+        try:
+            received = self._invite_received(leg, account.route, invite)
+        except Exception:
+            log.exception("INVITE cannot be read", trunk=account.route.name)
+            self._turn_away(leg, _SERVER_ERROR, "")
             return
         self._place(leg)
-        self._listener.happened(self._invite_received(leg, account.route, invite))
+        self._listener.happened(received)
         for call_id, message in self._unplaced:
             if call_id == leg.sip_call_id:
                 self._pass_on(leg, message)
+
+    def _turn_away(self, leg: Leg, status: int, reason: str) -> None:
+        """Refuse an INVITE that the core will not hear of."""
+        leg.hush()
+        leg.hang_up(status, reason)
 
     def _invite_received(self, leg: Leg, route: Route, invite: Message) -> SipInviteReceived:
         caller = caller_of(invite)
@@ -257,8 +267,13 @@ class Worker:
         self._by_call_id[leg.sip_call_id] = leg
         self._listener.began(leg.id, leg.sip_call_id)
 
+    def _slots_in_use(self) -> set[int]:
+        return {leg.call.getId() for leg in self._legs.values() if leg.call}
+
     def _ended(self, leg: Leg) -> None:
-        self._endpoint.bury(leg.release())
+        call = leg.release()
+        if call:
+            self._endpoint.bury(call)
         self._legs.pop(leg.id, None)
         if self._by_call_id.pop(leg.sip_call_id, None):
             # BYE's 200 and retransmissions belong to the ladder, too (RFC 3261: 64*T1 at most).
