@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every media engine does: the same for the fake, the embedded and any other one."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from bridge.call.commands import (
+    AddRemoteCandidates,
+    AnswerMedia,
+    CloseMedia,
+    JoinMedia,
+    OfferMedia,
+    RollbackMedia,
+)
+from bridge.call.events import MediaClosed, MediaFailed, MediaFault, MediaOfferReady
+from bridge.call.ids import CallId, OpId, Side
+from bridge.media.embedded.engine import EmbeddedEngine
+from bridge.ports import Emit, MediaEngine
+from bridge.sdp.agreement import matrix_audio, sip_audio, webrtc_peer
+from bridge.sdp.description import MediaDirection
+from bridge.sdp.parser import parse
+from tests.media.conftest import SETTINGS
+from tests.media.desk import Desk
+from tests.media.fake import FakeEngine, description
+
+ENGINES: dict[str, Callable[[Emit], MediaEngine]] = {
+    "fake": FakeEngine,
+    "embedded": lambda emit: EmbeddedEngine(SETTINGS, emit),
+}
+CLIENT = description(Side.MATRIX)
+PHONE = description(Side.SIP).replace("192.0.2.1", "127.0.0.1")
+HOLD = PHONE.replace("sendrecv", "sendonly")
+HELD = CLIENT.replace("sendrecv", "recvonly")
+CLIENT_ANSWER = CLIENT.replace("actpass", "active")
+
+
+@pytest.fixture(params=list(ENGINES))
+async def desk(request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
+    """Each engine in turn."""
+    desk = Desk(ENGINES[request.param])
+    yield desk
+    await desk.engine.close()
+
+
+async def establish(desk: Desk) -> None:
+    """A call from Matrix to SIP whose descriptions have all been exchanged."""
+    await desk.offer(Side.MATRIX, CLIENT)
+    await desk.answer(Side.SIP, PHONE)
+
+
+async def test_a_call_to_sip_is_offered_and_answered(desk: Desk) -> None:
+    offered = await desk.offer(Side.MATRIX, CLIENT)
+    assert offered.needed
+    audio = sip_audio(parse(offered.sdp))
+    assert audio.port
+    assert not audio.ice_ufrag
+    answer = await desk.answer(Side.SIP, PHONE)
+    peer = webrtc_peer(parse(answer))
+    assert peer.candidates
+    assert matrix_audio(parse(answer)).msids
+
+
+async def test_a_call_to_matrix_is_offered_and_answered(desk: Desk) -> None:
+    offered = await desk.offer(Side.SIP, PHONE)
+    assert webrtc_peer(parse(offered.sdp)).candidates
+    assert "opus/48000/2" in offered.sdp
+    answer = await desk.answer(Side.MATRIX, CLIENT_ANSWER)
+    assert sip_audio(parse(answer)).port
+
+
+async def test_an_early_answer_may_be_followed_by_another(desk: Desk) -> None:
+    await desk.offer(Side.MATRIX, CLIENT)
+    assert await desk.answer(Side.SIP, PHONE, provisional=True)
+    assert await desk.answer(Side.SIP, PHONE)
+
+
+async def test_an_answer_ends_the_exchange(desk: Desk) -> None:
+    await establish(desk)
+    failed = await desk.refused(
+        lambda op: AnswerMedia(call=desk.call, op=op, side=Side.SIP, sdp=PHONE)
+    )
+    assert failed.fault is MediaFault.BAD_SDP
+
+
+async def test_a_new_offer_replaces_one_that_waits(desk: Desk) -> None:
+    await desk.offer(Side.SIP, PHONE)
+    await desk.offer(Side.SIP, PHONE)
+    assert await desk.answer(Side.MATRIX, CLIENT_ANSWER)
+
+
+async def test_an_invite_without_an_offer_gets_one_late(desk: Desk) -> None:
+    offered = await desk.offer(Side.SIP, None)
+    assert webrtc_peer(parse(offered.sdp)).fingerprints
+    ours = await desk.answer(Side.MATRIX, CLIENT_ANSWER)
+    assert sip_audio(parse(ours)).port
+    assert await desk.answer(Side.SIP, PHONE) == ""
+
+
+async def test_a_refresh_asks_nobody(desk: Desk) -> None:
+    await establish(desk)
+    offered = await desk.offer(Side.SIP, PHONE)
+    assert not offered.needed
+    assert offered.sdp == ""
+    assert sip_audio(parse(offered.answer)).direction is MediaDirection.SENDRECV
+
+
+async def test_a_reinvite_without_an_offer_gets_one_at_once(desk: Desk) -> None:
+    await establish(desk)
+    offered = await desk.offer(Side.SIP, None)
+    assert not offered.needed
+    assert sip_audio(parse(offered.answer)).port
+    assert await desk.answer(Side.SIP, PHONE) == ""
+
+
+async def test_hold_is_passed_on_and_back(desk: Desk) -> None:
+    await establish(desk)
+    offered = await desk.offer(Side.SIP, HOLD)
+    assert offered.needed
+    assert matrix_audio(parse(offered.sdp)).direction is MediaDirection.SENDONLY
+    answer = await desk.answer(Side.MATRIX, HELD)
+    assert sip_audio(parse(answer)).direction is MediaDirection.RECVONLY
+    resumed = await desk.offer(Side.SIP, PHONE)
+    assert resumed.needed
+    answer = await desk.answer(Side.MATRIX, CLIENT_ANSWER)
+    assert sip_audio(parse(answer)).direction is MediaDirection.SENDRECV
+
+
+async def test_hold_of_a_client_is_passed_on_and_back(desk: Desk) -> None:
+    await establish(desk)
+    offered = await desk.offer(Side.MATRIX, CLIENT.replace("sendrecv", "sendonly"))
+    assert sip_audio(parse(offered.sdp)).direction is MediaDirection.SENDONLY
+    answer = await desk.answer(Side.SIP, PHONE.replace("sendrecv", "recvonly"))
+    assert matrix_audio(parse(answer)).direction is MediaDirection.RECVONLY
+
+
+async def test_a_rolled_back_offer_cannot_be_answered(desk: Desk) -> None:
+    await establish(desk)
+    await desk.offer(Side.SIP, HOLD)
+    desk.roll_back()
+    failed = await desk.refused(
+        lambda op: AnswerMedia(call=desk.call, op=op, side=Side.MATRIX, sdp=HELD)
+    )
+    assert failed.fault is MediaFault.BAD_SDP
+    assert not (await desk.offer(Side.SIP, PHONE)).needed
+
+
+async def test_two_offers_are_both_answered(desk: Desk) -> None:
+    await desk.offer(Side.SIP, PHONE)
+    joined = await desk.join(CLIENT, PHONE)
+    assert webrtc_peer(parse(joined.matrix_sdp)).candidates
+    assert sip_audio(parse(joined.sip_sdp)).port
+
+
+@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize(
+    ("sdp", "fault"),
+    [
+        ("nonsense", MediaFault.BAD_SDP),
+        (PHONE.replace("m=audio", "m=video"), MediaFault.BAD_SDP),
+        (
+            PHONE.replace("0 101", "18"),
+            MediaFault.NO_COMMON_CODEC,
+        ),
+    ],
+    ids=["nonsense", "no audio", "no codec"],
+)
+async def test_offers_that_cannot_be_used_are_refused(
+    desk: Desk, side: Side, sdp: str, fault: MediaFault
+) -> None:
+    if side is Side.MATRIX:
+        sdp = sdp.replace("RTP/AVP", "UDP/TLS/RTP/SAVPF") + (
+            "a=ice-ufrag:fake\r\na=ice-pwd:fakefakefakefakefakefake\r\n"
+            f"a=fingerprint:sha-256 {':'.join(['AB'] * 32)}\r\n"
+        )
+    failed = await desk.refused(lambda op: OfferMedia(call=desk.call, op=op, side=side, sdp=sdp))
+    assert failed.fault is fault
+    assert failed.detail
+
+
+async def test_results_come_in_order_and_never_at_once(desk: Desk) -> None:
+    call = desk.call
+    desk.engine.do(OfferMedia(call=call, op=OpId(101), side=Side.MATRIX, sdp="nonsense"))
+    desk.engine.do(OfferMedia(call=call, op=OpId(102), side=Side.MATRIX, sdp=CLIENT))
+    desk.engine.do(AnswerMedia(call=call, op=OpId(103), side=Side.SIP, sdp=PHONE))
+    desk.engine.do(OfferMedia(call=call, op=OpId(104), side=Side.SIP, sdp=PHONE))
+    assert not desk.events
+    await desk.event(MediaOfferReady, 2)
+    assert [getattr(event, "op", None) for event in desk.events] == [101, 102, 103, 104]
+
+
+async def test_calls_do_not_mix(desk: Desk) -> None:
+    other = CallId("call-2")
+    desk.engine.do(OfferMedia(call=other, op=OpId(201), side=Side.MATRIX, sdp=CLIENT))
+    await establish(desk)
+    await desk.hang_up()
+    desk.engine.do(AnswerMedia(call=other, op=OpId(202), side=Side.SIP, sdp=PHONE))
+    answered = await desk.ask(lambda op: OfferMedia(call=other, op=op, side=Side.SIP, sdp=PHONE))
+    assert isinstance(answered, MediaOfferReady)
+    assert not answered.needed
+
+
+async def test_a_session_ends_once(desk: Desk) -> None:
+    await establish(desk)
+    statistics = await desk.hang_up()
+    assert "mode" in statistics
+    desk.engine.do(RollbackMedia(call=desk.call))
+    desk.engine.do(AddRemoteCandidates(call=desk.call, candidates=("",)))
+    failed = await desk.refused(
+        lambda op: AnswerMedia(call=desk.call, op=op, side=Side.SIP, sdp=PHONE)
+    )
+    assert failed.fault is MediaFault.INTERNAL
+    assert len(desk.of(MediaClosed)) == 1
+
+
+async def test_a_session_that_is_busy_can_be_ended(desk: Desk) -> None:
+    desk.engine.do(OfferMedia(call=desk.call, op=OpId(1), side=Side.MATRIX, sdp=CLIENT))
+    desk.engine.do(CloseMedia(call=desk.call))
+    await desk.event(MediaClosed)
+    assert not desk.of(MediaFailed)
+
+
+async def test_closing_what_was_never_opened_is_answered_too(desk: Desk) -> None:
+    desk.engine.do(CloseMedia(call=CallId("unknown")))
+    assert (await desk.event(MediaClosed)).call == "unknown"
+
+
+async def test_closing_the_engine_ends_every_session(desk: Desk) -> None:
+    await establish(desk)
+    desk.engine.do(JoinMedia(call=CallId("call-2"), op=OpId(99), matrix_sdp=CLIENT, sip_sdp=PHONE))
+    await desk.ask(lambda op: OfferMedia(call=CallId("call-2"), op=op, side=Side.SIP, sdp=PHONE))
+    await desk.engine.close()
+    assert {event.call for event in desk.of(MediaClosed)} == {desk.call, "call-2"}
