@@ -61,7 +61,7 @@ def build(steps: Steps, tree: Path, version: str) -> Path:
         # Archives may have lost the files' modes.
         steps.run(["sh", "./configure", *CONFIGURE], cwd=tree, env=library)
     with steps.step("compile pjproject"):
-        steps.run(["make", "dep"], cwd=tree, env=library)
+        # Without `make dep`: which file needs which header matters only to a second build.
         steps.run(["make", f"-j{os.cpu_count() or 1}", "lib"], cwd=tree, env=library)
     with steps.step("compile the Python module"):
         swig = tree / "pjsip-apps/src/swig/python"
