@@ -164,7 +164,7 @@ def test_every_sample_goes_to_a_near_code(name: str) -> None:
 @pytest.fixture
 def spoken() -> list[bytes]:
     """Packets of something like speech, in Opus."""
-    encoder = OpusEncoder(16000)
+    encoder = OpusEncoder(16000, "minptime=10;useinbandfec=1")
     return [encoder.encode(packet) for packet in packets(speechlike(1, 16000), 320)]
 
 
@@ -195,6 +195,15 @@ def test_redundancy_restores_a_lost_packet(spoken: list[bytes]) -> None:
             lossy.decode(payload)
             guessing.decode(payload)
     assert errors["redundancy"] < errors["guess"] * 0.6
+
+
+def test_redundancy_is_for_those_who_use_it() -> None:
+    voice = list(packets(speechlike(1, 16000), 320))
+    asked, unasked = OpusEncoder(16000, "useinbandfec=1"), OpusEncoder(16000, "useinbandfec=0")
+    plain = OpusEncoder(16000)
+    expected = [plain.encode(packet) for packet in voice]
+    assert [unasked.encode(packet) for packet in voice] == expected
+    assert [asked.encode(packet) for packet in voice] != expected
 
 
 def test_garbage_is_refused() -> None:

@@ -125,7 +125,7 @@ def _bitrate(rate: int, parameters: str) -> int:
 
 
 class OpusEncoder:
-    """Mono samples at `rate` (8000 or 16000) to Opus, with redundancy against loss."""
+    """Mono samples at `rate` (8000 or 16000) to Opus, with redundancy if the receiver uses it."""
 
     def __init__(self, rate: int, parameters: str = "") -> None:
         """`parameters`: what the receiver asked for (`a=fmtp`, RFC 7587 section 6.1)."""
@@ -138,7 +138,7 @@ class OpusEncoder:
         for request, value in (
             (_SET_BITRATE, _bitrate(rate, parameters)),
             (_SET_COMPLEXITY, COMPLEXITY),
-            (_SET_INBAND_FEC, 1),
+            (_SET_INBAND_FEC, "useinbandfec=1" in parameters),
             (_SET_PACKET_LOSS, EXPECTED_LOSS),
         ):
             # A C function with a variable number of arguments: ctypes must not guess their types.
