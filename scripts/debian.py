@@ -36,20 +36,20 @@ BUILD = (
     Need("libssl-dev"),
     Need("uuid-dev"),
 )
-# The other side of a call.
-PEERS = (Need("baresip-core", "baresip"), Need("sip-tester", "sipp"))
+TELEPHONE = (Need("baresip-core", "baresip"),)
 BROWSER = (
     Need("chromium", "chromium"),
     Need("nodejs", "node"),
     Need("npm", "npm"),
 )
-DEMO = (*BUILD, *PEERS)
+DEMO = (*BUILD, *TELEPHONE)
 TEST = (
     *DEMO,
     *BROWSER,
     Need("debootstrap", "debootstrap"),
     Need("iproute2", "ip"),
     Need("postgresql"),
+    Need("sip-tester", "sipp"),
 )
 
 ALREADY_INSTALLED = "SYSTEM_PACKAGES"
