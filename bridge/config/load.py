@@ -135,7 +135,7 @@ def _cross_check(raw: Raw, config: Config) -> None:
     """Contradictions between settings, except where a value is known to be wrong already."""
     faulty = [problem.path for problem in raw.problems]
     for path, message in check(config):
-        if not any(path[: len(each)] == each for each in faulty if each):
+        if not any(path[: len(each)] == each[: len(path)] for each in faulty if each):
             raw.complain(path, message)
 
 

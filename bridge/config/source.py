@@ -40,8 +40,9 @@ class Raw:
 def read_yaml(text: str, name: str) -> Raw:
     """Parse a YAML document. `name` is the file's, for messages."""
     raw = Raw(places={(): name})
-    loader = yaml.SafeLoader(text)
+    loader: yaml.SafeLoader | None = None
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is None:
             return raw
@@ -57,7 +58,8 @@ def read_yaml(text: str, name: str) -> Raw:
     except yaml.YAMLError as error:
         raw.complain((), f"not valid YAML: {error}")
     finally:
-        loader.dispose()
+        if loader:
+            loader.dispose()
     return raw
 
 

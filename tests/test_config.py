@@ -1,0 +1,459 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Settings: every mistake is named with its place, its key and what is wanted."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from bridge.config import Config, InvalidConfig, Permission, load, parse, secrets_of
+from bridge.errors import ConfigurationError
+
+TOKENS = "appservice: {as_token: ours, hs_token: theirs}\n"
+TRUNK = "trunks: {provider: {server: sip.example.com}}\n"
+
+
+def read(
+    text: str, environment: Mapping[str, str] | None = None, directory: str = "/etc"
+) -> Config:
+    return parse(dedent(text), environment, directory=Path(directory))
+
+
+def mistakes(
+    text: str, environment: Mapping[str, str] | None = None, directory: str = "/etc"
+) -> list[str]:
+    """What is wrong with `text`, once good tokens are given."""
+    with pytest.raises(InvalidConfig) as error:
+        read(dedent(text) + TOKENS, environment, directory)
+    return [str(each) for each in error.value.problems]
+
+
+def test_tokens_are_enough() -> None:
+    config = read(TOKENS)
+    assert config.appservice.as_token.get_secret_value() == "ours"
+    assert config.appservice.port == 29330
+    assert config.permissions == {}
+
+
+def test_everything_can_be_set() -> None:
+    config = read(
+        TOKENS
+        + """
+permissions: {example.org: call, "@bob:example.org": admin}
+trunks:
+  provider:
+    {server: "sip.example.com:5080", register: true, username: u, password: p, codecs: [PCMA]}
+outbound:
+  - {prefix: "+1", trunk: provider, strip: 1, prepend: "00", keep_plus: false}
+  - {sip_domain: "*", trunk: provider}
+inbound:
+  - {trunk: provider, number: "+1202555*", person: "@bob:example.org"}
+media:
+  listen: 192.0.2.1
+  rtp_ports: [40000, 40100]
+  ice_servers: [{url: "turn:turn.example.org:3478?transport=udp", username: t, password: s}]
+limits: {ring_time: 1.5}
+"""
+    )
+    assert config.permissions["@bob:example.org"] is Permission.ADMIN
+    assert config.trunks["provider"].codecs == ("PCMA",)
+    assert config.outbound[0].prefix == "+1"
+    assert config.media.rtp_ports == (40000, 40100)
+    assert config.limits.ring_time == 1.5
+
+
+def test_a_key_without_a_value_has_its_default() -> None:
+    config = read(TOKENS + "media:\nnumbers: {region: }\n")
+    assert config.media.listen is None
+    assert config.numbers.region == "US"
+
+
+def test_paths_start_at_the_file(tmp_path: Path) -> None:
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).touch()
+    text = TOKENS + (
+        "database: {url: 'sqlite:data/a.db'}\n"
+        "sip: {transports: [{protocol: tls, certificate: cert.pem, private_key: key.pem}]}\n"
+    )
+    config = read(text, directory=str(tmp_path))
+    assert config.sip.transports[0].certificate == tmp_path / "cert.pem"
+    assert config.database.url.get_secret_value() == f"sqlite:{tmp_path}/data/a.db"
+    default = read(TOKENS, directory=str(tmp_path))
+    assert default.database.url.get_secret_value() == f"sqlite:{tmp_path}/matrix-sip.db"
+    url = "postgresql://u:p@db.example.org/sip"
+    other = read(TOKENS + f"database: {{url: '{url}'}}\n")
+    assert other.database.url.get_secret_value() == url
+
+
+# --- one mistake at a time ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "homeserver:\n  adress: x\n",
+            "2: homeserver.adress: unknown key; did you mean 'address'?",
+        ),
+        ("sipp: {}\n", "1: sipp: unknown key; did you mean 'sip'?"),
+        (
+            "web: {port: 70000}\n",
+            "1: web.port: 70000 is not accepted; wanted: whole number, 1 to 65535",
+        ),
+        (
+            "sip:\n  transports:\n    - {}\n    - protocol: sctp\n",
+            "4: sip.transports[1].protocol: 'sctp' is not accepted; wanted: udp, tcp or tls",
+        ),
+        (
+            "media: {listen: here}\n",
+            "1: media.listen: 'here' is not accepted; wanted: IP address, or empty",
+        ),
+        (
+            "outbound:\n  - {prefix: +1, trunk: provider}\n" + TRUNK,
+            "2: outbound[0].prefix: 1 is not accepted; wanted: text (put it in quotes)",
+        ),
+        (
+            "numbers: {region: NO}\n",
+            "1: numbers.region: false is not accepted; wanted: text matching ^[A-Z]{2}$ "
+            "(put it in quotes)",
+        ),
+        (
+            "limits: {max_duration: 0}\n",
+            "1: limits.max_duration: 0 is not accepted; wanted: number above 0",
+        ),
+        ("media: 5\n", "1: media: not accepted; wanted: a section of keys"),
+        ("trunks:\n  provider: {}\n", "2: trunks.provider.server: is missing; wanted: text"),
+        (
+            "trunks: {provider: {server: a, codecs: [opus, mp3]}}\n",
+            "1: trunks.provider.codecs[1]: 'mp3' is not accepted; wanted: opus, G722, PCMU or PCMA",
+        ),
+        (
+            "permissions: {example.org: all}\n",
+            "1: permissions.example.org: 'all' is not accepted; wanted: blocked, receive, call or "
+            "admin",
+        ),
+        (
+            "permissions: {alice: call}\npermissions: {}\n",
+            "2: permissions: given twice; first at config.yaml:1",
+        ),
+        ("web: {port: 1, port: 2}\n", "1: web.port: given twice; first at config.yaml:1"),
+        (
+            "homeserver: {address: matrix.example.org}\n",
+            "1: homeserver.address: 'matrix.example.org' is not a URL; wanted: http(s)://host:port",
+        ),
+        (
+            "homeserver: {domain: 'https://example.org'}\n",
+            "1: homeserver.domain: 'https://example.org' is not a server name; wanted: what "
+            "follows the colon in Matrix ids",
+        ),
+        (
+            "sip: {transports: []}\n",
+            "1: sip.transports: is empty; wanted: at least one",
+        ),
+        (
+            "sip: {transports: [{}, {}]}\n",
+            "1: sip.transports[1]: the same address and port as sip.transports[0]",
+        ),
+        (
+            "sip: {transports: [{certificate: a.pem}]}\n",
+            "1: sip.transports[0].certificate: has no effect with protocol udp",
+        ),
+        (
+            "trunks: {provider: {server: a, transport: tcp}}\n",
+            "1: trunks.provider.transport: sip.transports has no tcp; known: udp",
+        ),
+        (
+            "trunks: {'my provider': {server: a}}\n",
+            "1: trunks.my provider: not accepted as a name; wanted: letters, digits, _ and -",
+        ),
+        (
+            "outbound: [{trunk: provder}]\n" + TRUNK,
+            "1: outbound[0].trunk: no trunk is named 'provder'; did you mean 'provider'?",
+        ),
+        (
+            "outbound: [{trunk: any}]\n",
+            "1: outbound[0].trunk: no trunk is named 'any'; none is defined",
+        ),
+        (
+            "outbound: [{trunk: provider, prefix: '+1', sip_domain: '*'}]\n" + TRUNK,
+            "1: outbound[0].sip_domain: cannot be combined with prefix; wanted: two rules",
+        ),
+        (
+            "inbound: [{person: alice}]\n",
+            "1: inbound[0].person: 'alice' is not a Matrix id; wanted: like '@person:example.org'",
+        ),
+        (
+            "inbound: [{person: '@alice:mx.test'}]\npermissions: {'@alice:mx.test': blocked}\n",
+            "1: inbound[0].person: permissions do not let @alice:mx.test receive calls; wanted: "
+            "receive or more there",
+        ),
+        (
+            "inbound: [{person: '@a:mx.test', number: '*12'}]\npermissions: {'*': receive}\n",
+            "1: inbound[0].number: '*12' is not accepted; wanted: a number, a prefix followed by "
+            "*, or *",
+        ),
+        (
+            "permissions: {'@alice': call}\n",
+            "1: permissions.@alice: not a Matrix id, server name or *; wanted: like "
+            "'@person:example.org' or 'example.org'",
+        ),
+        ("numbers: {region: XX}\n", "1: numbers.region: 'XX' is not a country (ISO 3166)"),
+        (
+            "numbers: {forbidden_prefixes: ['+1', 900]}\n",
+            "1: numbers.forbidden_prefixes[1]: 900 is not accepted; wanted: text "
+            "(put it in quotes)",
+        ),
+        (
+            "media: {rtp_ports: [40000, 30000]}\n",
+            "1: media.rtp_ports: [40000, 30000] is empty; wanted: the lower port first",
+        ),
+        (
+            "media: {rtp_ports: [5000, 6000]}\n",
+            "1: media.rtp_ports: contains port 5060 of sip.transports[0]; wanted: another range",
+        ),
+        (
+            "media: {ice_servers: [{url: 'http://turn'}]}\n",
+            "1: media.ice_servers[0].url: 'http://turn' is not accepted; wanted: stun:host:port, "
+            "turn:host:port?transport=udp or turns:host:port",
+        ),
+        (
+            "media: {ice_servers: [{url: 'turn:turn.example.org:3478'}]}\n",
+            "1: media.ice_servers[0].username: TURN needs username and password",
+        ),
+        ("web: {port: 29330}\n", "1: web.port: 29330 is appservice.port too; wanted: another port"),
+    ],
+)
+def test_a_mistake_is_explained(text: str, problem: str) -> None:
+    assert mistakes(text) == [f"config.yaml:{problem}"]
+
+
+def test_registering_needs_an_account() -> None:
+    assert mistakes("trunks: {provider: {server: a, register: true}}\n") == [
+        "config.yaml:1: trunks.provider.username: is empty; wanted: the account's name, as "
+        "register is true",
+        "config.yaml:1: trunks.provider.password: is empty; wanted: the account's, as register is "
+        "true",
+    ]
+
+
+def test_tls_needs_a_certificate_that_exists(tmp_path: Path) -> None:
+    text = "sip: {transports: [{protocol: tls, certificate: nix.pem}]}\n"
+    assert mistakes(text, directory=str(tmp_path)) == [
+        f"config.yaml:1: sip.transports[0].certificate: {tmp_path}/nix.pem is not a file",
+        "config.yaml:1: sip.transports[0].private_key: is missing; wanted: a PEM file, as protocol "
+        "is tls",
+    ]
+
+
+def test_the_bot_is_no_ghost() -> None:
+    with pytest.raises(InvalidConfig, match="the bot would be taken for a ghost"):
+        read("appservice: {bot_localpart: sip_bot, as_token: a, hs_token: b}")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [("{}", "as_token: is empty"), ("{as_token: a, hs_token: a}", "two different tokens")],
+)
+def test_tokens_are_needed(tokens: str, words: str) -> None:
+    with pytest.raises(InvalidConfig, match=words):
+        read(f"appservice: {tokens}")
+
+
+# --- many mistakes --------------------------------------------------------------------------
+
+
+def test_all_mistakes_are_found_at_once() -> None:
+    found = mistakes(
+        """\
+        homeserver: {adress: x}
+        web: {port: 0}
+        trunks:
+          one: {server: a, codecs: [mp3, wav]}
+          two: {}
+        outbound:
+          - {trunk: three}
+          - {trunk: two, prefix: 1}
+        inbound:
+          - {person: nobody}
+        """
+    )
+    assert [each.split(": ")[1] for each in found] == [
+        "homeserver.adress",
+        "trunks.one.codecs[0]",
+        "trunks.one.codecs[1]",
+        "trunks.two.server",
+        "outbound[1].prefix",
+        "web.port",
+        "outbound[0].trunk",
+        "inbound[0].person",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [1\nb: 2\n", "config.yaml:2: not valid YAML"),
+        ("a: 'x\n", "not valid YAML"),
+        ("- a\n", "must consist of sections"),
+        ("just words\n", "must consist of sections"),
+        ("a: !!python/object:os.system {}\n", "not valid YAML"),
+        ("\x00", "not valid YAML"),
+    ],
+)
+def test_what_is_not_yaml_says_so(text: str, words: str) -> None:
+    with pytest.raises(InvalidConfig) as error:
+        read(text)
+    assert words in str(error.value)
+
+
+# --- secrets --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "trunks: {provider: {server: a, password: 18273645}}\n",
+        "trunks: {provider: {server: a, pasword: '18273645'}}\n",
+        "trunks: {provider: {server: a, password: [18273645]}}\n",
+        "trunks: {provider: {password: '18273645'}}\n",
+        "database: {url: 'mysql://u:18273645@h/d'}\n",
+    ],
+)
+def test_secrets_are_not_shown(text: str) -> None:
+    (problem,) = mistakes(text)
+    assert "18273645" not in problem
+
+
+def test_secrets_are_listed_for_the_log() -> None:
+    config = read(TOKENS + "trunks: {provider: {server: a, password: word}}\n")
+    assert {"ours", "theirs", "word"} <= set(secrets_of(config))
+    assert "ours" not in repr(config)
+
+
+# --- environment ----------------------------------------------------------------------------
+
+
+def test_the_environment_counts_more_than_the_file() -> None:
+    config = read(
+        TOKENS + TRUNK + "web: {port: 1000}\nmedia: {ice_servers: [{url: 'stun:a:1'}]}\n",
+        {
+            "MATRIX_SIP_WEB__PORT": "2000",
+            "MATRIX_SIP_LOGGING__FULL_NUMBERS": "true",
+            "MATRIX_SIP_MEDIA__RTP_PORTS": "[40000, 40100]",
+            "MATRIX_SIP_MEDIA__ICE_SERVERS__0__URL": "stun:b:2",
+            "MATRIX_SIP_TRUNKS__PROVIDER__USERNAME": "0042",
+            "MATRIX_SIP_PERMISSIONS": '{"@alice:mx.test": call}',
+            "MATRIX_SIP_LOGGING__LEVEL": "",
+            "MATRIX_SIP_CONFIG": "elsewhere.yaml",
+            "UNRELATED": "x",
+        },
+    )
+    assert config.web.port == 2000
+    assert config.logging.full_numbers is True
+    assert config.media.rtp_ports == (40000, 40100)
+    assert config.media.ice_servers[0].url == "stun:b:2"
+    assert config.trunks["provider"].username == "0042"
+    assert config.trunks["provider"].server == "sip.example.com"
+    assert config.permissions == {"@alice:mx.test": Permission.CALL}
+
+
+def test_a_trunk_can_come_from_the_environment_alone() -> None:
+    config = read(
+        TOKENS + "trunks: {My-PBX: {server: a}}\n",
+        {"MATRIX_SIP_TRUNKS__MY_PBX__SERVER": "b", "MATRIX_SIP_TRUNKS__OTHER__SERVER": "c"},
+    )
+    assert {name: each.server for name, each in config.trunks.items()} == {
+        "My-PBX": "b",
+        "other": "c",
+    }
+
+
+def test_secrets_come_from_files(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hunter22\n")
+    config = read(
+        TOKENS + TRUNK,
+        {
+            "MATRIX_SIP_TRUNKS__PROVIDER__PASSWORD_FILE": "secret",
+            "MATRIX_SIP_APPSERVICE__AS_TOKEN_FILE": str(tmp_path / "secret"),
+        },
+        directory=str(tmp_path),
+    )
+    assert config.trunks["provider"].password.get_secret_value() == "hunter22"
+    assert config.appservice.as_token.get_secret_value() == "hunter22"
+
+
+@pytest.mark.parametrize(
+    ("environment", "problem"),
+    [
+        (
+            {"MATRIX_SIP_WEB__PROT": "1"},
+            "environment variable MATRIX_SIP_WEB__PROT: no such setting; did you mean "
+            "'MATRIX_SIP_WEB__PORT'?",
+        ),
+        (
+            {"MATRIX_SIP_WEB__PORT": "many"},
+            "environment variable MATRIX_SIP_WEB__PORT: web.port: 'many' is not accepted; wanted: "
+            "whole number, 1 to 65535",
+        ),
+        (
+            {"MATRIX_SIP_WEB__PORT_FILE": "x"},
+            "environment variable MATRIX_SIP_WEB__PORT_FILE: web.port: only secrets can be read "
+            "from a file",
+        ),
+        (
+            {"MATRIX_SIP_TRUNKS__PROVIDER__PASSWORD_FILE": "nix"},
+            "environment variable MATRIX_SIP_TRUNKS__PROVIDER__PASSWORD_FILE: "
+            "trunks.provider.password: cannot read /etc/nix: No such file or directory",
+        ),
+        (
+            {
+                "MATRIX_SIP_TRUNKS__PROVIDER__PASSWORD_FILE": "x",
+                "MATRIX_SIP_TRUNKS__PROVIDER__PASSWORD": "y",
+            },
+            "environment variable MATRIX_SIP_TRUNKS__PROVIDER__PASSWORD_FILE: "
+            "trunks.provider.password: MATRIX_SIP_TRUNKS__PROVIDER__PASSWORD is set too; which one "
+            "counts?",
+        ),
+        (
+            {"MATRIX_SIP_MEDIA__RTP_PORTS": "[1"},
+            "environment variable MATRIX_SIP_MEDIA__RTP_PORTS: media.rtp_ports: not valid YAML; "
+            "wanted: list of 2: whole number, 1 to 65535",
+        ),
+        (
+            {"MATRIX_SIP_MEDIA__RTP_PORTS": "[9, 8]"},
+            "environment variable MATRIX_SIP_MEDIA__RTP_PORTS: media.rtp_ports: [9, 8] is empty; "
+            "wanted: the lower port first",
+        ),
+    ],
+)
+def test_mistakes_in_the_environment(environment: dict[str, str], problem: str) -> None:
+    assert mistakes(TRUNK, environment) == [problem]
+
+
+def test_list_items_that_are_not_there_cannot_be_set() -> None:
+    (problem,) = mistakes("", {"MATRIX_SIP_MEDIA__ICE_SERVERS__3__URL": "stun:b:2"})
+    assert "no such setting" in problem
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(TOKENS)
+    assert load(file, {}).appservice.hs_token.get_secret_value() == "theirs"
+
+
+def test_a_file_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="does not exist") as error:
+        load(tmp_path / "config.yaml", {})
+    assert "generate-config" in error.value.remedy
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="Is a directory"):
+        load(tmp_path, {})
+    (tmp_path / "latin").write_bytes(b"# \xe9\n")
+    with pytest.raises(ConfigurationError, match="utf-8"):
+        load(tmp_path / "latin", {})
