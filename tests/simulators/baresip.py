@@ -166,7 +166,10 @@ class Phone:
         return found[0]
 
     def heard(self) -> tuple[audio.Samples, int]:
-        """What the latest call has brought so far, decoded: samples and their rate."""
+        """What the latest call has brought so far, decoded: samples and their rate.
+
+        baresip stops recording when it is sent a re-INVITE.
+        """
         recordings = sorted(self.directory.glob("dump-*-dec.wav"))
         if not recordings:
             return array("h"), 8000

@@ -141,6 +141,18 @@ class BridgeProcess:
         )
         return [Rung(*row) for row in rows]
 
+    def story(self, since: float) -> str:
+        """Records and ladders of the calls since then (seconds since the epoch), for a person."""
+        lines = []
+        calls = self._query("SELECT call, started_at FROM call WHERE started_at >= ?", since)
+        for call, started_at in calls:
+            lines.append(f"call {call}")
+            for rung in self.ladder(call):
+                passed = (rung.at - started_at) * 1000
+                lines.append(f"{passed:9.1f} ms {rung.leg:7}{rung.direction:4}{rung.summary}")
+                lines += [f"{'':26}{line}" for line in rung.detail.splitlines()]
+        return "\n".join(lines)
+
     async def ended(self, person: str, *, count: int = 1, within: float = 10.0) -> Record:
         """Wait for the `count`th call of a person to be over, on the record."""
 
@@ -150,7 +162,7 @@ class BridgeProcess:
         what = f"call {count} of {person} ended on the record"
         return (await until_async(found, within=within, what=what, every=0.05))[0]
 
-    def _query(self, statement: str, *values: str) -> list[Any]:
+    def _query(self, statement: str, *values: str | float) -> list[Any]:
         settings = yaml.safe_load(self.config.read_text())
         file = self.directory / settings["database"]["url"].removeprefix("sqlite:")
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
