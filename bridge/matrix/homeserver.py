@@ -16,6 +16,9 @@ from bridge.errors import RemoteError
 T = TypeVar("T")
 
 _REQUEST_TIME: Final = 30.0
+"""Seconds for a reply; making or joining rooms may take a busy homeserver long."""
+_SEND_TIME: Final = 10.0
+"""Seconds for sending an event, which is harmless to repeat and usually urgent."""
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 4.0
 
@@ -143,7 +146,8 @@ class Homeserver:
         self, room: RoomId, user: UserId, event_type: str, content: Mapping[str, Any], txn: str
     ) -> None:
         """Send an event; `txn` makes repetitions harmless."""
-        await self._as(user, Method.PUT, Path.v3.rooms[room].send[event_type][txn], content)
+        path = Path.v3.rooms[room].send[event_type][txn]
+        await self._as(user, Method.PUT, path, content, time=_SEND_TIME)
 
     async def _bot(
         self, method: Method, path: PathBuilder, body: Mapping[str, Any] | None = None
@@ -157,15 +161,17 @@ class Homeserver:
         path: PathBuilder,
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
+        time: float | None = None,
     ) -> Mapping[str, Any]:
         bot = self._appservice.intent.api
         api = bot if user == str(self._appservice.bot_mxid) else bot.user(user)
         content = None if body is None else dict(body)
+        time = _REQUEST_TIME if time is None else time
         try:
-            async with asyncio.timeout(_REQUEST_TIME):
+            async with asyncio.timeout(time):
                 reply = await api.request(method, path, content, query_params=dict(query or {}))
         except TimeoutError as error:
-            raise Unavailable(f"no reply within {_REQUEST_TIME:.0f} s") from error
+            raise Unavailable(f"no reply within {time:.0f} s") from error
         except MatrixConnectionError as error:
             raise Unavailable(str(error)) from error
         except ValueError as error:

@@ -145,6 +145,7 @@ class Inbox:
         if membership == "join":
             self._portals.joined(portal)
         elif membership in ("leave", "ban"):
+            self._portals.declined(portal)
             self._emit(MatrixMemberLeft(room=portal.room, user=portal.person))
 
     async def _portal_over(self, portal: Portal, why: str) -> None:

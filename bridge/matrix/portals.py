@@ -56,7 +56,7 @@ class Portals:
         self._registered: set[Address] = set()
         self._good: set[RoomId] = set()
         self._told: set[RoomId] = set()
-        self._joining: dict[Pair, list[asyncio.Future[RoomId]]] = {}
+        self._joining: dict[Pair, list[asyncio.Future[RoomId | None]]] = {}
         self._locks: WeakValueDictionary[Pair, asyncio.Lock] = WeakValueDictionary()
 
     async def by_room(self, room: RoomId) -> Portal | None:
@@ -80,17 +80,20 @@ class Portals:
     async def prepare(self, person: UserId, address: Address, caller_name: str) -> RoomId:
         """A portal that both have joined; waits for the person. Raises `PortalError` too."""
         pair = (person, address)
-        joined: asyncio.Future[RoomId] = asyncio.get_running_loop().create_future()
+        joined: asyncio.Future[RoomId | None] = asyncio.get_running_loop().create_future()
         waiting = self._joining.setdefault(pair, [])
         waiting.append(joined)
         try:
             async with self._locks.setdefault(pair, asyncio.Lock()):
                 ready = await self._persist(lambda: self._find_or_make(pair, caller_name))
-            return ready if ready is not None else await joined
+            room = ready if ready is not None else await joined
         finally:
             waiting.remove(joined)
             if not waiting:
                 self._joining.pop(pair, None)
+        if room is None:
+            raise PortalError("The person declined the invitation to the room.")
+        return room
 
     async def accept(self, event: RoomEvent) -> Portal | None:
         """A person invited a ghost: join where calls can work, else say why not.
@@ -155,9 +158,11 @@ class Portals:
 
     def joined(self, portal: Portal) -> None:
         """The person of a portal has joined it."""
-        for waiter in self._joining.get((portal.person, portal.address), ()):
-            if not waiter.done():
-                waiter.set_result(portal.room)
+        self._resolve(portal, portal.room)
+
+    def declined(self, portal: Portal) -> None:
+        """The person of a portal will not join it."""
+        self._resolve(portal, None)
 
     async def forget(self, room: RoomId) -> None:
         """The room is not a portal any more."""
@@ -174,6 +179,11 @@ class Portals:
             return
         self._told.add(portal.room)
         await self._tell(portal, text, f"told.{cause}")
+
+    def _resolve(self, portal: Portal, room: RoomId | None) -> None:
+        for waiter in self._joining.get((portal.person, portal.address), ()):
+            if not waiter.done():
+                waiter.set_result(room)
 
     def _refusal(self, event: RoomEvent) -> str | None:
         """What can be known against an invitation before accepting it."""

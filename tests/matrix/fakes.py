@@ -80,6 +80,7 @@ class FakeHomeserver(Homeserver):
         path: PathBuilder,
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
+        time: float | None = None,
     ) -> Mapping[str, Any]:
         await asyncio.sleep(0)
         if self.failures:

@@ -159,6 +159,9 @@ async def test_no_answer_at_all(
     bench: Bench, homeserver: Homeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_REQUEST_TIME", 0.0)
+    monkeypatch.setattr(module, "_SEND_TIME", 0.0)
     bench.hang = True
     with pytest.raises(Unavailable, match="no reply"):
         await homeserver.whoami()
+    with pytest.raises(Unavailable, match="no reply"):
+        await homeserver.send(ROOM, GHOST, "m.call.hangup", {}, "c1.7")

@@ -101,6 +101,16 @@ async def test_a_new_portal_waits_for_the_person(bench: Bench) -> None:
     assert await task == room
 
 
+async def test_who_declines_is_not_waited_for(bench: Bench) -> None:
+    tasks = [bench.preparing(), bench.preparing()]
+    await bench.settle()
+    [portal] = bench.store.portals.values()
+    bench.portals.declined(portal)
+    for task in tasks:
+        with pytest.raises(PortalError, match="declined"):
+            await task
+
+
 async def test_a_person_whose_client_accepts_at_once_is_not_waited_for(bench: Bench) -> None:
     """Their join may be told before we know the room, so nobody would tell it again."""
     bench.homeserver.auto_accept.add(ALICE)

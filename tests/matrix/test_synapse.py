@@ -362,7 +362,7 @@ async def test_who_may_not_call_is_refused(bridge: Bridge, server: Synapse) -> N
 async def test_a_newer_room_takes_over(bridge: Bridge, server: Synapse) -> None:
     async with bridge.running() as adapter, person(server, auto_join=False) as client:
         adapter.do(prepare(client, 1))
-        await until(lambda: client._rooms, within=10, what="the invitation came")
+        await until(lambda: bridge.store.portals, within=10, what="the room was made")
         assert not bridge.all(PortalReady)
         room = await client.direct_room(GHOST)
         ready = await bridge.told_of(PortalReady)
@@ -370,6 +370,16 @@ async def test_a_newer_room_takes_over(bridge: Bridge, server: Synapse) -> None:
         adapter.do(prepare(client, 2))
         again = await bridge.told_of(PortalReady, lambda e: e.op == 2)
         assert again.room == room
+
+
+async def test_a_declined_invitation_fails_at_once(bridge: Bridge, server: Synapse) -> None:
+    async with bridge.running() as adapter, person(server, auto_join=False) as client:
+        adapter.do(prepare(client, 1))
+        await until(lambda: bridge.store.portals, within=10, what="the room was made")
+        [room] = bridge.store.portals
+        await client.leave(room)
+        failed = await bridge.told_of(PortalFailed)
+        assert "declined" in failed.reason
 
 
 async def test_an_unknown_ghost_is_made_when_asked_for(bridge: Bridge, server: Synapse) -> None:
