@@ -31,6 +31,8 @@ _DEFAULTS: Final = {
     "contact": "[local_ip]:[local_port];transport=[transport]",
     "extra": "X-Nothing: 1",
     "line": "",
+    "payload": "8",
+    "codec": "PCMA/8000",
 }
 """Values for the keys that many scenarios have."""
 

@@ -140,6 +140,32 @@ async def test_answer_that_does_not_fit_the_offer_ends_the_call(tmp_path: Path) 
         assert bridge.nothing_more()
 
 
+@pytest.mark.parametrize(
+    ("payload", "codec"), [("0", "PCMU/8000"), ("9", "G722/8000"), ("111", "opus/48000/2")]
+)
+async def test_codec(tmp_path: Path, payload: str, codec: str) -> None:
+    keys = {"payload": payload, "codec": codec}
+    answer = SDP.replace(" 8 101", f" {payload} 101").replace("8 PCMA/8000", f"{payload} {codec}")
+    async with called("caller_hangs_up", tmp_path, **keys) as (bridge, phone):
+        leg = (await bridge.expect(SipInviteReceived)).leg
+        bridge.sip.do(AnswerSip(call=CALL, leg=leg, sdp=answer))
+        await bridge.expect(SipConfirmed)
+        assert await bridge.expect(SipEnded) == SipEnded(leg=leg, status=200)
+        await phone.succeeds()
+
+
+async def test_video_is_declined_and_audio_goes_on(tmp_path: Path) -> None:
+    async with called("caller_offers_video", tmp_path) as (bridge, phone):
+        invite = await bridge.expect(SipInviteReceived)
+        assert invite.sdp
+        assert "m=video 6012" in invite.sdp
+        declined = SDP + "m=video 0 RTP/AVP 96\r\n"
+        bridge.sip.do(AnswerSip(call=CALL, leg=invite.leg, sdp=declined))
+        await bridge.expect(SipConfirmed)
+        await bridge.expect(SipEnded)
+        await phone.succeeds()
+
+
 async def test_encrypted_audio(tmp_path: Path) -> None:
     async with called("caller_hangs_up_encrypted", tmp_path) as (bridge, phone):
         invite = await bridge.expect(SipInviteReceived)
@@ -222,8 +248,10 @@ async def test_stop_ends_what_is_left(tmp_path: Path) -> None:
 
 
 async def test_options_is_answered(tmp_path: Path) -> None:
-    async with called("caller_asks_options", tmp_path) as (_, phone):
+    async with called("caller_asks_options", tmp_path) as (bridge, phone):
         await phone.succeeds()
+        assert bridge.sip.responsive
+    assert not bridge.sip.responsive
 
 
 async def test_garbage_does_no_harm(tmp_path: Path) -> None:

@@ -341,6 +341,22 @@ async def test_transfer_is_declined_and_the_call_goes_on(tmp_path: Path) -> None
         assert bridge.nothing_more()
 
 
+@pytest.mark.parametrize(
+    ("payload", "codec"), [("0", "PCMU/8000"), ("9", "G722/8000"), ("111", "opus/48000/2")]
+)
+async def test_codec(tmp_path: Path, payload: str, codec: str) -> None:
+    keys = {"payload": payload, "codec": codec}
+    offer = description().replace(" 8 101", f" 8 {payload} 101")
+    async with Sipp("callee_answers", tmp_path, keys=keys) as phone:
+        async with Bridge({TRUNK: trunk(phone.port)}) as bridge:
+            leg = bridge.call(sdp=f"{offer}a=rtpmap:{payload} {codec}\r\n")
+            await bridge.expect(SipProgressed)
+            assert f"a=rtpmap:{payload} {codec}" in (await answered(bridge)).sdp
+            bridge.sip.do(bye(leg))
+            await bridge.expect(SipEnded)
+            await phone.succeeds()
+
+
 async def test_encrypted_audio(tmp_path: Path) -> None:
     async with Sipp("callee_answers_encrypted", tmp_path) as phone:
         async with Bridge({TRUNK: trunk(phone.port)}) as bridge:
