@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Built by scripts/build-pjsua2, not taken from an index.
 BUILT_HERE = {"pjsua2"}
+OURS = {"bridge", "demo", "scripts", "tests", "benchmarks"}
 
 
 def _declared(*extras: str) -> list[Requirement]:
@@ -34,29 +35,48 @@ def _locked(name: str) -> dict[str, list[Version]]:
     return found
 
 
+def _imported_by(path: Path) -> Iterator[str]:
+    """Names of modules, and `module.name` where a name of a module is imported."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
 def _imports(*folders: str) -> Iterator[tuple[str, str]]:
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.Import):
-                    names = [alias.name for alias in node.names]
-                elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-                    names = [node.module]
-                else:
-                    continue
-                for name in names:
-                    yield name.partition(".")[0], str(path.relative_to(ROOT))
+            for name in _imported_by(path):
+                yield name.partition(".")[0], str(path.relative_to(ROOT))
+
+
+def _reached(first: Path) -> set[Path]:
+    """The project's own files that a program loads."""
+    reached: set[Path] = set()
+    waiting = [first]
+    while waiting:
+        path = waiting.pop()
+        if path in reached:
+            continue
+        reached.add(path)
+        for name in _imported_by(path):
+            parts = name.split(".")
+            for end in range(1, len(parts) + 1):
+                base = ROOT.joinpath(*parts[:end])
+                found = (base.with_suffix(".py"), base / "__init__.py")
+                waiting += [file for file in found if file.exists()]
+    return reached
 
 
 def _undeclared(declared: list[Requirement], *folders: str) -> dict[str, str]:
     distributions = packages_distributions()
     names = {canonicalize_name(requirement.name) for requirement in declared} | BUILT_HERE
-    ours = {"bridge", "demo", "scripts", "tests", "benchmarks"}
     return {
         module: path
         for module, path in _imports(*folders)
         if module not in sys.stdlib_module_names
-        and module not in ours
+        and module not in OURS
         and not {canonicalize_name(name) for name in distributions.get(module, [module])} & names
     }
 
@@ -77,6 +97,21 @@ def test_the_scripts_need_nothing_but_python() -> None:
 
 def test_the_tests_import_only_what_is_declared() -> None:
     assert _undeclared(_declared("test", "dev"), "tests") == {}
+
+
+def test_the_demo_imports_only_what_its_set_up_installs() -> None:
+    """Its stage comes from the tests, most of whose packages it does not install."""
+    installed = _locked("runtime").keys() | _locked("build").keys() | BUILT_HERE
+    distributions = packages_distributions()
+    missing = {
+        module: str(path.relative_to(ROOT))
+        for path in _reached(ROOT / "demo/__main__.py")
+        for module in {name.partition(".")[0] for name in _imported_by(path)}
+        if module not in sys.stdlib_module_names | OURS
+        and not {canonicalize_name(name) for name in distributions.get(module, [module])}
+        & installed
+    }
+    assert missing == {}
 
 
 @pytest.mark.parametrize(("lock", "extras"), [("runtime", ()), ("dev", ("test", "dev"))])
