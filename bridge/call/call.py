@@ -311,10 +311,12 @@ class Call:
     def _tell_person(self, *, missed: bool) -> None:
         """Tell the person what they cannot see: why a call failed, or that they missed one."""
         assert self.over is not None
-        text = MEANINGS[self.over.cause].sentence
-        if missed:
-            declined = self.over.by == "matrix" or self.over.cause is Cause.ANSWERED_ELSEWHERE
-            text = "" if declined else MISSED_CALL
+        cause, by = self.over.cause, self.over.by
+        text = MEANINGS[cause].sentence
+        if by == "matrix" and cause in (Cause.DECLINED, Cause.BUSY):
+            text = ""  # They did that themselves.
+        elif missed:
+            text = "" if by == "matrix" or cause is Cause.ANSWERED_ELSEWHERE else MISSED_CALL
         if text:
             self.notify(text)
 
