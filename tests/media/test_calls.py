@@ -413,6 +413,23 @@ async def test_another_codec_of_the_phone_is_transcoded(
     assert (after[0].sequence - before[-1].sequence) & 0xFFFF == 1
 
 
+async def test_a_phone_that_sends_another_codec_of_its_answer_is_understood(
+    desk: Desk, client: WebRtcPeer, phone: RtpPeer
+) -> None:
+    """An answer may list several codecs, and any of them may come (RFC 3264 6.1)."""
+    connected = await desk.client_calls(client, phone, ("PCMA", "PCMU"))
+    assert connected.sip_codec == "PCMA/8000"
+    phone.send(*phone_sender("PCMU").packets(tone("PCMU", 440, 53)))
+    packets = await client.received.reaches(48)
+    assert {packet.payload_type for packet in packets} == {WEB_TYPES["PCMA"]}
+    assert heard("PCMA", (packet.payload for packet in packets)).is_near(440)
+    assert desk.engine_snapshot()["mode"] == "transcode"
+    phone.send(*Sender(PAYLOAD_TYPES["PCMA"], ssrc=9).packets(tone("PCMA", 1000, 53)))
+    packets = await client.received.reaches(len(packets) + 48)
+    assert heard("PCMA", [packet.payload for packet in packets][-48:]).is_near(1000)
+    assert desk.engine_snapshot()["mode"] == "relay"
+
+
 # --- ICE --------------------------------------------------------------------------------------
 
 

@@ -19,11 +19,18 @@ class Line:
     def __init__(self) -> None:
         self.out: list[Packet] = []
         self.now = 100.0
+        self.switched: list[int] = []
         self.path = Path(
             Reception(8000),
             Emission(ssrc=7, sequence=65533, timestamp=0xFFFFFF00, clock=8000),
-            lambda data: self.out.append(Packet.read(data)),
+            self.switch,
         )
+        self.path.lead(lambda data: self.out.append(Packet.read(data)))
+
+    def switch(self, kind: int) -> bool:
+        """Another codec came: nothing is done about it."""
+        self.switched.append(kind)
+        return False
 
     def follow(self, plan: Plan) -> None:
         """Pass packets by a plan without transcoding."""
@@ -138,6 +145,23 @@ def test_the_same_plan_again_changes_nothing(line: Line) -> None:
     line.follow(PLAN)
     line.take(sender.next(b"b"))
     assert not line.out[1].marker
+
+
+def test_before_there_is_a_way_packets_are_dropped_and_not_counted_as_sent(line: Line) -> None:
+    line.path.lead(None)
+    sender = Sender(0)
+    line.take(*sender.packets([b"a"] * 5))
+    line.path.lead(lambda data: line.out.append(Packet.read(data)))
+    line.take(*sender.packets([b"b"] * 2))
+    assert [packet.payload for packet in line.out] == [b"b"] * 2
+    assert line.out[0].marker
+    assert (line.path.dropped, line.path.emission.packets) == (5, 2)
+    assert line.path.emission.first_at == pytest.approx(100.1)
+
+
+def test_another_codec_has_to_insist(line: Line) -> None:
+    line.take(Sender(8).next(b"x"), Sender(13).next(b"x"), *Sender(8).packets([b"x"] * 3))
+    assert line.switched == [8]
 
 
 def test_events_of_both_clocks_end_in_the_one_agreed() -> None:

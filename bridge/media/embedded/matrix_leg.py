@@ -214,10 +214,12 @@ class MatrixLeg:
             try:
                 if is_rtcp(data):
                     on_rtcp(unprotect_rtcp(data))
-                else:
-                    on_rtp(unprotect(data), monotonic())
+                    return
+                packet = unprotect(data)
             except (SrtpError, ValueError):
                 self.undecipherable += 1
+                return
+            on_rtp(packet, monotonic())
 
         generation.ice.on_media = on_media
         self._selected(generation.ice)
@@ -229,13 +231,8 @@ class MatrixLeg:
         generation = self._current
         if generation is None or generation.ice is not ice:
             return
-        protect, send = generation.dtls.protect, ice.sender()
-
-        def send_rtp(packet: bytes) -> None:
-            send(protect(packet))
-
-        self._send = send
-        self._callbacks.sender(send_rtp)
+        self._send = ice.sender()
+        self._callbacks.sender(ice.sender(generation.dtls.protect))
 
     def _failed(self, generation: _Generation, fault: MediaFault, detail: str) -> None:
         """A generation is lost: that matters when there is no other."""

@@ -19,6 +19,10 @@ from bridge.media.embedded.rtp import (
 from bridge.media.embedded.transcoder import Frame, Transcoder
 
 Send = Callable[[bytes], None]
+Switch = Callable[[int], bool]
+"""Told of a payload type that was agreed on but is not in use; True if the plan changed for it."""
+INSISTENCE = 3
+"""Packets in a row of another codec before the plan changes for it."""
 NO_TYPE = -1
 """Stands for a payload type that a side has not agreed to."""
 NO_EVENT = -1
@@ -48,33 +52,50 @@ CLOSED = Plan(audio_in=frozenset(), audio_out=0, clock_in=8000, clock_out=8000, 
 """Before anything is agreed: packets are counted and dropped."""
 
 
+def _nowhere(_: bytes) -> None:
+    """There is no way to that side yet, or no more."""
+
+
+def _never(_: int) -> bool:
+    """The plan stays as it is."""
+    return False
+
+
 class Path:
     """From what one side sends to what the other receives."""
 
     __slots__ = (
+        "_alternative",
         "_anchored",
         "_audio_in",
-        "_event_in",
+        "_audio_out",
         "_event_source",
         "_event_target",
+        "_insisted",
+        "_led",
         "_open",
         "_plan",
+        "_send",
         "_sequence_offset",
+        "_switch",
         "_timestamp_offset",
         "_transcoder",
         "dropped",
         "emission",
         "events",
         "reception",
-        "send",
     )
 
-    def __init__(self, reception: Reception, emission: Emission, send: Send) -> None:
+    def __init__(self, reception: Reception, emission: Emission, switch: Switch = _never) -> None:
         self.reception = reception
         self.emission = emission
-        self.send = send
+        self._send: Send = _nowhere
+        self._led = False
+        self._switch = switch
+        self._alternative = NO_TYPE
+        self._insisted = 0
         self.dropped = 0
-        """Packets not passed on: unknown payload type, hold, or malformed."""
+        """Packets not passed on: unknown payload type, hold, no way yet, or malformed."""
         self.events = 0
         """Telephone-events (key presses) passed on."""
         self._transcoder: Transcoder | None = None
@@ -87,6 +108,18 @@ class Path:
     def plan(self) -> Plan:
         """What is in force."""
         return self._plan
+
+    def lead(self, send: Send | None) -> None:
+        """Send this way from now on; None: there is no way."""
+        led, self._led = self._led, send is not None
+        self._send = send or _nowhere
+        if led != self._led:
+            self._apply(self._plan)
+
+    @property
+    def transcoding(self) -> bool:
+        """Whether the audio is re-encoded."""
+        return self._transcoder is not None
 
     def follow(self, plan: Plan, make_transcoder: Callable[[], Transcoder]) -> None:
         """Pass packets by `plan` from now on; numbers go on where they are."""
@@ -104,8 +137,8 @@ class Path:
     def _apply(self, plan: Plan) -> None:
         self._plan = plan
         self._audio_in = plan.audio_in
-        self._event_in = plan.event_in
-        self._open = plan.open
+        self._audio_out = plan.audio_out
+        self._open = plan.open and self._led
         # What is not sent meanwhile must not look lost to the receiver.
         self._anchored = False
         self._sequence_offset = self._timestamp_offset = 0
@@ -125,20 +158,45 @@ class Path:
         kind = second & 0x7F
         if not payload:
             self.dropped += 1  # Padding only, or malformed.
-        elif kind in self._audio_in:
-            self.reception.note_time(timestamp, now)
-            if not self._open:
-                self.dropped += 1
-            elif self._transcoder is None:
-                self._relay(second & MARKER, sequence, timestamp, payload, now)
-            else:
-                self._transcoded(self._transcoder.push(sequence, timestamp, payload), now)
-        elif kind in self._event_in and self._open and len(payload) >= 4:
-            if self._transcoder is not None:
-                self._transcoded(self._transcoder.skip(sequence), now)
-            self._event(self._event_in[kind], sequence, timestamp, payload, now)
+        elif kind not in self._audio_in:
+            self._receive_other(kind, sequence, timestamp, payload, now)
         else:
+            self.reception.note_time(timestamp, now)
+            self._pass(second & MARKER, sequence, timestamp, payload, now)
+
+    def _pass(self, marker: int, sequence: int, timestamp: int, payload: bytes, now: float) -> None:
+        """Pass on a packet of audio."""
+        if not self._open:
             self.dropped += 1
+        elif self._transcoder is None:
+            self._relay(marker, sequence, timestamp, payload, now)
+        else:
+            self._transcoded(self._transcoder.push(sequence, timestamp, payload), now)
+
+    def _insists(self, kind: int) -> bool:
+        """Whether the peer goes on sending another codec that it may send (RFC 3264 6.1)."""
+        self._insisted = self._insisted + 1 if kind == self._alternative else 1
+        self._alternative = kind
+        if self._insisted < INSISTENCE:
+            return False
+        self._insisted = 0
+        return self._switch(kind)
+
+    def _receive_other(
+        self, kind: int, sequence: int, timestamp: int, payload: bytes, now: float
+    ) -> None:
+        """A packet that is not of the audio codec: a telephone-event, or nothing we know."""
+        clock = self._plan.event_in.get(kind)
+        if clock is None and self._insists(kind):
+            self.reception.note_time(timestamp, now)
+            self._pass(0, sequence, timestamp, payload, now)
+            return
+        if clock is None or not self._open or len(payload) < 4:
+            self.dropped += 1
+            return
+        if self._transcoder is not None:
+            self._transcoded(self._transcoder.skip(sequence), now)
+        self._event(clock, sequence, timestamp, payload, now)
 
     def _start_over(self) -> None:
         """What follows is numbered anew: another source, or the same after a restart."""
@@ -156,8 +214,8 @@ class Path:
         emission = self.emission
         sequence = (sequence + self._sequence_offset) & 0xFFFF
         timestamp = (timestamp + self._timestamp_offset) & 0xFFFFFFFF
-        self.send(
-            HEADER.pack(VERSION, marker | self._plan.audio_out, sequence, timestamp, emission.ssrc)
+        self._send(
+            HEADER.pack(VERSION, marker | self._audio_out, sequence, timestamp, emission.ssrc)
             + payload
         )
         emission.sent(len(payload), sequence, timestamp, now)
@@ -187,7 +245,7 @@ class Path:
         emission = self.emission
         sequence = (emission.sequence + 1) & 0xFFFF
         second = kind | MARKER if marker else kind
-        self.send(HEADER.pack(VERSION, second, sequence, timestamp, emission.ssrc) + payload)
+        self._send(HEADER.pack(VERSION, second, sequence, timestamp, emission.ssrc) + payload)
         emission.sent(len(payload), sequence, timestamp, now)
 
     def _event(self, clock: int, sequence: int, timestamp: int, payload: bytes, now: float) -> None:
@@ -210,7 +268,7 @@ class Path:
             return
         second = plan.event_out | MARKER if begins else plan.event_out
         sequence = (sequence + self._sequence_offset) & 0xFFFF
-        self.send(
+        self._send(
             HEADER.pack(VERSION, second, sequence, self._event_target, self.emission.ssrc) + payload
         )
         self.emission.sent(len(payload), sequence, self._event_target, now)

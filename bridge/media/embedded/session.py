@@ -105,7 +105,7 @@ class Session:
         self._allowed: tuple[Codec, ...] = AUDIO_CODECS
         self._agreed: dict[Side, Exchange] = {}
         self._pending: _Pending | None = None
-        self._streams = Streams(cname)
+        self._streams = Streams(cname, self._codec_changed)
         self._ends = OwnEnds(
             public_address=resources.settings.public_address,
             certificate=certificate,
@@ -348,7 +348,7 @@ class Session:
         address = local_address(self._resources.settings.listen, peer)
         rtp, rtcp = self._resources.ports.pair(address)
         self._sip = SipLeg(rtp, rtcp, self._streams.to_matrix.receive, self._sip_rtcp)
-        self._streams.to_sip.send = self._sip.send_rtp
+        self._streams.to_sip.lead(self._sip.send_rtp)
 
     def _ice_sockets(self) -> list[Socket]:
         addresses = gathering_addresses(self._resources.settings.listen)
@@ -371,12 +371,16 @@ class Session:
         await self._matrix.add_candidates(candidates)
 
     def _set_matrix_sender(self, send: Callable[[bytes], None]) -> None:
-        self._streams.to_matrix.send = send
+        self._streams.to_matrix.lead(send)
 
     def _matrix_connected(self) -> None:
         self._announce()
 
+    def _codec_changed(self) -> None:
+        self._upkeep.start()
+
     def _matrix_failed(self, fault: MediaFault, detail: str) -> None:
+        self._streams.to_matrix.lead(None)
         self._notify(Lost(side=Side.MATRIX, fault=fault, detail=detail))
 
     def _matrix_rtcp(self, packet: bytes) -> None:

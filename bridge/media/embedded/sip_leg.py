@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 
 from bridge.errors import SdpError
-from bridge.media.embedded.rtp import HEADER, is_rtcp, is_rtp
+from bridge.media.embedded.rtp import HEADER, HEADER_SIZE, is_rtcp, is_rtp
 
 MAX_PACKET = 1400
 """Bytes; with SRTP's trailer and IPv6 it still fits an Ethernet frame."""
@@ -36,6 +36,8 @@ class SipLeg:
         self.port: int = rtp.getsockname()[1]
         self.strangers = 0
         """Packets dropped for where they came from."""
+        self.unsent = 0
+        """Packets that the network stack refused."""
         self.latched = False
         """Whether the peer sends from another address than it signalled."""
         self._rtp = rtp
@@ -87,9 +89,12 @@ class SipLeg:
 
     def send_rtp(self, packet: bytes) -> None:
         """Send now or never."""
-        if self._peer is not None:
-            with contextlib.suppress(OSError):
-                self._sendto(packet, self._peer)
+        if self._peer is None:
+            return
+        try:
+            self._sendto(packet, self._peer)
+        except OSError:
+            self.unsent += 1
 
     def send_rtcp(self, packet: bytes) -> None:
         """Send a compound RTCP packet where the peer wants it."""
@@ -116,12 +121,13 @@ class SipLeg:
                 return
         elif not self._locked:
             self._locked = is_rtp(packet)
-        if len(packet) > MAX_PACKET:
+        size = len(packet)
+        if size < 8 or size > MAX_PACKET or packet[0] >> 6 != 2:
             return
-        if is_rtp(packet):
-            self._on_rtp(packet, monotonic())
-        elif is_rtcp(packet):
+        if 64 <= packet[1] & 0x7F < 96:  # RFC 5761 4
             self._on_rtcp(packet)
+        elif size >= HEADER_SIZE:
+            self._on_rtp(packet, monotonic())
 
     def _admit(self, packet: bytes, source: tuple[Any, ...]) -> bool:
         """Judge a packet from an address other than the peer's."""

@@ -6,7 +6,8 @@
 - `mode`: `relay`, `transcode`, or `none` when nothing was agreed
 - `S_codec`: like `opus/48000/2`
 - `S_packets_received`, `S_octets_received` (payload), `S_packets_lost`, `S_packets_late` (or
-  repeated), `S_packets_dropped` (on hold, or of a payload type not agreed), `S_jitter_ms`
+  repeated), `S_packets_dropped` (on hold, of a payload type not agreed, or
+  before there was a way to the other side), `S_jitter_ms`
 - `S_packets_sent`, `S_octets_sent` (payload)
 - `S_reports`, `S_far_lost`, `S_far_jitter_ms`, `S_round_trip_ms`: what the far end of that side
   reported by RTCP of what it got from us; only if it did
@@ -19,6 +20,9 @@
 """
 
 import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from bridge.call.ids import Side
 from bridge.media.embedded.path import NO_TYPE, Path, Plan
@@ -26,13 +30,9 @@ from bridge.media.embedded.rtcp import FarEnd, Reporter
 from bridge.media.embedded.rtp import Emission, Reception
 from bridge.media.embedded.transcoder import make_transcoder
 from bridge.sdp.agreement import LegMedia
-from bridge.sdp.codecs import TELEPHONE_EVENTS, Codec
+from bridge.sdp.codecs import AUDIO_CODECS, TELEPHONE_EVENTS, Codec
 
 Statistics = dict[str, int | float | str]
-
-
-def _nowhere(_: bytes) -> None:
-    """Until a side can be reached."""
 
 
 def _emission() -> Emission:
@@ -48,30 +48,46 @@ def _emission() -> Emission:
 class Streams:
     """Both directions of a session."""
 
-    def __init__(self, cname: str) -> None:
-        self.to_sip = Path(Reception(8000), _emission(), _nowhere)
-        self.to_matrix = Path(Reception(8000), _emission(), _nowhere)
+    def __init__(self, cname: str, on_change: Callable[[], None]) -> None:
+        """`on_change` is called when `mode` may have changed without `follow`."""
+        self.to_sip = Path(Reception(8000), _emission(), partial(self._switch, Side.MATRIX))
+        self.to_matrix = Path(Reception(8000), _emission(), partial(self._switch, Side.SIP))
         self.matrix_rtcp = Reporter(self.to_matrix.emission, self.to_sip.reception, cname)
         self.sip_rtcp = Reporter(self.to_sip.emission, self.to_matrix.reception, cname)
         self.codecs: dict[Side, Codec] = {}
-        """In use on each side, once that is agreed."""
+        """What we send to each side, once that is agreed."""
+        self._legs: dict[Side, LegMedia] = {}
+        self._on_change = on_change
 
     @property
     def mode(self) -> str:
         """How packets pass: `relay`, `transcode`, or `none`."""
-        if len(self.codecs) < 2:
+        if not self._legs:
             return "none"
-        return "relay" if self.codecs[Side.MATRIX] == self.codecs[Side.SIP] else "transcode"
+        transcoding = self.to_sip.transcoding or self.to_matrix.transcoding
+        return "transcode" if transcoding else "relay"
 
     def follow(self, matrix: LegMedia, sip: LegMedia) -> None:
         """Pass packets as the legs agreed."""
         self.codecs = {Side.MATRIX: matrix.codec, Side.SIP: sip.codec}
+        self._legs = {Side.MATRIX: matrix, Side.SIP: sip}
         self._follow(self.to_sip, matrix, sip)
         self._follow(self.to_matrix, sip, matrix)
 
+    def _switch(self, source: Side, kind: int) -> bool:
+        """A side sends another codec of those that were agreed on: take it as it comes."""
+        leg = self._legs.get(source)
+        codec = leg.receive.get(kind) if leg else None
+        if leg is None or codec is None or codec not in AUDIO_CODECS:
+            return False
+        path = self.to_sip if source is Side.MATRIX else self.to_matrix
+        self._follow(path, replace(leg, codec=codec), self._legs[source.other])
+        self._on_change()
+        return True
+
     def _follow(self, path: Path, source: LegMedia, target: LegMedia) -> None:
         key = (source.codec, target.codec, target.ptime, target.parameters)
-        event = target.event
+        number, event = target.event_payload_type, target.event
         path.follow(
             Plan(
                 audio_in=frozenset(n for n, c in source.receive.items() if c == source.codec),
@@ -79,9 +95,7 @@ class Streams:
                 clock_in=source.codec.clock,
                 clock_out=target.codec.clock,
                 event_in={n: c.clock for n, c in source.receive.items() if c in TELEPHONE_EVENTS},
-                event_out=NO_TYPE
-                if target.event_payload_type is None
-                else target.event_payload_type,
+                event_out=NO_TYPE if number is None else number,
                 event_clock_out=event.clock if event else 8000,
                 open=source.direction.receives and target.direction.sends,
                 transcoding=None if source.codec == target.codec else key,

@@ -24,6 +24,7 @@ from aioice.ice import (
 )
 from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport
 from aiortc.rtcicetransport import RTCIceTransport, parse_stun_turn_uri
+from pylibsrtp import Error as SrtpError
 
 from bridge.config import TurnServer
 from bridge.errors import ConfigurationError
@@ -227,17 +228,23 @@ class IceConnection(Connection):
             self._selected = selected
             self._on_selected(self)
 
-    def sender(self) -> OnDatagram:
-        """What sends to the selected pair, with nothing between it and the socket if it can."""
+    def sender(self, protect: Callable[[bytes], bytes] | None = None) -> OnDatagram:
+        """What sends to the selected pair, encrypted if it is told how.
+
+        Nothing is between it and the socket if there is one; TURN has a transport of its own.
+        """
         pair = self._nominated[1]
         transport, address = pair.protocol.transport, pair.remote_addr
-        if not isinstance(transport, SocketTransport):
-            return lambda data: transport.sendto(data, address)
-        sendto = transport.sock.sendto
+        sendto = (
+            transport.sock.sendto if isinstance(transport, SocketTransport) else transport.sendto
+        )
+        encrypt = protect or bytes
 
         def send(data: bytes) -> None:
-            with contextlib.suppress(OSError):
-                sendto(data, address)
+            try:
+                sendto(encrypt(data), address)
+            except (OSError, SrtpError, ValueError):  # A full buffer, a network that went: lost.
+                pass
 
         return send
 
