@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line, as people use it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from bridge.app.cli import commands
+from bridge.config import load
+from tests.simulators.processes import free_port
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [each for each in os.environ if each.startswith("MATRIX_SIP_")]:
+        monkeypatch.delenv(name)
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(commands, arguments)
+
+
+def configure(path: Path = Path("config.yaml"), **sections: dict[str, object]) -> None:
+    """A generated configuration with some sections changed."""
+    settings = yaml.safe_load(call("generate-config").stdout)
+    for name, values in sections.items():
+        settings[name].update(values)
+    path.write_text(yaml.safe_dump(settings))
+
+
+class Answer(BaseHTTPRequestHandler):
+    """An admin listener that answers as the test says."""
+
+    status = 200
+    body = b""
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def listener() -> Iterator[tuple[type[Answer], int]]:
+    handler = type("Handler", (Answer,), {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield handler, server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_version() -> None:
+    result = call("--version")
+    assert result.exit_code == 0
+    assert result.stdout == f"matrix-sip {version('matrix-sip')}\n"
+
+
+def test_help_names_every_command() -> None:
+    text = call("--help").stdout
+    for name in ("run", "check", "health", "generate-config", "generate-registration"):
+        assert name in text
+
+
+def test_a_generated_configuration_can_be_used(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(call("generate-config").stdout)
+    config = load(file, {})
+    assert config.appservice.as_token != config.appservice.hs_token
+
+
+def test_the_example_has_no_tokens() -> None:
+    result = call("generate-config", "--example")
+    assert result.stdout == (ROOT / "config.yaml.example").read_text()
+
+
+def test_the_registration_has_the_tokens_of_the_configuration() -> None:
+    configure()
+    result = call("generate-registration")
+    assert result.exit_code == 0
+    found = yaml.safe_load(result.stdout)
+    settings = yaml.safe_load(Path("config.yaml").read_text())["appservice"]
+    assert found["as_token"] == settings["as_token"]
+    assert found["hs_token"] == settings["hs_token"]
+    assert found["url"] == "http://127.0.0.1:29330"
+
+
+@pytest.mark.parametrize("command", ["run", "check", "health", "generate-registration"])
+def test_a_missing_file_is_explained(command: str) -> None:
+    result = call(command)
+    assert result.exit_code == 1
+    assert "config.yaml does not exist" in result.stderr
+    assert "matrix-sip generate-config > config.yaml" in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", ["run", "check", "health", "generate-registration"])
+def test_every_mistake_is_told(command: str) -> None:
+    Path("bad.yaml").write_text("web: {prt: 1}\nnumbers: {region: XX}\n")
+    result = call(command, "--config", "bad.yaml")
+    assert result.exit_code == 1
+    assert "bad.yaml:1: web.prt: unknown key; did you mean 'port'?" in result.stderr
+    assert "bad.yaml:2: numbers.region: 'XX' is not a country" in result.stderr
+
+
+def test_the_file_can_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(Path("other.yaml"))
+    monkeypatch.setenv("MATRIX_SIP_CONFIG", "other.yaml")
+    assert call("generate-registration").exit_code == 0
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
+def test_health_asks_the_running_bridge(
+    listener: tuple[type[Answer], int], status: int, code: int
+) -> None:
+    handler, port = listener
+    handler.status, handler.body = status, json.dumps({"ready": status == 200}).encode()
+    configure(web={"listen": "0.0.0.0", "port": port})
+    result = call("health")
+    assert result.exit_code == code
+    assert json.loads(result.stdout) == {"ready": status == 200}
+
+
+def test_health_of_no_bridge(listener: tuple[type[Answer], int]) -> None:
+    handler, port = listener
+    handler.body = b"<html>"
+    configure(web={"port": port})
+    assert call("health").exit_code == 1
+    configure(web={"port": 1})
+    result = call("health")
+    assert result.exit_code == 1
+    assert "no bridge answers at http://127.0.0.1:1/health: Connection refused" in result.stderr
+    assert "matrix-sip run" in result.stderr
+
+
+def test_a_bridge_that_cannot_start_says_why_and_ends() -> None:
+    configure(database={"url": "sqlite:missing/a.db"}, web={"port": free_port()})
+    result = subprocess.run(
+        [sys.executable, "-m", "bridge", "run"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "missing/a.db cannot be opened" in result.stderr
+    assert "database.url needs a file" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_bridge_that_still_starts_can_be_stopped() -> None:
+    configure(
+        homeserver={"address": "http://127.0.0.1:1"},
+        appservice={"port": free_port()},
+        web={"port": free_port()},
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "bridge", "run"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            while not Path("matrix-sip.db").exists():
+                assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 0, errors
+    assert "stopped" in errors
+    assert "Traceback" not in errors

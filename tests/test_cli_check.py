@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`matrix-sip check`: each finding, its verdict and its remedy."""
+
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from bridge.app.check import Finding, Verdict, check
+from bridge.config import Config, parse
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    with closing(socket.socket(socket.AF_INET, kind)) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class FakeHomeserver:
+    """Does for `check` what a homeserver with a registration does."""
+
+    as_token: str = "ours"
+    hs_token: str = "theirs"
+    bot: str = "@sipbot:mx.test"
+    way_back: str = ""
+    skew: timedelta = timedelta()
+    knows_ping: bool = True
+    is_one: bool = True
+    seen: list[str] = field(default_factory=list)
+
+    async def versions(self, request: web.Request) -> web.Response:
+        date = format_datetime(datetime.now(UTC) + self.skew, usegmt=True)
+        body = {"versions": ["v1.1", "v1.12"]} if self.is_one else {"hello": "world"}
+        return web.json_response(body, headers={"Date": date})
+
+    async def whoami(self, request: web.Request) -> web.Response:
+        return self._for_us(request) or web.json_response({"user_id": self.bot})
+
+    async def ping(self, request: web.Request) -> web.Response:
+        if not self.knows_ping:
+            return web.json_response({"errcode": "M_UNRECOGNIZED"}, status=404)
+        if refusal := self._for_us(request):
+            return refusal
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.post(
+                    self.way_back + "/_matrix/app/v1/ping",
+                    headers={"Authorization": f"Bearer {self.hs_token}"},
+                    json={},
+                ) as reply,
+            ):
+                if reply.status == 200:
+                    return web.json_response({"duration_ms": 1})
+                body: dict[str, Any] = {"errcode": "M_BAD_STATUS", "status": reply.status}
+        except aiohttp.ClientError:
+            body = {"errcode": "M_CONNECTION_FAILED", "error": "no way"}
+        return web.json_response(body, status=502)
+
+    def _for_us(self, request: web.Request) -> web.Response | None:
+        if request.headers.get("Authorization") == f"Bearer {self.as_token}":
+            return None
+        return web.json_response({"errcode": "M_UNKNOWN_TOKEN", "error": "Who?"}, status=401)
+
+    def application(self) -> web.Application:
+        application = web.Application()
+        application.router.add_get("/_matrix/client/versions", self.versions)
+        application.router.add_get("/_matrix/client/v3/account/whoami", self.whoami)
+        application.router.add_post("/_matrix/client/v1/appservice/matrix-sip/ping", self.ping)
+        return application
+
+
+@dataclass
+class World:
+    """A homeserver, and settings that are right for it."""
+
+    homeserver: FakeHomeserver
+    settings: dict[str, Any]
+    directory: Path
+
+    @property
+    def config(self) -> Config:
+        return parse(yaml.safe_dump(self.settings), directory=self.directory)
+
+    async def findings(self) -> dict[str, Finding]:
+        return {finding.what: finding async for finding in check(self.config)}
+
+    async def finding(self, what: str) -> Finding:
+        return (await self.findings())[what]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    homeserver = FakeHomeserver()
+    async with TestServer(homeserver.application()) as server:
+        port = free_port()
+        homeserver.way_back = f"http://127.0.0.1:{port}"
+        settings: dict[str, Any] = {
+            "homeserver": {"address": str(server.make_url("/")), "domain": "mx.test"},
+            "appservice": {
+                "address": homeserver.way_back,
+                "port": port,
+                "as_token": "ours",
+                "hs_token": "theirs",
+            },
+            "permissions": {"mx.test": "call"},
+            "sip": {"transports": [{"listen": "127.0.0.1", "port": free_port(socket.SOCK_DGRAM)}]},
+            "trunks": {"provider": {"server": "localhost:5099"}},
+            "outbound": [{"trunk": "provider"}],
+            "inbound": [{"person": "@alice:mx.test"}],
+            "media": {"listen": "127.0.0.1", "rtp_ports": [42000, 42019]},
+            "web": {"port": free_port()},
+        }
+        yield World(homeserver, settings, tmp_path)
+
+
+@pytest.fixture
+def taken() -> Iterator[socket.socket]:
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as other:
+        other.bind(("127.0.0.1", 0))
+        yield other
+
+
+async def test_all_is_well(world: World) -> None:
+    findings = await world.findings()
+    assert {each.verdict for each in findings.values()} == {Verdict.OK}, findings
+    assert list(findings) == [
+        "database",
+        "homeserver",
+        "clock",
+        "as_token",
+        "hs_token",
+        "pjsua2",
+        "sip.transports[0]",
+        "trunks.provider",
+        "media.rtp_ports",
+    ]
+    assert (world.directory / "matrix-sip.db").exists()
+
+
+async def test_no_homeserver(world: World) -> None:
+    world.settings["homeserver"]["address"] = "http://127.0.0.1:1"
+    findings = await world.findings()
+    assert findings["homeserver"].verdict is Verdict.FAILED
+    assert (
+        findings["homeserver"].message == "http://127.0.0.1:1 does not answer: Connection refused"
+    )
+    assert "homeserver.address" in findings["homeserver"].remedy
+    assert not findings.keys() & {"clock", "as_token", "hs_token"}
+    assert findings["pjsua2"].verdict is Verdict.OK
+
+
+async def test_something_else_than_a_homeserver(world: World) -> None:
+    world.homeserver.is_one = False
+    finding = await world.finding("homeserver")
+    assert finding.verdict is Verdict.FAILED
+    assert "no homeserver" in finding.message
+
+
+@pytest.mark.parametrize(("seconds", "word"), [(60, "behind"), (-60, "ahead of")])
+async def test_clocks_that_differ(world: World, seconds: int, word: str) -> None:
+    world.homeserver.skew = timedelta(seconds=seconds)
+    finding = await world.finding("clock")
+    assert finding.verdict is Verdict.FAILED
+    assert word in finding.message
+    assert "NTP" in finding.remedy
+
+
+async def test_a_token_that_the_homeserver_does_not_know(world: World) -> None:
+    world.homeserver.as_token = "another"
+    finding = await world.finding("as_token")
+    assert finding.verdict is Verdict.FAILED
+    assert "M_UNKNOWN_TOKEN" in finding.message
+    assert "generate-registration" in finding.remedy
+
+
+async def test_a_token_of_somebody_else(world: World) -> None:
+    world.homeserver.bot = "@other:mx.test"
+    finding = await world.finding("as_token")
+    assert finding.message == "it is that of @other:mx.test, not of @sipbot:mx.test"
+
+
+async def test_a_homeserver_that_shows_another_token(world: World) -> None:
+    world.homeserver.hs_token = "another"
+    finding = await world.finding("hs_token")
+    assert finding.verdict is Verdict.FAILED
+    assert finding.message == "the homeserver shows another token"
+
+
+async def test_a_homeserver_that_does_not_reach_us(world: World) -> None:
+    world.homeserver.way_back = "http://127.0.0.1:1"
+    finding = await world.finding("hs_token")
+    assert finding.verdict is Verdict.FAILED
+    assert "does not reach http://127.0.0.1" in finding.message
+    assert "appservice.address" in finding.remedy
+
+
+async def test_a_homeserver_that_cannot_ping(world: World) -> None:
+    world.homeserver.knows_ping = False
+    finding = await world.finding("hs_token")
+    assert "knows no ping" in finding.message
+
+
+async def test_a_sip_port_that_is_taken(world: World, taken: socket.socket) -> None:
+    world.settings["sip"]["transports"][0]["port"] = taken.getsockname()[1]
+    finding = await world.finding("sip.transports[0]")
+    assert finding.verdict is Verdict.FAILED
+    assert "Address already in use" in finding.message
+    assert "another port" in finding.remedy
+
+
+async def test_the_ports_of_a_running_bridge_are_its_own(
+    world: World, taken: socket.socket
+) -> None:
+    async def health(request: web.Request) -> web.Response:
+        return web.json_response({"ready": True})
+
+    application = web.Application()
+    application.router.add_get("/health", health)
+    async with TestServer(application) as running:
+        world.settings["sip"]["transports"][0]["port"] = taken.getsockname()[1]
+        world.settings["web"]["port"] = running.port
+        findings = await world.findings()
+    assert findings["bridge"].message == "is running; its ports are its own"
+    assert findings["sip.transports[0]"].verdict is Verdict.OK
+
+
+async def test_an_address_that_is_not_ours(world: World) -> None:
+    world.settings["sip"]["transports"][0]["listen"] = "192.0.2.1"
+    finding = await world.finding("sip.transports[0]")
+    assert finding.verdict is Verdict.FAILED
+    assert "an address of this machine" in finding.remedy
+
+
+async def test_a_trunk_without_an_address(world: World) -> None:
+    world.settings["trunks"]["provider"]["server"] = "nowhere.invalid"
+    finding = await world.finding("trunks.provider")
+    assert finding.verdict is Verdict.FAILED
+    assert finding.message.startswith("nowhere.invalid has no address")
+
+
+def two_neighbours() -> tuple[socket.socket, socket.socket]:
+    """Two ports in a row, taken."""
+    while True:
+        first = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        second = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        first.bind(("127.0.0.1", 0))
+        try:
+            second.bind(("127.0.0.1", first.getsockname()[1] + 1))
+        except (OSError, OverflowError):
+            first.close()
+            second.close()
+        else:
+            return first, second
+
+
+async def test_rtp_ports_that_are_taken(world: World) -> None:
+    first, second = two_neighbours()
+    port = first.getsockname()[1]
+    world.settings["media"]["rtp_ports"] = [port, port + 1]
+    with closing(first), closing(second):
+        finding = await world.finding("media.rtp_ports")
+    assert finding.verdict is Verdict.FAILED
+    assert "most ports" in finding.message
+
+
+async def test_a_database_that_cannot_be_opened(world: World) -> None:
+    world.settings["database"] = {"url": "sqlite:missing/a.db"}
+    finding = await world.finding("database")
+    assert finding.verdict is Verdict.FAILED
+    assert "missing/a.db" in finding.message
+
+
+def write_certificate(directory: Path, lasts: timedelta) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sip.mx.test")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=90))
+        .not_valid_after(now + lasts)
+        .sign(key, hashes.SHA256())
+    )
+    (directory / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (directory / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("days", "verdict", "words"),
+    [
+        (365, Verdict.OK, "certificate good until"),
+        (5, Verdict.WARNING, "the certificate expires on"),
+        (-5, Verdict.FAILED, "the certificate expired on"),
+    ],
+)
+async def test_certificates(world: World, days: int, verdict: Verdict, words: str) -> None:
+    write_certificate(world.directory, timedelta(days=days))
+    world.settings["sip"]["transports"].append(
+        {
+            "protocol": "tls",
+            "listen": "127.0.0.1",
+            "port": free_port(),
+            "certificate": "cert.pem",
+            "private_key": "key.pem",
+        }
+    )
+    finding = await world.finding("sip.transports[1]")
+    assert finding.verdict is verdict
+    assert words in finding.message
+
+
+async def test_a_certificate_without_its_key(world: World) -> None:
+    write_certificate(world.directory, timedelta(days=100))
+    (world.directory / "key.pem").write_text("nothing")
+    world.settings["sip"]["transports"].append(
+        {
+            "protocol": "tls",
+            "listen": "127.0.0.1",
+            "port": free_port(),
+            "certificate": "cert.pem",
+            "private_key": "key.pem",
+        }
+    )
+    finding = await world.finding("sip.transports[1]")
+    assert finding.verdict is Verdict.FAILED
+    assert "cannot be used" in finding.message
+
+
+async def test_advice_for_what_is_probably_not_meant(world: World) -> None:
+    for key in ("permissions", "outbound", "inbound"):
+        del world.settings[key]
+    findings = await world.findings()
+    for key in ("permissions", "outbound", "inbound"):
+        assert findings[key].verdict is Verdict.WARNING
+    del world.settings["trunks"]
+    assert (await world.finding("trunks")).message == "none is set up"
