@@ -18,16 +18,28 @@ IncomingCall = Callable[["Account", pj.OnIncomingCallParam], None]
 class Account(pj.Account):
     """A trunk, or the strangers: whoever calls and is no trunk."""
 
-    def __init__(self, incoming: IncomingCall, route: Route | None) -> None:
+    def __init__(self, incoming: IncomingCall, route: Route | None, address: str = "") -> None:
+        """`address`: the trunk's server's, if it is known."""
         super().__init__()
         self.route = route
+        self._address = address
         self._incoming: IncomingCall | None = incoming
         self._registrar: Registrar | None = None
 
     def open(self, registrar: "Registrar | None") -> None:
         """Create the account, and start to register if it has to."""
         self._registrar = registrar
-        self.create(_settings(self.route))
+        self.create(_settings(self.route, self._address))
+
+    def move(self, address: str) -> None:
+        """Follow the server to another address."""
+        if address in ("", self._address):
+            return
+        self._address = address
+        try:
+            self.modify(_settings(self.route, address))
+        except pj.Error as error:
+            log.warning("cannot follow the trunk's server", error=error.reason)
 
     def close(self) -> None:
         """Forget whom to call back."""
@@ -106,7 +118,7 @@ class Registrar:
             self.answered(503, error.reason, 0)
 
 
-def _settings(route: Route | None) -> pj.AccountConfig:
+def _settings(route: Route | None, address: str) -> pj.AccountConfig:
     config = pj.AccountConfig()
     config.idUri = route.identity if route else "sip:stranger@anonymous.invalid"
     media = config.mediaConfig
@@ -120,7 +132,7 @@ def _settings(route: Route | None) -> pj.AccountConfig:
     registration.retryIntervalSec = 0
     if route is None:
         return config
-    config.sipConfig.proxies.append(route.proxy)
+    config.sipConfig.proxies.append(route.proxy(address))
     if route.trunk.username:
         config.sipConfig.authCreds.append(_credentials(route))
     if route.trunk.register:

@@ -77,6 +77,7 @@ class SipAdapter:
         self._strangers = Strangers()
         self._legs: dict[str, LegId] = {}
         self._queue: deque[SipCommand] = deque()
+        self._moved = threading.Event()
         self._stopping = threading.Event()
         self._last_turn = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -102,8 +103,7 @@ class SipAdapter:
         if _ONE_AT_A_TIME.locked():
             raise LocalError("there is a SIP endpoint in this process already")
         self._loop = asyncio.get_running_loop()
-        for trunk in await self._peers.resolve():
-            log.warning("trunk's server has no address", trunk=trunk)
+        await self._resolve()
         started: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="sip", daemon=True)
         self._thread.start()
@@ -179,6 +179,9 @@ class SipAdapter:
 
     def _turn(self, worker: "Worker") -> None:
         self._last_turn = time.monotonic()
+        if self._moved.is_set():
+            self._moved.clear()
+            worker.follow()
         while self._queue:
             self._carry_out(worker, self._queue.popleft())
         try:
@@ -244,8 +247,12 @@ class SipAdapter:
     async def _keep_resolving(self) -> None:
         while True:
             await asyncio.sleep(_RESOLVE_EVERY)
-            for trunk in await self._peers.resolve():
-                log.warning("trunk's server has no address", trunk=trunk)
+            await self._resolve()
+            self._moved.set()
+
+    async def _resolve(self) -> None:
+        for trunk in await self._peers.resolve():
+            log.warning("trunk's server has no address", trunk=trunk)
 
     def _check_transports(self) -> None:
         have = {transport.protocol for transport in self._sip.transports}

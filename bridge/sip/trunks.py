@@ -4,7 +4,7 @@
 import asyncio
 import secrets
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -72,10 +72,17 @@ class Route:
         """Where REGISTER goes."""
         return f"sip:{self.domain}{self._transport}"
 
-    @property
-    def proxy(self) -> str:
-        """Sends every request to the server whatever its URI says, without a Route header."""
-        return f"<sip:{self.trunk.server}{self._transport};lr;hide>"
+    def proxy(self, address: str = "") -> str:
+        """Sends every request to the server whatever its URI says, without a Route header.
+
+        `address`: the server's, so that the stack need not look its name up, which stops everything
+        else for as long as it takes. TLS wants the name, to hold it against the certificate.
+        """
+        _, port = split_host_port(self.trunk.server)
+        server = self.trunk.server
+        if address and self.trunk.transport != "tls":
+            server = f"{_bracketed(address)}:{port}" if port else _bracketed(address)
+        return f"<sip:{server}{self._transport};lr;hide>"
 
     def target(self, target: str) -> str:
         """The Request-URI for a number, or for a whole SIP URI."""
@@ -104,7 +111,12 @@ class Peers:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._routes = tuple(routes)
-        self._addresses: Mapping[TrunkName, frozenset[IPv4Address | IPv6Address]] = {}
+        self._addresses: dict[TrunkName, tuple[IPv4Address | IPv6Address, ...]] = {}
+
+    def address_of(self, trunk: TrunkName, versions: Collection[int] = (4, 6)) -> str:
+        """Where to send to, of the IP versions that we can; empty if no address is known."""
+        known = self._addresses.get(trunk, ())
+        return next((str(address) for address in known if address.version in versions), "")
 
     async def resolve(self) -> list[TrunkName]:
         """Look the servers' names up again; gives the trunks whose name has no address now.
@@ -115,9 +127,13 @@ class Peers:
         missing = []
         for route in self._routes:
             try:
-                found[route.name] = await _addresses_of(route.host)
+                new = await _addresses_of(route.host)
             except OSError:
                 missing.append(route.name)
+                continue
+            # Whoever hands addresses out in turn is not to move us about: the old ones come first.
+            kept = [address for address in found.get(route.name, ()) if address in new]
+            found[route.name] = tuple(dict.fromkeys((*kept, *new)))
         self._addresses = found
         return missing
 
@@ -164,7 +180,7 @@ def _within(address: IPv4Address | IPv6Address, network: IPv4Network | IPv6Netwo
     return address.version == network.version and address in network
 
 
-async def _addresses_of(host: str) -> frozenset[IPv4Address | IPv6Address]:
+async def _addresses_of(host: str) -> list[IPv4Address | IPv6Address]:
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-    return frozenset(ip_address(str(entry[4][0]).partition("%")[0]) for entry in found)
+    return [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]

@@ -106,8 +106,14 @@ class Worker:
         self._strangers = Account(self._refuse, None)
         self._strangers.open(None)
         for name, route in self._routes.items():
-            account = self._accounts[name] = Account(self._incoming, route)
+            account = Account(self._incoming, route, self._address_of(route))
+            self._accounts[name] = account
             account.open(self._registrar(account, name, route))
+
+    def follow(self) -> None:
+        """The trunks' servers may have moved."""
+        for name, account in self._accounts.items():
+            account.move(self._address_of(self._routes[name]))
 
     def poll(self) -> None:
         """Let the stack work for up to 10 ms."""
@@ -266,6 +272,11 @@ class Worker:
     def _place(self, leg: Leg) -> None:
         self._by_call_id[leg.sip_call_id] = leg
         self._listener.began(leg.id, leg.sip_call_id)
+
+    def _address_of(self, route: Route) -> str:
+        protocol = route.trunk.transport
+        versions = {t.listen.version for t in self._sip.transports if t.protocol == protocol}
+        return self._peers.address_of(route.name, versions)
 
     def _slots_in_use(self) -> set[int]:
         return {leg.call.getId() for leg in self._legs.values() if leg.call}

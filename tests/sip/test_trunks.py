@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """URIs of trunks, and whose trunk a request is."""
 
+import asyncio
 from ipaddress import ip_network
 
 import pytest
@@ -23,16 +24,22 @@ def test_uris_of_a_plain_trunk() -> None:
     plain = route(server="mx.test:5070", username="ann b")
     assert plain.identity == "sip:ann%20b@mx.test"
     assert plain.registrar == "sip:mx.test"
-    assert plain.proxy == "<sip:mx.test:5070;lr;hide>"
+    assert plain.proxy() == "<sip:mx.test:5070;lr;hide>"
     assert plain.target("+12025550123") == "sip:+12025550123@mx.test:5070"
     assert plain.target("*43#") == "sip:*43%23@mx.test:5070"
+
+
+def test_proxy_by_address() -> None:
+    assert route(server="mx.test:5070").proxy("192.0.2.1") == "<sip:192.0.2.1:5070;lr;hide>"
+    by_tcp = route(transport="tcp").proxy("2001:db8::1")
+    assert by_tcp == "<sip:[2001:db8::1];transport=tcp;lr;hide>"
 
 
 def test_uris_of_a_trunk_with_a_domain_and_another_transport() -> None:
     secure = route(server="[2001:db8::1]:5061", transport="tls", domain="example.org")
     assert secure.identity == "sip:matrix-sip@example.org"
     assert secure.registrar == "sip:example.org;transport=tls"
-    assert secure.proxy == "<sip:[2001:db8::1]:5061;transport=tls;lr;hide>"
+    assert secure.proxy("192.0.2.1") == "<sip:[2001:db8::1]:5061;transport=tls;lr;hide>"
     assert secure.target("100") == "sip:100@example.org;transport=tls"
     assert secure.target("sip:door@pbx.test") == "sip:door@pbx.test;transport=tls"
     assert secure.target("door@pbx.test;user=phone") == "sip:door@pbx.test;user=phone"
@@ -113,3 +120,25 @@ async def test_name_without_an_address_is_told_and_keeps_what_it_had() -> None:
     peers = Peers([route("local", server="localhost"), route("lost", server="nowhere.invalid")])
     assert await peers.resolve() == ["lost"]
     assert peers.trunk_of(request(), "127.0.0.1:5060") == "local"
+
+
+async def test_address_to_send_to_stays_while_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    peers = Peers([route("t")])
+    name = TrunkName("t")
+    answers = [["192.0.2.1", "2001:db8::1"], ["192.0.2.2", "192.0.2.1"], ["192.0.2.3"]]
+
+    async def look_up(host: str, *_: object, **__: object) -> list[object]:
+        assert host == "mx.test"
+        return [(0, 0, 0, "", (address, 0)) for address in answers.pop(0)]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
+    assert peers.address_of(name) == ""
+    await peers.resolve()
+    assert peers.address_of(name, {4}) == "192.0.2.1"
+    assert peers.address_of(name, {6}) == "2001:db8::1"
+    await peers.resolve()
+    assert peers.address_of(name) == "192.0.2.1"
+    assert peers.trunk_of(request(), "192.0.2.2:5060") == "t"
+    await peers.resolve()
+    assert peers.address_of(name) == "192.0.2.3"
+    assert peers.address_of(name, {6}) == ""
