@@ -179,11 +179,13 @@ def _offer(
         audio = replace(audio, mid=_MID, setup=Setup.ACTPASS)
     if previous is None:
         return _session(local, (audio,), None)
-    media = [_declined(section, local) for section in previous.local.media]
-    index = previous.local.media.index(audio_of(previous.local))
-    before = previous.local.media[index]
-    media[index] = replace(audio, mid=before.mid, protocol=before.protocol)
-    return _session(local, tuple(media), previous.local)
+    before = audio_of(previous.local)
+    audio = replace(audio, mid=before.mid, protocol=before.protocol)
+    media = tuple(
+        audio if section is before else _unused(section, local, audio, declined=section.declined)
+        for section in previous.local.media
+    )
+    return _session(local, media, previous.local)
 
 
 def _numbering(codecs: Sequence[Codec], previous: Exchange | None) -> dict[Codec, int]:
@@ -236,10 +238,25 @@ def _answer(
         audio = replace(audio, rtcp_mux=True, setup=_answered_setup(offered.setup, local.setup))
     else:
         audio = replace(audio, rtcp_mux=local.rtcp_mux and offered.rtcp_mux)
-    media = [_declined(section, local) for section in offer.media]
-    media[index] = audio
+    tag = _foreign_tag(offer, offered) if isinstance(local, LocalWebRtc) else None
+    media = tuple(
+        audio if section is offered else _unused(section, local, audio, declined=section is not tag)
+        for section in offer.media
+    )
     bundled = audio.mid in offer.bundle()
-    return _session(local, tuple(media), previous.local if previous else None, bundled=bundled)
+    return _session(local, media, previous.local if previous else None, bundled=bundled)
+
+
+def _foreign_tag(offer: SessionDescription, audio: Media) -> Media | None:
+    """The section whose transport the audio is bundled into, if that is not its own.
+
+    It cannot be declined without the transport (RFC 9143 section 7.3.3; libwebrtc refuses that).
+    """
+    bundle = offer.bundle()
+    if audio.mid not in bundle:
+        return None
+    tag = next((other for other in offer.media if other.mid in bundle and other.port), audio)
+    return None if tag is audio else tag
 
 
 def _answered_setup(offered: Setup | None, in_force: Setup | None) -> Setup:
@@ -311,19 +328,34 @@ def _fmtps(numbers: dict[Codec, int], other: Media | None) -> Iterator[Fmtp]:
                 yield Fmtp(str(number), parameters)
 
 
-def _declined(section: Media, local: Local) -> Media:
-    """The same section with port 0, in its place (RFC 3264 section 6)."""
+def _unused(section: Media, local: Local, audio: Media, *, declined: bool) -> Media:
+    """The same section, inactive in its place, with port 0 if declined (RFC 3264 section 6)."""
     kept = section.formats[:1]
-    at_session = isinstance(local, LocalRtp)
-    return Media(
+    unused = Media(
         kind=section.kind,
         port=0,
         protocol=section.protocol,
         formats=kept,
-        connection=_connection(local.address) if at_session else Connection("0.0.0.0"),
+        connection=audio.connection if isinstance(local, LocalRtp) else Connection("0.0.0.0"),
         direction=MediaDirection.INACTIVE,
         rtpmaps=tuple(entry for entry in section.rtpmaps if str(entry.payload_type) in kept),
         mid=section.mid,
+    )
+    if declined:
+        return unused
+    return replace(
+        unused,
+        port=audio.port,
+        connection=audio.connection,
+        rtcp=audio.rtcp,
+        rtcp_mux=audio.rtcp_mux,
+        ice_ufrag=audio.ice_ufrag,
+        ice_pwd=audio.ice_pwd,
+        ice_options=audio.ice_options,
+        candidates=audio.candidates,
+        end_of_candidates=audio.end_of_candidates,
+        fingerprints=audio.fingerprints,
+        setup=audio.setup,
     )
 
 

@@ -227,12 +227,49 @@ def test_video_is_declined_in_its_place() -> None:
     assert answer.bundle() == ("0",)
 
 
-def test_audio_that_is_not_first() -> None:
+def video_first(*, bundled: bool = True) -> SessionDescription:
+    """An offer whose audio comes second."""
     offer = load("ios-video-offer")
-    swapped = replace(offer, media=offer.media[::-1])
-    answer = answer_to_matrix(LOCAL_WEBRTC, swapped, OPUS, sip=plain("8"))
+    return replace(
+        offer, media=offer.media[::-1], groups=(Group("BUNDLE", ("1", "0")),) if bundled else ()
+    )
+
+
+def test_audio_that_is_not_first() -> None:
+    answer = answer_to_matrix(LOCAL_WEBRTC, video_first(bundled=False), OPUS, sip=plain("8"))
     assert [section.port for section in answer.media] == [0, 40000]
     assert [section.mid for section in answer.media] == ["1", "0"]
+    assert answer.groups == ()
+
+
+def test_video_that_owns_the_transport_is_kept_but_unused() -> None:
+    """libwebrtc cannot take the audio out of a transport whose section is declined."""
+    offer = video_first()
+    answer = answer_to_matrix(LOCAL_WEBRTC, offer, OPUS, sip=plain("8"))
+    video, audio = answer.media
+    assert video.port == audio.port == 40000
+    assert video.direction is MediaDirection.INACTIVE
+    assert audio.direction is MediaDirection.SENDRECV
+    assert (video.ice_ufrag, video.ice_pwd) == (audio.ice_ufrag, audio.ice_pwd)
+    assert (video.setup, video.fingerprints) == (audio.setup, audio.fingerprints)
+    assert video.candidates == audio.candidates
+    assert video.rtcp_mux
+    assert video.msids == ()
+    assert answer.bundle() == ("1", "0")
+    assert leg_media(answer, offer).codec == OPUS
+    ours = offer_to_matrix(
+        LOCAL_WEBRTC, TRUNK, sip=plain("8"), previous=Exchange(local=answer, remote=offer)
+    )
+    assert [(section.mid, section.port) for section in ours.media] == [("1", 40000), ("0", 40000)]
+    assert [section.setup for section in ours.media] == [Setup.ACTPASS, Setup.ACTPASS]
+    assert ours.bundle() == ("1", "0")
+
+
+def test_audio_without_a_port_of_its_own() -> None:
+    offer = load("chromium-offer")
+    bundled = replace(offer, media=(replace(offer.media[0], port=0, bundle_only=True),))
+    answer = answer_to_matrix(LOCAL_WEBRTC, bundled, OPUS, sip=plain("8"))
+    assert matrix_audio(answer).port == 40000
 
 
 def test_a_client_without_bundle_and_identifiers() -> None:
@@ -449,10 +486,9 @@ def test_our_own_numbers_stay_where_the_peer_used_others() -> None:
 
 
 def test_sections_keep_their_order_when_we_offer_anew() -> None:
-    offer = load("ios-video-offer")
-    swapped = replace(offer, media=offer.media[::-1])
-    answer = answer_to_matrix(LOCAL_WEBRTC, swapped, OPUS, sip=plain("8"))
-    agreed = Exchange(local=answer, remote=swapped)
+    offer = video_first(bundled=False)
+    answer = answer_to_matrix(LOCAL_WEBRTC, offer, OPUS, sip=plain("8"))
+    agreed = Exchange(local=answer, remote=offer)
     ours = offer_to_matrix(LOCAL_WEBRTC, TRUNK, sip=plain("8", "a=sendonly"), previous=agreed)
     assert [(section.kind, section.port, section.mid) for section in ours.media] == [
         ("video", 0, "1"),

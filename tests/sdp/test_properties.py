@@ -264,7 +264,8 @@ def check_answer(offer: SessionDescription, answer: SessionDescription, codec: C
     """The rules of RFC 3264 section 6 and RFC 9143 section 7.3."""
     assert parse(str(answer)) == answer
     assert len(answer.media) == len(offer.media)
-    accepted = [n for n, section in enumerate(answer.media) if not section.declined]
+    used = [n for n, section in enumerate(answer.media) if section.sources]
+    accepted = used or [n for n, section in enumerate(answer.media) if not section.declined]
     assert len(accepted) == 1
     for ours, theirs in zip(answer.media, offer.media, strict=True):
         assert (ours.kind, ours.protocol, ours.mid) == (theirs.kind, theirs.protocol, theirs.mid)
@@ -277,7 +278,13 @@ def check_answer(offer: SessionDescription, answer: SessionDescription, codec: C
     assert theirs.direction.receives or not ours.direction.sends
     assert theirs.direction.sends or not ours.direction.receives
     assert leg_media(answer, offer).codec == codec
-    assert set(answer.bundle()) <= {ours.mid}
+    for section in answer.media:
+        assert section is ours or section.direction is MediaDirection.INACTIVE
+        assert section.declined or ours.ice_ufrag == section.ice_ufrag
+    assert set(answer.bundle()) <= {section.mid for section in answer.media if section.port}
+    if answer.bundle():
+        first = next(section for section in offer.media if section.port)
+        assert answer.bundle()[0] == first.mid
 
 
 @steady
