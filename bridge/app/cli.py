@@ -129,6 +129,40 @@ def health(config: ConfigOption = _CONFIG) -> None:
             raise typer.Exit(1)
 
 
+@commands.command("calls")
+def list_calls(
+    config: ConfigOption = _CONFIG,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, help="How many, newest first.")
+    ] = 20,
+) -> None:
+    """List the latest calls: who, when, how long, and why one failed."""
+    with _explaining():
+        settings = load(config, os.environ)
+        from bridge.app import history
+
+        records = asyncio.run(history.recent(settings, count))
+        output.print(history.table(records))
+
+
+@commands.command("ladder")
+def show_ladder(
+    call: Annotated[str, typer.Argument(help="The call's id, or `last`.")] = "last",
+    config: ConfigOption = _CONFIG,
+    full: Annotated[
+        bool, typer.Option("--full", "-f", help="Whole SIP messages and session descriptions.")
+    ] = False,
+) -> None:
+    """Show what both sides of a call said, in order, with times."""
+    with _explaining():
+        settings = load(config, os.environ)
+        from bridge.app import history
+
+        record, entries = asyncio.run(history.one(settings, call))
+        for line in history.ladder(record, entries, full=full):
+            output.print(line)
+
+
 async def _check(settings: Config) -> bool:
     """Whether something failed."""
     from bridge.app.check import Verdict, check

@@ -50,6 +50,13 @@ class Calls:
         row = await self._database.fetchrow("SELECT * FROM call WHERE call=$1", call)
         return None if row is None else _record(row)
 
+    async def recent(self, limit: int) -> Sequence[CallRecord]:
+        """The newest calls, newest first."""
+        rows = await self._database.fetch(
+            "SELECT * FROM call ORDER BY started_at DESC, call LIMIT $1", limit
+        )
+        return [_record(row) for row in rows]
+
     async def ladder(self, call: CallId) -> Sequence[LadderEntry]:
         """What both sides of a call said, in order."""
         rows = await self._database.fetch(

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Past calls as an admin reads them: a table of the latest, and the ladder of one."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from rich.table import Table
+from rich.text import Text
+
+from bridge.call.causes import MEANINGS, Cause
+from bridge.call.ids import CallId, Direction
+from bridge.config import Config
+from bridge.errors import LocalError
+from bridge.ports import CallRecord, LadderEntry
+from bridge.store.calls import Calls
+from bridge.store.database import open_database
+from bridge.store.writer import Writer
+
+LAST = "last"
+_ARROWS = {"in": "→", "out": "←", "": " "}
+"""Seen from the leg: into the bridge, or out of it."""
+_COLOURS = {"matrix": "cyan", "sip": "magenta", "media": "yellow", "bridge": "dim"}
+_WELL = frozenset({Cause.NORMAL.value, Cause.CANCELLED.value, Cause.ANSWERED_ELSEWHERE.value})
+
+
+async def recent(config: Config, count: int) -> Sequence[CallRecord]:
+    """The newest calls, newest first. Raises `BridgeError` if the database cannot be opened."""
+    async with open_database(config.database.url.get_secret_value()) as database:
+        return await Calls(database, Writer(database)).recent(count)
+
+
+async def one(config: Config, call: str) -> tuple[CallRecord, Sequence[LadderEntry]]:
+    """A call, or the `last` one, and its ladder. Raises `LocalError` if there is none."""
+    async with open_database(config.database.url.get_secret_value()) as database:
+        calls = Calls(database, Writer(database))
+        newest = await calls.recent(1) if call == LAST else ()
+        record = newest[0] if newest else await calls.call(CallId(call))
+        if record is None:
+            raise LocalError(
+                "There has been no call yet." if call == LAST else f"There is no call {call}.",
+                remedy="`matrix-sip calls` lists the latest; a call's id is in its log lines, too.",
+            )
+        return record, await calls.ladder(record.call)
+
+
+def table(records: Sequence[CallRecord]) -> Table:
+    """One line a call."""
+    result = Table(box=None, pad_edge=False)
+    for heading in ("when", "call", "from", "to", "trunk", "talked", "ended"):
+        result.add_column(heading, no_wrap=heading != "ended")
+    for record in records:
+        caller, callee = _ends(record)
+        result.add_row(
+            f"{datetime.fromtimestamp(record.started_at):%Y-%m-%d %H:%M:%S}",
+            record.call,
+            caller,
+            callee,
+            record.trunk,
+            _talked(record),
+            outcome(record),
+        )
+    return result
+
+
+def outcome(record: CallRecord) -> Text:
+    """How a call ended: the cause, the SIP status if it says more, and who ended it."""
+    if record.ended_at is None:
+        return Text("not ended", style="green")
+    cause = record.cause or ""
+    words = cause.replace("_", " ")
+    if cause in _WELL:
+        return Text(f"{words}, by {record.ended_by}")
+    status = f" ({record.status})" if record.status else ""
+    return Text(f"{words}{status}, by {record.ended_by}", style="red")
+
+
+def ladder(record: CallRecord, entries: Sequence[LadderEntry], *, full: bool) -> Iterator[Text]:
+    """The call's head, its lines with milliseconds since its start, and how it ended."""
+    caller, callee = _ends(record)
+    yield Text(f"{record.call}: {caller} calls {callee} by {record.trunk}", style="bold")
+    yield Text(f"{datetime.fromtimestamp(record.started_at):%Y-%m-%d %H:%M:%S}")
+    for entry in entries:
+        yield _line(entry, since=record.started_at)
+        if full and entry.detail:
+            yield Text(_indented(entry.detail), style="dim")
+    yield Text.assemble("ended: ", outcome(record), f"; talked: {_talked(record) or 'not at all'}")
+    if sentence := _sentence(record):
+        yield Text(f"the person was told: {sentence}")
+    for name, value in sorted(record.statistics.items()):
+        yield Text(f"  {name} {value}", style="dim")
+
+
+def _line(entry: LadderEntry, *, since: float) -> Text:
+    passed = (entry.at - since) * 1000
+    return Text.assemble(
+        (f"{passed:9,.0f} ms  ", "dim"),
+        (f"{entry.leg:6} {_ARROWS[entry.direction]} ", _COLOURS[entry.leg]),
+        entry.summary,
+    )
+
+
+def _indented(detail: str) -> str:
+    return "\n".join(f"{'':23}{line.rstrip()}" for line in detail.splitlines())
+
+
+def _ends(record: CallRecord) -> tuple[str, str]:
+    """Caller and callee."""
+    ends = (str(record.person), record.address.removeprefix("tel:"))
+    return ends if record.direction is Direction.TO_SIP else (ends[1], ends[0])
+
+
+def _talked(record: CallRecord) -> str:
+    """Minutes and seconds between answer and end; empty if it was not answered or is not over."""
+    if record.answered_at is None or record.ended_at is None:
+        return ""
+    seconds = round(record.ended_at - record.answered_at)
+    return f"{seconds // 60}:{seconds % 60:02}"
+
+
+def _sentence(record: CallRecord) -> str:
+    try:
+        return MEANINGS[Cause(record.cause)].sentence
+    except ValueError:
+        return ""

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The commands that show past calls."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bridge.app.cli import commands
+from bridge.call.commands import RecordAnswer, RecordEnd, RecordStart, RecordStatistics
+from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
+from bridge.config.template import configuration, fresh_tokens
+from bridge.ports import LadderEntry
+from bridge.store.calls import Calls
+from bridge.store.database import open_database
+from bridge.store.writer import Writer
+
+START = 1_700_000_000.0
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "config.yaml"
+    file.write_text(configuration(tokens=fresh_tokens()), encoding="utf-8")
+    return file
+
+
+def begin(call: str, direction: Direction) -> RecordStart:
+    return RecordStart(
+        call=CallId(call),
+        direction=direction,
+        person=UserId("@alice:mx.test"),
+        address=Address("tel:+12025550123"),
+        trunk=TrunkName("provider"),
+    )
+
+
+def rung(after: float, leg: str, direction: str, summary: str, detail: str = "") -> LadderEntry:
+    return LadderEntry(
+        at=START + after, leg=leg, direction=direction, summary=summary, detail=detail
+    )
+
+
+@pytest.fixture
+async def kept(config: Path) -> None:
+    """Two calls: one that was talked on, and a later one that was busy."""
+    async with open_database(f"sqlite:{config.parent}/matrix-sip.db") as database:
+        writer = Writer(database)
+        writer.start()
+        calls = Calls(database, writer)
+        calls.do(begin("a-1", Direction.TO_MATRIX), START)
+        calls.do(RecordAnswer(call=CallId("a-1")), START + 5)
+        calls.do(
+            RecordEnd(call=CallId("a-1"), cause="normal", status=200, ended_by="sip"), START + 70
+        )
+        calls.do(begin("a-2", Direction.TO_SIP), START + 100)
+        calls.do(
+            RecordEnd(call=CallId("a-2"), cause="busy", status=486, ended_by="sip"), START + 101
+        )
+        calls.do(RecordStatistics(call=CallId("a-2"), statistics={"mode": "none"}), START + 101)
+        calls.trace(CallId("a-2"), rung(100, "matrix", "in", "m.call.invite"))
+        calls.trace(
+            CallId("a-2"),
+            rung(100.25, "sip", "in", "486 Busy Here (INVITE)", "SIP/2.0 486 Busy Here\r\nCSeq: 1"),
+        )
+        await writer.close()
+
+
+def run(config: Path, *words: str) -> str:
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(commands, [*words, "--config", str(config)])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.usefixtures("kept")
+def test_calls_lists_the_newest_first(config: Path) -> None:
+    head, busy, talked = run(config, "calls").splitlines()
+
+    assert head.split() == ["when", "call", "from", "to", "trunk", "talked", "ended"]
+    assert "a-2" in busy
+    assert "@alice:mx.test  +12025550123" in busy
+    assert busy.rstrip().endswith("busy (486), by sip")
+    assert "+12025550123    @alice:mx.test" in talked
+    assert "1:05" in talked
+    assert talked.rstrip().endswith("normal, by sip")
+
+
+@pytest.mark.usefixtures("kept")
+def test_calls_are_as_many_as_wanted(config: Path) -> None:
+    assert len(run(config, "calls", "--count", "1").splitlines()) == 2
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_ladder_shows_both_legs_with_times(config: Path) -> None:
+    lines = run(config, "ladder").splitlines()
+
+    assert lines[0] == "a-2: @alice:mx.test calls +12025550123 by provider"
+    assert lines[2].split() == ["0", "ms", "matrix", "→", "m.call.invite"]
+    assert lines[3].split() == ["250", "ms", "sip", "→", "486", "Busy", "Here", "(INVITE)"]
+    assert lines[4] == "ended: busy (486), by sip; talked: not at all"
+    assert lines[5] == "the person was told: The line is busy."
+    assert lines[6] == "  mode none"
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_full_ladder_has_the_messages(config: Path) -> None:
+    assert "CSeq: 1" in run(config, "ladder", "a-2", "--full")
+    assert "CSeq: 1" not in run(config, "ladder", "a-2")
+
+
+@pytest.mark.usefixtures("kept")
+def test_an_unknown_call_is_told_with_a_remedy(config: Path) -> None:
+    result = CliRunner().invoke(commands, ["ladder", "b-9", "--config", str(config)])
+
+    assert result.exit_code == 1
+    assert "There is no call b-9." in result.output
+    assert "matrix-sip calls" in result.output
+
+
+def test_no_calls_yet(config: Path) -> None:
+    assert run(config, "calls").split() == "when call from to trunk talked ended".split()
+    result = CliRunner().invoke(commands, ["ladder", "--config", str(config)])
+    assert "There has been no call yet." in result.output
