@@ -237,13 +237,24 @@ def test_registering_needs_an_account() -> None:
     ]
 
 
-def test_tls_needs_a_certificate_that_exists(tmp_path: Path) -> None:
+def test_tls_files_exist_and_belong_together(tmp_path: Path) -> None:
     text = "sip: {transports: [{protocol: tls, certificate: nix.pem}]}\n"
     assert mistakes(text, directory=str(tmp_path)) == [
         f"config.yaml:1: sip.transports[0].certificate: {tmp_path}/nix.pem is not a file",
-        "config.yaml:1: sip.transports[0].private_key: is missing; wanted: a PEM file, as protocol "
-        "is tls",
+        "config.yaml:1: sip.transports[0].private_key: is missing; wanted: a PEM file, as there is "
+        "a certificate",
     ]
+    (tmp_path / "key.pem").touch()
+    text = "sip: {transports: [{protocol: tls, private_key: key.pem}]}\n"
+    assert mistakes(text, directory=str(tmp_path)) == [
+        "config.yaml:1: sip.transports[0].certificate: is missing; wanted: a PEM file, as there is "
+        "a private_key",
+    ]
+
+
+def test_tls_for_outgoing_connections_needs_no_certificate() -> None:
+    config = read(TOKENS + "sip: {transports: [{protocol: tls}]}\n")
+    assert config.sip.transports[0].certificate is None
 
 
 def test_the_bot_is_no_ghost() -> None:

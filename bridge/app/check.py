@@ -19,7 +19,7 @@ from bridge.store.database import open_database, version
 _FILES_PER_CALL: Final = 6
 """Sockets of a call: RTP and RTCP towards SIP, ICE candidates; and some to spare."""
 _FEW_CALLS: Final = 20
-_NEEDS: Final = {"clock": "homeserver", "as_token": "homeserver", "hs_token": "homeserver"}
+_NEEDS: Final = {"clock": "homeserver", "as_token": "homeserver", "hs_token": "as_token"}
 """Checks that make no sense when another one has failed."""
 
 
@@ -52,6 +52,7 @@ async def check(config: Config) -> AsyncIterator[Finding]:
     failed = set()
     for what, attempt in _checks(config, running).items():
         if _NEEDS.get(what) in failed:
+            failed.add(what)
             continue
         finding = await _try(what, attempt)
         if finding.verdict is Verdict.FAILED:

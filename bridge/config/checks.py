@@ -120,13 +120,14 @@ def _sip(config: Config) -> Iterator[Finding]:
 def _certificates(transport: SipTransport, path: KeyPath) -> Iterator[Finding]:
     for key in ("certificate", "private_key", "ca_list"):
         file = getattr(transport, key)
-        if transport.protocol != "tls":
-            if file is not None:
-                yield (*path, key), f"has no effect with protocol {transport.protocol}"
-        elif file is None and key != "ca_list":
-            yield (*path, key), "is missing; wanted: a PEM file, as protocol is tls"
+        if file is not None and transport.protocol != "tls":
+            yield (*path, key), f"has no effect with protocol {transport.protocol}"
         elif file is not None and not file.is_file():
             yield (*path, key), f"{file} is not a file"
+    if transport.certificate and not transport.private_key:
+        yield (*path, "private_key"), "is missing; wanted: a PEM file, as there is a certificate"
+    if transport.private_key and not transport.certificate:
+        yield (*path, "certificate"), "is missing; wanted: a PEM file, as there is a private_key"
 
 
 def _trunks(config: Config) -> Iterator[Finding]:

@@ -86,7 +86,11 @@ class SipTransport(Section):
     public_address: str | None = Field(
         None, description="Address to put into Via and Contact when behind 1:1 NAT."
     )
-    certificate: Path | None = Field(None, description="TLS: certificate chain (PEM).")
+    certificate: Path | None = Field(
+        None,
+        description="TLS: certificate chain (PEM). Without one, the bridge can only connect to "
+        "others, which is enough for a trunk that registers.",
+    )
     private_key: Path | None = Field(None, description="TLS: private key (PEM).")
     ca_list: Path | None = Field(None, description="TLS: certificate authorities to trust (PEM).")
     verify: bool = Field(True, description="TLS: verify the certificates of servers called.")
