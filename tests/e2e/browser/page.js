@@ -39,7 +39,8 @@ async function start({ baseUrl, userId, deviceId, accessToken }) {
 }
 
 function watch(started) {
-    call = started;
+    // As in a client's interface: what rings meanwhile does not take the place of a call.
+    if (!call || call.callHasEnded()) call = started;
     calls.push(started);
     started.on(CallEvent.State, (now, before) => note("state", started.callId, before, now));
     started.on(CallEvent.Error, (error) => note("error", started.callId, error.code, error.message));
@@ -50,9 +51,13 @@ function watch(started) {
     });
 }
 
-// Chromium decodes a remote stream only while an element plays it.
+// Chromium decodes a remote stream only while an element plays it. A stream that is resumed is
+// another object with the same id.
 function play(stream) {
-    if (streams.has(stream.id)) return;
+    const before = streams.get(stream.id);
+    if (before?.stream === stream) return;
+    before?.element.remove();
+    before?.context.close();
     const element = document.createElement("audio");
     element.autoplay = true;
     element.srcObject = stream;
@@ -62,7 +67,7 @@ function play(stream) {
     analyser.fftSize = 8192;
     analyser.smoothingTimeConstant = 0;
     context.createMediaStreamSource(stream).connect(analyser);
-    streams.set(stream.id, { context, analyser });
+    streams.set(stream.id, { stream, element, context, analyser });
 }
 
 // The strongest frequency of what is heard now, of the loudest remote stream.
