@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scripts import pjsua2_recipe, pjsua2_source
-from scripts.steps import StepError, Steps
+from scripts import debian, pjsua2_recipe, pjsua2_source
+from scripts.steps import StepError, Steps, output_of
 
 
 def cache_directory() -> Path:
@@ -79,7 +79,24 @@ def _locked(home: Path) -> Iterator[None]:
         yield
 
 
+def _refuse_without_tools() -> None:
+    """Raises StepError with what to install, which is better than a compiler's complaint."""
+    if shutil.which("dpkg-query"):
+        missing = debian.missing_packages(debian.BUILD + debian.needs_of_python())
+        if missing:
+            raise StepError(
+                "the compiler or libraries are missing; as root: "
+                f"apt-get install --no-install-recommends {' '.join(missing)}"
+            )
+    try:
+        output_of([sys.executable, "-c", "import setuptools.command.bdist_wheel"])
+    except StepError as error:
+        wanted = "pip install 'setuptools>=70.1'"
+        raise StepError(f"{sys.executable} cannot make wheels; {wanted} there") from error
+
+
 def _build(steps: Steps, work: Path, home: Path) -> Path:
+    _refuse_without_tools()
     source = pjsua2_source.fetch(steps, work)
     built = pjsua2_recipe.build(steps, source.tree, source.version)
     with steps.step("check the wheel"):
@@ -103,6 +120,7 @@ def main() -> int:
     try:
         wheel = ensure_wheel(steps, fresh=arguments.fresh)
         if arguments.copy_to:
+            arguments.copy_to.mkdir(parents=True, exist_ok=True)
             wheel = Path(shutil.copy(wheel, arguments.copy_to))
         if arguments.install:
             steps.run(install_command(wheel))

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts import pjsua2_recipe, pjsua2_source, pjsua2_wheel
+from scripts import debian, pjsua2_recipe, pjsua2_source, pjsua2_wheel
 from scripts.pjsua2_source import Source
 from scripts.steps import StepError, Steps
+from tests.toolchain.conftest import Pretend
 
 
 class Builder:
@@ -86,6 +87,48 @@ def test_it_can_be_built_again_from_a_newer_source(builder: Builder, steps: Step
 
     assert (old.name.split("-")[1], new.name.split("-")[1]) == ("2.17", "2.18")
     assert pjsua2_wheel.ensure_wheel(steps) == new
+
+
+def test_it_is_copied_to_where_it_is_wanted(
+    builder: Builder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wanted = tmp_path / "new" / "dist"
+    monkeypatch.setattr("sys.argv", ["build-pjsua2", "--copy-to", str(wanted)])
+
+    assert pjsua2_wheel.main() == 0
+
+    (copy,) = wanted.iterdir()
+    assert capsys.readouterr().out.splitlines()[-1] == str(copy)
+    assert builder.built == 1
+
+
+def test_without_a_compiler_it_says_what_to_install(
+    builder: Builder, steps: Steps, monkeypatch: pytest.MonkeyPatch, pretend: Pretend
+) -> None:
+    pretend("dpkg-query", "exit 1")
+    monkeypatch.setattr(debian, "missing_packages", lambda _needs: ["swig", "libssl-dev"])
+
+    wanted = "as root: apt-get install --no-install-recommends swig libssl-dev"
+    with pytest.raises(StepError, match=wanted):
+        pjsua2_wheel.ensure_wheel(steps)
+    assert builder.built == 0
+
+
+def test_without_setuptools_it_says_what_to_install(
+    builder: Builder, steps: Steps, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho no module >&2; exit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(debian, "missing_packages", lambda _needs: [])
+    monkeypatch.setattr("sys.executable", str(python))
+
+    with pytest.raises(StepError, match=r"python cannot make wheels; pip install 'setuptools"):
+        pjsua2_wheel.ensure_wheel(steps)
+    assert builder.built == 0
 
 
 def test_another_recipe_is_another_wheel(
