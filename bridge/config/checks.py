@@ -124,6 +124,8 @@ def _certificates(transport: SipTransport, path: KeyPath) -> Iterator[Finding]:
             yield (*path, key), f"has no effect with protocol {transport.protocol}"
         elif file is not None and not file.is_file():
             yield (*path, key), f"{file} is not a file"
+    if transport.protocol != "tls":
+        return
     if transport.certificate and not transport.private_key:
         yield (*path, "private_key"), "is missing; wanted: a PEM file, as there is a certificate"
     if transport.private_key and not transport.certificate:
