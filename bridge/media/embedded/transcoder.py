@@ -2,8 +2,8 @@
 """Turns a stream of packets in one codec into a stream in another.
 
 It works in the rhythm of its input: what arrives in order leaves at once. There is no jitter
-buffer, for the receiver has one; a packet that is ahead of its turn waits until a few others have
-arrived, and what is missing then is concealed. Time is kept in ticks of 48 kHz, which every clock
+buffer, for the receiver has one; a packet ahead of its turn waits until the next one has come, too,
+and what is missing then is concealed. Time is kept in ticks of 48 kHz, which every clock
 and rate divides, so that nothing drifts over any number of gaps.
 """
 
@@ -39,6 +39,10 @@ LONGEST_FILL = 5
 """Frames of rest at once; a pause that would take more becomes a gap in time."""
 
 
+_Packet = tuple[int, bytes] | None
+"""Timestamp and payload; None for a packet that is none of the codec."""
+
+
 class Frame(NamedTuple):
     """A packet to send."""
 
@@ -54,7 +58,7 @@ class Transcoder:
 
     def __init__(
         self, source: Codec, decoder: Decoder, target: Codec, encoder: Encoder, ptime: int
-    ):
+    ) -> None:
         """`ptime`: milliseconds in each packet made, as many as the encoder can take."""
         self._decoder = decoder
         self._encoder = encoder
@@ -151,7 +155,7 @@ class Transcoder:
         self._sequence, self._timestamp = sequence, timestamp
         self._skew, self._late = self._input - timestamp * self._source_tick, 0
 
-    def _take(self, sequence: int, packet: "_Packet", frames: list[Frame]) -> None:
+    def _take(self, sequence: int, packet: _Packet, frames: list[Frame]) -> None:
         assert self._sequence is not None
         ahead = _signed(sequence - self._sequence, 16)
         if not OLDEST_SEQUENCE <= ahead <= FARTHEST_SEQUENCE:
@@ -262,10 +266,6 @@ class Transcoder:
             frames.append(Frame(payload, timestamp, self._marker))
             self._output += self._frame_ticks
             self._marker = False
-
-
-_Packet = tuple[int, bytes] | None
-"""Timestamp and payload; None for a packet that is none of the codec."""
 
 
 def _signed(difference: int, bits: int) -> int:
