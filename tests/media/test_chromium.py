@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The embedded engine with a real browser's WebRTC, in a network of its own."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.call.events import MediaConnected, MediaLost
+from bridge.call.ids import Side
+from tests.media.desk import Desk
+from tests.media.sound import heard, tone
+from tests.simulators.audio import sine, write_wav
+from tests.simulators.browser import chromium
+from tests.simulators.isolation import isolated
+from tests.simulators.rtp import EVENT, PAYLOAD_TYPES, RtpPeer, Sender
+from tests.simulators.waiting import until, until_async
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+HERE = Path(__file__).parent
+MODULES = HERE.parent / "e2e" / "browser"
+START = """
+window.pc = new RTCPeerConnection({iceServers: []});
+window.candidates = [];
+pc.onicecandidate = e => candidates.push(e.candidate ? e.candidate.candidate : "");
+pc.ontrack = e => {
+    window.player = new Audio();
+    player.srcObject = new MediaStream([e.track]);
+    player.play();
+};
+window.stream = await navigator.mediaDevices.getUserMedia({audio: true});
+"""
+OFFER = """
+if (!pc.getTransceivers().length) pc.addTrack(stream.getTracks()[0], stream);
+await pc.setLocalDescription();
+return pc.localDescription.sdp;
+"""
+GATHERED = """
+while (pc.iceGatheringState !== "complete") await new Promise(r => setTimeout(r, 20));
+return candidates;
+"""
+HEARD = """
+const found = [...(await pc.getStats()).values()].filter(s => s.type === "inbound-rtp")[0];
+return found ? [found.packetsReceived, found.packetsLost, found.totalAudioEnergy] : [0, 0, 0];
+"""
+
+
+class Page:
+    """A page of Chromium that evaluates JavaScript."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._id = 0
+
+    async def run(self, code: str) -> Any:
+        """The value that `code` returns."""
+        self._id += 1
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"id": self._id, "code": code}).encode() + b"\n")
+        reply = json.loads(await self._process.stdout.readline())
+        if "error" in reply:
+            raise RuntimeError(reply["error"])
+        return reply["value"]
+
+    async def offer(self, before: str = "") -> str:
+        """A local offer, applied."""
+        sdp = await self.run(before + OFFER)
+        assert isinstance(sdp, str)
+        return sdp
+
+    async def accept(self, sdp: str) -> None:
+        """The far end's answer."""
+        await self.run(
+            f"await pc.setRemoteDescription({{type: 'answer', sdp: {json.dumps(sdp)}}});"
+        )
+
+    async def answer(self, sdp: str) -> str:
+        """A local answer to an offer, applied."""
+        answer = await self.run(
+            f"await pc.setRemoteDescription({{type: 'offer', sdp: {json.dumps(sdp)}}});" + OFFER
+        )
+        assert isinstance(answer, str)
+        return answer
+
+    async def candidates(self) -> list[str]:
+        """Everything that was trickled, to the end."""
+        found = await self.run(GATHERED)
+        assert isinstance(found, list)
+        return found
+
+    async def hears(self, packets: int) -> tuple[int, int, float]:
+        """Wait for packets; how many, how many lost, and their energy."""
+
+        async def enough() -> list[float] | None:
+            found = await self.run(HEARD)
+            return found if found[0] >= packets else None
+
+        found = await until_async(enough, within=15, what="the browser heard", every=0.1)
+        assert found is not None
+        return int(found[0]), int(found[1]), found[2]
+
+
+@pytest.fixture
+def network() -> Iterator[None]:
+    """Loopback only."""
+    with isolated():
+        yield
+
+
+@pytest.fixture
+async def page(network: None, tmp_path: Path) -> AsyncIterator[Page]:
+    """Chromium with a microphone that hears 440 Hz."""
+    microphone = tmp_path / "microphone.wav"
+    write_wav(microphone, sine(440, 10, 48000), 48000)
+    process = await asyncio.create_subprocess_exec(
+        "node",
+        HERE / "browser.mjs",
+        MODULES,
+        chromium(),
+        microphone,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    page = Page(process)
+    await page.run(START)
+    yield page
+    assert process.stdin is not None
+    process.stdin.close()
+    await process.wait()
+
+
+async def speak(phone: RtpPeer, codec: str, seconds: float) -> None:
+    """A tone in real time."""
+    sender = Sender(PAYLOAD_TYPES[codec], 960 if codec == "opus" else 160)
+    await phone.play(sender, tone(codec, 1000, int(seconds * 50)))
+
+
+@pytest.mark.parametrize("codec", ["PCMU", "G722", "opus"])
+async def test_a_browser_calls_a_phone(page: Page, desk: Desk, phone: RtpPeer, codec: str) -> None:
+    offered = await desk.offer(Side.MATRIX, await page.offer())
+    desk.trickle(*await page.candidates())
+    phone.aim(offered.sdp)
+    await page.accept(await desk.answer(Side.SIP, phone.sdp((codec,))))
+    connected = await desk.event(MediaConnected)
+    assert connected.matrix_codec == connected.sip_codec
+    at_phone = await phone.received.reaches(60, PAYLOAD_TYPES[codec])
+    assert heard(codec, (packet.payload for packet in at_phone[10:])).is_near(440)
+    await speak(phone, codec, 1.5)
+    _, lost, energy = await page.hears(50)
+    assert lost == 0
+    assert energy > 0.001
+
+    await page.run("pc.getSenders()[0].dtmf.insertDTMF('5#', 100, 70);")
+    await until(
+        lambda: (
+            len({p.timestamp for p in phone.received.of_type(EVENT) if p.payload[1] & 0x80}) == 2
+        ),
+        within=10,
+        what="two keys arrived",
+    )
+    statistics = await desk.hang_up()
+    assert statistics["matrix_events"] == 2
+    assert statistics["mode"] == "relay"
+    assert statistics["matrix_undecipherable"] == 0
+
+
+async def test_a_phone_calls_a_browser_that_gets_transcoded(
+    page: Page, desk: Desk, phone: RtpPeer
+) -> None:
+    """The browser is made to answer with Opus only."""
+    offered = await desk.offer(Side.SIP, phone.sdp(("PCMA",)))
+    only_opus = """
+    const opus = RTCRtpReceiver.getCapabilities("audio").codecs.filter(
+        c => ["audio/opus", "audio/telephone-event"].includes(c.mimeType));
+    pc.addTrack(stream.getTracks()[0], stream);
+    pc.getTransceivers()[0].setCodecPreferences(opus);
+    """
+    await page.run(only_opus)
+    answer = await page.answer(offered.sdp)
+    final = await desk.answer(Side.MATRIX, answer)
+    desk.trickle(*await page.candidates())
+    phone.aim(final)
+    connected = await desk.event(MediaConnected)
+    assert (connected.matrix_codec, connected.sip_codec) == ("opus/48000/2", "PCMA/8000")
+    at_phone = await phone.received.reaches(80, PAYLOAD_TYPES["PCMA"])
+    assert heard("PCMA", (packet.payload for packet in at_phone[30:])).is_near(440)
+    await speak(phone, "PCMA", 1.5)
+    _, lost, energy = await page.hears(50)
+    assert lost == 0
+    assert energy > 0.001
+
+
+async def test_a_browser_restarts_ice_and_is_held(page: Page, desk: Desk, phone: RtpPeer) -> None:
+    offered = await desk.offer(Side.MATRIX, await page.offer())
+    desk.trickle(*await page.candidates())
+    phone.aim(offered.sdp)
+    await page.accept(await desk.answer(Side.SIP, phone.sdp()))
+    await desk.event(MediaConnected)
+    await phone.received.reaches(20)
+
+    restart = await desk.offer(Side.MATRIX, await page.offer("candidates = []; pc.restartIce();"))
+    assert not restart.needed
+    desk.trickle(*await page.candidates())
+    await page.accept(restart.answer)
+    await until_async(
+        lambda: page.run("return ['connected', 'completed'].includes(pc.iceConnectionState)"),
+        within=10,
+        what="ICE is up again",
+    )
+    before = len(phone.received.packets)
+    at_phone = await phone.received.reaches(before + 50)
+    assert {packet.ssrc for packet in at_phone} == {at_phone[0].ssrc}
+    await speak(phone, "PCMU", 1.0)
+    count, lost, _ = await page.hears(40)
+    assert lost == 0
+
+    hold = await desk.offer(Side.SIP, phone.sdp(direction="sendonly"))
+    answer = await page.answer(hold.sdp)
+    assert "a=recvonly" in answer
+    assert "a=recvonly" in await desk.answer(Side.MATRIX, answer)
+    del phone.received.packets[:]
+    resume = await desk.offer(Side.SIP, phone.sdp())
+    direction = "pc.getTransceivers()[0].direction = 'sendrecv';"
+    await page.run(
+        f"await pc.setRemoteDescription({{type: 'offer', sdp: {json.dumps(resume.sdp)}}});"
+        + direction
+    )
+    final = await desk.answer(Side.MATRIX, await page.offer())
+    assert "a=sendrecv" in final
+    await phone.received.reaches(30)
+    await speak(phone, "PCMU", 1.0)
+    again, lost, _ = await page.hears(count + 40)
+    assert again > count
+    assert lost == 0
+    assert not desk.of(MediaLost)
