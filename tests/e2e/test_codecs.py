@@ -80,12 +80,15 @@ async def test_an_echo_comes_back_through_both_legs(
 
 
 @pytest.mark.parametrize(
-    ("codecs", "least"), [(("PCMU",), 4.0), (("opus",), 3.0)], ids=["relayed", "transcoded"]
+    ("codecs", "least"), [(("PCMU",), 3.0), (("opus",), 2.8)], ids=["relayed", "transcoded"]
 )
 async def test_speech_stays_speech(
     stage: GatedStage, new_matrix_phone: NewMatrixPhone, codecs: tuple[str, ...], least: float
 ) -> None:
-    """PESQ (ITU-T P.862, narrow band) of what the client hears against what the telephone says."""
+    """PESQ (ITU-T P.862, narrow band) of what the client hears against what the telephone says.
+
+    PCMU alone brings this voice down to 3.4; each packet lost in these six seconds costs 0.2 more.
+    """
     said = audio.speechlike(_SPEECH, 8000)
     _, caller = await new_matrix_phone(codecs=codecs)
     async with stage.phone(PCMU, says=said) as phone:
@@ -98,5 +101,12 @@ async def test_speech_stays_speech(
         )
         await call.hang_up()
         await phone.sees("CALL_CLOSED")
-    heard = call.voice.heard()[: len(said)]
-    assert pesq.pesq(8000, np.array(said), np.array(heard), "nb") > least
+    assert _pesq(said, call.voice.heard()[: len(said)]) > least
+
+
+def _pesq(said: audio.Samples, heard: audio.Samples) -> float:
+    """The telephone says the same over and over; `heard` begins somewhere in it."""
+    once, degraded = np.array(said, np.float64), np.array(heard, np.float64)
+    likeness = np.fft.irfft(np.fft.rfft(once) * np.conj(np.fft.rfft(degraded)))
+    reference = np.roll(once, -int(np.argmax(likeness)))
+    return float(pesq.pesq(8000, reference.astype(np.int16), degraded.astype(np.int16), "nb"))
