@@ -111,7 +111,8 @@ class Renegotiation(Machine):
             self._collided(sdp)
         else:
             self._waiting = sdp
-            self._next()
+            if self.state is _R.STABLE:
+                self._next()
 
     def _collided(self, sdp: str) -> None:
         """Their offer met ours. The impolite side ignores the other's, which is then withdrawn."""

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who may call what, and which way."""
+
+import pytest
+
+from bridge.call.causes import Cause
+from bridge.call.ids import Address, TrunkName, UserId
+from bridge.call.policy import (
+    Access,
+    InboundRule,
+    Limits,
+    NumberKind,
+    OutboundRoute,
+    OutboundRule,
+    Policy,
+    Refusal,
+    TrunkPolicy,
+    access_of,
+    check_limits,
+    codecs_of,
+    rewrite,
+    route_in,
+    route_out,
+)
+
+ANN, BOB, EVE = (UserId(f"@{name}:mx.test") for name in ("ann", "bob", "eve"))
+GUEST = UserId("@guest:example.org:8448")
+PROVIDER, PBX = TrunkName("provider"), TrunkName("pbx")
+NUMBER = Address("tel:+12025550123")
+
+
+def test_nobody_may_call_until_it_is_written_down() -> None:
+    assert access_of(Policy(), ANN) is Access.BLOCKED
+    assert route_out(Policy(), ANN, NUMBER) == Refusal(Cause.NOT_PERMITTED)
+    assert route_in(Policy(), PROVIDER, "+12025550100") == Refusal(Cause.NOT_IN_SERVICE)
+
+
+def test_the_most_exact_permission_counts() -> None:
+    policy = Policy(
+        access={"*": Access.RECEIVE, "mx.test": Access.CALL, EVE: Access.BLOCKED, ANN: Access.ADMIN}
+    )
+    assert [access_of(policy, person) for person in (ANN, BOB, EVE, GUEST)] == [
+        Access.ADMIN,
+        Access.CALL,
+        Access.BLOCKED,
+        Access.RECEIVE,
+    ]
+
+
+def test_a_server_name_may_have_a_port() -> None:
+    assert access_of(Policy(access={"example.org:8448": Access.CALL}), GUEST) is Access.CALL
+
+
+def everyone(*outbound: OutboundRule, **more: object) -> Policy:
+    return Policy(access={"*": Access.CALL}, outbound=outbound, **more)  # type: ignore[arg-type]
+
+
+def test_the_first_rule_that_matches_wins() -> None:
+    policy = everyone(
+        OutboundRule(trunk=PBX, prefix="+1202"),
+        OutboundRule(trunk=PROVIDER),
+        trunks={PBX: TrunkPolicy(caller_id="100", early_media=True, codecs=("PCMU",))},
+    )
+    assert route_out(policy, ANN, NUMBER) == OutboundRoute(
+        trunk=PBX, target="+12025550123", caller="100", early_media=True, codecs=("PCMU",)
+    )
+    other = route_out(policy, ANN, Address("tel:+442079460123"))
+    assert other == OutboundRoute(
+        trunk=PROVIDER, target="+442079460123", caller="", early_media=False, codecs=()
+    )
+    assert (codecs_of(policy, PBX), codecs_of(policy, PROVIDER)) == (("PCMU",), ())
+
+
+def test_no_rule_no_route() -> None:
+    assert route_out(everyone(), ANN, NUMBER) == Refusal(Cause.NO_ROUTE)
+    numbers = everyone(OutboundRule(trunk=PBX))
+    assert route_out(numbers, ANN, Address("sip:door@pbx.test")) == Refusal(Cause.NO_ROUTE)
+
+
+@pytest.mark.parametrize(
+    ("domain", "uri", "matches"),
+    [
+        ("pbx.test", "sip:door@pbx.test", True),
+        ("PBX.test", "sip:door@pbx.TEST:5070;transport=tcp", True),
+        ("*", "sip:door@anywhere.test", True),
+        ("[2001:db8::1]", "sip:door@[2001:db8::1]:5060", True),
+        ("pbx.test", "sip:door@evil.test", False),
+        ("pbx.test", "tel:+12025550123", False),
+    ],
+)
+def test_sip_addresses_are_routed_by_domain(domain: str, uri: str, matches: bool) -> None:
+    route = route_out(everyone(OutboundRule(trunk=PBX, sip_domain=domain)), ANN, Address(uri))
+    assert isinstance(route, OutboundRoute) is matches
+    assert not isinstance(route, OutboundRoute) or route.target == uri
+
+
+@pytest.mark.parametrize(
+    ("number", "strip", "prepend", "keep_plus", "target"),
+    [
+        ("+12025550123", 0, "", True, "+12025550123"),
+        ("+12025550123", 0, "", False, "12025550123"),
+        ("+12025550123", 1, "", True, "2025550123"),
+        ("+12025550123", 1, "9", True, "92025550123"),
+        ("+12025550123", 0, "00", False, "0012025550123"),
+        ("+12025550123", 0, "#31#", True, "#31#+12025550123"),
+        ("101", 0, "", True, "101"),
+    ],
+)
+def test_numbers_are_written_as_the_trunk_wants_them(
+    number: str, strip: int, prepend: str, keep_plus: bool, target: str
+) -> None:
+    rule = OutboundRule(trunk=PBX, strip=strip, prepend=prepend, keep_plus=keep_plus)
+    assert rewrite(rule, number) == target
+
+
+def test_numbers_that_nobody_may_call() -> None:
+    kinds = {"911": NumberKind.EMERGENCY, "+19005550123": NumberKind.PREMIUM}
+    policy = everyone(
+        OutboundRule(trunk=PBX),
+        forbidden_prefixes=("+1900555", "+88"),
+        kind_of=lambda number: kinds.get(number, NumberKind.ORDINARY),
+    )
+    refused = {
+        "tel:911": Cause.EMERGENCY_NUMBER,
+        "tel:+19005550123": Cause.FORBIDDEN_NUMBER,
+        "tel:+8835550123": Cause.FORBIDDEN_NUMBER,
+    }
+    for number, cause in refused.items():
+        assert route_out(policy, ANN, Address(number)) == Refusal(cause)
+    lenient = everyone(OutboundRule(trunk=PBX), kind_of=policy.kind_of)
+    premium = route_out(lenient, ANN, Address("tel:+19005550123"))
+    assert premium == Refusal(Cause.PREMIUM_NUMBER)
+
+
+def test_whom_a_call_rings() -> None:
+    policy = Policy(
+        access={"mx.test": Access.RECEIVE},
+        inbound=(
+            InboundRule(person=ANN, number="+12025550100"),
+            InboundRule(person=BOB, number="+1202555*", trunk=PBX),
+            InboundRule(person=GUEST, trunk=PBX),
+        ),
+    )
+    assert route_in(policy, PROVIDER, "+12025550100") == ANN
+    assert route_in(policy, PROVIDER, "tel:+12025550100") == ANN
+    assert route_in(policy, PBX, "+12025550101") == BOB
+    assert route_in(policy, PBX, "door") == Refusal(Cause.NOT_PERMITTED)
+    assert route_in(policy, PROVIDER, "door") == Refusal(Cause.NOT_IN_SERVICE)
+
+
+def test_limits() -> None:
+    limits = Limits(calls_per_person=2, calls_per_minute=3)
+    assert check_limits(limits, active=1, recent=2) is None
+    assert check_limits(limits, active=2) == Refusal(Cause.TOO_MANY_CALLS)
+    assert check_limits(limits, active=1, recent=3) == Refusal(Cause.TOO_FREQUENT)
