@@ -4,17 +4,38 @@
 python -m scripts.write_reference
 """
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 from pydantic import SecretStr
+from typer.main import get_command
 
+from bridge.app.cli import commands
 from bridge.app.registration import registration_file
 from bridge.config import AppService, Config
 from bridge.config.reference import reference
 from bridge.config.template import configuration
 
 ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = """\
+# Commands
+
+Written by `scripts/write_reference.py` from `bridge/app/cli.py`.
+
+`matrix-sip COMMAND`, or `python -m bridge COMMAND`. `matrix-sip COMMAND --help` shows the same as
+this page, `matrix-sip --version` the version.
+
+Every command exits with 0 when all is well and with 1 when not; 2 means that the command line could
+not be understood. What went wrong, and what would help, is written to standard error.
+
+`run` logs to standard error. SIGTERM and SIGINT (Ctrl-C) make it end its calls on both sides, which
+takes at most some seconds, and stop; a second one ends it at once. It tells systemd when it is
+ready (`Type=notify` may be used). While it runs, `http://127.0.0.1:29331` (see `web` in the
+[configuration](configuration.md)) serves `/health` and `/ready`, which are the same (200 when both
+sides work, else 503, with details as JSON), and `/metrics` for Prometheus.
+"""
 
 
 def generated() -> Mapping[str, str]:
@@ -26,7 +47,32 @@ def generated() -> Mapping[str, str]:
         "config.yaml.example": configuration(),
         "registration.yaml.example": registration_file(Config(appservice=service)),
         "docs/reference/configuration.md": reference(),
+        "docs/reference/commands.md": command_reference(),
     }
+
+
+def command_reference() -> str:
+    """The page on the command line."""
+    lines = [COMMANDS]
+    for name, command in sorted(cast(Any, get_command(commands)).commands.items()):
+        lines += [f"## `matrix-sip {name}`", "", *_paragraph(command.help)]
+        options = [each for each in command.params if each.name != "help"]
+        if options:
+            lines += ["| option | meaning | default |", "|---|---|---|"]
+            lines += [*map(_option, options), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _paragraph(text: str) -> list[str]:
+    return [*textwrap.wrap(" ".join(text.split()), 100), ""]
+
+
+def _option(option: Any) -> str:
+    is_argument = option.param_type_name == "argument"
+    names = option.name.upper() if is_argument else "`, `".join(option.opts)
+    default = "" if option.default in (None, False) else f"`{option.default}`"
+    environment = f" Or by `{option.envvar}`." if option.envvar else ""
+    return f"| `{names}` | {option.help}{environment} | {default} |"
 
 
 def main() -> None:

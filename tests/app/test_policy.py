@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The settings, as the core gets them."""
+
+from pathlib import Path
+
+import pytest
+
+from bridge.app.policy import kind_of, policy_of
+from bridge.call.ids import Address, TrunkName, UserId
+from bridge.call.policy import (
+    Access,
+    InboundRule,
+    Limits,
+    NumberKind,
+    OutboundRule,
+    Policy,
+    Refusal,
+    TrunkPolicy,
+    access_of,
+    route_out,
+)
+from bridge.config import parse
+
+ALICE = UserId("@alice:mx.test")
+
+
+@pytest.fixture
+def policy() -> Policy:
+    return policy_of(
+        parse(
+            """
+appservice: {as_token: ours, hs_token: theirs}
+permissions: {mx.test: receive, "@alice:mx.test": call, "@root:mx.test": admin, "*": blocked}
+trunks:
+  provider: {server: a, caller_id: "+12025550100", early_media: connect, codecs: [PCMA, opus]}
+outbound:
+  - {prefix: "+1", trunk: provider, strip: 1, prepend: "0", keep_plus: false}
+  - {sip_domain: pbx.example.org, trunk: provider}
+inbound:
+  - {trunk: provider, number: "+1202*", person: "@alice:mx.test"}
+  - {person: "@bob:mx.test"}
+numbers: {region: DE, forbidden_prefixes: ["+881"]}
+limits: {calls_per_person: 3, calls_per_minute: 4, max_duration: 50, ring_time: 6}
+""",
+            directory=Path("/"),
+        )
+    )
+
+
+def test_every_setting_arrives(policy: Policy) -> None:
+    provider = TrunkName("provider")
+    assert policy.trunks == {
+        provider: TrunkPolicy(caller_id="+12025550100", early_media=True, codecs=("PCMA", "opus"))
+    }
+    assert list(policy.outbound) == [
+        OutboundRule(trunk=provider, prefix="+1", strip=1, prepend="0", keep_plus=False),
+        OutboundRule(trunk=provider, sip_domain="pbx.example.org"),
+    ]
+    assert list(policy.inbound) == [
+        InboundRule(person=ALICE, trunk=provider, number="+1202*"),
+        InboundRule(person=UserId("@bob:mx.test")),
+    ]
+    assert policy.limits == Limits(
+        calls_per_person=3, calls_per_minute=4, ring_time=6, max_duration=50
+    )
+    assert tuple(policy.forbidden_prefixes) == ("+881",)
+
+
+@pytest.mark.parametrize(
+    ("person", "access"),
+    [
+        ("@alice:mx.test", Access.CALL),
+        ("@bob:mx.test", Access.RECEIVE),
+        ("@root:mx.test", Access.ADMIN),
+        ("@eve:other.test", Access.BLOCKED),
+    ],
+)
+def test_permissions_arrive(policy: Policy, person: str, access: Access) -> None:
+    assert access_of(policy, UserId(person)) is access
+
+
+def test_emergency_numbers_are_those_of_the_region(policy: Policy) -> None:
+    assert isinstance(route_out(policy, ALICE, Address("tel:112")), Refusal)
+
+
+@pytest.mark.parametrize(
+    ("region", "number", "kind"),
+    [
+        ("US", "911", NumberKind.EMERGENCY),
+        ("DE", "110", NumberKind.EMERGENCY),
+        ("US", "110", NumberKind.ORDINARY),
+        ("US", "100", NumberKind.ORDINARY),
+        ("US", "+19005550123", NumberKind.PREMIUM),
+        ("US", "+12025550123", NumberKind.ORDINARY),
+        ("US", "+", NumberKind.ORDINARY),
+        ("US", "*43", NumberKind.ORDINARY),
+    ],
+)
+def test_kinds_of_numbers(region: str, number: str, kind: NumberKind) -> None:
+    assert kind_of(region, number) is kind
