@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -82,7 +83,11 @@ def run(config: ConfigOption = _CONFIG) -> None:
         # Imported here, as only this command needs pjsua2 and the media libraries.
         from bridge.app import service
 
-        service.run(settings)
+        try:
+            service.run(settings)
+        except BridgeError:
+            structlog.get_logger(__name__).debug("could not run", exc_info=True)
+            raise
 
 
 @commands.command("generate-config")
