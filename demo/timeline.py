@@ -2,6 +2,7 @@
 """The two legs of a call as they happen: a ladder with the bridge in the middle."""
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,10 +69,10 @@ class Timeline:
         lanes = (note, blank) if leg == "matrix" else (blank, note)
         self._add(at or time.time(), Text.assemble(lanes[0], ("│", "dim"), lanes[1]))
 
-    def first(self, leg: str, direction: str, summary: str) -> float | None:
-        """When the first message was seen whose summary starts so; seconds since the epoch."""
+    def first(self, leg: str, direction: str, pattern: str) -> float | None:
+        """When the first message was seen whose summary begins so; seconds since the epoch."""
         for rung in self.rungs:
-            if (rung.leg, rung.direction) == (leg, direction) and rung.summary.startswith(summary):
+            if (rung.leg, rung.direction) == (leg, direction) and re.match(pattern, rung.summary):
                 return rung.at
         return None
 
@@ -134,8 +135,10 @@ def _drawn(rung: Rung) -> Text | None:
 
 
 def _short(rung: Rung) -> str:
-    """The method alone of a SIP request, without its long URI; other summaries as they are."""
+    """Without the long URI of a SIP request and the party that `select_answer` names."""
     summary = rung.summary
     if rung.leg == "sip" and " sip:" in summary:
         summary = summary.partition(" ")[0]
+    if summary.startswith("m.call.select_answer"):
+        summary = "m.call.select_answer"
     return summary if len(summary) <= _LONGEST else summary[: _LONGEST - 1] + "…"
