@@ -203,7 +203,8 @@ class Media(Section):
         None, description="Address to announce in SDP when behind 1:1 NAT."
     )
     rtp_ports: tuple[Port, Port] = Field(
-        (30000, 34999), description="Range of UDP ports for RTP towards SIP peers."
+        (30000, 34999),
+        description="Range of UDP ports for audio, on both sides; a call takes three or more.",
     )
     ice_servers: tuple[TurnServer, ...] = Field(
         (),
