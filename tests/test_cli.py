@@ -4,9 +4,11 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
@@ -192,3 +194,16 @@ def test_a_bridge_that_still_starts_can_be_stopped() -> None:
     assert process.returncode == 0, errors
     assert "stopped" in errors
     assert "Traceback" not in errors
+
+
+def test_a_list_of_calls_is_not_cut_in_a_pipe() -> None:
+    configure()
+    assert call("calls").exit_code == 0
+    with closing(sqlite3.connect("matrix-sip.db")) as database, database:
+        database.execute(
+            "INSERT INTO call (call, direction, person, address, trunk, started_at, ended_at,"
+            " cause, status, ended_by) VALUES ('c1', 'to_sip', '@alice:mx.test',"
+            " 'tel:+12025550123', 'provider', 1700000000, 1700000009, 'busy', 486, 'sip')"
+        )
+    (_, line) = call("calls").stdout.splitlines()
+    assert "busy (486), by sip" in line

@@ -103,8 +103,8 @@ class Service:
                 call=record.call, cause=Cause.SHUTDOWN.value, status=0, ended_by="bridge"
             )
             calls.do(end, time.time())
-        await sip.start()
         self._stack.push_async_callback(sip.stop)
+        await sip.start()
 
         pruning = asyncio.create_task(_prune(calls), name="prune")
         self._stack.callback(pruning.cancel)

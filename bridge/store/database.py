@@ -46,6 +46,9 @@ async def open_database(url: str) -> AsyncIterator[Database]:
     except FAILURES as error:
         await database.stop()
         raise _explained(url, error) from error
+    except BaseException:
+        await database.stop()
+        raise
     try:
         yield database
     finally:
