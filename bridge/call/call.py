@@ -291,7 +291,8 @@ class Call:
                 media.answer(Side.MATRIX, matrix.description)
             case Step.ANSWER_SIP:
                 sip.answer(media.to_sip)
-            case Step.JOIN:
+            case _:
+                assert step is Step.JOIN
                 media.join(matrix.description, sip.description, self._codecs)
 
     # --- inside ---------------------------------------------------------------------------

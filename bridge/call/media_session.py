@@ -96,7 +96,7 @@ class MediaSession(Machine):
         """End the session, if there is one."""
         if self.state is MediaState.NONE:
             self.enter(MediaState.CLOSED)
-        elif CloseMedia in MEDIA[self.state]:
+        else:
             self._op = None
             self.says(CloseMedia(call=self._call))
 

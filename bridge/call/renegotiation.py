@@ -71,7 +71,9 @@ class Renegotiation(Machine):
         self._answer = ""
         """What the other side answered."""
         self._op: OpId | None = None
-        """What the engine or the far end was asked last."""
+        """What the engine was asked last."""
+        self._asked: OpId | None = None
+        """What the other side was asked last."""
         self._reinvite: OpId | None = None
         """The far end's re-INVITE that waits for our answer."""
         self._bare = False
@@ -99,7 +101,7 @@ class Renegotiation(Machine):
                 self._matrix_offered(sdp)
             case ReofferAnswered(sdp=sdp) if self.state is _R.NEGOTIATING:
                 self._answered(Side.MATRIX, sdp)
-            case ReofferRefused(op=op) if self.state is _R.NEGOTIATING and op == self._op:
+            case ReofferRefused(op=op) if self.state is _R.NEGOTIATING and op == self._asked:
                 self._answered(Side.MATRIX, self._matrix.description)
 
     def _matrix_offered(self, sdp: str) -> None:
@@ -131,9 +133,9 @@ class Renegotiation(Machine):
         match signal:
             case Reoffer(op=int(op), sdp=sdp):
                 self._sip_offered(OpId(op), sdp)
-            case ReofferAnswered(op=op, sdp=sdp) if ours and op == self._op:
+            case ReofferAnswered(op=op, sdp=sdp) if ours and op == self._asked:
                 self._answered(Side.SIP, sdp)
-            case ReofferRefused(op=op, status=status) if ours and op == self._op:
+            case ReofferRefused(op=op, status=status) if ours and op == self._asked:
                 return self._refused(status)
             case OwnOfferAnswered(sdp=sdp) if self.state is _R.AWAITING_ANSWER:
                 self._answered(Side.SIP, sdp)
@@ -168,15 +170,17 @@ class Renegotiation(Machine):
 
     def handle(self, event: MediaEvent) -> Over | None:
         """Take a result of the engine; those of what was given up are ignored."""
+        if self._op is None or getattr(event, "op", None) != self._op:
+            return None
+        self._op = None
         match event:
-            case MediaFailed(op=op, fault=fault) if op == self._op:
+            case MediaFailed(fault=fault):
                 return self._media_failed(from_fault(fault))
-            case MediaOfferReady(op=op) if op == self._op:
-                if self.state is _R.MATRIX_OFFERED:
-                    self._offer_for_sip(event)
-                else:
-                    self._offer_for_matrix(event)
-            case MediaAnswerReady(op=op, sdp=sdp) if op == self._op:
+            case MediaOfferReady() if self.state is _R.MATRIX_OFFERED:
+                self._offer_for_sip(event)
+            case MediaOfferReady() if self.state is _R.SIP_OFFERED:
+                self._offer_for_matrix(event)
+            case MediaAnswerReady(sdp=sdp):
                 self._answer_ready(sdp)
         return None
 
@@ -199,8 +203,8 @@ class Renegotiation(Machine):
         if self._waiting is not None:  # A newer offer took its place, and expects the answer.
             self._roll_back()
         elif event.needed:
-            self._op = self._effects.op()
-            self.says(self._sip.reoffer(self._op, event.sdp))
+            self._asked = self._effects.op()
+            self.says(self._sip.reoffer(self._asked, event.sdp))
         else:
             self._answer_matrix(event.answer)
 
@@ -210,8 +214,8 @@ class Renegotiation(Machine):
         elif self._waiting is not None:  # The client offered first: we must not offer now.
             self._send_back(_PENDING)
         elif self._matrix.can_renegotiate:
-            self._op = self._effects.op()
-            self.says(self._matrix.reoffer(self._op, event.sdp))
+            self._asked = self._effects.op()
+            self.says(self._matrix.reoffer(self._asked, event.sdp))
         else:
             self._answered(Side.MATRIX, self._matrix.description)
 
@@ -223,7 +227,7 @@ class Renegotiation(Machine):
             case _R.ANSWERING_SIP:
                 self._matrix.description = self._answer
                 self._answer_sip(sdp)
-            case _:
+            case _R.FINISHING:
                 self._sip.description = self._answer
                 self.hears(MediaAnswerReady)
                 self._next()

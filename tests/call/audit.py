@@ -22,7 +22,9 @@ class MatrixCallAudit:
     def hear(self, event: e.MatrixCallEvent) -> None:
         match event:
             case e.MatrixInviteReceived():
-                self.party = event.sender.party if self.party is None else self.party
+                if not self.sent:  # What came before may have been too late to count.
+                    self.over = False
+                    self.party = event.sender.party
                 self.negotiates |= event.capabilities.negotiate
             case e.MatrixAnswerReceived():
                 self.negotiates |= event.capabilities.negotiate

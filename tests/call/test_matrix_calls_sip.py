@@ -75,6 +75,8 @@ def test_the_telephone_hangs_up() -> None:
     hangup, _ = desk.expect_all(c.SendMatrixHangup, c.CloseMedia)
     assert isinstance(hangup, c.SendMatrixHangup)
     assert hangup.reason == "user_hangup"
+    desk.phone_ends(OUT)
+    assert desk.said == []
     desk.is_over("normal", "sip")
 
 
@@ -373,6 +375,17 @@ def test_early_media_answers_the_client_before_the_telephone_does() -> None:
     assert desk.core.active()[0].answered_at == desk.now
     desk.wait(100)
     assert [view.state for view in desk.core.active()] == ["connected"]
+
+
+def test_early_media_does_not_keep_an_unanswered_call_alive() -> None:
+    desk = Desk(EARLY_POLICY)
+    early(desk)
+    desk.tell(e.MediaAnswerReady(call=CALL, op=desk.expect(c.AnswerMedia).op, sdp="early"))
+    desk.expect(c.SendMatrixAnswer)
+    desk.media_connects()
+    desk.wait(61)
+    desk.expect_all(c.SendMatrixHangup, c.CancelSip, c.CloseMedia, c.SendNotice)
+    desk.is_over("no_answer", "bridge")
 
 
 def test_a_refusal_after_early_media_hangs_up() -> None:

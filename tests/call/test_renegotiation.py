@@ -312,6 +312,8 @@ def test_a_reinvite_before_the_call_is_up() -> None:
     desk.expect(c.AnswerMedia)
     desk.phone_reinvites(501)
     rejected(desk, 501, 491)
+    desk.phone_acknowledges(OUT, "an answer that nobody asked for")
+    assert desk.said == []
 
 
 # --- both at once: SIP --------------------------------------------------------------------------

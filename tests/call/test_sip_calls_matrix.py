@@ -125,6 +125,13 @@ def test_the_first_device_to_answer_wins() -> None:
     assert desk.said == []
 
 
+def test_a_reject_after_the_answer_comes_too_late() -> None:
+    desk = Desk()
+    desk.connected_to_the_person()
+    desk.person_rejects()
+    assert desk.said == []
+
+
 def test_one_devices_reject_ends_the_call_at_all() -> None:
     desk = Desk()
     desk.rings_at_the_person()

@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tables themselves, and every event in every situation that a call can be in."""
+
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from bridge.call import commands as c
+from bridge.call import events as e
+from bridge.call.deadlines import DEADLINES, Deadline, Timeouts
+from bridge.call.ids import OpId, Side
+from bridge.call.machine import Effects, Machine
+from bridge.call.policy import Limits
+from bridge.call.states import (
+    MATRIX,
+    MATRIX_ENDS,
+    MEDIA,
+    RENEGOTIATION,
+    SIP,
+    SIP_ENDS,
+    STEPS,
+    UP,
+    MatrixState,
+    MediaState,
+    Message,
+    RenegotiationState,
+    SipState,
+    State,
+    Table,
+)
+from bridge.call.switchboard import PARTY
+from scripts.state_diagrams import PAGE, page
+from tests.call.desk import CALL, EARLY_POLICY, IN, LAPTOP, OUR_CALL, OUT, PERSON, ROOM, Desk
+from tests.call.desk import THEIR_CALL as THEIRS
+
+TABLES: list[tuple[Table, type[State]]] = [
+    (MATRIX, MatrixState),
+    (SIP, SipState),
+    (MEDIA, MediaState),
+    (RENEGOTIATION, RenegotiationState),
+]
+
+
+def messages(table: Table) -> set[Message]:
+    return {message for row in table.values() for message in row}
+
+
+@pytest.mark.parametrize(("table", "states"), TABLES)
+def test_every_state_has_a_row_and_can_be_reached_and_left(
+    table: Table, states: type[State]
+) -> None:
+    assert set(table) == set(states)
+    reached = {following for row in table.values() for following in row.values()}
+    forced = {how for ends in (MATRIX_ENDS, SIP_ENDS) for how in ends.values()}
+    starts = {
+        MatrixState.PREPARING,
+        MatrixState.INVITED,
+        SipState.IDLE,
+        SipState.INVITED,
+        SipState.INVITED_BARE,
+        MediaState.NONE,
+        RenegotiationState.CLOSED,
+    }
+    assert set(states) <= reached | forced | starts
+    finals = {state for state, row in table.items() if not row}
+    assert finals <= {MatrixState.ENDED, SipState.ENDED, MediaState.CLOSED}
+
+
+@pytest.mark.parametrize(
+    ("table", "state", "message"),
+    [
+        (table, state, message)
+        for table, _ in TABLES
+        for state in table
+        for message in messages(table)
+    ],
+    ids=repr,
+)
+def test_every_message_in_every_state(table: Table, state: State, message: Message) -> None:
+    machine = Machine(table, state, Effects(Timeouts(), Limits()))
+    following = table[state].get(message)
+    assert machine.hears(message) is (following is not None)
+    assert machine.state is (following or state)
+
+
+@pytest.mark.parametrize(("table", "state"), [(t, s) for t, _ in TABLES for s in t], ids=repr)
+def test_a_command_that_the_table_lacks_is_a_bug(table: Table, state: State) -> None:
+    machine = Machine(table, state, Effects(Timeouts(), Limits()))
+    with pytest.raises(AssertionError, match="must not be sent"):
+        machine.says(c.RecordAnswer(call=CALL))
+
+
+def test_a_leg_that_lives_has_a_deadline_and_a_way_to_end() -> None:
+    assert set(SipState) - {SipState.ENDED} == {s for s in DEADLINES if isinstance(s, SipState)}
+    for table, ends, on_their_way in (
+        (MATRIX, MATRIX_ENDS, {MatrixState.ENDED}),
+        (
+            SIP,
+            SIP_ENDS,
+            {SipState.CANCELLING, SipState.CLOSING, SipState.ENDING, SipState.ENDED},
+        ),
+    ):
+        assert set(table) - set(ends) == on_their_way
+        for state, how in ends.items():
+            assert isinstance(how, State) or how in table[state]
+
+
+@pytest.mark.parametrize("deadline", set(Deadline) - {Deadline.BACKOFF})
+def test_every_deadline_comes_to_something(deadline: Deadline) -> None:
+    assert Timeouts().seconds(deadline, Limits()) > 0
+
+
+def test_steps_and_what_is_up_do_not_overlap() -> None:
+    assert not UP & set(STEPS)
+
+
+def test_the_page_is_current() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert page(text) == text, "run scripts/draw-states"
+
+
+def test_a_page_without_places_is_an_error() -> None:
+    with pytest.raises(ValueError, match="has no place for matrix"):
+        page("nothing")
+
+
+# --- every event in every situation -----------------------------------------------------------
+
+
+def _last_op(desk: Desk) -> OpId:
+    ops = [command.op for command in desk.said if hasattr(command, "op")]
+    desk.said.clear()
+    return OpId(ops[-1])
+
+
+def _early(desk: Desk) -> None:
+    desk.person_calls()
+    desk.media_offers(Side.MATRIX, "matrix offer")
+    desk.phone_rings(183, "early")
+
+
+def _early_heard(desk: Desk) -> None:
+    _early(desk)
+    desk.tell(e.MediaAnswerReady(call=CALL, op=_last_op(desk), sdp="early"))
+
+
+def _preparing(desk: Desk) -> None:
+    desk.phone_calls()
+
+
+def _answering_sip(desk: Desk) -> None:
+    desk.rings_at_the_person()
+    desk.person_answers()
+
+
+def _answered_sip(desk: Desk) -> None:
+    _answering_sip(desk)
+    desk.tell(e.MediaAnswerReady(call=CALL, op=_last_op(desk), sdp="answer"))
+
+
+def _bare_answered(desk: Desk) -> None:
+    desk.rings_at_the_person(sdp=None)
+    desk.person_answers()
+    desk.tell(e.MediaAnswerReady(call=CALL, op=_last_op(desk), sdp="offer"))
+
+
+def _joining(desk: Desk) -> None:
+    desk.rings_at_the_person()
+    desk.person_calls()
+
+
+def _joining_the_other_way(desk: Desk) -> None:
+    desk.rings_at_the_phone()
+    desk.phone_calls()
+
+
+def _held_by_the_client(desk: Desk) -> None:
+    desk.connected_to_the_phone()
+    desk.person_negotiates("hold")
+
+
+def _reinviting(desk: Desk) -> None:
+    _held_by_the_client(desk)
+    desk.tell(e.MediaOfferReady(call=CALL, op=_last_op(desk), sdp="offer"))
+
+
+def _backing_off(desk: Desk) -> None:
+    _reinviting(desk)
+    desk.tell(e.SipReinviteFailed(leg=OUT, op=_last_op(desk), status=491))
+
+
+def _held_by_the_phone(desk: Desk) -> None:
+    desk.connected_to_the_phone()
+    desk.phone_reinvites(500)
+
+
+def _negotiating(desk: Desk) -> None:
+    _held_by_the_phone(desk)
+    desk.tell(e.MediaOfferReady(call=CALL, op=_last_op(desk), sdp="offer"))
+
+
+def _cancelling(desk: Desk) -> None:
+    desk.rings_at_the_phone()
+    desk.person_hangs_up()
+
+
+def _closing(desk: Desk) -> None:
+    _answered_sip(desk)
+    desk.person_hangs_up(OUR_CALL)
+
+
+def _ended(desk: Desk) -> None:
+    desk.connected_to_the_phone()
+    desk.person_hangs_up()
+
+
+SITUATIONS: dict[str, Callable[[Desk], None]] = {
+    "nothing": lambda desk: None,
+    "offer made for sip": Desk.person_calls,
+    "rings there": Desk.rings_at_the_phone,
+    "early media": _early,
+    "early media heard": _early_heard,
+    "connected there": Desk.connected_to_the_phone,
+    "portal prepared": _preparing,
+    "rings here": Desk.rings_at_the_person,
+    "answer made for sip": _answering_sip,
+    "answered sip": _answered_sip,
+    "answered sip with an offer": _bare_answered,
+    "connected here": Desk.connected_to_the_person,
+    "joining": _joining,
+    "joining the other way": _joining_the_other_way,
+    "client holds": _held_by_the_client,
+    "re-invite out": _reinviting,
+    "backing off": _backing_off,
+    "phone holds": _held_by_the_phone,
+    "negotiate out": _negotiating,
+    "cancelling": _cancelling,
+    "closing": _closing,
+    "ended": _ended,
+}
+
+
+def events(op: OpId) -> Iterable[e.Event]:
+    """One of each class, for either leg; results answer what was asked last."""
+    for call_id in (THEIRS, OUR_CALL):
+        about = {"room": ROOM, "call_id": call_id, "sender": LAPTOP}
+        yield e.MatrixAnswerReceived(**about, version=1, sdp="answer")  # type: ignore[arg-type]
+        yield e.MatrixCandidatesReceived(**about, candidates=("",))  # type: ignore[arg-type]
+        yield e.MatrixSelectAnswerReceived(**about, selected=PARTY)  # type: ignore[arg-type]
+        yield e.MatrixSelectAnswerReceived(**about, selected="OTHER")  # type: ignore[arg-type]
+        yield e.MatrixRejectReceived(**about)  # type: ignore[arg-type]
+        yield e.MatrixHangupReceived(**about)  # type: ignore[arg-type]
+        yield e.MatrixMuteChanged(**about, muted=True)  # type: ignore[arg-type]
+        for kind in e.SdpType:
+            yield e.MatrixNegotiateReceived(
+                **about,  # type: ignore[arg-type]
+                type=kind,
+                sdp="new",
+                lifetime=60,
+            )
+    yield e.MatrixMemberLeft(room=ROOM, user=PERSON)
+    yield e.PortalReady(call=CALL, op=op, room=ROOM)
+    yield e.PortalFailed(call=CALL, op=op, reason="No room.")
+    yield e.MatrixSendFailed(call=CALL, op=op, reason="No homeserver.")
+    for leg in (OUT, IN):
+        yield e.SipProgressed(leg=leg, status=183, sdp="early")
+        yield e.SipAnswered(leg=leg, sdp="answer")
+        yield e.SipConfirmed(leg=leg)
+        yield e.SipConfirmed(leg=leg, sdp="answer")
+        yield e.SipCancelled(leg=leg)
+        yield e.SipEnded(leg=leg, status=200)
+        yield e.SipReinviteReceived(leg=leg, op=OpId(900), sdp="new")
+        yield e.SipReinviteReceived(leg=leg, op=OpId(901), sdp=None)
+        yield e.SipReinviteAnswered(leg=leg, op=op, sdp="new")
+        yield e.SipReinviteFailed(leg=leg, op=op, status=491)
+        yield e.SipReinviteFailed(leg=leg, op=op, status=488)
+        yield e.SipReinviteFailed(leg=leg, op=op, status=481)
+        yield e.SipDialogChanged(leg=leg, state="dialog")
+    yield e.MediaOfferReady(call=CALL, op=op, sdp="offer")
+    yield e.MediaOfferReady(call=CALL, op=op, sdp="", needed=False, answer="answer")
+    yield e.MediaAnswerReady(call=CALL, op=op, sdp="answer")
+    yield e.MediaJoined(call=CALL, op=op, matrix_sdp="answer", sip_sdp="answer")
+    yield e.MediaFailed(call=CALL, op=op, fault=e.MediaFault.INTERNAL)
+    yield e.MediaConnected(call=CALL, matrix_codec="PCMA/8000", sip_codec="PCMA/8000")
+    yield e.MediaLost(call=CALL, side=Side.SIP, fault=e.MediaFault.INTERNAL)
+    yield e.MediaClosed(call=CALL)
+    yield e.ShutdownRequested()
+    yield e.HangupRequested(call=CALL)
+
+
+def test_no_class_of_event_is_missing() -> None:
+    kinds = [
+        kind for kind in vars(e).values() if isinstance(kind, type) and issubclass(kind, e.Event)
+    ]
+    bases = {base for kind in kinds for base in kind.__mro__[1:]}
+    told = {type(event) for event in events(OpId(1))}
+    invites = {e.MatrixInviteReceived, e.SipInviteReceived}
+    assert set(kinds) - bases == told | invites
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_every_event_in_every_situation(situation: str) -> None:
+    """Whatever comes, and comes twice: the audit holds, and then the call can be ended."""
+    for number in range(len(list(events(OpId(0))))):
+        desk = Desk(EARLY_POLICY)
+        SITUATIONS[situation](desk)
+        asked = [command.op for command in desk.said if hasattr(command, "op")]
+        event = list(events(asked[-1] if asked else OpId(999)))[number]
+        known = desk.core.call_of(event)
+        desk.tell(event)
+        if known is not None:
+            assert desk.core.call_of(event) in (known, None)
+        desk.tell(event)
+        desk.tell(e.HangupRequested(call=CALL))
+        desk.wait(1000)
+        assert desk.core.active() == []
+        desk.audit.all_is_over()
