@@ -2,6 +2,7 @@
 """The admin listener: whether the bridge works, and its metrics."""
 
 import json
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,7 +47,7 @@ class WebServer:
         except OSError as error:
             await self.stop()
             raise LocalError(
-                f"cannot listen on {listen} port {port}: {error.strerror or error}",
+                f"cannot listen on {listen} port {port}: {os.strerror(error.errno or 0)}",
                 remedy="Change web.listen or web.port, or stop what uses it.",
             ) from error
 

@@ -47,7 +47,7 @@ async def test_a_port_that_is_taken_is_named() -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(LocalError, match=f"port {port}") as error:
+        with pytest.raises(LocalError, match=f"port {port}: Address already in use") as error:
             await WebServer(answer, Metrics()).start("127.0.0.1", port)
     assert "web.port" in error.value.remedy
 
