@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whole calls through the embedded engine: a WebRTC client here, a phone there."""
 
+import asyncio
 from itertools import pairwise
 
 import pytest
@@ -537,6 +538,22 @@ async def test_a_forged_certificate_is_refused(
     lost = await desk.event(MediaLost)
     assert (lost.side, lost.fault) == (Side.MATRIX, MediaFault.DTLS_FAILED)
     assert not desk.of(MediaConnected)
+
+
+async def test_trouble_inside_the_libraries_is_told_as_a_loss(
+    desk: Desk, client: WebRtcPeer, phone: RtpPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(self: object, **_: object) -> None:
+        raise AttributeError("moved")
+
+    monkeypatch.setattr("bridge.media.embedded.webrtc.DtlsAssociation.handshake", broken)
+    await desk.offer(Side.MATRIX, await client.offer())
+    answer = await desk.answer(Side.SIP, phone.sdp())
+    connecting = asyncio.create_task(client.connect(answer))
+    lost = await desk.event(MediaLost)
+    assert lost.fault is MediaFault.INTERNAL
+    connecting.cancel()
+    await asyncio.gather(connecting, return_exceptions=True)
 
 
 async def test_a_client_that_vanishes_is_noticed(

@@ -20,17 +20,15 @@ from bridge.call.events import (
     Event,
     MediaAnswerReady,
     MediaClosed,
-    MediaConnected,
     MediaFailed,
     MediaFault,
     MediaJoined,
-    MediaLost,
     MediaOfferReady,
 )
 from bridge.call.ids import CallId
 from bridge.config import Media as MediaSettings
 from bridge.errors import BridgeError, LocalError, SdpError
-from bridge.media.embedded.session import Connected, Lost, Resources, Session
+from bridge.media.embedded.session import Resources, Session
 from bridge.media.embedded.sockets import PortRange
 from bridge.media.embedded.streams import Statistics
 from bridge.media.embedded.webrtc import CertificateSource, ice_servers
@@ -108,7 +106,7 @@ class _Call:
         self._call = call
         self._emit = emit
         self._log = logger.bind(call=call)
-        self.session = Session(call, resources, self._notify)
+        self.session = Session(call, resources, emit)
         self.commands: asyncio.Queue[MediaCommand] = asyncio.Queue()
         self._worker = asyncio.create_task(self._work())
 
@@ -136,8 +134,11 @@ class _Call:
             return await self._carry_out(command)
         except Exception as error:
             fault, detail = _fault(error)
+            name = type(command).__name__
             if fault is MediaFault.INTERNAL:
-                self._log.exception("media command failed", command=type(command).__name__)
+                self._log.exception("media command failed", command=name)
+            else:
+                self._log.info("media refused", command=name, fault=fault.value, detail=detail)
             return _failed(command, fault, detail)
 
     def _carry_out(self, command: MediaCommand) -> Awaitable[Event | None]:
@@ -173,15 +174,6 @@ class _Call:
             command.matrix_sdp, command.sip_sdp, command.codecs
         )
         return MediaJoined(call=self._call, op=command.op, matrix_sdp=matrix_sdp, sip_sdp=sip_sdp)
-
-    def _notify(self, what: Connected | Lost) -> None:
-        if isinstance(what, Connected):
-            event: Event = MediaConnected(
-                call=self._call, matrix_codec=what.matrix_codec, sip_codec=what.sip_codec
-            )
-        else:
-            event = MediaLost(call=self._call, side=what.side, fault=what.fault, detail=what.detail)
-        self._emit(event)
 
 
 def _fault(error: Exception) -> tuple[MediaFault, str]:

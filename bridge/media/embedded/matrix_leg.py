@@ -180,6 +180,10 @@ class MatrixLeg:
         except (ConnectionError, DtlsError) as error:
             self._failed(generation, fault, str(error))
             return
+        except Exception as error:
+            logger.exception("connecting to the client failed")
+            self._failed(generation, MediaFault.INTERNAL, type(error).__name__)
+            return
         self._adopt(generation)
         await generation.ice.get_event()
         self._failed(generation, MediaFault.ICE_FAILED, "the client no longer answers (RFC 7675)")

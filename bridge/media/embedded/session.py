@@ -13,7 +13,7 @@ from time import monotonic, time
 
 import structlog
 
-from bridge.call.events import MediaFault
+from bridge.call.events import MediaConnected, MediaFault, MediaLost
 from bridge.call.ids import CallId, Side
 from bridge.config import Media as MediaSettings
 from bridge.errors import SdpError
@@ -27,6 +27,7 @@ from bridge.media.embedded.webrtc import (
     CertificateSource,
     IceServers,
 )
+from bridge.ports import Emit
 from bridge.sdp.agreement import LegMedia, audio_of, codec_choices, leg_media, webrtc_peer
 from bridge.sdp.codecs import AUDIO_CODECS, Codec, codec_named, pair_codecs
 from bridge.sdp.description import SessionDescription
@@ -55,23 +56,6 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connected:
-    """Audio can pass; codecs like `opus/48000/2`."""
-
-    matrix_codec: str
-    sip_codec: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lost:
-    """There is no way to a side any more."""
-
-    side: Side
-    fault: MediaFault
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Offered:
     """What to offer the other side, or if it need not be asked, what to answer this one."""
 
@@ -94,11 +78,10 @@ class _Pending:
 class Session:
     """The two legs of a call, what was agreed on each, and the paths between them."""
 
-    def __init__(
-        self, call: CallId, resources: Resources, notify: Callable[[Connected | Lost], None]
-    ) -> None:
+    def __init__(self, call: CallId, resources: Resources, emit: Emit) -> None:
         self._resources = resources
-        self._notify = notify
+        self._call = call
+        self._emit = emit
         self._log = logger.bind(call=call)
         certificate = resources.certificates.get()
         cname = secrets.token_urlsafe(12)
@@ -333,10 +316,10 @@ class Session:
         if self._connected_at or not self._matrix.connected or len(self._streams.codecs) < 2:
             return
         self._connected_at = monotonic()
-        codecs = self._streams.codecs
-        self._notify(
-            Connected(matrix_codec=str(codecs[Side.MATRIX]), sip_codec=str(codecs[Side.SIP]))
-        )
+        matrix, sip = (str(self._streams.codecs[side]) for side in (Side.MATRIX, Side.SIP))
+        seconds = round(self._connected_at - self._answered_at, 3)
+        self._log.info("media connected", matrix=matrix, sip=sip, seconds=seconds)
+        self._emit(MediaConnected(call=self._call, matrix_codec=matrix, sip_codec=sip))
 
     # --- our own ends ---------------------------------------------------------------------------
 
@@ -381,7 +364,8 @@ class Session:
 
     def _matrix_failed(self, fault: MediaFault, detail: str) -> None:
         self._streams.to_matrix.lead(None)
-        self._notify(Lost(side=Side.MATRIX, fault=fault, detail=detail))
+        self._log.warning("media lost", side="matrix", fault=fault.value, detail=detail)
+        self._emit(MediaLost(call=self._call, side=Side.MATRIX, fault=fault, detail=detail))
 
     def _matrix_rtcp(self, packet: bytes) -> None:
         self._streams.matrix_rtcp.receive(packet, monotonic(), time())
