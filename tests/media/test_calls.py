@@ -359,8 +359,16 @@ async def test_a_client_that_cannot_be_asked_stays_as_it_is(
     assert "a=recvonly" in answer
     await client.send(*client.sender("PCMU").packets([b"h" * 160] * 3))
     phone.send(*phone_sender("PCMU").packets([b"p" * 160] * 3))
-    await client.received.reaches(3)
+    packets = await client.received.reaches(3)
+    assert {packet.payload_type for packet in packets} == {WEB_TYPES["PCMU"]}
     assert not phone.received.packets
+    resume = await desk.offer(Side.SIP, phone.sdp(("PCMA",)))
+    assert resume.needed
+    assert "PCMA" in await desk.answer(Side.MATRIX, offer)
+    phone.send(*phone_sender("PCMA").packets(tone("PCMA", 440)))
+    packets = (await client.received.reaches(48))[3:]
+    assert {packet.payload_type for packet in packets} == {WEB_TYPES["PCMU"]}
+    assert heard("PCMU", (packet.payload for packet in packets)).is_near(440)
 
 
 async def test_a_refused_renegotiation_leaves_everything_as_it_was(

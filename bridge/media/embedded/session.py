@@ -7,7 +7,7 @@ an exchange, so that an offer that is refused leaves everything as it was.
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from socket import socket as Socket
 from time import monotonic, time
 
@@ -179,14 +179,7 @@ class Session:
     def _answer_alone(self, side: Side, asked: SessionDescription) -> SessionDescription:
         """Answer `side` without asking the other; a changed codec is transcoded."""
         kept = self._agreed[side.other]
-        current = leg_media(kept.local, kept.remote).codec
-        choices = codec_choices(asked, self._allowed if side is Side.SIP else AUDIO_CODECS)
-        pair = (
-            pair_codecs((current,), choices)
-            if side is Side.SIP
-            else pair_codecs(choices, (current,))
-        )
-        codec = pair.sip if side is Side.SIP else pair.matrix
+        codec = self._codec_for(side, asked, kept)
         answer = self._answer(side, asked, codec, kept.remote)
         self._commit({side: Exchange(local=answer, remote=asked)})
         return answer
@@ -205,19 +198,27 @@ class Session:
             return ""
         if pending.asked is None:
             return self._offer_late(pending, side, answer)
-        matrix, sip = (pending.asked, answer) if side is Side.SIP else (answer, pending.asked)
-        pair = self._pair(matrix, sip, answered=side)
-        codec = pair[side.other]
+        exchange = Exchange(local=pending.offered, remote=answer)
+        kept = self._agreed.get(side)
+        if kept is not None and kept.remote == answer and kept.local != pending.offered:
+            # It was not asked, or refused: what it agreed to before goes on.
+            exchange = _renumbered(kept, pending.offered)
+        codec = self._codec_for(side.other, pending.asked, exchange)
         ours = self._answer(side.other, pending.asked, codec, answer)
-        self._commit(
-            {
-                side: Exchange(local=pending.offered, remote=answer),
-                side.other: Exchange(local=ours, remote=pending.asked),
-            }
-        )
+        self._commit({side: exchange, side.other: Exchange(local=ours, remote=pending.asked)})
         if not provisional:
             self._pending = None
         return str(ours)
+
+    def _codec_for(self, side: Side, offer: SessionDescription, other: Exchange) -> Codec:
+        """The codec to answer an offer of `side` with, now that the other side has agreed."""
+        agreed = leg_media(other.local, other.remote).codec
+        if side is Side.SIP:
+            return pair_codecs((agreed,), codec_choices(offer, self._allowed)).sip
+        early = self._agreed.get(side)
+        if early is not None and early.remote == offer:  # A second answer (18x, then 200).
+            return leg_media(early.local, early.remote).codec
+        return pair_codecs(codec_choices(offer), (agreed,)).matrix
 
     def _offer_late(self, pending: _Pending, side: Side, answer: SessionDescription) -> str:
         """The first side offered nothing: now that the other has answered, offer it something."""
@@ -230,34 +231,18 @@ class Session:
         self._pending = _Pending(None, None, ours)
         return str(ours)
 
-    def _pair(
-        self, matrix: SessionDescription, sip: SessionDescription, answered: Side | None
-    ) -> dict[Side, Codec]:
-        """The codec of each side. One that answered has chosen; so has a client we answered."""
-        matrix_choices = codec_choices(matrix)
-        sip_choices = codec_choices(sip, self._allowed)
-        if answered is Side.MATRIX:
-            matrix_choices = matrix_choices[:1]
-        elif answered is Side.SIP:
-            sip_choices = sip_choices[:1]
-            early = self._agreed.get(Side.MATRIX)
-            if early is not None and early.remote == matrix:  # A second answer (18x, then 200).
-                matrix_choices = (leg_media(early.local, early.remote).codec,)
-        pair = pair_codecs(matrix_choices, sip_choices)
-        return {Side.MATRIX: pair.matrix, Side.SIP: pair.sip}
-
     async def join(self, matrix_sdp: str, sip_sdp: str, codecs: Sequence[str]) -> tuple[str, str]:
         """Answer two offers: see `JoinMedia`. Raises SdpError, LocalError."""
         self._allow(codecs)
         matrix, sip = parse(matrix_sdp), parse(sip_sdp)
         webrtc_peer(matrix)
-        pair = self._pair(matrix, sip, None)
+        pair = pair_codecs(codec_choices(matrix), codec_choices(sip, self._allowed))
         self._agreed.clear()
         self._pending = None
         self._open_sip(sip)
         await self._matrix.gather(controlling=False)
-        to_matrix = self._answer(Side.MATRIX, matrix, pair[Side.MATRIX], sip)
-        to_sip = self._answer(Side.SIP, sip, pair[Side.SIP], matrix)
+        to_matrix = self._answer(Side.MATRIX, matrix, pair.matrix, sip)
+        to_sip = self._answer(Side.SIP, sip, pair.sip, matrix)
         self._commit(
             {
                 Side.MATRIX: Exchange(local=to_matrix, remote=matrix),
@@ -397,3 +382,8 @@ class Session:
             self._sip.close()
         await self._matrix.close()
         self._streams.close()
+
+
+def _renumbered(exchange: Exchange, sent: SessionDescription) -> Exchange:
+    """The same, but as new as what was `sent` since: version numbers only rise (RFC 3264 8)."""
+    return replace(exchange, local=replace(exchange.local, origin=sent.origin))

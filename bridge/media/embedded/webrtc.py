@@ -215,9 +215,9 @@ class IceConnection(Connection):
 
     def data_received(self, data: bytes, component: int) -> None:
         """What is not STUN: DTLS, and media that came through TURN."""
-        if 127 < data[0] < 192:
+        if data and 127 < data[0] < 192:
             self.on_media(data)
-        else:
+        elif data:
             self.on_dtls(data)
 
     def check_complete(self, pair: CandidatePair) -> None:
