@@ -34,8 +34,10 @@ e2e: ## only the tests with software from elsewhere (ARGS='-k name' chooses)
 	@scripts/setup test
 	@$(PYTHON_ENV)/python -m pytest tests/e2e $(ARGS)
 
-docs: setup ## write the generated files anew: examples, reference
+docs: setup ## write the generated files anew: examples, reference, diagrams
 	@$(PYTHON_ENV)/python -m scripts.write_reference
+	@scripts/draw-states
+	@$(PYTHON_ENV)/python scripts/draw-overview docs/images/overview.svg
 
 lock: ## write requirements/*.txt anew (ARGS=--upgrade: to the newest versions allowed)
 	@scripts/lock $(ARGS)

@@ -86,13 +86,12 @@ def test_the_service_imports_only_what_it_declares() -> None:
     assert _undeclared([*_declared(), Requirement("python-olm")], "bridge") == {}
 
 
-def test_the_scripts_need_nothing_but_python() -> None:
-    scripts = {
-        module: path
-        for module, path in _imports("scripts")
-        if module not in sys.stdlib_module_names and path != "scripts/write_reference.py"
-    }
-    assert scripts.keys() == {"scripts"}
+def test_the_set_up_runs_before_anything_is_installed() -> None:
+    reached = _reached(ROOT / "scripts/provision.py")
+    modules = {name.partition(".")[0] for path in reached for name in _imported_by(path)}
+
+    assert ROOT / "scripts/pjsua2_recipe.py" in reached
+    assert modules - sys.stdlib_module_names == {"scripts"}
 
 
 def test_the_tests_import_only_what_is_declared() -> None:
