@@ -92,6 +92,7 @@ class Worker:
         self._endpoint = Endpoint(sip, select=self._select, tapped=self._tapped)
         self._accounts: dict[TrunkName, Account] = {}
         self._registrars: list[Registrar] = []
+        self._stopping = False
         self._strangers: Account | None = None
         self._legs: dict[LegId, Leg] = {}
         self._by_call_id: dict[str, Leg] = {}
@@ -121,7 +122,8 @@ class Worker:
         self._unplaced.clear()
 
     def stop(self) -> None:
-        """Hang up, unregister, destroy."""
+        """Hang up, unregister, destroy; who calls meanwhile is refused."""
+        self._stopping = True
         if self._legs:
             for leg in list(self._legs.values()):
                 leg.hang_up(_UNAVAILABLE if leg.ringing_here else _OK, "")
@@ -198,6 +200,9 @@ class Worker:
         invite = parse(prm.rdata.wholeMsg)
         leg = self._new_leg(LegId(f"in-{secrets.token_hex(8)}"), account.route.name)
         leg.accept(account, prm.callId, invite)
+        if self._stopping:
+            self._turn_away(leg, _UNAVAILABLE, "")
+            return
         if len(self._legs) > self._sip.max_calls:
             log.warning("too many calls", limit=self._sip.max_calls)
             self._turn_away(leg, _UNAVAILABLE, "Too many calls")
