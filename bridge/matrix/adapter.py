@@ -35,6 +35,9 @@ log = structlog.get_logger(__name__)
 BOT_NAME: Final = "SIP bridge"
 _STARTUP: Final = 120.0
 """Seconds that the homeserver may take to come up: machines start both at once."""
+_PINGS: Final = 4
+_PING_PAUSE: Final = 1.0
+"""Times that the homeserver is asked to call us, and seconds between them."""
 _STOPPING: Final = 5.0
 """Seconds for last words when the bridge stops."""
 _TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 section 2.1
@@ -223,7 +226,7 @@ class MatrixAdapter:
 
     async def _check_way_back(self) -> None:
         try:
-            await self._homeserver.ping(self._settings.id)
+            await self._ping()
         except Refused as error:
             if error.errcode in ("M_UNRECOGNIZED", "M_NOT_FOUND") and error.status in (404, 405):
                 log.info("homeserver knows no ping; whether it reaches the bridge is unchecked")
@@ -234,6 +237,17 @@ class MatrixAdapter:
                 f" ({self._settings.address}) and that the registration it has loaded has the"
                 " same id and tokens.",
             ) from error
+
+    async def _ping(self) -> None:
+        """Right after a restart, Synapse still has connections to the run before in its pool."""
+        for _ in range(_PINGS - 1):
+            try:
+                return await self._homeserver.ping(self._settings.id)
+            except Refused as error:
+                if error.errcode != "M_CONNECTION_FAILED":
+                    raise
+            await self._patience.sleep(_PING_PAUSE)
+        await self._homeserver.ping(self._settings.id)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

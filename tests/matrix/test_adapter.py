@@ -189,6 +189,16 @@ async def test_a_homeserver_without_ping_will_do(bench: Bench, server: TestServe
     await adapter.stop()
 
 
+async def test_a_homeserver_that_stumbles_over_the_last_run_gets_another_chance(
+    bench: Bench, server: TestServer
+) -> None:
+    bench.refuses = {"ping": (502, "M_CONNECTION_FAILED")}
+    bench.clock.on_sleep = lambda _: bench.refuses.clear()
+    adapter = bench.adapter(server)
+    await adapter.start()
+    await adapter.stop()
+
+
 @pytest.mark.parametrize(
     ("refuses", "bot", "problem", "remedy"),
     [
