@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from bridge.call.commands import AnswerMedia, OfferMedia
+from bridge.call.commands import AddRemoteCandidates, AnswerMedia, OfferMedia
 from bridge.call.events import MediaConnected, MediaFault, MediaLost
-from bridge.call.ids import Side
+from bridge.call.ids import CallId, Side
 from tests.media.desk import Desk
 from tests.media.sound import heard, tone
 from tests.simulators.rtp import EVENT, EVENT_48K, PAYLOAD_TYPES, Received, RtpPeer, Sender
@@ -467,6 +467,19 @@ async def test_candidates_that_came_before_the_answer_are_kept(
     offered = await desk.offer(Side.MATRIX, await client.offer(trickle=True))
     desk.trickle(*client.candidates())
     phone.aim(offered.sdp)
+    await client.connect(await desk.answer(Side.SIP, phone.sdp()))
+    await desk.event(MediaConnected)
+
+
+async def test_candidates_that_came_before_the_offer_are_kept(
+    desk: Desk, client: WebRtcPeer, phone: RtpPeer
+) -> None:
+    offer = await client.offer(trickle=True)
+    desk.trickle(*client.candidates())
+    for number in range(99):  # Strays of other calls do not push it out.
+        candidates = AddRemoteCandidates(call=CallId(f"gone-{number}"), candidates=("",))
+        desk.engine.do(candidates)
+    phone.aim((await desk.offer(Side.MATRIX, offer)).sdp)
     await client.connect(await desk.answer(Side.SIP, phone.sdp()))
     await desk.event(MediaConnected)
 

@@ -35,6 +35,9 @@ from bridge.media.embedded.webrtc import CertificateSource, ice_servers
 from bridge.ports import Emit
 from bridge.sdp.codecs import NoCommonCodec
 
+MAX_EARLY = 100
+"""Calls whose candidates are kept before there is an offer."""
+
 logger = structlog.get_logger(__name__)
 
 
@@ -51,6 +54,7 @@ class EmbeddedEngine:
             certificates=CertificateSource(),
         )
         self._calls: dict[CallId, _Call] = {}
+        self._early: dict[CallId, list[AddRemoteCandidates]] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
     def do(self, command: MediaCommand) -> None:
@@ -62,10 +66,19 @@ class EmbeddedEngine:
             call.commands.put_nowait(command)
         elif isinstance(command, OfferMedia | JoinMedia):
             call = self._calls[command.call] = _Call(command.call, self._resources, self._emit)
+            for early in self._early.pop(command.call, ()):
+                call.commands.put_nowait(early)
             call.commands.put_nowait(command)
+        elif isinstance(command, AddRemoteCandidates):
+            self._keep(command)
         else:
-            # Nothing is left to answer or to roll back; candidates come late as they like.
             asyncio.get_running_loop().call_soon(_refuse, command, self._emit)
+
+    def _keep(self, command: AddRemoteCandidates) -> None:
+        """Candidates before the offer that they belong to, or after the end: who knows."""
+        self._early.setdefault(command.call, []).append(command)
+        if len(self._early) > MAX_EARLY:
+            del self._early[next(iter(self._early))]
 
     def snapshot(self, call: CallId) -> Statistics:
         """What a live call measured so far, as `MediaClosed` will report it; empty if unknown."""
@@ -80,6 +93,7 @@ class EmbeddedEngine:
             await asyncio.gather(*self._ending, return_exceptions=True)
 
     def _end(self, call: CallId) -> None:
+        self._early.pop(call, None)
         known = self._calls.pop(call, None)
         if known is None:
             asyncio.get_running_loop().call_soon(self._emit, MediaClosed(call=call))
