@@ -21,6 +21,7 @@ from bridge.sip.adapter import SipAdapter
 from bridge.sip.trunks import Registration
 from tests.simulators.processes import Child, free_port
 from tests.simulators.waiting import until
+from tests.sip.certificates import Certificates
 
 SCENARIOS: Final = Path(__file__).parent / "scenarios"
 LOCALHOST: Final = "127.0.0.1"
@@ -72,6 +73,18 @@ def tcp() -> SipTransport:
     """A TCP listener at a free port."""
     port = free_port(socket.SOCK_STREAM)
     return SipTransport(protocol="tcp", listen=IPv4Address(LOCALHOST), port=port)
+
+
+def tls(certificates: Certificates, *, trusted: bool = True) -> SipTransport:
+    """A TLS listener at a free port."""
+    return SipTransport(
+        protocol="tls",
+        listen=IPv4Address(LOCALHOST),
+        port=free_port(socket.SOCK_STREAM),
+        certificate=certificates.chain,
+        private_key=certificates.key,
+        ca_list=certificates.authority if trusted else None,
+    )
 
 
 class Bridge:

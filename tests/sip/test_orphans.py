@@ -9,13 +9,20 @@ import pytest
 from bridge.call.ids import Address, CallId, Direction, UserId
 from bridge.ports import CallRecord
 from bridge.sip.dialog_state import DialogState
-from tests.sip.phone import LOCALHOST, TRUNK, Bridge, Sipp, tcp, trunk
+from tests.simulators.processes import free_port
+from tests.sip.certificates import Certificates
+from tests.sip.phone import LOCALHOST, TRUNK, Bridge, Sipp, tcp, tls, trunk
+from tests.sip.relay import relay
 
 pytestmark = pytest.mark.e2e
 
 
 def lost(
-    port: int, *, call: str = "lost", transport: Literal["udp", "tcp"] = "udp", dialog: str = ""
+    port: int,
+    *,
+    call: str = "lost",
+    transport: Literal["udp", "tcp", "tls"] = "udp",
+    dialog: str = "",
 ) -> CallRecord:
     """The record of a call with a phone at `port`."""
     state = DialogState(
@@ -66,6 +73,18 @@ async def test_by_tcp(tmp_path: Path) -> None:
         bridge = Bridge({TRUNK: trunk(peer.port)}, transports=(tcp(),))
         await bridge.sip.end_orphan(lost(peer.port, transport="tcp"))
         await peer.succeeds()
+
+
+async def test_by_tls(tmp_path: Path, certificates: Certificates) -> None:
+    port = free_port()
+    async with (
+        relay(port, server=certificates.server_context()) as relayed,
+        Sipp("peer_that_forgot_a_call", tmp_path, port=port, tcp=True) as peer,
+    ):
+        bridge = Bridge({TRUNK: trunk(9)}, transports=(tls(certificates),))
+        await bridge.sip.end_orphan(lost(relayed, transport="tls"))
+        await peer.succeeds()
+        assert "Via: SIP/2.0/TLS" in peer.messages()
 
 
 async def test_what_cannot_be_ended_does_no_harm(tmp_path: Path) -> None:

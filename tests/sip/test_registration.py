@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Registering, with sipp as the registrar."""
 
+import asyncio
 import re
+import socket
 from pathlib import Path
 
 import pytest
 
 from bridge.call.commands import RejectSip
 from bridge.call.events import SipEnded, SipInviteReceived
+from bridge.sip import adapter
 from bridge.sip.trunks import Registration, RegistrationState
+from tests.simulators.processes import free_port
 from tests.simulators.waiting import until
 from tests.sip.phone import CALL, TRUNK, Bridge, Sipp, trunk
 
@@ -74,3 +78,30 @@ async def test_call_to_our_registered_contact_from_anywhere(tmp_path: Path) -> N
                         await bridge.expect(SipEnded)
                     await phone.succeeds()
         await registrar.succeeds()
+
+
+async def test_follows_the_registrar_to_another_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    homes = [tmp_path / "old", tmp_path / "new"]
+    for home in homes:
+        home.mkdir()
+    port = free_port(socket.SOCK_DGRAM)
+    answers = ["127.0.0.1", "127.0.0.2"]
+
+    async def look_up(*_: object, **__: object) -> list[object]:
+        return [(0, 0, 0, "", (answers[0], 0))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
+    monkeypatch.setattr(adapter, "_RESOLVE_EVERY", 0.05)
+    settings = trunk(port, register=True).model_copy(update={"server": f"registrar.test:{port}"})
+    async with (
+        Sipp("registrar", homes[0], port=port) as old,
+        Sipp("registrar", homes[1], port=port, address="127.0.0.2") as new,
+    ):
+        async with Bridge({TRUNK: settings}) as bridge:
+            assert (await bridge.registration()).state is RegistrationState.REGISTERED
+            await old.has_received("REGISTER", 2)
+            answers.pop(0)
+            await new.has_received("REGISTER", 2)
+        assert "registrar.test" in new.messages()

@@ -4,8 +4,6 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -18,61 +16,16 @@ from bridge.errors import ConfigurationError
 from bridge.sip.dialog_state import DialogState
 from tests.simulators.processes import free_port
 from tests.sip.certificates import Certificates
-from tests.sip.phone import CALL, LOCALHOST, TRUNK, Bridge, Sipp, description, tcp, trunk
+from tests.sip.phone import CALL, LOCALHOST, TRUNK, Bridge, Sipp, description, tcp, tls, trunk
+from tests.sip.relay import relay
 
 pytestmark = pytest.mark.e2e
 
 BY_TLS = {"contact": "localhost:9;transport=tls"}
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates.make(tmp_path_factory.mktemp("certificates"))
-
-
-def tls(certificates: Certificates, *, trusted: bool = True) -> SipTransport:
-    return SipTransport(
-        protocol="tls",
-        listen=IPv4Address(LOCALHOST),
-        port=free_port(socket.SOCK_STREAM),
-        certificate=certificates.chain,
-        private_key=certificates.key,
-        ca_list=certificates.authority if trusted else None,
-    )
-
-
 def secure_trunk(port: int) -> Trunk:
     return Trunk(server=f"localhost:{port}", transport="tls", username="me")
-
-
-@asynccontextmanager
-async def relay(
-    target: int, *, server: ssl.SSLContext | None = None, client: ssl.SSLContext | None = None
-) -> AsyncIterator[int]:
-    """Takes TLS off (`server`) or puts it on (`client`) between a port and `target`."""
-    writers: list[asyncio.StreamWriter] = []
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, ssl.SSLError):
-            while data := await reader.read(65536):
-                writer.write(data)
-        writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        name = "localhost" if client else None
-        far_reader, far_writer = await asyncio.open_connection(
-            LOCALHOST, target, ssl=client, server_hostname=name
-        )
-        writers.extend((writer, far_writer))
-        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
-
-    listener = await asyncio.start_server(serve, LOCALHOST, 0, ssl=server)
-    try:
-        yield listener.sockets[0].getsockname()[1]
-    finally:
-        for writer in writers:
-            writer.close()
-        listener.close()
 
 
 async def talk_and_hang_up(bridge: Bridge, phone: Sipp) -> None:
