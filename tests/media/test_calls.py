@@ -5,6 +5,7 @@ import asyncio
 from itertools import pairwise
 
 import pytest
+from aiortc.rtp import RtcpReceiverInfo, RtcpRrPacket
 
 from bridge.call.commands import AddRemoteCandidates, AnswerMedia, OfferMedia
 from bridge.call.events import MediaConnected, MediaFault, MediaLost
@@ -615,6 +616,47 @@ async def test_both_sides_get_reports_and_a_goodbye(
     await desk.hang_up()
     for received in (client.received, phone.received):
         await _until_rtcp(received, b"\x81\xcb\x00\x01")
+
+
+async def test_rtcp_shares_the_port_with_a_phone_that_asks_for_it(
+    desk: Desk, client: WebRtcPeer, phone: RtpPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.media.embedded.upkeep.INTERVAL", 0.05)
+    offered = await desk.offer(Side.SIP, phone.sdp(mux=True))
+    answer = await client.answer(offered.sdp)
+    connecting = asyncio.create_task(client.connect(offered.sdp, role="client"))
+    final = await desk.answer(Side.MATRIX, answer)
+    assert "a=rtcp-mux" in final
+    phone.aim(final)
+    await connecting
+    await desk.event(MediaConnected)
+    phone.send(*phone_sender("PCMU").packets([b"p" * 160] * 5))
+    await client.received.reaches(5)
+    await _until_rtcp(phone.received, b"\x81\xc9")
+    # A report about what we sent, with a round trip of nothing on loopback.
+    await client.send(*client.sender("PCMU").packets([b"c" * 160] * 5))
+    source = (await phone.received.reaches(5))[0].ssrc
+    await until(
+        lambda: any(_sender_report(packet) for packet in phone.received.rtcp),
+        within=5,
+        what="a sender report came",
+    )
+    middle = next(filter(None, map(_sender_report, phone.received.rtcp)))
+    block = RtcpReceiverInfo(source, 0, 1, 9, 80, middle, 0)
+    phone.send(bytes(RtcpRrPacket(0x1234, [block])))
+    await until(
+        lambda: desk.engine_snapshot().get("sip_reports") == 1, within=5, what="it was read"
+    )
+    snapshot = desk.engine_snapshot()
+    assert snapshot["sip_far_lost"] == 1
+    assert snapshot["sip_far_jitter_ms"] == 10
+    assert isinstance(snapshot["sip_round_trip_ms"], float)
+    assert 0 <= snapshot["sip_round_trip_ms"] < 5000
+
+
+def _sender_report(packet: bytes) -> int | None:
+    """The middle of the NTP timestamp of a sender report."""
+    return int.from_bytes(packet[10:14], "big") if packet[1] == 200 else None
 
 
 async def _until_rtcp(received: Received, part: bytes) -> None:

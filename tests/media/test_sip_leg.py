@@ -2,6 +2,8 @@
 """Whom the SIP side listens to, and where it sends."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -172,3 +174,34 @@ async def test_rtcp_of_another_host_is_not_heard(
 async def test_an_address_that_cannot_be_reached_says_why(legs: Legs, host: str, why: str) -> None:
     with pytest.raises(SdpError, match=why):
         legs.leg.aim((host, 4000), (host, 4001), muxed=False)
+
+
+def has_ipv6() -> bool:
+    """Whether there is an IPv6 loopback here."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        probe.bind(("::1", 0))
+        return True
+    return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on loopback")
+async def test_ipv6_addresses_are_compared_by_value() -> None:
+    heard: list[bytes] = []
+    ports = PortRange(23000, 23999)
+    leg = SipLeg(*ports.pair("::1"), lambda packet, now: heard.append(packet), heard.append)
+    with ports.single("::1") as peer:
+        port = peer.getsockname()[1]
+        leg.aim(("0:0:0:0:0:0:0:1", port), ("0:0:0:0:0:0:0:1", port + 1), muxed=False)
+        peer.sendto(Sender(0).next(b"six").write(), ("::1", leg.port))
+        await until(lambda: heard, within=5, what="the packet was heard")
+        leg.send_rtp(b"back")
+        await until(lambda: _readable(peer) == b"back", within=5, what="the answer came")
+    assert not leg.latched
+    leg.close()
+
+
+def _readable(sock: socket.socket) -> bytes:
+    try:
+        return sock.recv(2048)
+    except BlockingIOError:
+        return b""

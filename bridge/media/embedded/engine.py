@@ -36,7 +36,7 @@ from bridge.ports import Emit
 from bridge.sdp.codecs import NoCommonCodec
 
 MAX_EARLY = 100
-"""Calls whose candidates are kept before there is an offer."""
+"""Calls whose candidates are kept before there is an offer, and messages kept of each."""
 
 logger = structlog.get_logger(__name__)
 
@@ -76,7 +76,9 @@ class EmbeddedEngine:
 
     def _keep(self, command: AddRemoteCandidates) -> None:
         """Candidates before the offer that they belong to, or after the end: who knows."""
-        self._early.setdefault(command.call, []).append(command)
+        kept = self._early.setdefault(command.call, [])
+        if len(kept) < MAX_EARLY:
+            kept.append(command)
         if len(self._early) > MAX_EARLY:
             del self._early[next(iter(self._early))]
 

@@ -77,15 +77,16 @@ class SipLeg:
     def _socket_address(self, address: tuple[str, int]) -> tuple[Any, ...]:
         host, port = address
         try:
-            version = ip_address(host).version
+            parsed = ip_address(host)
         except ValueError:
             raise SdpError(f"The SIP peer wants audio at {host!r}: not an IP address") from None
-        if (version == 6) != (self._rtp.family == socket.AF_INET6):
+        if (parsed.version == 6) != (self._rtp.family == socket.AF_INET6):
             raise SdpError(
                 f"The SIP peer wants audio at {host}, of another address family than ours",
                 remedy="Set media.listen to an address of that family.",
             )
-        return (host, port, 0, 0) if version == 6 else (host, port)
+        # As recvfrom() writes it: packets are compared with this.
+        return (str(parsed), port, 0, 0) if parsed.version == 6 else (str(parsed), port)
 
     def send_rtp(self, packet: bytes) -> None:
         """Send now or never."""
