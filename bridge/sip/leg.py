@@ -23,6 +23,7 @@ from bridge.call.ids import LegId, OpId, TrunkName
 from bridge.sip.dialog_state import DialogState, as_callee, as_caller
 from bridge.sip.guard import guarded
 from bridge.sip.messages import Message, causes_of, parse
+from bridge.sip.params import add_headers, audio_only, message_in
 
 log = structlog.get_logger(__name__)
 
@@ -125,10 +126,10 @@ class Leg:
     ) -> None:
         """Send the INVITE."""
         self.local_sdp = sdp
-        prm = _with_audio_only()
+        prm = audio_only()
         prm.opt.customCallId = self.sip_call_id
         prm.txOption.localUri = origin
-        _add_headers(prm, headers)
+        add_headers(prm, headers)
         self.call = Call(account, self)
         try:
             self.call.makeCall(target, prm)
@@ -159,7 +160,7 @@ class Leg:
         prm = pj.CallOpParam()
         if self._invite and self._invite.sdp is None:
             # pjsua2 wants no description here: it asks for our offer in onCallSdpCreated.
-            prm = _with_audio_only()
+            prm = audio_only()
         elif not self._progressed_with_sdp:
             # After an early answer the 200 has to repeat it (RFC 3261 13.2.1), which pjsip does.
             prm.sdp.wholeSdp = sdp
@@ -181,7 +182,7 @@ class Leg:
         if status >= 300 and self._invite and not self._established:
             prm.statusCode = status
         if q850:
-            _add_headers(prm, {"Reason": f"Q.850;cause={q850}"})
+            add_headers(prm, {"Reason": f"Q.850;cause={q850}"})
         try:
             self.call.hangup(prm)
         except pj.Error as error:
@@ -195,7 +196,7 @@ class Leg:
         self._agreed_sdp, self.local_sdp = self.local_sdp, sdp
         self._our_offer = op
         try:
-            self.call.reinvite(_with_audio_only())
+            self.call.reinvite(audio_only())
         except pj.Error as error:
             # The stack refuses while a transaction of the other side is under way: glare, too.
             self._log.info("cannot send re-INVITE now", error=error.reason)
@@ -228,7 +229,7 @@ class Leg:
 
     def state_changed(self, info: pj.CallInfo, event: pj.SipEvent) -> None:
         """The INVITE session went on to another state."""
-        message = _message_in(event)
+        message = message_in(event)
         if info.state == pj.PJSIP_INV_STATE_CONNECTING and not self._invite:
             self._answered(message)
         elif info.state == pj.PJSIP_INV_STATE_CONFIRMED and self._invite:
@@ -386,31 +387,6 @@ class Leg:
         if state != self._dialog:
             self._dialog = state
             self._report(SipDialogChanged(leg=self.id, state=state.to_json()))
-
-
-def _with_audio_only() -> pj.CallOpParam:
-    prm = pj.CallOpParam(True)
-    prm.opt.audioCount = 1
-    prm.opt.videoCount = 0
-    prm.opt.textCount = 0
-    return prm
-
-
-def _add_headers(prm: pj.CallOpParam, headers: dict[str, str]) -> None:
-    for name, value in headers.items():
-        header = pj.SipHeader()
-        header.hName, header.hValue = name, value
-        prm.txOption.headers.append(header)
-
-
-def _message_in(event: pj.SipEvent) -> Message | None:
-    """The message whose arrival is the event."""
-    if event.type == pj.PJSIP_EVENT_RX_MSG:
-        return parse(event.body.rxMsg.rdata.wholeMsg)
-    if event.type != pj.PJSIP_EVENT_TSX_STATE:
-        return None
-    change = event.body.tsxState
-    return parse(change.src.rdata.wholeMsg) if change.type == pj.PJSIP_EVENT_RX_MSG else None
 
 
 def _same(one: str | None, other: str | None) -> bool:
