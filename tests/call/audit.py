@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What must hold whatever happens: checked for every command that the core gives, in every test."""
 
+import math
 from collections import Counter
 
 from bridge.call import commands as c
 from bridge.call import events as e
+from bridge.call.deadlines import Timeouts
 from bridge.call.ids import CallId, LegId, MatrixCallKey, OpId, PartyId
 
 
@@ -68,9 +70,12 @@ class SipLegAudit:
         self.acknowledged = ours
         self.gone = False
         self.sent: Counter[type] = Counter()
+        self.cancelled_at = math.inf
 
-    def hear(self, event: e.SipEvent) -> None:
-        if isinstance(event, e.SipAnswered) and self.ours:
+    def hear(self, event: e.SipEvent, now: float) -> None:
+        # Once the transaction has timed out, there is nobody to hear a 200.
+        timed_out = now >= self.cancelled_at + Timeouts().end
+        if isinstance(event, e.SipAnswered) and self.ours and not timed_out:
             self.answered = True
         if isinstance(event, e.SipConfirmed) and self.answered:
             self.acknowledged = True
@@ -79,7 +84,7 @@ class SipLegAudit:
         if isinstance(event, e.SipEnded):
             self.gone = True
 
-    def say(self, command: c.SipCommand, *, forced: bool) -> None:
+    def say(self, command: c.SipCommand, now: float, *, forced: bool) -> None:
         kind = type(command)
         name = kind.__name__
         assert not self.gone, f"{name} after the end"
@@ -91,6 +96,7 @@ class SipLegAudit:
         if kind is c.CancelSip:
             assert self.ours
             assert not self.answered, "CANCEL after the 200"
+            self.cancelled_at = now
         elif kind is not c.ByeSip:
             assert not self.sent[c.CancelSip], f"{name} after CANCEL"
         if kind is c.AnswerSip:
@@ -105,15 +111,15 @@ class SipLegAudit:
 
     @property
     def is_ended(self) -> bool:
-        return self.gone or bool(
-            self.sent[c.ByeSip] or self.sent[c.RejectSip] or self.sent[c.CancelSip]
-        )
+        cancelled = self.sent[c.CancelSip] and not self.answered
+        return self.gone or bool(self.sent[c.ByeSip] or self.sent[c.RejectSip] or cancelled)
 
 
 class Audit:
     """Sees every event and every command."""
 
     def __init__(self) -> None:
+        self.now = 0.0
         self.matrix: dict[MatrixCallKey, MatrixCallAudit] = {}
         self.sip: dict[LegId, SipLegAudit] = {}
         self.ops: set[OpId] = set()
@@ -131,7 +137,7 @@ class Audit:
         if isinstance(event, e.SipInviteReceived):
             self.sip.setdefault(event.leg, SipLegAudit(ours=False))
         if isinstance(event, e.SipEvent) and event.leg in self.sip:
-            self.sip[event.leg].hear(event)
+            self.sip[event.leg].hear(event, self.now)
 
     def say(self, command: c.Command, *, forced: bool = False) -> None:
         """A command was given; `forced` by a deadline."""
@@ -158,7 +164,7 @@ class Audit:
             done = (command.leg, command.op)
             assert done not in self.reinvites, "a re-INVITE was answered twice"
             self.reinvites.add(done)
-        self.sip[command.leg].say(command, forced=forced)
+        self.sip[command.leg].say(command, self.now, forced=forced)
 
     def _say_media(self, command: c.MediaCommand) -> None:
         seen = self.media.setdefault(command.call, Counter())

@@ -72,6 +72,7 @@ class Desk:
 
     def tell(self, event: e.Event) -> None:
         """Something happened."""
+        self.audit.now = self.now
         self.audit.hear(event)
         self._take(self.core.handle(event, self.now), forced=False)
 
@@ -79,7 +80,7 @@ class Desk:
         """Time passes; deadlines are met on the way."""
         until = self.now + seconds
         while (due := self.core.next_deadline()) is not None and due <= until:
-            self.now = max(self.now, due)
+            self.now = self.audit.now = max(self.now, due)
             self._take(self.core.handle_timer(self.now), forced=True)
         self.now = until
 
