@@ -20,6 +20,7 @@ from bridge.sip.loader import check_pjsua2
 from bridge.sip.orphans import end_dialogs
 from bridge.sip.pauses import registration_pause
 from bridge.sip.strangers import Strangers
+from bridge.sip.tap import Tapped, without_secrets
 from bridge.sip.trunks import Peers, Registration, RegistrationState, Route
 
 if TYPE_CHECKING:
@@ -215,9 +216,18 @@ class SipAdapter:
 
     def tapped(self, sip_call_id: str, direction: str, text: str) -> None:
         """Pass a message on to the ladder."""
-        self._post(self._tap, sip_call_id, direction, text)
+        self._post(self._tap, sip_call_id, direction, without_secrets(text))
+
+    def seen(self, message: Tapped) -> None:
+        """Log every message, if that is wanted."""
         if self._sip.log_messages:
-            log.info("SIP message", direction=direction, text=text)
+            log.info(
+                "SIP message",
+                direction=message.direction,
+                peer=message.peer,
+                transport=message.transport,
+                text=without_secrets(message.text),
+            )
 
     def registration(self, trunk: TrunkName, registration: Registration) -> None:
         """Pass a registration's new state on."""

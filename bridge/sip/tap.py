@@ -15,6 +15,9 @@ _ENTRY: Final = re.compile(
 )
 _END: Final = "\n--end msg--"
 _CALL_ID: Final = re.compile(r"^(?:Call-ID|i)[ \t]*:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
+_SECRET: Final = re.compile(r"""(\bresponse="|\binline:)[^"\s|]+""")
+"""Digest replies, from which a password can be guessed, and SRTP keys (RFC 4568)."""
+_NAME: Final = re.compile(r'"[^"]*"(?= ?<)')
 _USER: Final = re.compile(r"\b(sips?:|tel:)[^@\s<>;,\"]+(@?)")
 
 
@@ -54,5 +57,11 @@ def read_entry(entry: str) -> Tapped | None:
 
 
 def without_users(entry: str) -> str:
-    """The first line of a log entry, with the user parts of its URIs taken out."""
-    return _USER.sub(r"\1…\2", clean(entry.partition("\n")[0])).strip()
+    """The first line of a log entry, with display names and user parts of URIs taken out."""
+    line = _NAME.sub('"…"', clean(entry.partition("\n")[0]))
+    return _USER.sub(r"\1…\2", line).strip()
+
+
+def without_secrets(text: str) -> str:
+    """A message that may be kept and shown."""
+    return _SECRET.sub(r"\1…", text)

@@ -63,6 +63,9 @@ class Listener(Protocol):
     def tapped(self, sip_call_id: str, direction: str, text: str) -> None:
         """A message of a leg."""
 
+    def seen(self, message: Tapped) -> None:
+        """Any message at all."""
+
     def registration(self, trunk: TrunkName, registration: Registration) -> None:
         """A registration changed."""
 
@@ -253,6 +256,7 @@ class Worker:
         call.hangup(answer)
 
     def _tapped(self, message: Tapped) -> None:
+        self._listener.seen(message)
         call_id = message.call_id
         leg = self._by_call_id.get(call_id)
         if leg:

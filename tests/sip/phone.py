@@ -96,6 +96,7 @@ class Bridge:
         *,
         transports: tuple[SipTransport, ...] = (),
         max_calls: int = 100,
+        log_messages: bool = False,
         pause: Callable[[int], float] = lambda failures: 0.0,
     ) -> None:
         self.port = free_port(socket.SOCK_DGRAM)
@@ -105,7 +106,7 @@ class Bridge:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         udp = SipTransport(listen=IPv4Address(LOCALHOST), port=self.port)
         self.sip = SipAdapter(
-            Sip(transports=(udp, *transports), max_calls=max_calls),
+            Sip(transports=(udp, *transports), max_calls=max_calls, log_messages=log_messages),
             trunks,
             emit=self._emit,
             tap=lambda *entry: self.ladder.append(entry),

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from bridge.call.commands import RejectSip
 from bridge.call.events import SipEnded, SipInviteReceived
@@ -29,6 +30,23 @@ async def test_registers_with_credentials(tmp_path: Path) -> None:
         await registrar.succeeds()
         assert ";line=" in registrar.messages()
         assert "Expires: 0" in registrar.messages()
+
+
+async def test_messages_are_logged_when_wanted_and_never_with_secrets(tmp_path: Path) -> None:
+    for wanted in (True, False):
+        home = tmp_path / str(wanted)
+        home.mkdir()
+        with capture_logs() as logs:
+            async with Sipp("registrar", home) as registrar:
+                settings = trunk(registrar.port, register=True)
+                async with Bridge({TRUNK: settings}, log_messages=wanted) as bridge:
+                    await bridge.registration()
+                await registrar.succeeds()
+        texts = [entry["text"] for entry in logs if entry["event"] == "SIP message"]
+        assert bool(texts) is wanted
+        assert any("REGISTER sip:" in text for text in texts) is wanted
+        assert any('response="…"' in text for text in texts) is wanted
+        assert not any(re.search(r'response="\w', text) for text in texts)
 
 
 async def test_registers_again_after_a_failure(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from bridge.sip.loader import check_pjsua2
 from bridge.sip.messages import parse
 from bridge.sip.pauses import registration_pause
 from bridge.sip.strangers import Strangers
-from bridge.sip.tap import read_entry, without_users
+from bridge.sip.tap import read_entry, without_secrets, without_users
 
 RECEIVED = (
     "RX 60 bytes Request msg OPTIONS/cseq=1 (rdata0x1) from UDP 192.0.2.1:5060:\n"
@@ -65,7 +65,18 @@ def test_message_cut_short_by_the_log() -> None:
 
 def test_log_line_has_no_users() -> None:
     line = 'To: "Ann" <sip:+12025550111@mx.test>;tag=1, tel:+12025550112\nmore'
-    assert without_users(line) == 'To: "Ann" <sip:…@mx.test>;tag=1, tel:…'
+    assert without_users(line) == 'To: "…" <sip:…@mx.test>;tag=1, tel:…'
+
+
+def test_kept_message_has_no_secrets() -> None:
+    text = (
+        'Authorization: Digest username="me", response="0123abcd", qop=auth\r\n\r\n'
+        "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3|2^20|1:32\r\n"
+    )
+    assert without_secrets(text) == (
+        'Authorization: Digest username="me", response="…", qop=auth\r\n\r\n'
+        "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:…|2^20|1:32\r\n"
+    )
 
 
 ANSWER = parse(
