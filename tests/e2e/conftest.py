@@ -89,6 +89,8 @@ async def browser(
 @pytest_asyncio.fixture(loop_scope="session", autouse=True)
 async def no_trouble_in_the_log(stage: GatedStage) -> AsyncIterator[None]:
     """A test fails when the bridge logs an error meanwhile, whatever else it sees."""
+    if not stage.bridge.running:  # the test before failed
+        await stage.bridge.start()
     before = len(stage.bridge.output())
     yield
     new = stage.bridge.output()[before:]
@@ -98,14 +100,21 @@ async def no_trouble_in_the_log(stage: GatedStage) -> AsyncIterator[None]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def new_matrix_phone(stage: GatedStage) -> AsyncIterator[NewMatrixPhone]:
-    """Makes a new person with a simulated client."""
+    """Makes a new person with a simulated client, or one more client `of` a person."""
     async with AsyncExitStack() as stack:
 
         async def make(
-            *, version: int = 1, says: int = 440, codecs: tuple[str, ...] = CODECS
+            *,
+            version: int = 1,
+            says: int = 440,
+            codecs: tuple[str, ...] = CODECS,
+            of: Person | None = None,
         ) -> tuple[Person, MatrixPhone]:
-            person = await stage.person()
-            client = MatrixClient(stage.synapse.url, person.credentials)
+            person = of or await stage.person()
+            credentials = person.credentials
+            if of:
+                credentials = await stage.synapse.another_device(credentials)
+            client = MatrixClient(stage.synapse.url, credentials)
             await stack.enter_async_context(client)
             phone = MatrixPhone(client, version=version, says=says, codecs=codecs)
             return person, await stack.enter_async_context(phone)

@@ -136,11 +136,11 @@ async def test_is_held_and_resumed(stage: GatedStage, new_browser_client: NewBro
         await client.reaches("connected")
         await client.hears(1000)
         await phone.command("hold")
+        await _is_held(client, True)
         await _is_silent(client)
-        assert (await client.snapshot()).held_by_them
         await phone.command("resume")
+        await _is_held(client, False)
         await client.hears(1000)
-        assert not (await client.snapshot()).held_by_them
         await client.do("hangUp")
         await phone.sees("CALL_CLOSED")
 
@@ -196,6 +196,13 @@ async def test_its_own_call_survives_when_both_call_at_once(
         await client.do("hangUp")
         await phone.sees("CALL_CLOSED")
     assert (await stage.bridge.ended(person.user_id)).cause == "normal"
+
+
+async def _is_held(client: BrowserClient, held: bool) -> None:
+    async def as_wanted() -> bool:
+        return (await client.snapshot()).held_by_them == held
+
+    await until_async(as_wanted, within=10, what=f"the client says that held by them is {held}")
 
 
 async def _is_silent(client: BrowserClient) -> None:

@@ -47,6 +47,23 @@ async def test_is_answered_and_the_callee_hangs_up(
     assert (record.cause, record.ended_by) == ("normal", "matrix")
 
 
+async def test_rings_at_every_device_until_one_answers(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    person, desk = await new_matrix_phone()
+    _, pocket = await new_matrix_phone(of=person)
+    async with stage.phone(PCMU) as phone:
+        await phone.dial(stage.uri(person))
+        at_the_desk, in_the_pocket = await desk.rings(), await pocket.rings()
+        await in_the_pocket.answer()
+        await in_the_pocket.connected()
+        assert await at_the_desk.ended() == "answered elsewhere"
+        await phone.hears(440)
+        await in_the_pocket.voice.hears(1000)
+        await phone.hang_up()
+        await in_the_pocket.ended()
+
+
 @pytest.mark.parametrize(
     ("version", "reason", "scenario", "cause"),
     [

@@ -115,6 +115,20 @@ class Synapse:
             raise RuntimeError(f"Synapse did not register {name}: {made}")
         return Credentials(made["user_id"], made["device_id"], made["access_token"], password)
 
+    async def another_device(self, of: Credentials) -> Credentials:
+        """Log in once more, as on a second device."""
+        body = {
+            "type": "m.login.password",
+            "identifier": {"type": "m.id.user", "user": of.user_id},
+            "password": of.password,
+        }
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(f"{self.url}/_matrix/client/v3/login", json=body) as reply,
+        ):
+            made = await reply.json()
+        return Credentials(made["user_id"], made["device_id"], made["access_token"], of.password)
+
     def _settings(self) -> dict[str, object]:
         return {
             "server_name": SERVER_NAME,
