@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address
 from typing import Any
 
+import structlog
 import uvloop
 
 from bridge.call.commands import AnswerMedia, OfferMedia
@@ -258,6 +259,9 @@ def main() -> None:
     parser.add_argument("--engine", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.engine:
+        # Standard output belongs to the answers.
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("warning"))
         uvloop.run(Engine().serve())
         return
     engine_core, *own_cores = sorted(os.sched_getaffinity(0))

@@ -90,7 +90,7 @@ async def test_a_client_that_knows_only_opus_is_transcoded(
     phone.send(*phone_sender(codec).packets(tone(codec, 1000)))
     at_client = await client.received.reaches(45)
     assert heard("opus", (packet.payload for packet in at_client)).is_near(1000)
-    for before, after in pairwise(at_client):
+    for before, after in pairwise(at_client[:45]):
         assert (after.timestamp - before.timestamp) & 0xFFFFFFFF == 960
     assert (await desk.hang_up())["mode"] == "transcode"
 
