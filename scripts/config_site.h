@@ -21,6 +21,10 @@
 #define PJ_LOG_MAX_SIZE (PJSIP_MAX_PKT_LEN + 500)
 #define PJSUA2_MAX_SDP_BUF_LEN PJSIP_MAX_PKT_LEN
 
+/* A trunk's transport is what its settings say: a long INVITE that tries TCP first (RFC 3261 18.1.1)
+ * waits in vain for a provider whose firewall drops that. */
+#define PJSIP_DONT_SWITCH_TO_TCP 1
+
 /* Bursts of requests wait in the kernel instead of being lost (the kernel caps these at its own
  * net.core.rmem_max and wmem_max). */
 #define PJSIP_UDP_SO_RCVBUF_SIZE (4 * 1024 * 1024)
