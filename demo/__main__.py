@@ -65,7 +65,8 @@ async def _demo(console: Console, *, once: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="matrix-sip-demo-") as directory:
         stage, echo, door, guest = _stage(Path(directory))
         try:
-            await _set_up(console, stage)
+            if not await _set_up(console, stage):
+                return 1
             alice, visitor = await stage.person(), await stage.person()
             verdicts = await _play(console, stage, alice, echo, door)
             good = len(verdicts) == 2 and all(verdict.good for verdict in verdicts)
@@ -91,15 +92,20 @@ def _sip_port(address: str) -> int:
     return free_port(socket.SOCK_DGRAM, address)
 
 
-async def _set_up(console: Console, stage: Stage) -> None:
+async def _set_up(console: Console, stage: Stage) -> bool:
     console.print(Rule("[bold]matrix-sip", style="dim"))
+    began = time.monotonic()
     with console.status("starting a homeserver (Synapse) and the bridge, in a temporary directory"):
-        began = time.monotonic()
-        await stage.start()
+        try:
+            await stage.start()
+        except (TimeoutError, RuntimeError) as error:
+            console.print(f"[bold red]✘ {escape(str(error))}[/]")
+            return False
     console.print(
         f"[bold green]✔[/] homeserver and bridge are up, on loopback alone"
         f" [dim]({time.monotonic() - began:.1f} s)[/]"
     )
+    return True
 
 
 async def _play(

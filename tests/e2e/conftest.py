@@ -20,7 +20,6 @@ from tests.simulators.voice import CODECS
 _refusal: OSError | None = None
 _TROUBLE = re.compile(r'"level": ?"(error|critical)"|Traceback|never awaited|never retrieved')
 
-NewPerson = Callable[[], Awaitable[Person]]
 NewMatrixPhone = Callable[..., Awaitable[tuple[Person, MatrixPhone]]]
 NewBrowserClient = Callable[[], Awaitable[tuple[Person, BrowserClient]]]
 
@@ -41,6 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(__file__.rpartition("/")[0]):
             item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(180))  # the first one starts the servers
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
