@@ -141,14 +141,13 @@ async def _end(
         log.warning("no transport left to end a lost call by", call=record.call)
         return
     try:
+        via = _via(listener, dialog.peer)
         wire = await _connect(dialog, listener, responses, sockets)
     except OSError as error:
         log.warning("cannot reach the peer of a lost call", call=record.call, error=str(error))
         return
     try:
-        status = await _say_bye(
-            dialog, wire, responses, route, _via(listener, dialog.peer), sip.user_agent
-        )
+        status = await _say_bye(dialog, wire, responses, route, via, sip.user_agent)
     finally:
         wire.close()
     log.info("ended the SIP leg of a lost call", call=record.call, status=status)

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ending what a crash left behind, with sipp as the peer that still thinks it is in a call."""
 
+import socket
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from bridge.call.ids import Address, CallId, Direction, UserId
+from bridge.config import Sip, SipTransport
 from bridge.ports import CallRecord
+from bridge.sip.adapter import SipAdapter
 from bridge.sip.dialog_state import DialogState
 from tests.simulators.processes import free_port
 from tests.sip.certificates import Certificates
@@ -85,6 +88,21 @@ async def test_by_tls(tmp_path: Path, certificates: Certificates) -> None:
         await bridge.sip.end_orphan(lost(relayed, transport="tls"))
         await peer.succeeds()
         assert "Via: SIP/2.0/TLS" in peer.messages()
+
+
+async def test_listening_everywhere_the_route_to_the_peer_names_us(tmp_path: Path) -> None:
+    async with Sipp("peer_that_forgot_a_call", tmp_path) as peer:
+        anywhere = SipTransport(port=free_port(socket.SOCK_DGRAM))
+        adapter = SipAdapter(
+            Sip(transports=(anywhere,)),
+            {TRUNK: trunk(peer.port)},
+            emit=print,
+            tap=print,
+            normalise=lambda user, host: Address(f"sip:{user}@{host}"),
+        )
+        await adapter.end_orphan(lost(peer.port))
+        await peer.succeeds()
+        assert f"Via: SIP/2.0/UDP {LOCALHOST}:{anywhere.port};rport" in peer.messages()
 
 
 async def test_what_cannot_be_ended_does_no_harm(tmp_path: Path) -> None:
