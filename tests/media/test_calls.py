@@ -522,6 +522,35 @@ async def test_ice_restarts_under_the_same_keys(
     assert not desk.of(MediaLost)
 
 
+async def test_a_restart_goes_on_when_the_old_way_is_lost_meanwhile(
+    desk: Desk, client: WebRtcPeer, phone: RtpPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aioice.ice.CONSENT_INTERVAL", 0.05)
+    monkeypatch.setattr("aioice.ice.CONSENT_FAILURES", 1)
+    await desk.client_calls(client, phone)
+    restart = await desk.offer(Side.MATRIX, await client.offer(restart=True))
+    await client.drop_old_transports()
+
+    def nothing_passes() -> bool:
+        before = desk.engine_snapshot()["sip_packets_dropped"]
+        phone.send(back.next(b"p" * 160))
+        return before != 0
+
+    back = phone_sender("PCMU")
+    await until(nothing_passes, within=10, what="the old way was given up")
+    await client.connect(restart.answer)
+
+    def heard_again() -> bool:
+        phone.send(back.next(b"p" * 160))
+        return bool(client.received.packets)
+
+    client.received.packets.clear()
+    await until(heard_again, within=5, what="the new way was taken")
+    await client.send(*client.sender("PCMU").packets([b"c" * 160] * 3))
+    await phone.received.reaches(3)
+    assert not desk.of(MediaLost)
+
+
 async def test_a_client_that_starts_anew_gets_new_keys(
     desk: Desk, client: WebRtcPeer, phone: RtpPeer
 ) -> None:

@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import socket
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -28,7 +29,7 @@ from bridge.sdp.description import Setup
 CONNECT_TIMEOUT = 30.0
 """Seconds for ICE and DTLS together. Clients give up after the same time."""
 MAX_CANDIDATES = 100
-"""Remote candidates kept or tried: more than any client sends."""
+"""Remote candidates kept, and tried by one generation: more than any client sends."""
 
 logger = structlog.get_logger(__name__)
 
@@ -41,8 +42,8 @@ class Callbacks:
     """A decrypted packet, and when it came."""
     rtcp: Callable[[bytes], None]
     """A decrypted compound packet."""
-    sender: Callable[[OnDatagram], None]
-    """How RTP is sent from now on."""
+    sender: Callable[[OnDatagram | None], None]
+    """How RTP is sent from now on; None: there is no way."""
     connected: Callable[[], None]
     """Audio can pass: after the first handshake and after each ICE restart."""
     failed: Callable[[MediaFault, str], None]
@@ -55,6 +56,15 @@ class _Generation:
     dtls: DtlsAssociation
     peer: WebRtcPeer | None = None
     task: asyncio.Task[None] | None = None
+    tried: int = 0
+
+    async def try_candidate(self, line: str) -> None:
+        """Add a remote candidate, unless it says that it belongs to another generation."""
+        if self.peer is None or self.tried >= MAX_CANDIDATES:
+            return
+        if candidate_ufrag(line) in {None, self.peer.ice_ufrag}:
+            self.tried += 1
+            await self.ice.add_remote(line)
 
     async def close(self, *, keys: bool) -> None:
         """Free the sockets, and with `keys` the association, too."""
@@ -87,7 +97,7 @@ class MatrixLeg:
         self._current: _Generation | None = None
         self._connecting: _Generation | None = None
         self._closing: set[asyncio.Task[None]] = set()
-        self._trickled: list[str] = []
+        self._trickled: deque[str] = deque(maxlen=MAX_CANDIDATES)
         self._send: OnDatagram | None = None
         self.setup: Setup | None = None
         """Our DTLS role, once there is an association."""
@@ -145,7 +155,7 @@ class MatrixLeg:
         if self._needs_new_keys(peer):
             generation.dtls = DtlsAssociation(self._certificate)
             generation.ice.on_dtls = generation.dtls.feed
-        if self._current is None or generation.dtls is not self._current.dtls:
+        if not generation.dtls.established:
             self.setup = setup
         self._retire(superseded)
         generation.task = asyncio.create_task(self._run(generation))
@@ -158,12 +168,12 @@ class MatrixLeg:
     async def add_candidates(self, candidates: tuple[str, ...]) -> None:
         """Candidates that came later; those for a generation to come are kept for it."""
         for line in candidates:
-            if not line or len(self._trickled) >= MAX_CANDIDATES:
+            if not line:
                 continue
             self._trickled.append(line)
             generation = self._connecting or self._current
-            if generation is not None and generation.peer is not None:
-                await _try_candidate(generation.ice, generation.peer, line)
+            if generation is not None:
+                await generation.try_candidate(line)
 
     async def _run(self, generation: _Generation) -> None:
         fault = MediaFault.ICE_FAILED
@@ -171,7 +181,7 @@ class MatrixLeg:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await self._connect_ice(generation)
                 generation.dtls.use(generation.ice)
-                if self._current is None or self._current.dtls is not generation.dtls:
+                if not generation.dtls.established:
                     fault = MediaFault.DTLS_FAILED
                     await self._handshake(generation)
         except TimeoutError:
@@ -194,8 +204,8 @@ class MatrixLeg:
         ice.remote_username = peer.ice_ufrag
         ice.remote_password = peer.ice_pwd
         ice.remote_is_lite = peer.ice_lite
-        for line in (*peer.candidates[:MAX_CANDIDATES], *self._trickled):
-            await _try_candidate(ice, peer, line)
+        for line in (*peer.candidates, *self._trickled):
+            await generation.try_candidate(line)
         await ice.connect()
 
     async def _handshake(self, generation: _Generation) -> None:
@@ -245,6 +255,7 @@ class MatrixLeg:
         elif generation is self._current:
             self._current = None
             self._send = None
+            self._callbacks.sender(None)
         if self._current is None and self._connecting is None:
             self._callbacks.failed(fault, detail)
         self._retire(generation)
@@ -277,12 +288,6 @@ class MatrixLeg:
             await generation.close(keys=True)
         if self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
-
-
-async def _try_candidate(ice: IceConnection, peer: WebRtcPeer, line: str) -> None:
-    """Add a candidate, unless it says that it belongs to another generation."""
-    if candidate_ufrag(line) in {None, peer.ice_ufrag}:
-        await ice.add_remote(line)
 
 
 def our_setup(ours: Setup | None, theirs: Setup | None) -> Setup:

@@ -338,7 +338,7 @@ class Session:
         """See `AddRemoteCandidates`."""
         await self._matrix.add_candidates(candidates)
 
-    def _set_matrix_sender(self, send: Callable[[bytes], None]) -> None:
+    def _set_matrix_sender(self, send: Callable[[bytes], None] | None) -> None:
         self._streams.to_matrix.lead(send)
 
     def _matrix_connected(self) -> None:
@@ -348,7 +348,6 @@ class Session:
         self._upkeep.start()
 
     def _matrix_failed(self, fault: MediaFault, detail: str) -> None:
-        self._streams.to_matrix.lead(None)
         self._log.warning("media lost", side="matrix", fault=fault.value, detail=detail)
         self._emit(MediaLost(call=self._call, side=Side.MATRIX, fault=fault, detail=detail))
 

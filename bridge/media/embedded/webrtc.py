@@ -331,6 +331,8 @@ class DtlsAssociation:
         self.certificate = certificate
         self._channel = _Channel()
         self.feed = self._channel.feed
+        self.established = False
+        """Whether there are keys."""
         self._dtls = RTCDtlsTransport(cast(RTCIceTransport, self._channel), [certificate])
 
     def use(self, ice: IceConnection) -> None:
@@ -344,6 +346,7 @@ class DtlsAssociation:
         await self._dtls.start(RTCDtlsParameters(fingerprints=expected))
         if self._dtls.state != "connected":
             raise DtlsError("the DTLS handshake failed: keys or certificate do not match")
+        self.established = True
 
     @property
     def protect(self) -> Callable[[bytes], bytes]:
