@@ -22,6 +22,11 @@ BASE_IMAGE = f"debian:{SUITE}-slim"
 MACHINE_CA = "/run/machine-ca.crt"
 WHEELS = "/root/.cache/matrix-sip/pjsua2"
 
+# By the time the image is built, other tests may have put this process into a network that ends at
+# loopback; this is the one that it came with.
+_NETWORK = os.open("/proc/self/ns/net", os.O_RDONLY)
+_IN_ITS_NETWORK = ("nsenter", f"--net=/proc/self/fd/{_NETWORK}")
+
 ENTER = """
 set -e
 root=$1 wheels=$2 user=$3; shift 3
@@ -50,9 +55,11 @@ class Image:
         """Run inside; `isolated` means with a network of its own that has only loopback."""
         wheels = "" if isolated else str(cache_directory())
         inner = ["sh", "-c", 'cd "$0" && exec "$@"', self.workdir, *command]
-        unshare = ["unshare", "--mount", *(["--net"] if isolated else []), "sh", "-c", ENTER]
+        network = ("unshare", "--net") if isolated else _IN_ITS_NETWORK
+        enter = [*network, "unshare", "--mount", "sh", "-c", ENTER]
         return subprocess.run(
-            [*unshare, WHEELS, str(self.root), wheels, self.user, *inner],
+            [*enter, WHEELS, str(self.root), wheels, self.user, *inner],
+            pass_fds=[_NETWORK],
             env={"HOME": "/root", "LC_ALL": "C.UTF-8", **self.env, **_of_this_machine()},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -129,7 +136,7 @@ def _unpack_base(root: Path) -> None:
         if not kept.exists():
             _debootstrap(root, kept)
     root.mkdir(exist_ok=True)
-    _command("tar", "--extract", "--file", str(kept), "--directory", str(root))
+    command("tar", "--extract", "--file", str(kept), "--directory", str(root))
     if certificates := os.environ.get("PIP_CERT"):
         shutil.copy(certificates, root / MACHINE_CA.lstrip("/"))
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
@@ -139,14 +146,22 @@ def _debootstrap(root: Path, kept: Path) -> None:
     from scripts.pjsua2_source import debian_mirror
 
     work = root.with_name("base")
-    _command("debootstrap", "--variant=minbase", SUITE, str(work), debian_mirror())
+    command("debootstrap", "--variant=minbase", SUITE, str(work), debian_mirror())
     incomplete = kept.with_suffix(".incomplete")
-    _command("tar", "--create", "--file", str(incomplete), "--directory", str(work), ".")
+    command("tar", "--create", "--file", str(incomplete), "--directory", str(work), ".")
     incomplete.replace(kept)
     shutil.rmtree(work)
 
 
-def _command(*words: str) -> None:
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+def command(*words: str) -> str:
+    """What a command prints that has the machine's network; raises RuntimeError."""
+    done = subprocess.run(
+        [*_IN_ITS_NETWORK, *words],
+        pass_fds=[_NETWORK],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         raise RuntimeError(f"{words[0]}: {(done.stdout + done.stderr)[-2000:]}")
+    return done.stdout

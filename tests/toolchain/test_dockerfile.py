@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from scripts import debian
+from tests.simulators.isolation import isolated
 from tests.toolchain.dockerfile import Instruction, Stage, parse
-from tests.toolchain.image import BASE_IMAGE, Image, build
+from tests.toolchain.image import BASE_IMAGE, Image, build, command
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD, FINAL = parse((ROOT / "Dockerfile").read_text())
@@ -129,6 +130,15 @@ def test_compose_runs_this_image_beside_the_tested_synapse() -> None:
     assert services["synapse"]["image"] == f"matrixdotorg/synapse:v{version}"
     assert services["matrix-sip"]["build"] == "."
     assert services["matrix-sip"]["volumes"] == ["./data/matrix-sip:/data"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="this takes root")
+def test_building_has_a_network_also_when_the_tests_have_none() -> None:
+    before = command("readlink", "/proc/self/ns/net")
+    with isolated():
+        isolated_network = os.readlink("/proc/thread-self/ns/net")
+        assert command("readlink", "/proc/self/ns/net") == before
+    assert isolated_network != before.strip()
 
 
 @pytest.fixture(scope="module")
