@@ -59,7 +59,9 @@ async def turn(network: None, tmp_path: Path) -> AsyncIterator[str]:
         log=tmp_path / "turn.log",
     )
     await until(
-        lambda: "SQLite DB connection success" in server.output(), within=10, what="the TURN server listens"
+        lambda: "SQLite DB connection success" in server.output(),
+        within=10,
+        what="the TURN server listens",
     )
     yield f"turn:127.0.0.1:{PORT}"
     await server.stop()
