@@ -56,6 +56,8 @@ class FakeHomeserver:
             return web.json_response({"errcode": "M_UNRECOGNIZED"}, status=404)
         if refusal := self._for_us(request):
             return refusal
+        if request.match_info["id"] != "matrix-sip":
+            return web.json_response({"errcode": "M_FORBIDDEN", "error": "Not you"}, status=403)
         try:
             async with (
                 aiohttp.ClientSession() as session,
@@ -81,7 +83,7 @@ class FakeHomeserver:
         application = web.Application()
         application.router.add_get("/_matrix/client/versions", self.versions)
         application.router.add_get("/_matrix/client/v3/account/whoami", self.whoami)
-        application.router.add_post("/_matrix/client/v1/appservice/matrix-sip/ping", self.ping)
+        application.router.add_post("/_matrix/client/v1/appservice/{id}/ping", self.ping)
         return application
 
 
@@ -350,6 +352,27 @@ async def test_a_certificate_without_its_key(world: World) -> None:
     finding = await world.finding("sip.transports[1]")
     assert finding.verdict is Verdict.FAILED
     assert "cannot be used" in finding.message
+
+
+async def test_a_web_server_that_is_no_homeserver(world: World) -> None:
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text="<html>", content_type="text/html")
+
+    application = web.Application()
+    application.router.add_get("/_matrix/client/versions", page)
+    async with TestServer(application) as server:
+        world.settings["homeserver"]["address"] = str(server.make_url("/"))
+        finding = await world.finding("homeserver")
+    assert finding.verdict is Verdict.FAILED
+    assert "not that of a homeserver" in finding.message
+
+
+async def test_an_id_that_is_not_the_registrations(world: World) -> None:
+    world.settings["appservice"]["id"] = "another"
+    finding = await world.finding("hs_token")
+    assert finding.verdict is Verdict.FAILED
+    assert "does not let 'another' ping" in finding.message
+    assert finding.remedy.startswith("Look at appservice.id.")
 
 
 async def test_advice_for_what_is_probably_not_meant(world: World) -> None:

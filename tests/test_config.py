@@ -221,6 +221,28 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
             "media: {ice_servers: [{url: 'turn:turn.example.org:3478'}]}\n",
             "1: media.ice_servers[0].username: TURN needs username and password",
         ),
+        (
+            "trunks: {provider: {server: ''}}\n",
+            "1: trunks.provider.server: is empty; wanted: host name or address",
+        ),
+        (
+            "trunks: {provider: {server: a, codecs: []}}\n",
+            "1: trunks.provider.codecs: is empty; wanted: at least one",
+        ),
+        (
+            "outbound: [{trunk: provider, prefix: '0049'}]\n" + TRUNK,
+            "1: outbound[0].prefix: '0049' is not accepted; wanted: + and digits, in quotes",
+        ),
+        (
+            "numbers: {forbidden_prefixes: ['0900']}\n",
+            "1: numbers.forbidden_prefixes[0]: '0900' is not accepted; wanted: + and digits, in "
+            "quotes",
+        ),
+        (
+            "database: {url: 'mysql://h/d'}\n",
+            "1: database.url: not accepted (not shown); wanted: sqlite:FILE or "
+            "postgresql://user:password@host/database",
+        ),
         ("web: {port: 29330}\n", "1: web.port: 29330 is appservice.port too; wanted: another port"),
     ],
 )
