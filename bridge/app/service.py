@@ -18,6 +18,7 @@ from bridge.app.notify import notify
 from bridge.app.policy import policy_of
 from bridge.call.causes import Cause
 from bridge.call.commands import RecordEnd
+from bridge.call.events import Event
 from bridge.call.ids import Address, TrunkName
 from bridge.call.policy import Access, access_of
 from bridge.call.switchboard import Switchboard
@@ -73,19 +74,24 @@ class Service:
             observers=[self._metrics.observe],
         )
         self._stack.callback(driver.close)
-        media = EmbeddedEngine(config.media, driver.emit)
+
+        def emit(event: Event) -> None:
+            self._metrics.count(event)
+            driver.emit(event)
+
+        media = EmbeddedEngine(config.media, emit)
         self._stack.push_async_callback(media.close)
         matrix = MatrixAdapter(
             config.homeserver,
             config.appservice,
             store=Portals(database),
-            emit=driver.emit,
+            emit=emit,
             may_use=lambda person: access_of(policy, person) >= Access.RECEIVE,
         )
         sip = self._sip = SipAdapter(
             config.sip,
             config.trunks,
-            emit=driver.emit,
+            emit=emit,
             tap=driver.sip_message,
             normalise=partial(_normalise, config.numbers.region),
         )

@@ -17,6 +17,7 @@ from prometheus_client import (
 )
 
 from bridge.call.commands import RecordAnswer, RecordEnd, RecordStart, StoreCommand
+from bridge.call.events import Event, MediaEvent, SipEvent
 from bridge.call.ids import CallId, Direction
 
 _SETUP: Final = (0.5, 1, 2, 3, 5, 8, 13, 20, 30, 45, 60, 90)
@@ -54,6 +55,14 @@ class Metrics:
             buckets=_LENGTH,
             registry=self.registry,
         )
+        self._events = Counter(
+            "matrix_sip_events",
+            "What the homeserver, SIP peers and the media engine reported about calls.",
+            ["leg"],
+            registry=self.registry,
+        )
+        for leg in ("matrix", "sip", "media"):
+            self._events.labels(leg)
         active = Gauge(
             "matrix_sip_calls_active",
             "Calls that have begun and not ended.",
@@ -62,6 +71,16 @@ class Metrics:
         )
         for direction in Direction:
             active.labels(direction.value).set_function(partial(self._count, direction))
+
+    def count(self, event: Event) -> None:
+        """Count a report of one of the sides."""
+        match event:
+            case SipEvent():
+                self._events.labels("sip").inc()
+            case MediaEvent():
+                self._events.labels("media").inc()
+            case _:
+                self._events.labels("matrix").inc()
 
     def observe(self, command: StoreCommand, at: float) -> None:
         """Count a record. `at` is seconds since the epoch."""

@@ -6,7 +6,8 @@ from functools import partial
 from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.call.commands import RecordAnswer, RecordEnd, RecordStart
-from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
+from bridge.call.events import MatrixMemberLeft, MediaClosed, SipAnswered
+from bridge.call.ids import Address, CallId, Direction, LegId, RoomId, TrunkName, UserId
 from bridge.web.metrics import Metrics
 
 
@@ -51,6 +52,19 @@ def test_calls_are_counted_by_direction_and_cause() -> None:
     assert found["matrix_sip_call_setup_seconds_sum", "to_sip"] == 7
     assert found["matrix_sip_call_setup_seconds_count", "to_sip"] == 1
     assert found["matrix_sip_call_seconds_sum", "to_sip"] == 30
+
+
+def test_reports_are_counted_by_leg() -> None:
+    metrics = Metrics()
+    assert samples(metrics)["matrix_sip_events_total", "matrix"] == 0
+    metrics.count(SipAnswered(leg=LegId("l"), sdp=""))
+    metrics.count(MediaClosed(call=CallId("a")))
+    metrics.count(MediaClosed(call=CallId("a")))
+    metrics.count(MatrixMemberLeft(room=RoomId("!r:mx.test"), user=UserId("@alice:mx.test")))
+    found = samples(metrics)
+    assert found["matrix_sip_events_total", "sip"] == 1
+    assert found["matrix_sip_events_total", "media"] == 2
+    assert found["matrix_sip_events_total", "matrix"] == 1
 
 
 def test_records_of_unknown_calls_are_no_calls() -> None:
