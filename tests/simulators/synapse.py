@@ -4,6 +4,7 @@
 import hashlib
 import hmac
 import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,6 @@ import yaml
 from tests.simulators.processes import Child, free_port
 
 SERVER_NAME = "mx.test"
-_SHARED_SECRET = "only for users of this one run"
 _NO_LIMIT = {"per_second": 10000, "burst_count": 10000}
 
 
@@ -54,6 +54,7 @@ class Synapse:
     ) -> None:
         self.directory = directory
         self.port = port or free_port()
+        self._secret = secrets.token_hex()
         self._registrations = registrations
         self._child: Child | None = None
 
@@ -93,13 +94,14 @@ class Synapse:
         await self.stop()
         await self.start()
 
-    async def register(self, name: str, password: str = "password") -> Credentials:
-        """Make a user by the shared secret; returns a device of theirs."""
+    async def register(self, name: str) -> Credentials:
+        """Make a user with a password of their own; returns a device of theirs."""
+        password = secrets.token_hex(4)
         url = f"{self.url}/_synapse/admin/v1/register"
         async with aiohttp.ClientSession() as http:
             async with http.get(url) as reply:
                 nonce = (await reply.json())["nonce"]
-            mac = hmac.new(_SHARED_SECRET.encode(), digestmod=hashlib.sha1)
+            mac = hmac.new(self._secret.encode(), digestmod=hashlib.sha1)
             mac.update("\0".join((nonce, name, password, "notadmin")).encode())
             body = {
                 "nonce": nonce,
@@ -150,14 +152,14 @@ class Synapse:
                     "resources": [{"names": ["client"], "compress": False}],
                 }
             ],
-            "registration_shared_secret": _SHARED_SECRET,
+            "registration_shared_secret": self._secret,
             "bcrypt_rounds": 4,
             "trusted_key_servers": [],
             "suppress_key_server_warning": True,
             "federation_domain_whitelist": [],
             "presence": {"enabled": False},
-            "macaroon_secret_key": "one run",
-            "form_secret": "one run",
+            "macaroon_secret_key": self._secret,
+            "form_secret": self._secret,
             "app_service_config_files": [str(path) for path in self._registrations],
             "experimental_features": {
                 "msc2409_to_device_messages_enabled": True,
