@@ -84,9 +84,10 @@ async def telephone_calls_matrix(
     verdict.add_tone("telephone hears", ends.phone_tone.hertz, CLIENT_HERTZ)
     verdict.add_tone("client hears", ends.client_tone.hertz, PHONE_HERTZ)
     verdict.add_time(
-        "INVITE to m.call.invite, in a new room",
+        "INVITE to m.call.invite",
         timeline.first("sip", "in", "INVITE"),
         timeline.first("matrix", "out", "m.call.invite"),
+        remark=", making a room first",
     )
     verdict.add_time(
         "200 to audio both ways",

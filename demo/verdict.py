@@ -41,7 +41,7 @@ class Verdict:
         """The codec of each leg, and whether the packets were relayed or transcoded."""
         matrix, sip = statistics.get("matrix_codec"), statistics.get("sip_codec")
         found = str(statistics.get("mode"))
-        how = {"relay": "relayed as they are", "transcode": "transcoded"}.get(found, found)
+        how = {"relay": "relayed", "transcode": "transcoded"}.get(found, found)
         self.add("codecs", f"{matrix} ↔ {sip}, {how}", good=found == mode)
 
     def add_packets(self, what: str, sent: int, arrived: int, lost: int) -> None:
@@ -54,17 +54,17 @@ class Verdict:
         good = abs(found - wanted) <= 15
         self.add(what, f"{found:.0f} Hz (of {wanted} Hz sent)", good=good)
 
-    def add_time(self, what: str, start: float | None, end: float | None) -> None:
+    def add_time(self, what: str, start: float | None, end: float | None, remark: str = "") -> None:
         """The time between two things that have to have happened."""
         if start is None or end is None:
             self.add(what, "never", good=False)
             return
-        self.add(what, f"{(end - start) * 1000:.0f} ms", good=end >= start)
+        self.add(what, f"{(end - start) * 1000:.0f} ms{remark}", good=end >= start)
 
     def table(self) -> Table:
         """For the terminal."""
         table = Table(box=box.SIMPLE, show_header=False, padding=(0, 1), pad_edge=False)
-        table.add_column(width=12, justify="right")
+        table.add_column(width=8, justify="right")
         table.add_column(style="dim", no_wrap=True)
         table.add_column()
         for check in self.checks:
