@@ -373,6 +373,7 @@ async def test_dialog_can_be_ended_by_what_was_recorded_of_it(tmp_path: Path) ->
     async with calling("callee_answers", tmp_path) as (bridge, phone, leg):
         await bridge.expect(SipProgressed)
         await answered(bridge)
+        await phone.has_received("ACK", 1)
         record = CallRecord(
             call=CALL,
             direction=Direction.TO_SIP,
@@ -386,10 +387,10 @@ async def test_dialog_can_be_ended_by_what_was_recorded_of_it(tmp_path: Path) ->
         )
         await bridge.sip.end_orphan(record)
         await phone.succeeds()
-        tags = re.findall(r"^(?:From|To):.*tag=(\S+)", bridge.ladder[-1][2], re.MULTILINE)
-        said = phone.messages().rpartition("BYE sip:")[2]
+        acknowledged, _, ended = phone.messages().partition("ACK sip:")[2].partition("BYE sip:")
+        tags = re.findall(r"^(?:From|To):.*tag=(\S+)", acknowledged, re.MULTILINE)
         assert len(tags) == 2
-        assert all(tag in said for tag in tags)
+        assert re.findall(r"^(?:From|To):.*tag=(\S+)", ended, re.MULTILINE)[:2] == tags
 
 
 async def test_server_that_is_not_there() -> None:

@@ -63,6 +63,28 @@ async def test_in_by_tcp(tmp_path: Path) -> None:
         await be_called(bridge, phone)
 
 
+async def test_long_request_stays_on_udp(tmp_path: Path) -> None:
+    strayed = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        strayed.append(await reader.read(1))
+        writer.close()
+
+    async with Sipp("callee_answers", tmp_path) as phone:
+        async with (
+            await asyncio.start_server(serve, LOCALHOST, phone.port),
+            Bridge({TRUNK: trunk(phone.port)}, transports=(tcp(),)) as bridge,
+        ):
+            padding = "".join(f"a=x-padding:{number:060}\r\n" for number in range(30))
+            leg = bridge.call(sdp=description() + padding)
+            await bridge.expect(SipProgressed)
+            await bridge.expect(SipAnswered)
+            bridge.sip.do(ByeSip(call=CALL, leg=leg))
+            await bridge.expect(SipEnded)
+            await phone.succeeds()
+    assert strayed == []
+
+
 async def test_out_by_tls(tmp_path: Path, certificates: Certificates) -> None:
     port = free_port()
     async with relay(port, server=certificates.server_context()) as relayed:
