@@ -109,8 +109,9 @@ def debian_mirror() -> str:
     if not DEBIAN_KEYRING.exists():
         raise StepError(f"this is not Debian with its keyring ({DEBIAN_KEYRING} is missing)")
     suites = (platform.freedesktop_os_release().get("VERSION_CODENAME", ""), *ROLLING_SUITES)
+    # Without the release information it also speaks where no list has been fetched, or none kept.
     targets = output_of(
-        ["apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages"]
+        ["apt-get", "indextargets", "--no-release-info", "--format", "$(RELEASE) $(REPO_URI)"]
     )
     for line in targets.splitlines():
         suite, _, uri = line.partition(" ")

@@ -3,6 +3,7 @@
 
 import functools
 import hashlib
+import re
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -122,6 +123,21 @@ def test_debians_source_comes_verified_from_the_machines_own_mirror(
     log = steps.log.read_text()
     assert "URIs: http://mirror.test/debian/\n" in log
     assert f"Signed-By: {keyring}\n" in log
+
+
+@pytest.mark.skipif(
+    not pjsua2_source.DEBIAN_KEYRING.exists(), reason="this is not Debian with its keyring"
+)
+def test_the_mirror_is_known_without_any_list_of_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in an image, where the lists are removed after installing."""
+    (tmp_path / "lists/partial").mkdir(parents=True)
+    config = tmp_path / "apt.conf"
+    config.write_text(f'Dir::State::lists "{tmp_path}/lists";\n')
+    monkeypatch.setenv("APT_CONFIG", str(config))
+
+    assert re.match(r"\w+:/", pjsua2_source.debian_mirror())
 
 
 @pytest.mark.parametrize(
