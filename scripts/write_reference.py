@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes the files that are generated from the settings' models: the examples and the reference.
+"""Writes the files that are generated from the code: the examples and the reference.
 
 python -m scripts.write_reference
 """
@@ -17,6 +17,7 @@ from bridge.app.registration import registration_file
 from bridge.config import AppService, Config
 from bridge.config.reference import reference
 from bridge.config.template import configuration
+from scripts.cause_reference import cause_reference
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = """\
@@ -48,6 +49,7 @@ def generated() -> Mapping[str, str]:
         "registration.yaml.example": registration_file(Config(appservice=service)),
         "docs/reference/configuration.md": reference(),
         "docs/reference/commands.md": command_reference(),
+        "docs/reference/causes.md": cause_reference(),
     }
 
 
