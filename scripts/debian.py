@@ -46,6 +46,7 @@ DEMO = (*BUILD, *TELEPHONE)
 TEST = (
     *DEMO,
     *BROWSER,
+    Need("coturn", "turnserver"),
     Need("debootstrap", "debootstrap"),
     Need("iproute2", "ip"),
     Need("postgresql"),
