@@ -155,7 +155,7 @@ def _trunks(config: Config) -> Iterator[Finding]:
 
 def _outbound(config: Config, rule: OutboundRule, path: KeyPath) -> Iterator[Finding]:
     yield from _known_trunk(config, rule.trunk, path)
-    if rule.prefix and not E164_PREFIX.fullmatch(rule.prefix):
+    if rule.prefix not in ("", "+") and not E164_PREFIX.fullmatch(rule.prefix):
         yield (*path, "prefix"), f"{rule.prefix!r} is not accepted; wanted: + and digits, in quotes"
     if rule.prefix and rule.sip_domain:
         yield (*path, "sip_domain"), "cannot be combined with prefix; wanted: two rules"

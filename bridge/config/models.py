@@ -139,7 +139,11 @@ class Trunk(Section):
 class OutboundRule(Section):
     """Which trunk carries a number. Rules are tried in order; the first that matches wins."""
 
-    prefix: str = Field("", description="The number in E.164 starts with this (+1); empty: all.")
+    prefix: str = Field(
+        "",
+        description="The number in E.164 starts with this (+1, or + for any); empty: all numbers, "
+        "also extensions.",
+    )
     sip_domain: str | None = Field(
         None, description="Matches SIP addresses of this domain instead of numbers; * for any."
     )
@@ -154,7 +158,9 @@ class InboundRule(Section):
 
     trunk: str | None = Field(None, description="Only calls of this trunk; empty: of any.")
     number: str = Field(
-        "*", description="The number dialled, exactly, or with * at the end as a prefix; *: any."
+        "*",
+        description="The number dialled, with its country code (+1…) if it is a public one; with * "
+        "at the end a prefix; *: any.",
     )
     person: str = Field(..., description="Matrix id of the person to ring.")
 
