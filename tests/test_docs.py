@@ -5,15 +5,20 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
+from bridge.app import history
+from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
 from bridge.config import InvalidConfig, parse
 from bridge.config.template import fresh_tokens
 from bridge.media.embedded import streams
+from bridge.ports import CallRecord, LadderEntry
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -78,6 +83,69 @@ def test_a_setting_that_does_not_exist_would_be_noticed(tmp_path: Path) -> None:
     settings = {"appservice": fresh_tokens(), "media": {"no_such_key": 1}}
     with pytest.raises(InvalidConfig):
         parse(yaml.safe_dump(settings), directory=tmp_path)
+
+
+def example(command: str) -> list[str]:
+    """What the page on failed calls shows as a command's output."""
+    page = (ROOT / "docs/how-to/read-a-failed-call.md").read_text()
+    shown = re.search(rf"^\$ {command}.*\n((?:.+\n)*?)```$", page, re.MULTILINE)
+    assert shown
+    return shown[1].splitlines()
+
+
+def record(number: int, cause: str, by: str, **more: Any) -> CallRecord:
+    started = datetime.fromisoformat(f"2026-03-01 10:{more.pop('at')}").timestamp()
+    talked = more.pop("talked", None)
+    ended = {"answered_at": started, "ended_at": started + talked} if talked is not None else {}
+    known: dict[str, Any] = {
+        "direction": Direction.TO_SIP,
+        "address": Address("tel:+12025550123"),
+        "ended_at": started,
+    }
+    return CallRecord(
+        call=CallId(f"5f3c9a12-{number}"),
+        person=UserId("@alice:example.org"),
+        trunk=TrunkName("provider"),
+        started_at=started,
+        cause=cause,
+        ended_by=by,
+        **known | ended | more,
+    )
+
+
+BUSY = record(7, "busy", "sip", at="12:40", status=486, statistics={"matrix_packets_received": 0})
+HEARD = record(
+    6,
+    "normal",
+    "sip",
+    at="09:02",
+    talked=65,
+    direction=Direction.TO_MATRIX,
+    address=Address("tel:+12025550144"),
+)
+SILENT = record(5, "ice_failed", "media", at="02:11", talked=0)
+
+
+def test_calls_prints_what_is_shown() -> None:
+    console = Console(width=200)
+    with console.capture() as printed:
+        console.print(history.table([BUSY, HEARD, SILENT]))
+    assert [line.rstrip() for line in printed.get().splitlines()] == example("matrix-sip calls")
+
+
+def test_ladder_prints_what_is_shown() -> None:
+    shown = example("matrix-sip ladder")
+    assert shown.pop().strip() == "…"
+    rungs = re.findall(r"^ +(\d+) ms  (\w+) +([→←]?) +(.*)$", "\n".join(shown), re.MULTILINE)
+    ways = {"→": "in", "←": "out", "": ""}
+    entries = [
+        LadderEntry(
+            at=BUSY.started_at + int(passed) / 1000, leg=leg, direction=ways[arrow], summary=summary
+        )
+        for passed, leg, arrow, summary in rungs
+    ]
+    assert {entry.leg for entry in entries} == {"bridge", "matrix", "media", "sip"}
+    assert [line.plain for line in history.ladder(BUSY, entries, full=False)] == shown
 
 
 def statistics_in(text: str) -> set[str]:
