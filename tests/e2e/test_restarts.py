@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What happens to a call while a server goes away."""
 
+import pytest
+
 from tests.e2e.conftest import NewMatrixPhone
 from tests.e2e.stage import PCMU, GatedStage
-from tests.simulators.matrix_phone import State
+from tests.simulators.baresip import Phone
+from tests.simulators.matrix_phone import MatrixCall, MatrixPhone, State
+from tests.simulators.stage import Person
 
 
 async def test_a_call_outlives_a_restart_of_the_homeserver(
@@ -42,28 +46,41 @@ async def test_a_hangup_while_the_homeserver_is_away_arrives_when_it_is_back(
         assert await call.ended(within=30) == "m.call.hangup user_hangup"
 
 
+@pytest.mark.parametrize("placed_by", ["matrix", "sip"])
+@pytest.mark.parametrize("version", [1, 0])
 async def test_a_killed_bridge_ends_its_calls_on_both_sides_when_it_is_back(
-    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone, placed_by: str, version: int
 ) -> None:
-    person, caller = await new_matrix_phone()
+    person, in_matrix = await new_matrix_phone(version=version)
     async with stage.phone(PCMU) as phone:
-        call = await caller.call(await caller.client.direct_room(PCMU.ghost))
-        await call.connected()
-        await phone.hears(440)
+        call = await _connect(stage, person, in_matrix, phone, placed_by)
         await stage.bridge.kill()
         await stage.bridge.start()
         assert (await call.ended()).startswith("m.call.hangup")
         await phone.sees("CALL_CLOSED")
-    record = await stage.bridge.ended(person.user_id)
-    assert (record.cause, record.ended_by) == ("shutdown", "bridge")
-    async with stage.phone(PCMU) as phone:
+        record = await stage.bridge.ended(person.user_id)
+        assert (record.cause, record.ended_by) == ("shutdown", "bridge")
         await phone.dial(stage.uri(person))
-        again = await caller.rings()
+        again = await in_matrix.rings(count=1 if placed_by == "matrix" else 2)
         await again.answer()
         await again.connected()
         await phone.hears(440)
         await phone.hang_up()
         await again.ended()
+
+
+async def _connect(
+    stage: GatedStage, person: Person, in_matrix: MatrixPhone, phone: Phone, placed_by: str
+) -> MatrixCall:
+    if placed_by == "matrix":
+        call = await in_matrix.call(await in_matrix.client.direct_room(PCMU.ghost))
+    else:
+        await phone.dial(stage.uri(person))
+        call = await in_matrix.rings()
+        await call.answer()
+    await call.connected()
+    await phone.hears(440)
+    return call
 
 
 async def test_a_stopped_bridge_ends_its_calls_on_both_sides_first(
