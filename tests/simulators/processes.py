@@ -4,7 +4,9 @@
 import asyncio
 import contextlib
 import ctypes
+import errno
 import os
+import random
 import signal
 import socket
 import sys
@@ -14,6 +16,7 @@ from pathlib import Path
 from tests.simulators.waiting import until_async
 
 _PR_SET_PDEATHSIG = 1
+_PORTS = (10_000, 29_000)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -25,13 +28,21 @@ def _die_with_parent() -> None:
 def free_port(
     kind: socket.SocketKind = socket.SOCK_STREAM, address: str = "127.0.0.1", even: bool = False
 ) -> int:
-    """A port that nobody listens on now. `even`: as RTP wants it (RFC 3550 section 11)."""
+    """A port that nobody listens on now. `even`: as RTP wants it (RFC 3550 section 11).
+
+    Neither of those that the kernel gives to whoever connects, nor of the bridge's range for media:
+    those may be taken by the time that the port is used.
+    """
     while True:
+        port = random.randrange(*_PORTS, 2 if even else 1)
         with socket.socket(socket.AF_INET, kind) as probe:
-            probe.bind((address, 0))
-            port: int = probe.getsockname()[1]
-        if not even or port % 2 == 0:
-            return port
+            try:
+                probe.bind((address, port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                continue
+        return port
 
 
 class Child:
