@@ -25,6 +25,23 @@ async def test_calls_a_telephone_and_hangs_up(
     assert record.statistics["mode"] == "relay"
 
 
+async def test_with_opus_alone_calls_a_telephone_without_it(
+    stage: GatedStage, new_browser_client: NewBrowserClient
+) -> None:
+    person, client = await new_browser_client()
+    await client.do("onlyCodecs", ["opus"])
+    room = await client.room_with(PCMU.ghost)
+    async with stage.phone(PCMU) as phone:
+        await client.do("place", room)
+        await client.reaches("connected")
+        await phone.hears(MICROPHONE_HERTZ)
+        await client.hears(1000)
+        assert (await client.do("statistics"))["codec"] == "audio/opus"
+        await client.do("hangUp")
+        await phone.sees("CALL_CLOSED")
+    assert (await stage.bridge.ended(person.user_id)).statistics["mode"] == "transcode"
+
+
 async def test_calls_a_telephone_that_hangs_up(
     stage: GatedStage, new_browser_client: NewBrowserClient
 ) -> None:

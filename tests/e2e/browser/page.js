@@ -126,24 +126,16 @@ async function place(roomId) {
     return placed.callId;
 }
 
-// The codecs this client offers and answers with, by name; all of them unless told.
+// From now on, offer and take only codecs of these names.
 function onlyCodecs(names) {
-    const create = RTCPeerConnection.prototype.addTransceiver;
-    const limit = (transceiver) => {
-        const known = RTCRtpReceiver.getCapabilities("audio").codecs;
-        const wanted = known.filter((codec) => names.includes(codec.mimeType.split("/")[1]));
-        transceiver.setCodecPreferences(wanted);
-    };
     const add = RTCPeerConnection.prototype.addTrack;
     RTCPeerConnection.prototype.addTrack = function (...args) {
         const sender = add.apply(this, args);
-        for (const one of this.getTransceivers()) if (one.sender === sender) limit(one);
+        const known = RTCRtpReceiver.getCapabilities("audio").codecs;
+        const wanted = known.filter((codec) => names.includes(codec.mimeType.split("/")[1]));
+        const transceiver = this.getTransceivers().find((one) => one.sender === sender);
+        transceiver.setCodecPreferences(wanted);
         return sender;
-    };
-    RTCPeerConnection.prototype.addTransceiver = function (...args) {
-        const transceiver = create.apply(this, args);
-        limit(transceiver);
-        return transceiver;
     };
 }
 
