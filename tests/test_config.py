@@ -40,7 +40,7 @@ def test_everything_can_be_set() -> None:
     config = read(
         TOKENS
         + """
-permissions: {example.org: call, "@bob:example.org": admin}
+permissions: {example.org: call, "@bob:example.org": receive}
 trunks:
   provider:
     {server: "sip.example.com:5080", register: true, username: u, password: p, codecs: [PCMA]}
@@ -56,7 +56,7 @@ media:
 limits: {ring_time: 1.5}
 """
     )
-    assert config.permissions["@bob:example.org"] is Permission.ADMIN
+    assert config.permissions["@bob:example.org"] is Permission.RECEIVE
     assert config.trunks["provider"].codecs == ("PCMA",)
     assert config.outbound[0].prefix == "+1"
     assert config.media.rtp_ports == (40000, 40100)
@@ -130,8 +130,7 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
         ),
         (
             "permissions: {example.org: all}\n",
-            "1: permissions.example.org: 'all' is not accepted; wanted: blocked, receive, call or "
-            "admin",
+            "1: permissions.example.org: 'all' is not accepted; wanted: blocked, receive or call",
         ),
         (
             "permissions: {alice: call}\npermissions: {}\n",

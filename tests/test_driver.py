@@ -25,8 +25,8 @@ from bridge.call.commands import (
     StoreCommand,
 )
 from bridge.call.events import (
+    CallFaulted,
     Event,
-    HangupRequested,
     MatrixCallEvent,
     MatrixHangupReceived,
     MatrixInviteReceived,
@@ -356,11 +356,11 @@ def test_an_adapter_that_fails_ends_the_call_once(rig: Rig) -> None:
     rig.outside.breaks_on = OfferMedia
     rig.core.reactions = {
         MatrixInviteReceived: [START, OFFER, OFFER],
-        HangupRequested: [OFFER, NOTICE, END],
+        CallFaulted: [OFFER, NOTICE, END],
     }
     with capture_logs() as lines:
         rig.driver.emit(INVITE)
-    assert rig.events == [INVITE, HangupRequested(call=CALL)]
+    assert rig.events == [INVITE, CallFaulted(call=CALL)]
     assert rig.outside.done == [START, NOTICE, END]
     assert rig.driver.active == 0
     failures = [each for each in lines if each["log_level"] == "error"]
@@ -372,12 +372,12 @@ def test_a_core_that_fails_ends_the_call_and_goes_on(rig: Rig) -> None:
     rig.core.reactions = {
         MatrixInviteReceived: [START, SIP_INVITE],
         SipAnswered: RuntimeError("boom"),
-        HangupRequested: [ByeSip(call=CALL, leg=LEG), END],
+        CallFaulted: [ByeSip(call=CALL, leg=LEG), END],
     }
     rig.driver.emit(INVITE)
     with capture_logs():
         rig.driver.emit(SipAnswered(leg=LEG, sdp="v=0"))
-    assert rig.events[-1] == HangupRequested(call=CALL)
+    assert rig.events[-1] == CallFaulted(call=CALL)
     assert rig.outside.done[-1] == END
 
 

@@ -22,7 +22,6 @@ _ACCESS = {
     Permission.BLOCKED: Access.BLOCKED,
     Permission.RECEIVE: Access.RECEIVE,
     Permission.CALL: Access.CALL,
-    Permission.ADMIN: Access.ADMIN,
 }
 
 

@@ -19,8 +19,8 @@ from bridge.call.commands import (
     SendNotice,
 )
 from bridge.call.events import (
+    CallFaulted,
     Event,
-    HangupRequested,
     MatrixCallEvent,
     MediaClosed,
     MediaEvent,
@@ -127,8 +127,8 @@ class Call:
     def handle(self, event: Event) -> None:
         """Take an event that concerns this call."""
         match event:
-            case HangupRequested():
-                self.end(Cause.ADMIN, "admin")
+            case CallFaulted():
+                self.end(Cause.ERROR, "bridge")
             case SipEvent():
                 self._sip_event(event)
             case MediaEvent():

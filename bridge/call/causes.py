@@ -44,7 +44,6 @@ class Cause(Enum):
     CONNECTION_LOST = "connection_lost"
     MAX_DURATION = "max_duration"
     SHUTDOWN = "shutdown"
-    ADMIN = "admin"
     ERROR = "error"
 
 
@@ -122,7 +121,6 @@ MEANINGS: dict[Cause, Meaning] = {
         480, 31, "user_hangup", "The call reached the longest time allowed."
     ),
     Cause.SHUTDOWN: Meaning(503, 41, "unknown_error", "The bridge is being restarted."),
-    Cause.ADMIN: Meaning(480, 31, "user_hangup", "The call was ended by an administrator."),
     Cause.ERROR: Meaning(500, 41, "unknown_error", "Something went wrong. Please try again."),
 }
 

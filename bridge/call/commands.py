@@ -319,7 +319,7 @@ class RecordEnd(StoreCommand):
     cause: str
     status: int
     ended_by: str
-    """`matrix`, `sip`, `media`, `bridge` or `admin`."""
+    """`matrix`, `sip`, `media` or `bridge`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -369,7 +369,7 @@ class ShutdownRequested(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HangupRequested(Event):
-    """An admin wants this call ended."""
+class CallFaulted(Event):
+    """Something went wrong inside the bridge over this call, which cannot go on."""
 
     call: CallId

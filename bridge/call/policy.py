@@ -19,7 +19,6 @@ class Access(IntEnum):
     BLOCKED = 0
     RECEIVE = 1
     CALL = 2
-    ADMIN = 3
 
 
 class NumberKind(Enum):

@@ -72,7 +72,6 @@ class Permission(StrEnum):
     BLOCKED = "blocked"
     RECEIVE = "receive"
     CALL = "call"
-    ADMIN = "admin"
 
 
 class SipTransport(Section):
@@ -246,9 +245,9 @@ class Config(Section):
     database: Database = Field(default_factory=Database)
     permissions: dict[str, Permission] = Field(
         default_factory=dict,
-        description="Who may do what (blocked, receive, call or admin; each includes those before "
+        description="Who may do what (blocked, receive or call; each includes those before "
         "it), by Matrix id, server name or *; the most exact entry counts. Empty: nobody.",
-        examples=[{"example.org": "call", "@admin:example.org": "admin"}],
+        examples=[{"example.org": "receive", "@person:example.org": "call"}],
     )
     sip: Sip = Field(default_factory=Sip)
     trunks: dict[str, Trunk] = Field(

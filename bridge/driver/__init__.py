@@ -22,8 +22,8 @@ from bridge.call.commands import (
     StoreCommand,
 )
 from bridge.call.events import (
+    CallFaulted,
     Event,
-    HangupRequested,
     MatrixCandidatesReceived,
     MatrixMuteChanged,
     ShutdownRequested,
@@ -204,7 +204,7 @@ class Driver:
         if call in self._given_up:
             return
         self._given_up.add(call)
-        self.emit(HangupRequested(call=call))
+        self.emit(CallFaulted(call=call))
 
     # --- time -------------------------------------------------------------------------------
 

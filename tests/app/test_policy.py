@@ -30,7 +30,7 @@ def policy() -> Policy:
         parse(
             """
 appservice: {as_token: ours, hs_token: theirs}
-permissions: {mx.test: receive, "@alice:mx.test": call, "@root:mx.test": admin, "*": blocked}
+permissions: {mx.test: receive, "@alice:mx.test": call, "*": blocked}
 trunks:
   provider: {server: a, caller_id: "+12025550100", early_media: connect, codecs: [PCMA, opus]}
 outbound:
@@ -71,7 +71,6 @@ def test_every_setting_arrives(policy: Policy) -> None:
     [
         ("@alice:mx.test", Access.CALL),
         ("@bob:mx.test", Access.RECEIVE),
-        ("@root:mx.test", Access.ADMIN),
         ("@eve:other.test", Access.BLOCKED),
     ],
 )

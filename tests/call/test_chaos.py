@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything, in every order: lost, repeated, late, and made up.
+"""Everything, in any order: lost, repeated, late, and made up.
 
 Nobody plays by the rules here but the core. Whatever comes, `Audit` holds for what it says, every
 call waits for something, and in the end everything is over on both sides.
@@ -253,7 +253,7 @@ class Chaos(RuleBasedStateMachine):
     @rule(luck=st.integers(0, 30))
     def interfere(self, luck: int) -> None:
         if self.asked and luck == 0:
-            self.tell(e.HangupRequested(call=self.asked[-1].call))
+            self.tell(e.CallFaulted(call=self.asked[-1].call))
         if luck == 30:
             self.tell(e.ShutdownRequested())
 

@@ -499,14 +499,14 @@ def test_the_longest_time_is_over() -> None:
     desk.is_over("max_duration", "bridge")
 
 
-def test_an_admin_ends_the_call() -> None:
+def test_a_fault_inside_ends_the_call() -> None:
     desk = Desk()
     desk.connected_to_the_phone()
-    desk.tell(e.HangupRequested(call=CALL))
+    desk.tell(e.CallFaulted(call=CALL))
     desk.expect_all(c.SendMatrixHangup, c.ByeSip, c.CloseMedia, c.SendNotice)
-    desk.tell(e.HangupRequested(call=CALL))
+    desk.tell(e.CallFaulted(call=CALL))
     assert desk.said == []
-    desk.is_over("admin", "admin")
+    desk.is_over("error", "bridge")
 
 
 def test_the_bridge_stops() -> None:

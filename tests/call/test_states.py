@@ -285,7 +285,7 @@ def events(op: OpId) -> Iterable[e.Event]:
     yield e.MediaLost(call=CALL, side=Side.SIP, fault=e.MediaFault.INTERNAL)
     yield e.MediaClosed(call=CALL)
     yield e.ShutdownRequested()
-    yield e.HangupRequested(call=CALL)
+    yield e.CallFaulted(call=CALL)
 
 
 def test_no_class_of_event_is_missing() -> None:
@@ -311,7 +311,7 @@ def test_every_event_in_every_situation(situation: str) -> None:
         if known is not None:
             assert desk.core.call_of(event) in (known, None)
         desk.tell(event)
-        desk.tell(e.HangupRequested(call=CALL))
+        desk.tell(e.CallFaulted(call=CALL))
         desk.wait(1000)
         assert desk.core.active() == []
         desk.audit.all_is_over()
