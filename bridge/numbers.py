@@ -68,6 +68,15 @@ def from_sip(user: str, host: str, region: str) -> Address:
     return Address(f"sip:{_escape_user(user) or 'anonymous'}@{host or 'anonymous.invalid'}")
 
 
+def is_canonical(address: Address, region: str) -> bool:
+    """Whether `address` is how a number or SIP address is written here, rather than a disguise.
+
+    Rules go by the one spelling: `tel:01144…` would be `tel:+44…` to the trunk, not to them.
+    """
+    scheme, _, rest = address.partition(":")
+    return read_address(rest if scheme == "tel" else address, region) == address
+
+
 def international(address: Address) -> str:
     """For display: `+1 202-555-0123`, `100`, `door@pbx.example.org`."""
     return _format(address, PhoneNumberFormat.INTERNATIONAL)

@@ -10,6 +10,7 @@ from bridge.numbers import (
     dialled,
     from_sip,
     international,
+    is_canonical,
     national,
     read_address,
     read_number,
@@ -112,6 +113,36 @@ def test_reading_is_stable(text: str) -> None:
     address = read_address(text, "US")
     if address is not None:
         assert read_address(address, "US") == address
+
+
+@pytest.mark.parametrize(
+    ("address", "canonical"),
+    [
+        ("tel:+12025550123", True),
+        ("tel:100", True),
+        ("tel:*43", True),
+        ("tel:12025550123", False),
+        ("tel:01144701234567", False),
+        ("tel:+911", False),
+        ("tel:+00447012345678", False),
+        ("sip:door@pbx.example.org", True),
+        ("sip:door@[::1]", True),
+        ("sip:door@pbx.example.org;transport=tcp", False),
+        ("sip:door@pbx.example.com;p=@pbx.example.org", False),
+        ("sip:door@pbx.example.com?p=@pbx.example.org", False),
+        ("sip:do\r\nor@pbx.example.org", False),
+    ],
+)
+def test_a_disguise_is_no_address(address: str, canonical: bool) -> None:
+    assert is_canonical(Address(address), "US") is canonical
+
+
+@given(
+    st.text(),
+    st.sampled_from(["pbx.example.org", "192.0.2.1", "[2001:db8::1]", "anonymous.invalid"]),
+)
+def test_who_calls_can_be_called_back(user: str, host: str) -> None:
+    assert is_canonical(from_sip(user, host, "US"), "US")
 
 
 @given(st.text(), st.text())

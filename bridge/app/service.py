@@ -26,7 +26,7 @@ from bridge.config import Config
 from bridge.driver import Driver, Ports
 from bridge.matrix.adapter import MatrixAdapter
 from bridge.media.embedded.engine import EmbeddedEngine, freeze_garbage_collector
-from bridge.numbers import from_sip
+from bridge.numbers import from_sip, is_canonical
 from bridge.sip.adapter import SipAdapter
 from bridge.store.calls import Calls
 from bridge.store.database import open_database
@@ -87,6 +87,7 @@ class Service:
             store=Portals(database),
             emit=emit,
             may_use=lambda person: access_of(policy, person) >= Access.RECEIVE,
+            is_address=partial(is_canonical, region=config.numbers.region),
         )
         sip = self._sip = SipAdapter(
             config.sip,

@@ -20,7 +20,7 @@ from bridge.call.commands import (
     SendNotice,
 )
 from bridge.call.events import Event, MatrixSendFailed, PortalFailed, PortalReady
-from bridge.call.ids import Direction, MatrixCallId, OpId, PartyId, RoomId, UserId
+from bridge.call.ids import Address, Direction, MatrixCallId, OpId, PartyId, RoomId, UserId
 from bridge.errors import BridgeError, ConfigurationError, LocalError, RemoteError
 from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience, Refused, Unavailable
@@ -45,7 +45,8 @@ _ORPHAN: Final = OpId(-1)
 
 
 class MatrixAdapter:
-    """A `MatrixPort`. `may_use` says whose invitations ghosts accept.
+    """A `MatrixPort`. `may_use` says whose invitations ghosts accept, `is_address` whose ghost
+    anybody can call: a user id may well name what is no number.
 
     Make it on the running event loop. `clock` counts seconds since the epoch, `monotonic` any
     seconds; `join_time` is how long a person may take to accept the invitation to a new portal.
@@ -59,6 +60,7 @@ class MatrixAdapter:
         store: PortalStore,
         emit: Emit,
         may_use: Callable[[UserId], bool],
+        is_address: Callable[[Address], bool],
         join_time: float = 180.0,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -79,6 +81,7 @@ class MatrixAdapter:
             store=store,
             patience=self._patience,
             may_use=may_use,
+            is_address=is_address,
         )
         self._inbox = Inbox(
             portals=self._portals,
@@ -155,7 +158,7 @@ class MatrixAdapter:
 
     async def _query_user(self, user: str) -> dict[str, Any] | None:
         """The homeserver asks whether somebody exists whom nobody has made yet."""
-        address = self._ghosts.address(user)
+        address = self._portals.address_of(user)
         if address is None:
             return None
         await self._portals.ensure_ghost(address)

@@ -47,12 +47,14 @@ class Portals:
         store: PortalStore,
         patience: Patience,
         may_use: Callable[[UserId], bool],
+        is_address: Callable[[Address], bool],
     ) -> None:
         self.ghosts = ghosts
         self._homeserver = homeserver
         self._store = store
         self._patience = patience
         self._may_use = may_use
+        self._is_address = is_address
         self._registered: set[Address] = set()
         self._good: set[RoomId] = set()
         self._told: set[RoomId] = set()
@@ -62,6 +64,11 @@ class Portals:
     async def by_room(self, room: RoomId) -> Portal | None:
         """The portal that this room is, if it is one."""
         return await self._store.portal_by_room(room)
+
+    def address_of(self, user: str) -> Address | None:
+        """The address whose ghost `user` is; None for anybody else, and for one that cannot be."""
+        address = self.ghosts.address(user)
+        return address if address is not None and self._is_address(address) else None
 
     async def ensure_ghost(self, address: Address, caller_name: str = "") -> UserId:
         """The ghost of an address, made and named where necessary."""
@@ -101,8 +108,9 @@ class Portals:
         The room is not this person's portal before `adopt`.
         """
         ghost = UserId(event.state_key or "")
-        address = self.ghosts.address(ghost)
+        address = self.address_of(ghost)
         if address is None:
+            log.info("invitation of a ghost without an address", room=event.room, ghost=ghost)
             return None
         bound = log.bind(room=event.room, person=event.sender, address=address)
         await self._persist(lambda: self.ensure_ghost(address))

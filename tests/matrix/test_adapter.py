@@ -5,6 +5,7 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -41,6 +42,7 @@ from bridge.call.ids import (
 from bridge.errors import ConfigurationError, LocalError, RemoteError
 from bridge.matrix import adapter as module
 from bridge.matrix.adapter import MatrixAdapter
+from bridge.numbers import is_canonical
 from bridge.ports import CallRecord, MatrixPort, Portal
 from tests.matrix.fakes import ROOM, FakeClock, room_event
 from tests.matrix.portal_store import MemoryPortalStore
@@ -84,6 +86,7 @@ class Bench:
             store=self.store,
             emit=self.told.append,
             may_use=lambda _: True,
+            is_address=partial(is_canonical, region="US"),
             monotonic=self.clock,
             sleep=self.clock.sleep,
             **more,

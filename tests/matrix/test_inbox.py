@@ -55,6 +55,7 @@ class Bench:
             store=self.store,
             patience=Patience(self.clock, self.clock.sleep),
             may_use=lambda _: True,
+            is_address=lambda _: True,
         )
         self.inbox = Inbox(
             portals=portals,

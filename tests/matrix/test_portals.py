@@ -3,6 +3,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
@@ -11,6 +12,7 @@ from bridge.matrix.envelope import read_room_event
 from bridge.matrix.ghosts import AddressTooLongError, Ghosts
 from bridge.matrix.homeserver import Patience, Unavailable
 from bridge.matrix.portals import PortalError, Portals
+from bridge.numbers import is_canonical
 from bridge.ports import Portal
 from tests.matrix.fakes import FakeClock, FakeHomeserver, FakeRoom, member, refused
 from tests.matrix.portal_store import MemoryPortalStore
@@ -41,6 +43,7 @@ class Bench:
             store=self.store,
             patience=Patience(self.clock, self.clock.sleep),
             may_use=lambda user: user not in self.barred,
+            is_address=partial(is_canonical, region="US"),
         )
 
     def room(self, *joined: str, name: str = ROOM) -> FakeRoom:
@@ -83,6 +86,20 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+@pytest.mark.parametrize(
+    "rest", ["tel.01144701234567", "911", "x=40pbx.example.com=3bp=40pbx.example.org"]
+)
+async def test_a_ghost_in_disguise_is_nobody(bench: Bench, rest: str) -> None:
+    ghost = f"@sip_{rest}:example.org"
+    assert bench.portals.ghosts.address(ghost) is not None
+    assert bench.portals.address_of(ghost) is None
+    event = read_room_event(member(ghost, "invite", sender=ALICE), 0)
+    assert event is not None
+    assert await bench.portals.accept(event) is None
+    assert bench.homeserver.requests == []
+    assert bench.store.portals == {}
 
 
 # --- prepare --------------------------------------------------------------------------------

@@ -75,6 +75,7 @@ class Bridge:
             store=self.store,
             emit=self.told.append,
             may_use=lambda user: user not in self.barred,
+            is_address=lambda _: True,
             join_time=10,
         )
         await adapter.start()
