@@ -23,12 +23,12 @@ _BLANK_LINE: Final = re.compile(r"\r?\n\r?\n")
 _LIST_ITEM: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*"|<[^>]*>|[^,"<]|["<])+')
 _BOUNDARY: Final = re.compile(r'boundary="?([^";,]+)', re.IGNORECASE)
 _NAME_ADDR: Final = re.compile(
-    r'\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^<"]*))\s*<(?P<uri>[^>]*)>(?P<rest>.*)',
+    r'\s*+(?:"(?P<quoted>(?:[^"\\]|\\.)*+)"\s*+|(?P<plain>[^<"]*+))<(?P<uri>[^>]*)>(?P<rest>.*)',
     re.DOTALL,
 )
 _URI: Final = re.compile(
     r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.\-]*):(?:(?P<user>[^@]*)@)?"
-    r"(?P<host>\[[^\]]*\]|[^:;?>]*)(?::(?P<port>\d+))?(?P<params>[^?]*)"
+    r"(?P<host>\[[^\]]*\]|[^:;?>]*)(?::(?:(?P<port>[0-9]{1,5})(?![0-9])|[0-9]*))?(?P<params>[^?]*)"
 )
 _REASON: Final = re.compile(
     r"\s*(?P<protocol>[\w.\-]+)\s*;.*?\bcause\s*=\s*(?P<cause>\d{1,3})", re.I
@@ -70,7 +70,7 @@ class Message:
     def cseq(self) -> tuple[int, str]:
         """Sequence number and method."""
         number, _, method = self.first("cseq").partition(" ")
-        return (int(number) if number.isdecimal() else 0), method.strip()
+        return (int(number) if number.isdecimal() and len(number) <= 10 else 0), method.strip()
 
     @property
     def sdp(self) -> str | None:

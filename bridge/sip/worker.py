@@ -194,7 +194,12 @@ class Worker:
     # --- what comes in ----------------------------------------------------------------------
 
     def _select(self, rdata: pj.SipRxData) -> int | None:
-        trunk = self._peers.trunk_of(parse(rdata.wholeMsg), rdata.srcAddress)
+        """The account of a request; without one, pjsua would take whichever looks nearest."""
+        try:
+            trunk = self._peers.trunk_of(parse(rdata.wholeMsg), rdata.srcAddress)
+        except Exception:
+            log.exception("request cannot be read")
+            trunk = None
         account = self._accounts.get(trunk) if trunk else self._strangers
         return account.getId() if account else None
 

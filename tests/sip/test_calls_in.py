@@ -14,6 +14,7 @@ from bridge.call.commands import AnswerSip, ByeSip, RejectSip, SendSipProgress
 from bridge.call.events import SipCancelled, SipConfirmed, SipEnded, SipInviteReceived
 from bridge.config import Trunk
 from bridge.sip.dialog_state import DialogState
+from bridge.sip.trunks import Peers
 from tests.simulators.waiting import until
 from tests.sip.phone import CALL, LOCALHOST, TRUNK, Bridge, Sipp, description, encrypted, trunk
 
@@ -175,6 +176,24 @@ async def test_encrypted_audio(tmp_path: Path) -> None:
         await bridge.expect(SipConfirmed)
         await bridge.expect(SipEnded)
         await phone.succeeds()
+
+
+async def test_caller_of_whom_nothing_can_be_told_is_a_stranger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("unreadable")
+
+    monkeypatch.setattr(Peers, "trunk_of", fail)
+    # The stack would choose by the domain in To.
+    nearest = trunk(9).model_copy(update={"domain": "mx.test"})
+    keys = {"status": "403"}
+    async with (
+        Bridge({TRUNK: nearest}) as bridge,
+        Sipp("caller_is_refused", tmp_path, calls=bridge.port, keys=keys) as phone,
+    ):
+        await phone.succeeds()
+        assert bridge.nothing_more()
 
 
 async def test_stranger_is_refused(tmp_path: Path) -> None:

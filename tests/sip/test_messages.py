@@ -110,6 +110,7 @@ def test_any_address_can_be_read(text: str) -> None:
             Uri("tel", "+1-202-555-0123", "", None, {"phone-context": "x"}),
         ),
         ("nonsense", Uri("", "", "")),
+        ("x:y:" + "9" * 5000, Uri("x", "", "y")),
     ],
 )
 def test_uri(text: str, expected: Uri) -> None:
@@ -125,6 +126,9 @@ def test_uri(text: str, expected: Uri) -> None:
         ),
         ("Ann Example <sip:a@mx.test>", NameAddr("Ann Example", "sip:a@mx.test", {})),
         ("sip:a@mx.test;tag=1", NameAddr("", "sip:a@mx.test", {"tag": "1"})),
+        ('"Ann"<sip:a@mx.test>', NameAddr("Ann", "sip:a@mx.test", {})),
+        ('"" <sip:a@mx.test>', NameAddr("", "sip:a@mx.test", {})),
+        (" Ann\t<sip:a@mx.test>", NameAddr("Ann", "sip:a@mx.test", {})),
     ],
 )
 def test_name_addr(text: str, expected: NameAddr) -> None:
@@ -175,6 +179,10 @@ def test_caller(headers: list[str], expected: Caller) -> None:
 )
 def test_causes(header: str, expected: dict[str, int]) -> None:
     assert causes_of(parse(f"BYE x SIP/2.0\r\nReason: {header}\r\n\r\n")) == expected
+
+
+def test_sequence_number_that_is_none() -> None:
+    assert parse(f"BYE x SIP/2.0\r\nCSeq: {'9' * 5000} BYE\r\n\r\n").cseq == (0, "BYE")
 
 
 def test_display_name_cannot_break_out() -> None:
