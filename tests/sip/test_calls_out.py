@@ -245,6 +245,20 @@ async def test_we_hold_and_resume(tmp_path: Path) -> None:
         await phone.succeeds()
 
 
+async def test_challenged_offer_is_sent_again_with_credentials(tmp_path: Path) -> None:
+    async with calling("callee_challenges_our_offer", tmp_path) as (bridge, phone, leg):
+        await answered(bridge)
+        hold = description("sendonly", version=2)
+        bridge.sip.do(SendSipReinvite(call=CALL, leg=leg, op=OpId(1), sdp=hold))
+        answer = await bridge.expect(SipReinviteAnswered)
+        assert answer.op == 1
+        assert "a=recvonly" in answer.sdp
+        bridge.sip.do(bye(leg))
+        await bridge.expect(SipEnded)
+        await phone.succeeds()
+        assert bridge.nothing_more()
+
+
 async def test_glare_is_reported_and_the_next_offer_goes_through(tmp_path: Path) -> None:
     async with calling("callee_is_busy_offering", tmp_path) as (bridge, phone, leg):
         await answered(bridge)
