@@ -122,6 +122,10 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
             "limits: {max_duration: 0}\n",
             "1: limits.max_duration: 0 is not accepted; wanted: number above 0",
         ),
+        (
+            "limits: {ring_time: .inf}\n",
+            "1: limits.ring_time: inf is not accepted; wanted: number above 0",
+        ),
         ("media: 5\n", "1: media: not accepted; wanted: a section of keys"),
         ("trunks:\n  provider: {}\n", "2: trunks.provider.server: is missing; wanted: text"),
         (
@@ -241,6 +245,12 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
             "database: {url: 'mysql://h/d'}\n",
             "1: database.url: not accepted (not shown); wanted: sqlite:FILE or "
             "postgresql://user:password@host/database",
+        ),
+        (
+            "database: {url: 'postgresql://u:se/cret@h/d'}\n",
+            "1: database.url: is no URL (not shown); wanted: "
+            "postgresql://user:password@host/database, with / ? # @ : and % in the password "
+            "written as %2F %3F %23 %40 %3A %25",
         ),
         ("web: {port: 29330}\n", "1: web.port: 29330 is appservice.port too; wanted: another port"),
     ],

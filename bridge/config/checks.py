@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import phonenumbers
+from yarl import URL
 
 from bridge.config.models import Config, InboundRule, OutboundRule, Permission, SipTransport
 from bridge.config.problems import KeyPath, did_you_mean
@@ -91,6 +92,20 @@ def _database(config: Config) -> Iterator[Finding]:
             "not accepted (not shown); wanted: sqlite:FILE or "
             "postgresql://user:password@host/database",
         )
+    elif scheme != "sqlite" and not _is_url(url):
+        yield (
+            ("database", "url"),
+            "is no URL (not shown); wanted: postgresql://user:password@host/database, with "
+            "/ ? # @ : and % in the password written as %2F %3F %23 %40 %3A %25",
+        )
+
+
+def _is_url(text: str) -> bool:
+    try:
+        URL(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _permissions(config: Config) -> Iterator[Finding]:
