@@ -141,10 +141,12 @@ class Service:
             "state": self._state,
             "homeserver": homeserver,
             "database": database,
+            "sip": self._sip.responsive,
             "trunks": {str(name): each.state.value for name, each in registrations.items()},
             "calls": self._driver.active,
         }
-        return Health(homeserver and database and trunks_work(registrations), details)
+        works = homeserver and database and self._sip.responsive and trunks_work(registrations)
+        return Health(works, details)
 
     async def _serve_web(self) -> None:
         web = WebServer(self.health, self._metrics)

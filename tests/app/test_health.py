@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What counts as working."""
 
+import asyncio
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -9,8 +10,15 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bridge.app.health import Homeserver, admin_url, ask, database_answers, trunks_work
-from bridge.config import Web
+from bridge.app.service import Service
+from bridge.call.ids import Address
+from bridge.call.policy import Policy
+from bridge.call.switchboard import Switchboard
+from bridge.config import Config, Sip, Web
+from bridge.config import Homeserver as HomeserverSection
+from bridge.driver import Driver
 from bridge.errors import RemoteError
+from bridge.sip.adapter import SipAdapter
 from bridge.sip.trunks import Registration, RegistrationState
 from bridge.store.database import open_database
 
@@ -75,6 +83,37 @@ async def test_a_database_that_is_closed_does_not_answer(tmp_path: Path) -> None
 )
 def test_where_the_listener_is(listen: str, url: str) -> None:
     assert admin_url(Web(listen=ip_address(listen), port=7), "/x") == url
+
+
+async def test_without_its_sip_thread_the_bridge_is_not_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def versions(request: web.Request) -> web.Response:
+        return web.json_response({})
+
+    application = web.Application()
+    application.router.add_get("/_matrix/client/versions", versions)
+    driver = Driver(Switchboard(Policy(), nonce="n"), asyncio.get_running_loop())
+    sip = SipAdapter(
+        Sip(),
+        {},
+        emit=driver.emit,
+        tap=driver.sip_message,
+        normalise=lambda user, host: Address(""),
+    )
+    async with (
+        TestServer(application) as server,
+        open_database(f"sqlite:{tmp_path}/a.db") as database,
+    ):
+        service = Service(Config(homeserver=HomeserverSection(address=str(server.make_url("/")))))
+        service._database, service._driver, service._sip = database, driver, sip
+        assert not (await service.health()).ready, "it has not started"
+        service._state = "running"
+        health = await service.health()
+        assert not health.ready
+        assert health.details["sip"] is False
+        monkeypatch.setattr(SipAdapter, "responsive", True)
+        assert (await service.health()).ready
 
 
 async def test_no_bridge_to_ask() -> None:
