@@ -166,6 +166,7 @@ class MatrixAdapter:
 
     def _send(self, command: SendCallEvent) -> None:
         def failed(reason: str) -> None:
+            self._portals.changed(command.room)  # An admin may have closed the room.
             self._emit(MatrixSendFailed(call=command.call, op=command.op, reason=reason))
 
         ghost = self._ghosts.user_id(command.address)

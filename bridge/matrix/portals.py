@@ -23,6 +23,8 @@ Pair = tuple[UserId, Address]
 
 _PATIENCE: Final = 60.0
 """Seconds for which the homeserver may be away while a portal is prepared or joined."""
+_NOT_THERE: Final = (403, 404)
+"""Statuses that tell of the room, and not of our token, say."""
 _NOT_ALLOWED: Final = "You are not allowed to make calls here; ask the bridge's administrator."
 _PUBLIC: Final = "This room is public, so calls do not work here. Please start a direct chat."
 _CROWDED: Final = (
@@ -214,6 +216,8 @@ class Portals:
         try:
             unfit, present = await self._look(portal)
         except Refused as error:
+            if error.status not in _NOT_THERE:
+                raise
             unfit, present = f"the ghost is not in the room: {error}", False
         if unfit is not None:
             log.info("portal given up", room=portal.room, reason=unfit)

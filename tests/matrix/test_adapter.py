@@ -294,6 +294,24 @@ async def test_events_go_out_in_order(bench: Bench, adapter: MatrixAdapter) -> N
     ]
 
 
+async def test_a_room_that_was_closed_is_not_taken_for_good_again(
+    bench: Bench, adapter: MatrixAdapter
+) -> None:
+    """Synapse's admin API makes the ghost leave by itself, of which nobody tells us."""
+    bench.store.portals[ROOM] = Portal(room=ROOM, person=ALICE, address=NUMBER)
+    prepare = PreparePortal(call=CALL, op=OpId(3), person=ALICE, address=NUMBER, display_name="")
+    adapter._join_time = 60
+    adapter.do(prepare)
+    await until(lambda: bench.told, within=5, what="the portal")
+    assert isinstance(bench.told.pop(), PortalReady)
+    bench.refuses = {ROOM: (403, "M_FORBIDDEN")}
+    adapter.do(SendMatrixInvite(**about(7), sdp="v=0", lifetime=60, invitee=ALICE))
+    await until(lambda: bench.told, within=5, what="the failure was told")
+    assert isinstance(bench.told.pop(), MatrixSendFailed)
+    adapter.do(prepare)
+    await until(lambda: any("createRoom" in path for path, _ in bench.seen), within=5, what="room")
+
+
 async def test_what_cannot_be_sent_is_told(bench: Bench, adapter: MatrixAdapter) -> None:
     bench.refuses = {"/send/": (403, "M_FORBIDDEN")}
     adapter.do(SendMatrixInvite(**about(7), sdp="v=0", lifetime=60, invitee=ALICE))

@@ -10,7 +10,7 @@ import pytest
 from bridge.call.ids import Address, RoomId, UserId
 from bridge.matrix.envelope import read_room_event
 from bridge.matrix.ghosts import AddressTooLongError, Ghosts
-from bridge.matrix.homeserver import Patience, Unavailable
+from bridge.matrix.homeserver import Patience, Refused, Unavailable
 from bridge.matrix.portals import PortalError, Portals
 from bridge.numbers import is_canonical
 from bridge.ports import Portal
@@ -217,6 +217,16 @@ async def test_who_cannot_be_invited_again_is_reported(
     monkeypatch.setattr(bench.homeserver, "invite", invite)
     with pytest.raises(PortalError, match="is banned"):
         await bench.preparing()
+
+
+async def test_a_token_that_is_refused_costs_no_portal(bench: Bench) -> None:
+    bench.room(ALICE, GHOST)
+    await bench.store.save_portal(PORTAL)
+    await bench.portals.ensure_ghost(NUMBER)
+    bench.homeserver.failures = [Refused("bad token", status=401, errcode="M_UNKNOWN_TOKEN")]
+    with pytest.raises(Refused, match="bad token"):
+        await bench.preparing()
+    assert bench.store.portals == {ROOM: PORTAL}
 
 
 async def test_an_address_that_does_not_fit_is_reported(bench: Bench) -> None:
