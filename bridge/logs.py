@@ -29,12 +29,18 @@ _LONG_NUMBER: Final = re.compile(
 )
 """After `tel:` or a plus from five digits on; a bare one from seven, as ports have five."""
 _NUMBER: Final = re.compile(r"\+?[0-9]{2,}(?=[0-9]{2}$)")
-_AFTER_PREFIX: Final = re.compile(r"(?<=[_=.])[0-9]{5,}(?=[0-9]{2}:)")
-"""A number within a ghost's Matrix id: `@sip_12025550123:example.org`."""
+_AFTER_PREFIX: Final = re.compile(
+    r"(?<=[_=.])[0-9]{5,}(?=[0-9]{2}:)|(?<=[=%]2[bB])[0-9]{3,}(?=[0-9]{2}(?![0-9]))"
+)
+"""A number within a ghost's Matrix id: `@sip_12025550123:example.org`, or after an escaped plus."""
+_WRITTEN_OUT: Final = re.compile(r"\+?\(?[0-9][0-9()\s./-]{2,}(?=[0-9]{2}(?![0-9]))")
+"""A number as people write it, which in other places could be a date: `(202) 555-0123`."""
 _URI_USER: Final = re.compile(r"\b(sips?:)(?:[^@\s<>\";:]*?)([^@\s<>\";:]{1,2})@", re.IGNORECASE)
 
 _NUMBER_KEYS: Final = frozenset({"caller", "dialled", "number", "target"})
 """Hold a number, short as it may be."""
+_NAME_KEYS: Final = frozenset({"caller_name", "display_name"})
+"""Hold what a caller is called, which often is a number written out."""
 _PLAIN_KEYS: Final = frozenset({"call", "level", "timestamp", "logger", "leg", "room", "op"})
 """Never hold a number, but digits all the same."""
 
@@ -77,6 +83,8 @@ def shorten_numbers(logger: WrappedLogger, method: str, line: EventDict) -> Even
     for key, value in line.items():
         if key in _NUMBER_KEYS and isinstance(value, str):
             value = _NUMBER.sub(_MARK, value)
+        if key in _NAME_KEYS and isinstance(value, str):
+            value = _WRITTEN_OUT.sub(_MARK, value)
         if key not in _PLAIN_KEYS:
             line[key] = _deep(value, _short)
     return line
