@@ -166,12 +166,13 @@ def check_limits(limits: Limits, *, active: int, recent: int = 0) -> Refusal | N
 
 
 def _forbidden(policy: Policy, number: str) -> Refusal | None:
-    kind = policy.kind_of(number)
-    if kind is NumberKind.EMERGENCY:
+    if policy.kind_of(number) is NumberKind.EMERGENCY:
         return Refusal(Cause.EMERGENCY_NUMBER)
-    if any(number.startswith(prefix) for prefix in policy.forbidden_prefixes):
+    # Most trunks take ITU-T E.164's prefix for international calls, whatever the country dials.
+    public = "+" + number[2:] if number.startswith("00") else number
+    if any(public.startswith(prefix) for prefix in policy.forbidden_prefixes):
         return Refusal(Cause.FORBIDDEN_NUMBER)
-    if kind is NumberKind.PREMIUM:
+    if policy.kind_of(public) is NumberKind.PREMIUM:
         return Refusal(Cause.PREMIUM_NUMBER)
     return None
 

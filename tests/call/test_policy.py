@@ -129,12 +129,13 @@ def test_numbers_that_nobody_may_call() -> None:
         "tel:911": Cause.EMERGENCY_NUMBER,
         "tel:+19005550123": Cause.FORBIDDEN_NUMBER,
         "tel:+8835550123": Cause.FORBIDDEN_NUMBER,
+        "tel:008835550123": Cause.FORBIDDEN_NUMBER,
     }
     for number, cause in refused.items():
         assert route_out(policy, ANN, Address(number)) == Refusal(cause)
     lenient = everyone(OutboundRule(trunk=PBX), kind_of=policy.kind_of)
-    premium = route_out(lenient, ANN, Address("tel:+19005550123"))
-    assert premium == Refusal(Cause.PREMIUM_NUMBER)
+    for number in ("tel:+19005550123", "tel:0019005550123"):
+        assert route_out(lenient, ANN, Address(number)) == Refusal(Cause.PREMIUM_NUMBER)
 
 
 def test_whom_a_call_rings() -> None:
