@@ -123,6 +123,16 @@ def test_another_source_goes_on_without_a_gap(line: Line) -> None:
     assert (line.out[2].timestamp - line.out[1].timestamp) & 0xFFFFFFFF == 8160
 
 
+def test_stray_number_does_not_take_the_sequence_along(line: Line) -> None:
+    sender = Sender(0)
+    packets = sender.packets([b"a"] * 6)
+    stray = Sender(0, sequence=20_000).next(b"b")
+    line.take(*packets[:3], stray, *packets[3:])
+    first = line.out[0].sequence
+    assert [(p.sequence - first) & 0xFFFF for p in line.out] == [0, 1, 2, 3, 4, 5]
+    assert line.path.dropped == 1
+
+
 def test_hold_leaves_no_hole_in_the_sequence(line: Line) -> None:
     sender = Sender(0)
     line.take(*sender.packets([b"a"] * 2))

@@ -156,8 +156,10 @@ class Path:
         if self.reception.note(ssrc, sequence, len(payload), now):
             self._start_over()
         kind = second & 0x7F
-        if not payload:
-            self.dropped += 1  # Padding only, or malformed.
+        if not payload or self.reception.stray:
+            # Padding only, or malformed. A stray number would take SRTP's index along, and what
+            # follows would be too old to be sent (RFC 3711 3.3.1).
+            self.dropped += 1
         elif kind not in self._audio_in:
             self._receive_other(kind, sequence, timestamp, payload, now)
         else:

@@ -40,7 +40,7 @@ def payload_of(packet: bytes) -> bytes:
         start += 4 + 4 * int.from_bytes(packet[start + 2 : start + 4], "big")
     end = len(packet)
     if first & PADDING:
-        end -= packet[-1]
+        end = max(start, end - packet[-1])
     return packet[start:end]
 
 
@@ -67,6 +67,7 @@ class Reception:
         "octets",
         "packets",
         "ssrc",
+        "stray",
     )
 
     def __init__(self, clock: int) -> None:
@@ -84,6 +85,8 @@ class Reception:
         """Interarrival jitter in units of the clock."""
         self.first_at = 0.0
         """When the first packet came; 0.0 if none has."""
+        self.stray = False
+        """Whether the packet counted last is far from all the others, and so invalid."""
         self._run = 0
         self._base = 0
         self._cycles = 0
@@ -97,6 +100,7 @@ class Reception:
         """Count a packet; True when it starts a new run, False when it continues one."""
         self.packets += 1
         self.octets += size
+        self.stray = False
         if ssrc != self.ssrc:
             if self.packets == 1:
                 self.first_at = now
@@ -114,6 +118,7 @@ class Reception:
             return False
         if sequence != self._bad:  # One stray packet changes nothing; two in a row do.
             self._bad = (sequence + 1) & 0xFFFF
+            self.stray = True
             return False
         self._restart(ssrc, sequence)
         return True
