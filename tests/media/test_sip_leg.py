@@ -205,3 +205,14 @@ def _readable(sock: socket.socket) -> bytes:
         return sock.recv(2048)
     except BlockingIOError:
         return b""
+
+
+async def test_peer_at_the_highest_port_gets_no_rtcp(
+    legs: Legs, peers: tuple[RtpPeer, RtpPeer]
+) -> None:
+    legs.leg.aim((HOST, 65535), (HOST, 65536), muxed=False)
+    legs.leg.send_rtp(b"x")
+    legs.leg.send_rtcp(RTCP)
+    legs.aim(peers[0])
+    legs.leg.send_rtcp(RTCP)
+    await until(lambda: bool(peers[0].received.rtcp), within=5, what="RTCP came")

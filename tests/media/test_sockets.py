@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from bridge.errors import LocalError
+from bridge.errors import LocalError, SdpError
 from bridge.media.embedded.sockets import PortRange, gathering_addresses, local_address
 
 HOST = "127.0.0.1"
@@ -103,3 +103,5 @@ def test_every_interface_counts_but_loopback_and_link_local(
 
 def test_routing_chooses_the_address_for_a_peer() -> None:
     assert local_address(None, "127.0.0.5") == "127.0.0.1"
+    with pytest.raises(SdpError, match=r"'mx\.test': not an IP address"):
+        local_address(None, "mx.test")

@@ -63,7 +63,8 @@ class SipLeg:
         if address[1] == 0 or address[0] in {"0.0.0.0", "::"}:
             return  # On hold the old way (RFC 3264 8.4): it comes back, or names another address.
         signalled = self._socket_address(address)
-        rtcp_peer = signalled if muxed else self._socket_address(rtcp)
+        # Above the highest port there is none for RTCP.
+        rtcp_peer = signalled if muxed else self._socket_address(rtcp) if rtcp[1] < 65536 else None
         if (signalled, muxed) == (self._signalled, self.muxed):
             return
         self.muxed = muxed

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import ifaddr
 
-from bridge.errors import LocalError
+from bridge.errors import LocalError, SdpError
 
 RECEIVE_BUFFER = 262_144
 """Bytes: a quarter of a second of a hundred streams' worth, should the loop be busy."""
@@ -132,10 +132,16 @@ def _usable(ip: str | tuple[str, int, int]) -> str | None:
 
 
 def local_address(listen: IPv4Address | IPv6Address | None, remote: str | None) -> str:
-    """The local address for RTP with `remote` (None: not known yet), as routing would choose it."""
+    """The local address for RTP with `remote` (None: not known yet), as routing would choose it.
+
+    Raises SdpError.
+    """
     if listen is not None and not listen.is_unspecified:
         return str(listen)
-    version = ip_address(remote).version if remote else 4
+    try:
+        version = ip_address(remote).version if remote else 4
+    except ValueError:
+        raise SdpError(f"The SIP peer wants audio at {remote!r}: not an IP address") from None
     family = socket.AF_INET6 if version == 6 else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
