@@ -16,6 +16,8 @@ def parse_candidate(line: str) -> Candidate | None:
         return None
     if candidate.transport.lower() != "udp" or candidate.component != 1:
         return None
+    if not 0 < candidate.port < 65536:
+        return None
     if candidate.host.endswith(".local"):
         return None
     return candidate
