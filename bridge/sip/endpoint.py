@@ -156,7 +156,10 @@ class Endpoint:
         assert self._library
         config = pj.TransportConfig()
         config.port = transport.port
-        config.boundAddress = str(transport.listen)
+        if not transport.listen.is_unspecified or transport.listen.version == 6:
+            # Left out, Contact has the address that faces the peer; given as 0.0.0.0, the one of
+            # the default route, which a peer in another network cannot reach.
+            config.boundAddress = str(transport.listen)
         config.publicAddress = transport.public_address or ""
         if transport.protocol == "tls":
             _secure(config.tlsConfig, transport)

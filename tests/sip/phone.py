@@ -95,6 +95,7 @@ class Bridge:
         trunks: Mapping[str, Trunk],
         *,
         transports: tuple[SipTransport, ...] = (),
+        listen: str = LOCALHOST,
         max_calls: int = 100,
         log_messages: bool = False,
         pause: Callable[[int], float] = lambda failures: 0.0,
@@ -104,7 +105,7 @@ class Bridge:
         self.dialogs: dict[LegId, str] = {}
         self.registrations: asyncio.Queue[Registration] = asyncio.Queue()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        udp = SipTransport(listen=IPv4Address(LOCALHOST), port=self.port)
+        udp = SipTransport(listen=IPv4Address(listen), port=self.port)
         self.sip = SipAdapter(
             Sip(transports=(udp, *transports), max_calls=max_calls, log_messages=log_messages),
             trunks,

@@ -2,6 +2,7 @@
 """TCP and TLS, both ways, and listeners that cannot be opened."""
 
 import asyncio
+import re
 import socket
 import ssl
 from ipaddress import IPv4Address
@@ -61,6 +62,13 @@ async def test_in_by_tcp(tmp_path: Path) -> None:
         Sipp("caller_hangs_up", tmp_path, calls=listener.port, tcp=True) as phone,
     ):
         await be_called(bridge, phone)
+
+
+async def test_contact_is_the_address_that_faces_the_peer(tmp_path: Path) -> None:
+    async with Sipp("callee_answers", tmp_path) as phone:
+        async with Bridge({TRUNK: trunk(phone.port)}, listen="0.0.0.0") as bridge:
+            await talk_and_hang_up(bridge, phone)
+    assert re.search(rf"Contact: <sip:me@127\.0\.0\.1:{bridge.port}[;>]", phone.messages())
 
 
 async def test_long_request_stays_on_udp(tmp_path: Path) -> None:
