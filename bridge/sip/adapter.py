@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 _RESOLVE_EVERY: Final = 300.0
 """Seconds after which the addresses of the trunks' servers are looked up again."""
+_RESOLVE_AGAIN: Final = 10.0
+"""The same while one has none: at boot, names may not be known before the network is up."""
 _STUCK: Final = 5.0
 _REMEMBER_CALL_ID: Final = 64.0
 """Seconds that the last messages of an ended leg may still come in for."""
@@ -83,6 +85,7 @@ class SipAdapter:
         self._last_turn = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._unresolved: frozenset[TrunkName] = frozenset()
         self._resolver: asyncio.Task[None] | None = None
 
     # --- SipPort ----------------------------------------------------------------------------
@@ -256,13 +259,15 @@ class SipAdapter:
 
     async def _keep_resolving(self) -> None:
         while True:
-            await asyncio.sleep(_RESOLVE_EVERY)
+            await asyncio.sleep(_RESOLVE_AGAIN if self._unresolved else _RESOLVE_EVERY)
             await self._resolve()
             self._moved.set()
 
     async def _resolve(self) -> None:
-        for trunk in await self._peers.resolve():
+        missing = frozenset(await self._peers.resolve())
+        for trunk in missing - self._unresolved:
             log.warning("trunk's server has no address", trunk=trunk)
+        self._unresolved = missing
 
     def _check_transports(self) -> None:
         have = {transport.protocol for transport in self._sip.transports}

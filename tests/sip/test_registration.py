@@ -15,7 +15,7 @@ from bridge.sip import adapter
 from bridge.sip.trunks import Registration, RegistrationState
 from tests.simulators.processes import free_port
 from tests.simulators.waiting import until
-from tests.sip.phone import CALL, TRUNK, Bridge, Sipp, trunk
+from tests.sip.phone import CALL, LOCALHOST, TRUNK, Bridge, Sipp, trunk
 
 pytestmark = pytest.mark.e2e
 
@@ -123,3 +123,30 @@ async def test_follows_the_registrar_to_another_address(
             answers.pop(0)
             await new.has_received("REGISTER", 2)
         assert "registrar.test" in new.messages()
+
+
+async def test_name_that_is_not_known_yet_is_looked_up_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[object] = [OSError("no network yet"), OSError("no network yet")]
+
+    async def look_up(*_: object, **__: object) -> list[object]:
+        answer = answers.pop(0) if answers else (0, 0, 0, "", (LOCALHOST, 0))
+        if isinstance(answer, OSError):
+            raise answer
+        return [answer]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
+    monkeypatch.setattr(adapter, "_RESOLVE_AGAIN", 0.05)
+    settings = trunk(9).model_copy(update={"server": "pbx.test"})
+    with capture_logs() as logs:
+        async with Bridge({TRUNK: settings}) as bridge:
+            await until(lambda: not answers, within=5, what="the name is looked up again")
+            async with Sipp(
+                "caller_is_refused", tmp_path, calls=bridge.port, keys={"status": "486"}
+            ) as phone:
+                invite = await bridge.expect(SipInviteReceived)
+                bridge.sip.do(RejectSip(call=CALL, leg=invite.leg, status=486))
+                await bridge.expect(SipEnded)
+                await phone.succeeds()
+    assert [entry["event"] for entry in logs].count("trunk's server has no address") == 1
