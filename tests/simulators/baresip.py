@@ -161,7 +161,7 @@ class Phone:
         found = await until(
             lambda: self.seen(event)[count - 1 :],
             within=within,
-            what=f"the phone saw {event}; it saw {[one.type for one in self.events]}",
+            what=lambda: f"the phone saw {event}; it saw {[one.type for one in self.events]}",
         )
         return found[0]
 
@@ -182,7 +182,14 @@ class Phone:
             samples, rate = self.heard()
             return audio.find_tone(samples, rate).is_near(hertz)
 
-        await until(found, within=within, what=f"the phone hears {hertz} Hz", every=0.1)
+        def what() -> str:
+            samples, rate = self.heard()
+            return (
+                f"the phone hears {hertz} Hz; it hears {audio.find_tone(samples, rate)} and has "
+                f"recorded {len(samples) / rate:.1f} s; its log:\n{self.log}"
+            )
+
+        await until(found, within=within, what=what, every=0.1)
 
     async def hears_nothing(self, *, within: float = 10.0) -> None:
         """Wait for 0.3 s in which nothing arrives, or nothing but silence."""

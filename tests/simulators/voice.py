@@ -115,7 +115,7 @@ class Voice:
         await until(
             lambda: self.tone().is_near(hertz),
             within=within,
-            what=f"the Matrix side hears {hertz} Hz; it hears {self.tone()}",
+            what=lambda: f"the Matrix side hears {hertz} Hz; it hears {self.tone()}",
             every=0.1,
         )
 

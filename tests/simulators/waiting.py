@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+What = str | Callable[[], str]
+"""What is waited for; where it has to be asked for, that is done when the time is up."""
 
 
-async def until(check: Callable[[], T], *, within: float, what: str, every: float = 0.02) -> T:
+async def until(check: Callable[[], T], *, within: float, what: What, every: float = 0.02) -> T:
     """Poll `check` until it returns something true, and return that.
 
     `within` and `every` are seconds. Raises TimeoutError that says `what` did not happen.
@@ -22,12 +24,13 @@ async def until(check: Callable[[], T], *, within: float, what: str, every: floa
 
 
 async def until_async(
-    check: Callable[[], Awaitable[T]], *, within: float, what: str, every: float = 0.02
+    check: Callable[[], Awaitable[T]], *, within: float, what: What, every: float = 0.02
 ) -> T:
     """`until` for a check that has to wait itself."""
     deadline = time.monotonic() + within
     while not (found := await check()):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"within {within:g} s it did not happen that {what}")
+            words = what if isinstance(what, str) else what()
+            raise TimeoutError(f"within {within:g} s it did not happen that {words}")
         await asyncio.sleep(every)
     return found
