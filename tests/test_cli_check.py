@@ -39,12 +39,13 @@ class FakeHomeserver:
     bot: str = "@sipbot:mx.test"
     way_back: str = ""
     skew: timedelta = timedelta()
+    date: str | None = None
     knows_ping: bool = True
     is_one: bool = True
     seen: list[str] = field(default_factory=list)
 
     async def versions(self, request: web.Request) -> web.Response:
-        date = format_datetime(datetime.now(UTC) + self.skew, usegmt=True)
+        date = self.date or format_datetime(datetime.now(UTC) + self.skew, usegmt=True)
         body = {"versions": ["v1.1", "v1.12"]} if self.is_one else {"hello": "world"}
         return web.json_response(body, headers={"Date": date})
 
@@ -181,6 +182,12 @@ async def test_clocks_that_differ(world: World, seconds: int, word: str) -> None
     assert finding.verdict is Verdict.FAILED
     assert word in finding.message
     assert "NTP" in finding.remedy
+
+
+async def test_a_clock_that_cannot_be_read(world: World) -> None:
+    world.homeserver.date = "noon"
+    finding = await world.finding("clock")
+    assert (finding.verdict, finding.message) == (Verdict.OK, "not compared: 'noon' is no date")
 
 
 async def test_a_token_that_the_homeserver_does_not_know(world: World) -> None:

@@ -259,6 +259,43 @@ def test_a_mistake_is_explained(text: str, problem: str) -> None:
     assert mistakes(text) == [f"config.yaml:{problem}"]
 
 
+@pytest.mark.parametrize(
+    "server",
+    [
+        "sip..example.com",
+        "sip.example.com:",
+        "sip.example.com:0",
+        "sip.example.com:99999",
+        "sip:sip.example.com",
+        "https://sip.example.com",
+        "user@sip.example.com",
+        "[192.0.2.1]",
+        "[::1",
+        f"{'a' * 64}.example.com",
+    ],
+)
+def test_what_is_no_server(server: str) -> None:
+    (mistake,) = mistakes(f"trunks: {{provider: {{server: '{server}'}}}}\n")
+    assert mistake.startswith(f"config.yaml:1: trunks.provider.server: {server!r} is not accepted")
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "pbx",
+        "sip.example.com:5061",
+        "sip_1.example.com.",
+        "192.0.2.1",
+        "::1",
+        "[::1]",
+        "[::1]:5080",
+    ],
+)
+def test_what_is_a_server(server: str) -> None:
+    text = f"trunks: {{provider: {{server: '{server}'}}}}\n"
+    assert read(text + TOKENS, None, "/etc").trunks["provider"].server == server
+
+
 def test_registering_needs_an_account() -> None:
     assert mistakes("trunks: {provider: {server: a, register: true}}\n") == [
         "config.yaml:1: trunks.provider.username: is empty; wanted: the account's name, as "

@@ -43,7 +43,10 @@ async def clock(config: Config, now: Callable[[], float]) -> str:
     date = headers.get("Date")
     if date is None:
         return "not compared: the homeserver does not tell the time"
-    difference = now() - parsedate_to_datetime(date).timestamp()
+    try:
+        difference = now() - parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return f"not compared: {date!r} is no date"
     if abs(difference) > _CLOCK_SKEW:
         way = "ahead of" if difference > 0 else "behind"
         raise ConfigurationError(

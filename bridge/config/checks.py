@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Iterator
+from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
 import phonenumbers
@@ -20,6 +21,8 @@ LOCALPART = re.compile(r"[a-z0-9._=/+-]+")
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 E164_PREFIX = re.compile(r"\+\d+")
 ICE_URL = re.compile(r"(?:stun|turns?):[^\s:?]+(?::\d{1,5})?(?:\?transport=(?:udp|tcp))?")
+LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+SERVER = re.compile(rf"(?:{LABEL}(?:\.{LABEL})*\.?|\[(?P<ipv6>[^\]]+)\])(?::(?P<port>\d{{1,5}}))?")
 DIALLED = re.compile(r"\*|[^*\s]+\*?")
 
 
@@ -153,8 +156,14 @@ def _trunks(config: Config) -> Iterator[Finding]:
         path = ("trunks", name)
         if not NAME.fullmatch(name):
             yield path, "not accepted as a name; wanted: letters, digits, _ and -"
-        if not re.fullmatch(r"\S+", trunk.server):
+        if not trunk.server.strip():
             yield (*path, "server"), "is empty; wanted: host name or address"
+        elif not _is_server(trunk.server):
+            yield (
+                (*path, "server"),
+                f"{trunk.server!r} is not accepted; wanted: host name or address, with :port if it "
+                "is not the default",
+            )
         if trunk.transport not in listening and listening:
             yield (
                 (*path, "transport"),
@@ -166,6 +175,22 @@ def _trunks(config: Config) -> Iterator[Finding]:
             yield (*path, "password"), "is empty; wanted: the account's, as register is true"
         if not trunk.codecs:
             yield (*path, "codecs"), "is empty; wanted: at least one"
+
+
+def _is_server(text: str) -> bool:
+    found = SERVER.fullmatch(text)
+    if found is None:
+        return _is_ipv6(text)
+    bracketed, port = found["ipv6"], found["port"]
+    return (bracketed is None or _is_ipv6(bracketed)) and 0 < int(port or 1) < 65536
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _outbound(config: Config, rule: OutboundRule, path: KeyPath) -> Iterator[Finding]:
