@@ -118,6 +118,8 @@ class AccountRegConfig:
     registerOnAdd: bool
     timeoutSec: int
     retryIntervalSec: int
+    firstRetryIntervalSec: int
+    randomRetryIntervalSec: int
 
 class AccountSipConfig:
     authCreds: AuthCredInfoVector

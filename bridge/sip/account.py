@@ -2,6 +2,7 @@
 """Trunks as pjsua2 accounts, registered for as long as the process lives. SIP thread only."""
 
 from collections.abc import Callable
+from typing import Final
 
 import pjsua2 as pj
 import structlog
@@ -11,6 +12,11 @@ from bridge.sip.guard import guarded
 from bridge.sip.trunks import Registration, RegistrationState, Route
 
 log = structlog.get_logger(__name__)
+
+_RECONNECT: Final = 1
+"""Seconds after which to register again when the registration's connection is lost."""
+_NEVER: Final = 10**6
+"""Seconds: the stack's own pause between failures, where the `Registrar` has another."""
 
 IncomingCall = Callable[["Account", pj.OnIncomingCallParam], None]
 
@@ -139,6 +145,11 @@ def _settings(route: Route | None, address: str) -> pj.AccountConfig:
         registration.registrarUri = route.registrar
         registration.timeoutSec = route.trunk.registration_interval
         registration.registerOnAdd = True
+        if route.trunk.transport != "udp":
+            # The registrar calls us over that connection, and only the stack knows which it is.
+            registration.retryIntervalSec = _NEVER
+            registration.firstRetryIntervalSec = _RECONNECT
+            registration.randomRetryIntervalSec = 0
         config.sipConfig.contactUriParams = f";line={route.line}"
     return config
 

@@ -4,6 +4,8 @@
 import asyncio
 import re
 import socket
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,11 @@ from structlog.testing import capture_logs
 from bridge.call.commands import RejectSip
 from bridge.call.events import SipEnded, SipInviteReceived
 from bridge.sip import adapter
+from bridge.sip.messages import parse
 from bridge.sip.trunks import Registration, RegistrationState
 from tests.simulators.processes import free_port
 from tests.simulators.waiting import until
-from tests.sip.phone import CALL, LOCALHOST, TRUNK, Bridge, Sipp, trunk
+from tests.sip.phone import CALL, LOCALHOST, TRUNK, Bridge, Sipp, tcp, trunk
 
 pytestmark = pytest.mark.e2e
 
@@ -150,3 +153,36 @@ async def test_name_that_is_not_known_yet_is_looked_up_soon(
                 await bridge.expect(SipEnded)
                 await phone.succeeds()
     assert [entry["event"] for entry in logs].count("trunk's server has no address") == 1
+
+
+async def test_registers_again_over_another_connection_when_one_is_lost() -> None:
+    connections: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        with suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                writer.write(accepted(await reader.readuntil(b"\r\n\r\n")))
+        writer.close()
+
+    def connected(times: int) -> bool:
+        return len(connections) == times
+
+    async with await asyncio.start_server(serve, LOCALHOST, 0) as registrar:
+        port = registrar.sockets[0].getsockname()[1]
+        settings = trunk(port, transport="tcp", register=True)
+        async with Bridge({TRUNK: settings}, transports=(tcp(),)) as bridge:
+            assert (await bridge.registration()).state is RegistrationState.REGISTERED
+            for count in (2, 3):
+                connections[-1].close()
+                await until(partial(connected, count), within=5, what="it connects")
+            assert bridge.registrations.empty()
+
+
+def accepted(register: bytes) -> bytes:
+    """The 200 to a REGISTER."""
+    request = parse(register.decode())
+    copied = [f"{name}: {request.first(name)}" for name in ("via", "from", "call-id", "cseq")]
+    contact = f"Contact: {request.first('contact')};expires=300"
+    lines = ["SIP/2.0 200 OK", *copied, f"To: {request.first('to')};tag=1", contact]
+    return "\r\n".join([*lines, "Content-Length: 0", "", ""]).encode()
