@@ -59,6 +59,8 @@ class Portals:
         self._is_address = is_address
         self._registered: set[Address] = set()
         self._good: set[RoomId] = set()
+        self._unchanged: set[RoomId] = set()
+        """Rooms of which nothing was heard since somebody began to look at them."""
         self._told: set[RoomId] = set()
         self._joining: dict[Pair, list[asyncio.Future[RoomId | None]]] = {}
         self._locks: WeakValueDictionary[Pair, asyncio.Lock] = WeakValueDictionary()
@@ -165,6 +167,7 @@ class Portals:
     def changed(self, room: RoomId) -> None:
         """Members or rules of a room changed: look again before the next call."""
         self._good.discard(room)
+        self._unchanged.discard(room)
 
     def joined(self, portal: Portal) -> None:
         """The person of a portal has joined it."""
@@ -176,7 +179,7 @@ class Portals:
 
     async def forget(self, room: RoomId) -> None:
         """The room is not a portal any more."""
-        self._good.discard(room)
+        self.changed(room)
         self._told.discard(room)
         await self._store.forget_portal(room)
 
@@ -234,6 +237,7 @@ class Portals:
         if portal.room in self._good:
             return None, True
         ghost = self.ghosts.user_id(portal.address)
+        self._unchanged.add(portal.room)
         members = await self._homeserver.joined_members(portal.room, ghost)
         present = portal.person in members
         if members - {portal.person, ghost}:
@@ -241,7 +245,7 @@ class Portals:
         rules = await self._homeserver.state(portal.room, ghost, "m.room.join_rules")
         if rules.get("join_rule") == "public":
             return _PUBLIC, present
-        if present:
+        if present and portal.room in self._unchanged:
             self._good.add(portal.room)
             self._told.discard(portal.room)
         return None, present

@@ -4,6 +4,7 @@
 import asyncio
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -141,6 +142,23 @@ async def test_a_good_portal_is_used_again_and_asked_about_once(bench: Bench) ->
     before = len(bench.homeserver.requests)
     assert await bench.preparing() == ROOM
     assert len(bench.homeserver.requests) == before
+
+
+async def test_a_change_while_looking_makes_look_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = bench.room(ALICE, GHOST)
+    await bench.store.save_portal(PORTAL)
+    state = bench.homeserver.state
+
+    async def third_joins(*arguments: Any) -> Any:
+        room.members["@third:example.org"] = "join"
+        bench.portals.changed(ROOM)
+        return await state(*arguments)
+
+    monkeypatch.setattr(bench.homeserver, "state", third_joins)
+    assert await bench.portals.unfit(PORTAL) is None, "when the members were asked for it was good"
+    assert "other members" in (await bench.portals.unfit(PORTAL) or "")
 
 
 async def test_who_left_is_invited_again_but_not_pestered(bench: Bench) -> None:
