@@ -29,6 +29,7 @@ _SECRETS = re.compile(r"(a=crypto:|a=ice-pwd:|k=).*")
 _INHERITED = ("direction", "ice_ufrag", "ice_pwd", "ice_options", "fingerprints", "setup")
 
 Draft = dict[str, Any]
+"""Fields of a description; what repeats is still a list, for a tuple would be copied each time."""
 
 
 class _Malformed(ValueError):
@@ -42,7 +43,7 @@ def parse(text: str) -> SessionDescription:
     attributes that mean nothing here are accepted. Lines of no use for media (`i=`, `b=`, …) are
     dropped.
     """
-    session: Draft = {"attributes": ()}
+    session: Draft = {"attributes": []}
     sections: list[Draft] = []
     seen_version = False
     for number, raw in enumerate(_LINE_END.split(text), start=1):
@@ -60,7 +61,13 @@ def parse(text: str) -> SessionDescription:
             raise SdpError(f"SDP line {number} ({_without_secret(line)}): {problem}") from None
     if "origin" not in session:
         raise SdpError("SDP without an o= line")
-    return _assemble(session, sections)
+    return _assemble(_frozen(session), [_frozen(section) for section in sections])
+
+
+def _frozen(draft: Draft) -> Draft:
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in draft.items()
+    }
 
 
 def _without_secret(line: str) -> str:
@@ -130,7 +137,7 @@ def _media(value: str) -> Draft:
         "port": _number(port.partition("/")[0], 65535, "the port"),
         "protocol": protocol,
         "formats": tuple(formats),
-        "attributes": (),
+        "attributes": [],
     }
 
 
@@ -139,7 +146,7 @@ def _attribute(text: str, draft: Draft, *, in_media: bool) -> None:
     handlers = _MEDIA_ATTRIBUTES if in_media else _SESSION_ATTRIBUTES
     handler = handlers.get(name)
     if handler is None or not handler(draft, value.strip()):
-        draft["attributes"] += (Attribute(name, value if colon else None),)
+        draft["attributes"].append(Attribute(name, value if colon else None))
 
 
 Handler = Callable[[Draft, str], bool]
@@ -147,7 +154,7 @@ Handler = Callable[[Draft, str], bool]
 
 
 def _append(draft: Draft, field: str, value: object) -> bool:
-    draft[field] = (*draft.get(field, ()), value)
+    draft.setdefault(field, []).append(value)
     return True
 
 
