@@ -270,6 +270,14 @@ class SipAdapter:
         self._unresolved = missing
 
     def _check_transports(self) -> None:
+        for number, transport in enumerate(self._sip.transports):
+            if transport.listen.version == 6:
+                # It would listen, and then fail every call.
+                raise ConfigurationError(
+                    f"sip.transports.{number}.listen: {transport.listen} is an IPv6 address, "
+                    f"which the SIP stack is built without",
+                    remedy="Listen on an IPv4 address; 0.0.0.0 is all of them.",
+                )
         have = {transport.protocol for transport in self._sip.transports}
         for name, route in self._routes.items():
             if route.trunk.transport not in have:

@@ -156,7 +156,7 @@ class Endpoint:
         assert self._library
         config = pj.TransportConfig()
         config.port = transport.port
-        if not transport.listen.is_unspecified or transport.listen.version == 6:
+        if not transport.listen.is_unspecified:
             # Left out, Contact has the address that faces the peer; given as 0.0.0.0, the one of
             # the default route, which a peer in another network cannot reach.
             config.boundAddress = str(transport.listen)

@@ -5,7 +5,7 @@ import asyncio
 import re
 import socket
 import ssl
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -161,3 +161,10 @@ async def test_trunk_without_a_listener_for_its_transport_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"trunks.provider.transport is tls"):
         async with Bridge({TRUNK: secure_trunk(9)}):
             raise AssertionError("started without a TLS listener")
+
+
+async def test_listener_on_ipv6_is_named() -> None:
+    listener = SipTransport(protocol="tcp", listen=IPv6Address("::"))
+    with pytest.raises(ConfigurationError, match=r"sip\.transports\.1\.listen: :: is an IPv6"):
+        async with Bridge({TRUNK: trunk(9)}, transports=(listener,)):
+            raise AssertionError("started on an address that no call could use")
