@@ -72,7 +72,7 @@ async def _demo(console: Console, *, once: bool) -> int:
             good = len(verdicts) == 2 and all(verdict.good for verdict in verdicts)
             _conclude(console, verdicts, time.monotonic() - began)
             if not good:
-                _show_log(console, stage)
+                await _show_what_is_known(console, stage, alice)
             if not once:
                 await _stay(console, stage, visitor, guest, echo)
             return 0 if good else 1
@@ -157,7 +157,13 @@ def _conclude(console: Console, verdicts: list[Verdict], seconds: float) -> None
     )
 
 
-def _show_log(console: Console, stage: Stage) -> None:
+async def _show_what_is_known(console: Console, stage: Stage, person: Person) -> None:
+    for number, call in enumerate(stage.bridge.calls(person.user_id), 1):
+        with contextlib.suppress(TimeoutError):
+            call = await stage.bridge.ended(person.user_id, count=number, within=3)
+        console.print(Rule(f"what the bridge measured of {call.call}", style="red"))
+        for name, value in call.statistics.items():
+            console.print(f"{name} {value}", markup=False)
     console.print(Rule("the end of the bridge's log", style="red"))
     for line in stage.bridge.output().splitlines()[-40:]:
         console.print(line, markup=False, soft_wrap=True)

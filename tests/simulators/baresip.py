@@ -234,7 +234,8 @@ class Phone:
         )
 
     def _configuration(self) -> str:
-        source = "aubridge,echo" if self._says is None else f"aufile,{self.directory}/speech.wav"
+        # baresip keeps 127 characters of a path, so paths start where it runs.
+        source = "aubridge,echo" if self._says is None else "aufile,speech.wav"
         rtp = free_port(socket.SOCK_DGRAM, self.address, even=True)
         modules = ("g711", "g722", "opus", "aufile", "aubridge", "sndfile")
         lines = [
@@ -243,7 +244,7 @@ class Phone:
             f"net_interface {self.address}",
             f"ctrl_tcp_listen {self.address}:{self._control}",
             f"rtp_ports {rtp}-{rtp + 200}",
-            f"snd_path {self.directory}",
+            "snd_path .",
             f"audio_source {source}",
             f"audio_player aubridge,{'echo' if self._says is None else 'ear'}",
             "statmode_default off",
