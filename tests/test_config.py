@@ -134,7 +134,8 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
         ),
         (
             "permissions: {example.org: all}\n",
-            "1: permissions.example.org: 'all' is not accepted; wanted: blocked, receive or call",
+            "1: permissions.example.org: 'all' is not accepted; wanted: blocked, receive, call or "
+            "admin",
         ),
         (
             "permissions: {alice: call}\npermissions: {}\n",

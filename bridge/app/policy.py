@@ -22,6 +22,7 @@ _ACCESS = {
     Permission.BLOCKED: Access.BLOCKED,
     Permission.RECEIVE: Access.RECEIVE,
     Permission.CALL: Access.CALL,
+    Permission.ADMIN: Access.ADMIN,
 }
 
 

@@ -19,6 +19,8 @@ class Access(IntEnum):
     BLOCKED = 0
     RECEIVE = 1
     CALL = 2
+    ADMIN = 3
+    """May see and end the calls of others, through the bot."""
 
 
 class NumberKind(Enum):

@@ -72,6 +72,7 @@ class Permission(StrEnum):
     BLOCKED = "blocked"
     RECEIVE = "receive"
     CALL = "call"
+    ADMIN = "admin"
 
 
 class SipTransport(Section):
@@ -245,9 +246,12 @@ class Config(Section):
     database: Database = Field(default_factory=Database)
     permissions: dict[str, Permission] = Field(
         default_factory=dict,
-        description="Who may do what (blocked, receive or call; each includes those before "
-        "it), by Matrix id, server name or *; the most exact entry counts. Empty: nobody.",
-        examples=[{"example.org": "receive", "@person:example.org": "call"}],
+        description="Who may do what, by Matrix id, server name or *; the most exact entry counts. "
+        "blocked: nothing; receive: be called; call: make calls; admin: see and end everybody's "
+        "calls through the bot. Each includes those before it. Empty: nobody.",
+        examples=[
+            {"example.org": "receive", "@person:example.org": "call", "@chief:example.org": "admin"}
+        ],
     )
     sip: Sip = Field(default_factory=Sip)
     trunks: dict[str, Trunk] = Field(

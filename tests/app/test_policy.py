@@ -30,7 +30,7 @@ def policy() -> Policy:
         parse(
             """
 appservice: {as_token: ours, hs_token: theirs}
-permissions: {mx.test: receive, "@alice:mx.test": call, "*": blocked}
+permissions: {mx.test: receive, "@alice:mx.test": call, "*": blocked, "@chief:mx.test": admin}
 trunks:
   provider: {server: a, caller_id: "+12025550100", early_media: connect, codecs: [PCMA, opus]}
 outbound:
@@ -69,6 +69,7 @@ def test_every_setting_arrives(policy: Policy) -> None:
 @pytest.mark.parametrize(
     ("person", "access"),
     [
+        ("@chief:mx.test", Access.ADMIN),
         ("@alice:mx.test", Access.CALL),
         ("@bob:mx.test", Access.RECEIVE),
         ("@eve:other.test", Access.BLOCKED),
