@@ -215,17 +215,15 @@ class MatrixLeg(Machine):
             return self._said(event) if self._may_say(event.sender) else None
         match event:
             case PortalReady(op=op, room=room) if op == self._portal_op:
-                if self.hears(PortalReady):
-                    self.room = room
+                self.room = room if self.hears(PortalReady) else self.room
             case PortalFailed(op=op) if op == self._portal_op:
                 return self._over(PortalFailed, Cause.UNREACHABLE)
             case MatrixSendFailed(op=op) if op == self._vital_op:
                 return Over(cause=Cause.UNDELIVERABLE, by="matrix")
             case MatrixSendFailed(op=op) if op == self._reoffer_op:
                 return ReofferRefused(0, op)
-            case MatrixMemberLeft(room=room, user=user):
-                if (room, user) == (self.room, self._person):
-                    return self._over(MatrixMemberLeft, Cause.NORMAL)
+            case MatrixMemberLeft(room=self.room, user=self._person):
+                return self._over(MatrixMemberLeft, Cause.NORMAL)
         return None
 
     def expire(self) -> Over | None:

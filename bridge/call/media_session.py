@@ -119,8 +119,8 @@ class MediaSession(Machine):
                 self._agreed(MediaJoined)
             case MediaFailed(op=op, fault=fault) if op == self._op:
                 # Early media is a courtesy: without it, the answer is waited for.
-                if not self.hears(MediaFailed):
-                    return Over(cause=from_fault(fault), by="media")
+                heard = self.hears(MediaFailed)
+                return None if heard else Over(cause=from_fault(fault), by="media")
         return None
 
     def expire(self) -> Over | None:

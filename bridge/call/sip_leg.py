@@ -156,22 +156,30 @@ class SipLeg(Machine):
     def _heard(self, event: SipEvent) -> Signal | None:
         match event:
             case SipProgressed(sdp=sdp):
-                early = self._route is not None and self._route.early_media
-                if self.hears(SipProgressed) and early and sdp:
-                    return EarlyMedia(sdp)
+                return self._progressed(sdp)
             case SipAnswered(sdp=sdp):
-                if self.hears(SipAnswered):
-                    self.description = sdp
+                self._answered(sdp)
             case SipConfirmed(sdp=sdp):
                 return self._confirmed(sdp)
             case SipCancelled(cause=cause):
-                if self.hears(SipCancelled):
-                    elsewhere = cause in _ELSEWHERE
-                    cancelled = Cause.ANSWERED_ELSEWHERE if elsewhere else Cause.CANCELLED
-                    return Over(cause=cancelled, by="sip")
+                return self._cancelled(cause)
             case SipEnded():
                 return self._ended(event)
         return self._renegotiated(event)
+
+    def _progressed(self, sdp: str | None) -> EarlyMedia | None:
+        early = self._route is not None and self._route.early_media
+        return EarlyMedia(sdp) if self.hears(SipProgressed) and early and sdp else None
+
+    def _answered(self, sdp: str) -> None:
+        if self.hears(SipAnswered):
+            self.description = sdp
+
+    def _cancelled(self, cause: int) -> Over | None:
+        if not self.hears(SipCancelled):
+            return None
+        elsewhere = cause in _ELSEWHERE
+        return Over(cause=Cause.ANSWERED_ELSEWHERE if elsewhere else Cause.CANCELLED, by="sip")
 
     def _confirmed(self, sdp: str | None) -> Signal | None:
         if not self.hears(SipConfirmed):
