@@ -110,6 +110,19 @@ class CallStore(Protocol):
         """Calls without an end: those that a crash left behind."""
 
 
+class Sealer(Protocol):
+    """Keeps secrets unreadable for whoever has the database alone."""
+
+    def seal(self, text: str, place: str = "") -> str:
+        """The text, sealed; `place` names where it is kept, and it opens there alone."""
+
+    def unseal(self, sealed: str, place: str = "") -> str:
+        """What was sealed for this place. Raises `LocalError`."""
+
+    def derive(self, purpose: str) -> str:
+        """A key for something else; always the same for a purpose."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Portal:
     """The two-member room of a person and the ghost of an address."""

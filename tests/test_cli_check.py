@@ -121,6 +121,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
                 "as_token": "ours",
                 "hs_token": "theirs",
             },
+            "encryption": {"mode": "off"},
             "permissions": {"mx.test": "call"},
             "sip": {"transports": [{"listen": "127.0.0.1", "port": free_port(socket.SOCK_DGRAM)}]},
             "trunks": {"provider": {"server": "localhost:5099"}},

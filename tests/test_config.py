@@ -7,17 +7,18 @@ from textwrap import dedent
 
 import pytest
 
-from bridge.config import Config, InvalidConfig, Permission, load, parse, secrets_of
+from bridge.config import Config, EncryptionMode, InvalidConfig, Permission, load, parse, secrets_of
 from bridge.errors import ConfigurationError
 
 TOKENS = "appservice: {as_token: ours, hs_token: theirs}\n"
+KEY = {"MATRIX_SIP_DATABASE__SECRET_KEY": "what nobody could ever guess"}
 TRUNK = "trunks: {provider: {server: sip.example.com}}\n"
 
 
 def read(
     text: str, environment: Mapping[str, str] | None = None, directory: str = "/etc"
 ) -> Config:
-    return parse(dedent(text), environment, directory=Path(directory))
+    return parse(dedent(text), KEY | dict(environment or {}), directory=Path(directory))
 
 
 def mistakes(
@@ -326,6 +327,33 @@ def test_tls_for_outgoing_connections_needs_no_certificate() -> None:
     assert config.sip.transports[0].certificate is None
 
 
+@pytest.mark.parametrize("mode", ["allow", "default", "require"])
+def test_encryption_needs_a_key(mode: str) -> None:
+    with pytest.raises(InvalidConfig, match=r"database\.secret_key: is empty.*generate-config"):
+        parse(TOKENS + f"encryption: {{mode: {mode}}}\n", directory=Path("/etc"))
+    assert read(TOKENS + f"encryption: {{mode: {mode}}}\n").encryption.mode.value == mode
+
+
+@pytest.mark.parametrize("off", ["off", "false", "'off'"])
+def test_without_encryption_no_key_is_needed(off: str) -> None:
+    """A bare `off` is false in YAML."""
+    config = parse(TOKENS + f"encryption: {{mode: {off}}}\n", directory=Path("/etc"))
+    assert config.encryption.mode is EncryptionMode.OFF
+
+
+def test_a_short_key_is_refused_and_not_shown() -> None:
+    with pytest.raises(InvalidConfig, match="16 characters or more") as error:
+        read(TOKENS, {"MATRIX_SIP_DATABASE__SECRET_KEY": "hunter22"})
+    assert "hunter22" not in str(error.value)
+
+
+def test_the_key_comes_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("what nobody could ever guess\n")
+    environment = {"MATRIX_SIP_DATABASE__SECRET_KEY_FILE": str(tmp_path / "key")}
+    config = parse(TOKENS, environment, directory=tmp_path)
+    assert config.database.secret_key.get_secret_value() == "what nobody could ever guess"
+
+
 def test_the_bot_is_no_ghost() -> None:
     with pytest.raises(InvalidConfig, match="the bot would be taken for a ghost"):
         read("appservice: {bot_localpart: sip_bot, as_token: a, hs_token: b}")
@@ -522,7 +550,7 @@ def test_list_items_that_are_not_there_cannot_be_set() -> None:
 def test_a_file_is_read(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(TOKENS)
-    assert load(file, {}).appservice.hs_token.get_secret_value() == "theirs"
+    assert load(file, KEY).appservice.hs_token.get_secret_value() == "theirs"
 
 
 def test_a_file_that_is_missing(tmp_path: Path) -> None:

@@ -75,8 +75,12 @@ def snippets() -> Iterator[Any]:
 
 @pytest.mark.parametrize("settings", [*snippets()])
 def test_settings_are_accepted(settings: dict[str, Any], tmp_path: Path) -> None:
-    minimal = {"appservice": fresh_tokens(), "permissions": {"example.org": "call"}}
-    parse(yaml.safe_dump(minimal | settings), directory=tmp_path)
+    minimal = {
+        "appservice": fresh_tokens(),
+        "permissions": {"example.org": "call"},
+    }
+    key = {"MATRIX_SIP_DATABASE__SECRET_KEY": "what nobody could ever guess"}
+    parse(yaml.safe_dump(minimal | settings), key, directory=tmp_path)
 
 
 def test_a_setting_that_does_not_exist_would_be_noticed(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import yaml
 from bridge.config import Config, InvalidConfig, Section, parse
 from bridge.config.describe import section_in
 from bridge.config.reference import reference
-from bridge.config.template import configuration, fresh_tokens
+from bridge.config.template import configuration, fresh_secrets, fresh_tokens
 from scripts.write_reference import generated
 
 ROOT = Path(__file__).parent.parent
@@ -23,21 +23,21 @@ def test_generated_files_are_up_to_date(path: str) -> None:
 
 
 def test_a_fresh_configuration_loads_and_means_the_defaults() -> None:
-    tokens = fresh_tokens()
-    config = parse(configuration(tokens=tokens), directory=ROOT)
+    tokens, key = fresh_tokens(), {"secret_key": "what nobody could ever guess"}
+    config = parse(configuration(tokens=tokens | key), directory=ROOT)
     assert config.appservice.as_token.get_secret_value() == tokens["as_token"]
-    bare = parse(yaml.safe_dump({"appservice": tokens}), directory=ROOT)
+    bare = parse(yaml.safe_dump({"appservice": tokens, "database": key}), directory=ROOT)
     assert config == bare
 
 
 def test_tokens_are_fresh_and_differ() -> None:
-    one, other = fresh_tokens(), fresh_tokens()
-    assert len({*one.values(), *other.values()}) == 4
+    one, other = fresh_secrets(), fresh_secrets()
+    assert len({*one.values(), *other.values()}) == 6
     assert all(len(each) > 40 for each in one.values())
 
 
 def test_disabled_examples_can_be_enabled() -> None:
-    text = configuration(tokens=fresh_tokens())
+    text = configuration(tokens=fresh_secrets())
     enabled = DISABLED.sub(r"\1", text)
     assert enabled != text
     config = parse(enabled, directory=ROOT)
@@ -48,11 +48,15 @@ def test_disabled_examples_can_be_enabled() -> None:
     assert config.media.ice_servers
 
 
-def test_the_example_lacks_nothing_but_tokens() -> None:
+def test_the_example_lacks_nothing_but_secrets() -> None:
     with pytest.raises(InvalidConfig) as error:
         parse(configuration(), directory=ROOT)
     paths = [problem.path for problem in error.value.problems]
-    assert paths == [("appservice", "as_token"), ("appservice", "hs_token")]
+    assert paths == [
+        ("appservice", "as_token"),
+        ("appservice", "hs_token"),
+        ("database", "secret_key"),
+    ]
 
 
 def keys_of(model: type[Section]) -> list[str]:

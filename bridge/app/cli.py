@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from bridge import logs
 from bridge.config import Config, load, secrets_of
-from bridge.config.template import configuration, fresh_tokens
+from bridge.config.template import configuration, fresh_secrets
 from bridge.errors import BridgeError
 
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "red bold"}
@@ -95,11 +95,11 @@ def run(config: ConfigOption = _CONFIG) -> None:
 @commands.command("generate-config")
 def generate_config(
     example: Annotated[
-        bool, typer.Option("--example", help="Leave the tokens empty: for documentation.")
+        bool, typer.Option("--example", help="Leave the secrets empty: for documentation.")
     ] = False,
 ) -> None:
-    """Print a configuration file with every key explained, and fresh tokens."""
-    typer.echo(configuration(tokens={} if example else fresh_tokens()), nl=False)
+    """Print a configuration file with every key explained, and fresh secrets."""
+    typer.echo(configuration(tokens={} if example else fresh_secrets()), nl=False)
 
 
 @commands.command("generate-registration")

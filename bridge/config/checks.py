@@ -9,7 +9,14 @@ from urllib.parse import urlsplit
 import phonenumbers
 from yarl import URL
 
-from bridge.config.models import Config, InboundRule, OutboundRule, Permission, SipTransport
+from bridge.config.models import (
+    Config,
+    EncryptionMode,
+    InboundRule,
+    OutboundRule,
+    Permission,
+    SipTransport,
+)
 from bridge.config.problems import KeyPath, did_you_mean
 
 Finding = tuple[KeyPath, str]
@@ -23,6 +30,7 @@ E164_PREFIX = re.compile(r"\+\d+")
 ICE_URL = re.compile(r"(?:stun|turns?):[^\s:?]+(?::\d{1,5})?(?:\?transport=(?:udp|tcp))?")
 LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 SERVER = re.compile(rf"(?:{LABEL}(?:\.{LABEL})*\.?|\[(?P<ipv6>[^\]]+)\])(?::(?P<port>\d{{1,5}}))?")
+SHORTEST_KEY = 16
 DIALLED = re.compile(r"\*|[^*\s]+\*?")
 
 
@@ -30,6 +38,7 @@ def check(config: Config) -> Iterator[Finding]:
     """Every contradiction in otherwise well-formed settings."""
     yield from _matrix(config)
     yield from _database(config)
+    yield from _secret_key(config)
     yield from _permissions(config)
     yield from _sip(config)
     yield from _trunks(config)
@@ -100,6 +109,21 @@ def _database(config: Config) -> Iterator[Finding]:
             ("database", "url"),
             "is no URL (not shown); wanted: postgresql://user:password@host/database, with "
             "/ ? # @ : and % in the password written as %2F %3F %23 %40 %3A %25",
+        )
+
+
+def _secret_key(config: Config) -> Iterator[Finding]:
+    length = len(config.database.secret_key.get_secret_value())
+    if not length and config.encryption.mode is not EncryptionMode.OFF:
+        yield (
+            ("database", "secret_key"),
+            f"is empty, which encryption.mode {config.encryption.mode.value!r} does not allow; "
+            "wanted: a long random text (matrix-sip generate-config makes one)",
+        )
+    elif 0 < length < SHORTEST_KEY:
+        yield (
+            ("database", "secret_key"),
+            f"is too short (not shown); wanted: {SHORTEST_KEY} characters or more",
         )
 
 

@@ -8,9 +8,9 @@ import warnings
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 # Pydantic takes `Trunk.register` for an override of `ABCMeta.register`, which models never use.
 warnings.filterwarnings("ignore", message='Field name "register" in "Trunk" shadows')
@@ -63,6 +63,36 @@ class Database(Section):
     url: SecretStr = Field(
         SecretStr("sqlite:matrix-sip.db"),
         description="sqlite:FILE (relative to the config file) or postgresql://user:password@host/db.",
+    )
+    secret_key: SecretStr = Field(
+        SecretStr(""),
+        description="Secrets in the database (the keys of encrypted rooms, passwords of SIP "
+        "accounts) are sealed with this. Keep a copy: without it they are lost.",
+    )
+
+
+class EncryptionMode(StrEnum):
+    """What becomes of encrypted rooms, and of those that are not."""
+
+    OFF = "off"
+    ALLOW = "allow"
+    DEFAULT = "default"
+    REQUIRE = "require"
+
+
+def _off(value: Any) -> Any:
+    """YAML takes a bare `off` for false."""
+    return EncryptionMode.OFF if value is False else value
+
+
+class Encryption(Section):
+    """Calls in end-to-end encrypted rooms; the homeserver has to support it (see the how-to)."""
+
+    mode: Annotated[EncryptionMode, BeforeValidator(_off)] = Field(
+        EncryptionMode.ALLOW,
+        description="off: no calls in encrypted rooms; allow: calls in both kinds of rooms; "
+        "default: as allow, and rooms that the bridge makes are encrypted; require: calls in "
+        "encrypted rooms alone.",
     )
 
 
@@ -244,6 +274,7 @@ class Config(Section):
     homeserver: Homeserver = Field(default_factory=Homeserver)
     appservice: AppService = Field(default_factory=AppService)
     database: Database = Field(default_factory=Database)
+    encryption: Encryption = Field(default_factory=Encryption)
     permissions: dict[str, Permission] = Field(
         default_factory=dict,
         description="Who may do what, by Matrix id, server name or *; the most exact entry counts. "

@@ -20,10 +20,11 @@ from bridge.config.models import Config, Section
 
 WIDTH = 100
 TOKENS = ("as_token", "hs_token")
+SECRET_KEY = "secret_key"
 
 
 def configuration(*, tokens: Mapping[str, str] | None = None) -> str:
-    """A complete configuration file. Without `tokens`, those two keys stay empty."""
+    """A complete configuration file. Without `tokens`, their keys stay empty."""
     head = [
         "# Configuration of matrix-sip. Every key is listed, with its default.",
         "# Any key can be set by the environment too: MATRIX_SIP_<SECTION>__<KEY>, and secrets by",
@@ -39,6 +40,11 @@ def configuration(*, tokens: Mapping[str, str] | None = None) -> str:
 def fresh_tokens() -> dict[str, str]:
     """Two random tokens that nobody can guess."""
     return {name: secrets.token_urlsafe(32) for name in TOKENS}
+
+
+def fresh_secrets() -> dict[str, str]:
+    """Everything secret that a new configuration needs: the tokens, and the key of the database."""
+    return {**fresh_tokens(), SECRET_KEY: secrets.token_urlsafe(32)}
 
 
 def _section(name: str, tokens: Mapping[str, str]) -> Iterator[str]:

@@ -70,5 +70,19 @@ async def _first(connection: Connection, scheme: Scheme) -> None:
     await connection.execute("CREATE INDEX ladder_at ON ladder (at)")
 
 
+async def _secrets(connection: Connection, _: Scheme) -> None:
+    """What tells whether the key of the configuration opens the secrets in the database."""
+    await connection.execute(
+        """
+        CREATE TABLE secret_check (
+            id     INTEGER PRIMARY KEY,
+            salt   TEXT NOT NULL,
+            sealed TEXT NOT NULL
+        )
+        """
+    )
+
+
 migrations = UpgradeTable(version_table_name=VERSION_TABLE, database_name="matrix-sip")
 migrations.upgrades.append(_first)
+migrations.upgrades.append(_secrets)

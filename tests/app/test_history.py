@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from bridge.app.cli import commands
 from bridge.call.commands import RecordAnswer, RecordEnd, RecordStart, RecordStatistics
 from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
-from bridge.config.template import configuration, fresh_tokens
+from bridge.config.template import configuration, fresh_secrets
 from bridge.ports import LadderEntry
 from bridge.store.calls import Calls
 from bridge.store.database import open_database
@@ -21,7 +21,7 @@ START = 1_700_000_000.0
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     file = tmp_path / "config.yaml"
-    file.write_text(configuration(tokens=fresh_tokens()), encoding="utf-8")
+    file.write_text(configuration(tokens=fresh_secrets()), encoding="utf-8")
     return file
 
 

@@ -30,6 +30,7 @@ def policy() -> Policy:
         parse(
             """
 appservice: {as_token: ours, hs_token: theirs}
+encryption: {mode: off}
 permissions: {mx.test: receive, "@alice:mx.test": call, "*": blocked, "@chief:mx.test": admin}
 trunks:
   provider: {server: a, caller_id: "+12025550100", early_media: connect, codecs: [PCMA, opus]}
