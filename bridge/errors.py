@@ -24,3 +24,7 @@ class RemoteError(BridgeError):
 
 class SdpError(RemoteError):
     """A session description that cannot be parsed, or that shares no codec with the other side."""
+
+
+class NotDone(BridgeError):
+    """What a person asked for cannot be done; the message is a sentence for them."""

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bridge.call.call import CallView
 from bridge.call.commands import MatrixCommand, MediaCommand, SipCommand, StoreCommand
 from bridge.call.events import Event
+from bridge.call.explain import Explanation
 from bridge.call.ids import (
     Address,
     CallId,
@@ -21,6 +23,7 @@ from bridge.call.ids import (
     TrunkName,
     UserId,
 )
+from bridge.call.policy import Access
 
 Emit = Callable[[Event], None]
 """Hands an event to the driver; may only be called on the event loop's thread."""
@@ -161,3 +164,86 @@ class PortalStore(Protocol):
 
     async def prune_events(self, before: float) -> None:
         """Forget events remembered before this time (seconds since the epoch)."""
+
+
+# --- the bot ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonSettings:
+    """What a person chose for the calls that come for them."""
+
+    dnd: bool = False
+    """Do not disturb: nothing rings."""
+    forward: Address | None = None
+    """Where their calls go instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineView:
+    """How a trunk, or a person's own SIP account, stands."""
+
+    name: str
+    works: bool
+    """Whether it can carry calls, as far as is known."""
+    state: str
+    """In words: `registered`, `refused: 403 Forbidden`."""
+
+
+class ManagementRooms(Protocol):
+    """The rooms in which people talk to the bot. Raises what its database raises."""
+
+    async def person_of(self, room: RoomId) -> UserId | None:
+        """Whose room with the bot this is, if it is one."""
+
+    async def save_room(self, room: RoomId, person: UserId, at: float) -> None:
+        """The bot has come into this person's room; `at`: seconds since the epoch."""
+
+    async def forget_room(self, room: RoomId) -> None:
+        """The bot is no longer there; harmless if it never was."""
+
+    async def rooms(self) -> Sequence[tuple[UserId, RoomId]]:
+        """Everybody who has a room with the bot, each with their newest one."""
+
+
+class Desk(Protocol):
+    """All that the bot can ask and do. Methods raise `NotDone` with a sentence for the person."""
+
+    def access(self, person: UserId) -> Access:
+        """What the person may do."""
+
+    def call(self, person: UserId, number: str) -> Address:
+        """Ring the person, and dial what they wrote as soon as they answer."""
+
+    async def history(self, person: UserId, limit: int) -> Sequence[CallRecord]:
+        """The person's newest calls, newest first."""
+
+    def settings(self, person: UserId) -> PersonSettings:
+        """What the person chose."""
+
+    async def set_dnd(self, person: UserId, on: bool) -> None:
+        """Switch *do not disturb* on or off, for good."""
+
+    async def set_forward(self, person: UserId, number: str | None) -> Address | None:
+        """Send the person's calls elsewhere, or nowhere else; returns where."""
+
+    def account(self, person: UserId) -> LineView | None:
+        """How the person's own SIP account stands, if they have one."""
+
+    async def login(self, person: UserId, server: str, username: str, password: str) -> LineView:
+        """Use a SIP account for the person's calls; returns how it stands after the first try."""
+
+    async def logout(self, person: UserId) -> bool:
+        """Forget the person's SIP account; False if they had none."""
+
+    def trunks(self) -> Sequence[LineView]:
+        """Every trunk of the configuration."""
+
+    def active(self) -> Sequence[tuple[CallView, float]]:
+        """Every call that is not over, oldest first, with the seconds that it has lasted."""
+
+    def hang_up(self, call: str, by: UserId) -> CallView:
+        """End a call, named by its id."""
+
+    def explain(self, person: UserId, number: str) -> Explanation:
+        """Which rules a call of this person would meet, and what would become of it."""

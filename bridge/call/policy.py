@@ -127,11 +127,16 @@ def codecs_of(policy: Policy, trunk: TrunkName) -> tuple[str, ...]:
 
 def access_of(policy: Policy, person: UserId) -> Access:
     """The access of `person`: by Matrix id, else by server name, else `*`, else none."""
+    return access_entry(policy, person)[1]
+
+
+def access_entry(policy: Policy, person: UserId) -> tuple[str, Access]:
+    """The entry that decides what `person` may do, empty if there is none; and what that is."""
     server = person.partition(":")[2]
     for key in (person, server, "*"):
         if key in policy.access:
-            return policy.access[key]
-    return Access.BLOCKED
+            return key, policy.access[key]
+    return "", Access.BLOCKED
 
 
 def route_out(policy: Policy, person: UserId, address: Address) -> OutboundRoute | Refusal:
@@ -139,9 +144,20 @@ def route_out(policy: Policy, person: UserId, address: Address) -> OutboundRoute
     if access_of(policy, person) < Access.CALL:
         return Refusal(Cause.NOT_PERMITTED)
     scheme, _, rest = address.partition(":")
+    if scheme == "tel" and (refusal := _forbidden(policy, rest)):
+        return refusal
+    for rule in policy.outbound:
+        if carries(rule, address):
+            return _leave_by(policy, rule, rewrite(rule, rest) if scheme == "tel" else address)
+    return Refusal(Cause.NO_ROUTE)
+
+
+def carries(rule: OutboundRule, address: Address) -> bool:
+    """Whether the rule is for this address."""
+    scheme, _, rest = address.partition(":")
     if scheme == "tel":
-        return _forbidden(policy, rest) or _route_number(policy, rest)
-    return _route_uri(policy, address)
+        return rule.sip_domain is None and rest.startswith(rule.prefix)
+    return rule.sip_domain is not None and rule.sip_domain.lower() in ("*", _host(address))
 
 
 def route_in(policy: Policy, trunk: TrunkName, dialled: str) -> UserId | Refusal:
@@ -177,21 +193,6 @@ def _forbidden(policy: Policy, number: str) -> Refusal | None:
     if policy.kind_of(public) is NumberKind.PREMIUM:
         return Refusal(Cause.PREMIUM_NUMBER)
     return None
-
-
-def _route_number(policy: Policy, number: str) -> OutboundRoute | Refusal:
-    for rule in policy.outbound:
-        if rule.sip_domain is None and number.startswith(rule.prefix):
-            return _leave_by(policy, rule, rewrite(rule, number))
-    return Refusal(Cause.NO_ROUTE)
-
-
-def _route_uri(policy: Policy, uri: str) -> OutboundRoute | Refusal:
-    domain = _host(uri)
-    for rule in policy.outbound:
-        if rule.sip_domain is not None and rule.sip_domain.lower() in ("*", domain):
-            return _leave_by(policy, rule, uri)
-    return Refusal(Cause.NO_ROUTE)
 
 
 def _leave_by(policy: Policy, rule: OutboundRule, target: str) -> OutboundRoute:
