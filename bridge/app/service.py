@@ -88,6 +88,7 @@ class Service:
             emit=emit,
             may_use=lambda person: access_of(policy, person) >= Access.RECEIVE,
             is_address=partial(is_canonical, region=config.numbers.region),
+            join_time=config.limits.ring_time + 5,  # by then, the core has given up
         )
         sip = self._sip = SipAdapter(
             config.sip,

@@ -44,7 +44,7 @@ from bridge.call.states import (
 )
 
 _PENDING = 491
-_UNSENT = (MatrixState.PREPARING, MatrixState.READY)
+_UNSENT = (MatrixState.PREPARING, MatrixState.JOINING, MatrixState.READY)
 _CALLED = (*_UNSENT, MatrixState.INVITING)
 _RINGING_HERE = (SipState.INVITED, SipState.INVITED_BARE)
 _RINGING_THERE = (SipState.IDLE, SipState.CALLING, SipState.PROCEEDING)
@@ -211,7 +211,10 @@ class Call:
     def _matrix_event(self, event: Event) -> None:
         if isinstance(event, MatrixCallEvent) and event.key != self.matrix.key:
             return  # Of a call that lost a glare.
+        was = self.matrix.state
         signal = self.matrix.handle(event)
+        if self.matrix.state is MatrixState.JOINING and was is MatrixState.PREPARING:
+            self.sip.ring()  # Joining may take a while: the caller is not left in silence.
         if isinstance(signal, Over):
             self._act(signal)
         elif signal is not None and self.over is None:
@@ -317,7 +320,8 @@ class Call:
         if by == "matrix" and cause in (Cause.DECLINED, Cause.BUSY):
             text = ""  # They did that themselves.
         elif missed:
-            text = "" if by == "matrix" or cause is Cause.ANSWERED_ELSEWHERE else MISSED_CALL
+            did_it = by == "matrix" and cause is not Cause.UNREACHABLE
+            text = "" if did_it or cause is Cause.ANSWERED_ELSEWHERE else MISSED_CALL
         if text:
             self.notify(text)
 

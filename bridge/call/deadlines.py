@@ -12,7 +12,6 @@ from bridge.call.states import MatrixState, MediaState, RenegotiationState, SipS
 class Deadline(Enum):
     """How long a state may last; what these come to is `Timeouts` and the policy's limits."""
 
-    PORTAL = "portal"
     MEDIA = "media"
     RING = "ring"
     SETUP = "setup"
@@ -27,7 +26,8 @@ class Deadline(Enum):
 
 
 DEADLINES: Mapping[State, Deadline] = {
-    MatrixState.PREPARING: Deadline.PORTAL,
+    MatrixState.PREPARING: Deadline.RING,
+    MatrixState.JOINING: Deadline.RING,
     MatrixState.INVITING: Deadline.RING,
     MatrixState.INVITED: Deadline.RING,
     SipState.IDLE: Deadline.SETUP,
@@ -67,8 +67,6 @@ has one."""
 class Timeouts:
     """How long things may take, in seconds. What people wait for is in the policy's limits."""
 
-    portal: float = 20.0
-    """Until a portal is ready to ring."""
     media: float = 15.0
     """Until the media engine has an answer for us."""
     confirm: float = 35.0
@@ -96,6 +94,7 @@ class Timeouts:
             case Deadline.DURATION:
                 return limits.max_duration
             case Deadline.SETUP:
-                return self.portal + 3 * self.media + limits.ring_time
+                # Once for the portal, which the person may have to join first, and once to ring.
+                return 2 * limits.ring_time + 3 * self.media
             case _:
                 return float(getattr(self, deadline.value))

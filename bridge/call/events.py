@@ -140,6 +140,15 @@ class MatrixMemberLeft(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PersonInvited(Event):
+    """On the way to `PortalReady`: the room is there, and the person has yet to join it."""
+
+    call: CallId
+    op: OpId
+    room: RoomId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PortalReady(Event):
     """Answers `PreparePortal`: the room has exactly the ghost and the person, both joined."""
 

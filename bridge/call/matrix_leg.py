@@ -32,6 +32,7 @@ from bridge.call.events import (
     MatrixRejectReceived,
     MatrixSelectAnswerReceived,
     MatrixSendFailed,
+    PersonInvited,
     PortalFailed,
     PortalReady,
     SdpType,
@@ -214,6 +215,8 @@ class MatrixLeg(Machine):
         if isinstance(event, MatrixCallEvent):
             return self._said(event) if self._may_say(event.sender) else None
         match event:
+            case PersonInvited(op=op, room=room) if op == self._portal_op:
+                self.room = room if self.hears(PersonInvited) else self.room
             case PortalReady(op=op, room=room) if op == self._portal_op:
                 self.room = room if self.hears(PortalReady) else self.room
             case PortalFailed(op=op) if op == self._portal_op:
@@ -223,7 +226,8 @@ class MatrixLeg(Machine):
             case MatrixSendFailed(op=op) if op == self._reoffer_op:
                 return ReofferRefused(0, op)
             case MatrixMemberLeft(room=self.room, user=self._person):
-                return self._over(MatrixMemberLeft, Cause.NORMAL)
+                declined = self.state is MatrixState.JOINING
+                return self._over(MatrixMemberLeft, Cause.DECLINED if declined else Cause.NORMAL)
         return None
 
     def expire(self) -> Over | None:

@@ -31,6 +31,8 @@ class MatrixState(State):
 
     PREPARING = "preparing"
     """We are going to call the person; their portal is being made ready."""
+    JOINING = "joining"
+    """The person is invited to the portal: it can ring as soon as they have joined."""
     READY = "ready"
     """The portal is ready, our invite not yet sent."""
     INVITING = "inviting"
@@ -158,8 +160,14 @@ _MATRIX_OVER: Mapping[Message, State] = {
 MATRIX: Table = {
     _M.PREPARING: {
         c.PreparePortal: _M.PREPARING,
+        e.PersonInvited: _M.JOINING,
         e.PortalReady: _M.READY,
         e.PortalFailed: _M.ENDED,
+    },
+    _M.JOINING: {
+        e.PortalReady: _M.READY,
+        e.PortalFailed: _M.ENDED,
+        e.MatrixMemberLeft: _M.ENDED,
     },
     _M.READY: {c.SendMatrixInvite: _M.INVITING, e.MatrixMemberLeft: _M.ENDED},
     _M.INVITING: {
@@ -350,6 +358,7 @@ UP: frozenset[tuple[State, State, State]] = frozenset(
 
 MATRIX_ENDS: Mapping[State, type | State] = {
     _M.PREPARING: _M.ENDED,
+    _M.JOINING: _M.ENDED,
     _M.READY: _M.ENDED,
     _M.INVITING: c.SendMatrixHangup,
     _M.INVITED: c.SendMatrixReject,

@@ -65,7 +65,12 @@ def of_event(event: happened.Event, at: float) -> LadderEntry | None:
             return None
         case happened.MediaEvent():
             return _entry(at, "media", "", words(event), event)
-        case happened.PortalReady() | happened.PortalFailed() | happened.MatrixSendFailed():
+        case (
+            happened.PersonInvited()
+            | happened.PortalReady()
+            | happened.PortalFailed()
+            | happened.MatrixSendFailed()
+        ):
             return _entry(at, "matrix", "", words(event), event)
     if name := _MATRIX_EVENTS.get(type(event)):
         return _entry(at, "matrix", "in", name, event)

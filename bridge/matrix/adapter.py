@@ -19,7 +19,7 @@ from bridge.call.commands import (
     SendMatrixReject,
     SendNotice,
 )
-from bridge.call.events import Event, MatrixSendFailed, PortalFailed, PortalReady
+from bridge.call.events import Event, MatrixSendFailed, PersonInvited, PortalFailed, PortalReady
 from bridge.call.ids import Address, Direction, MatrixCallId, OpId, PartyId, RoomId, UserId
 from bridge.errors import BridgeError, ConfigurationError, LocalError, RemoteError
 from bridge.matrix.ghosts import Ghosts
@@ -178,11 +178,16 @@ class MatrixAdapter:
 
     async def _prepare(self, command: PreparePortal) -> None:
         bound = log.bind(call=command.call, person=command.person)
+
+        def invited(room: RoomId) -> None:
+            bound.info("waiting for the person to join the portal", room=room)
+            self._emit(PersonInvited(call=command.call, op=command.op, room=room))
+
         event: Event
         try:
             async with asyncio.timeout(self._join_time):
                 room = await self._portals.prepare(
-                    command.person, command.address, command.display_name
+                    command.person, command.address, command.display_name, invited
                 )
             event = PortalReady(call=command.call, op=command.op, room=room)
             bound.info("portal ready", room=room, address=command.address)

@@ -88,23 +88,35 @@ class Portals:
             await self._store.save_ghost_name(address, name)
         return ghost
 
-    async def prepare(self, person: UserId, address: Address, caller_name: str) -> RoomId:
-        """A portal that both have joined; waits for the person. Raises `PortalError` too."""
+    async def prepare(
+        self,
+        person: UserId,
+        address: Address,
+        caller_name: str,
+        invited: Callable[[RoomId], None] = lambda _: None,
+    ) -> RoomId:
+        """A portal that both have joined; waits for the person. Raises `PortalError` too.
+
+        `invited` is told the room if the person has to join it first.
+        """
         pair = (person, address)
         joined: asyncio.Future[RoomId | None] = asyncio.get_running_loop().create_future()
         waiting = self._joining.setdefault(pair, [])
         waiting.append(joined)
         try:
             async with self._locks.setdefault(pair, asyncio.Lock()):
-                ready = await self._persist(lambda: self._find_or_make(pair, caller_name))
-            room = ready if ready is not None else await joined
+                room, present = await self._persist(lambda: self._find_or_make(pair, caller_name))
+            if present:
+                return room
+            if not joined.done():
+                invited(room)
+            if (entered := await joined) is None:
+                raise PortalError("The person declined the invitation to the room.")
+            return entered
         finally:
             waiting.remove(joined)
             if not waiting:
                 self._joining.pop(pair, None)
-        if room is None:
-            raise PortalError("The person declined the invitation to the room.")
-        return room
 
     async def accept(self, event: RoomEvent) -> Portal | None:
         """A person invited a ghost: join where calls can work, else say why not.
@@ -208,14 +220,13 @@ class Portals:
                 return _PUBLIC if content.get("join_rule") == "public" else None
         return None
 
-    async def _find_or_make(self, pair: Pair, caller_name: str) -> RoomId | None:
-        """The portal's room if the person is in it; None if they have to join first."""
+    async def _find_or_make(self, pair: Pair, caller_name: str) -> tuple[RoomId, bool]:
+        """The portal's room, and whether the person is in it; if not, they are invited."""
         person, address = pair
         ghost = await self.ensure_ghost(address, caller_name)
         portal = await self._store.portal_by_pair(person, address)
         if portal is None:
-            await self._make(person, address, ghost)
-            return None
+            return await self._make(person, address, ghost), False
         try:
             unfit, present = await self._look(portal)
         except Refused as error:
@@ -225,12 +236,10 @@ class Portals:
         if unfit is not None:
             log.info("portal given up", room=portal.room, reason=unfit)
             await self.forget(portal.room)
-            await self._make(person, address, ghost)
-            return None
-        if present:
-            return portal.room
-        await self._invite_again(portal, ghost)
-        return None
+            return await self._make(person, address, ghost), False
+        if not present:
+            await self._invite_again(portal, ghost)
+        return portal.room, present
 
     async def _look(self, portal: Portal) -> tuple[str | None, bool]:
         """Why calls cannot work in the room, if so, and whether the person has joined it."""
@@ -250,7 +259,7 @@ class Portals:
             self._told.discard(portal.room)
         return None, present
 
-    async def _make(self, person: UserId, address: Address, ghost: UserId) -> None:
+    async def _make(self, person: UserId, address: Address, ghost: UserId) -> RoomId:
         room = await self._homeserver.create_room(
             ghost,
             {
@@ -266,6 +275,7 @@ class Portals:
         # Homeservers and clients may accept for the person before we know of the room.
         if person in await self._homeserver.joined_members(room, ghost):
             self.joined(portal)
+        return room
 
     async def _invite_again(self, portal: Portal, ghost: UserId) -> None:
         member = await self._homeserver.state(portal.room, ghost, "m.room.member", portal.person)

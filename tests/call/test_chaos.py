@@ -212,6 +212,8 @@ class Chaos(RuleBasedStateMachine):
         command = self.asked[-1 - luck % len(self.asked)]
         call, op = command.call, command.op  # type: ignore[attr-defined]
         match command:
+            case c.PreparePortal() if good and sdp == "three":
+                self.tell(e.PersonInvited(call=call, op=op, room=ROOM))
             case c.PreparePortal() if good:
                 self.tell(e.PortalReady(call=call, op=op, room=ROOM))
             case c.PreparePortal():

@@ -280,9 +280,81 @@ def test_the_portal_takes_too_long() -> None:
     _, offer = desk.expect_all(c.PreparePortal, c.OfferMedia)
     assert isinstance(offer, c.OfferMedia)
     desk.tell(e.MediaOfferReady(call=CALL, op=offer.op, sdp="offer to matrix"))
-    desk.wait(21)
+    desk.wait(61)
     desk.expect_all(c.RejectSip, c.CloseMedia)
     desk.is_over("unreachable", "bridge")
+
+
+# --- a person who has to join the room first --------------------------------------------------
+
+
+def _joining(desk: Desk) -> OpId:
+    """A telephone called, and hears it ring; the person is invited to the room."""
+    desk.phone_calls()
+    prepare, offer = desk.expect_all(c.PreparePortal, c.OfferMedia)
+    assert isinstance(prepare, c.PreparePortal)
+    assert isinstance(offer, c.OfferMedia)
+    desk.tell(e.MediaOfferReady(call=CALL, op=offer.op, sdp="offer to matrix"))
+    desk.tell(e.PersonInvited(call=CALL, op=prepare.op, room=ROOM))
+    assert desk.expect(c.SendSipProgress).status == 180
+    return prepare.op
+
+
+def test_who_joins_in_time_is_rung_for_as_long_as_anybody() -> None:
+    desk = Desk()
+    op = _joining(desk)
+    desk.tell(e.PersonInvited(call=CALL, op=OpId(99), room=ROOM))
+    desk.wait(55)
+    assert [view.state for view in desk.core.active()] == ["preparing"]
+    desk.portal_is_ready(op)
+    invite, _ = desk.expect_all(c.SendMatrixInvite, c.SendSipProgress)
+    assert isinstance(invite, c.SendMatrixInvite)
+    assert invite.lifetime == 60
+    desk.wait(59)
+    assert desk.said == []
+    desk.wait(2)
+    desk.expect_all(c.SendMatrixHangup, c.RejectSip, c.CloseMedia, c.SendNotice)
+    desk.is_over("no_answer", "bridge")
+
+
+def test_who_does_not_join_in_time_reads_later_of_a_missed_call() -> None:
+    desk = Desk()
+    op = _joining(desk)
+    desk.wait(61)
+    reject, _, notice = desk.expect_all(c.RejectSip, c.CloseMedia, c.SendNotice)
+    assert isinstance(reject, c.RejectSip)
+    assert isinstance(notice, c.SendNotice)
+    assert reject.status == 480
+    assert (notice.room, notice.text) == (ROOM, "You missed a call.")
+    desk.portal_is_ready(op)
+    assert desk.said == []
+    desk.is_over("no_answer", "bridge")
+
+
+def test_so_does_who_had_not_joined_when_the_caller_gave_up() -> None:
+    desk = Desk()
+    _joining(desk)
+    desk.tell(e.SipCancelled(leg=IN))
+    desk.expect_all(c.CloseMedia, c.SendNotice)
+    desk.is_over("cancelled", "sip")
+
+
+def test_a_portal_that_fails_while_the_person_joins() -> None:
+    desk = Desk()
+    op = _joining(desk)
+    desk.tell(e.PortalFailed(call=CALL, op=op, reason="No homeserver."))
+    desk.expect_all(c.RejectSip, c.CloseMedia, c.SendNotice)
+    desk.is_over("unreachable", "matrix")
+
+
+def test_who_declines_the_room_declines_the_call() -> None:
+    desk = Desk()
+    _joining(desk)
+    desk.tell(e.MatrixMemberLeft(room=ROOM, user=PERSON))
+    reject, _ = desk.expect_all(c.RejectSip, c.CloseMedia)
+    assert isinstance(reject, c.RejectSip)
+    assert reject.status == 603
+    desk.is_over("declined", "matrix")
 
 
 def test_the_invite_cannot_be_delivered() -> None:

@@ -259,6 +259,7 @@ def events(op: OpId) -> Iterable[e.Event]:
                 lifetime=60,
             )
     yield e.MatrixMemberLeft(room=ROOM, user=PERSON)
+    yield e.PersonInvited(call=CALL, op=op, room=ROOM)
     yield e.PortalReady(call=CALL, op=op, room=ROOM)
     yield e.PortalFailed(call=CALL, op=op, reason="No room.")
     yield e.MatrixSendFailed(call=CALL, op=op, reason="No homeserver.")

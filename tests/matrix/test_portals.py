@@ -33,6 +33,8 @@ class Bench:
     store: MemoryPortalStore = field(default_factory=MemoryPortalStore)
     clock: FakeClock = field(default_factory=FakeClock)
     barred: set[str] = field(default_factory=set)
+    waited_in: list[RoomId] = field(default_factory=list)
+    """Rooms that the person was said to have to join."""
 
     def __post_init__(self) -> None:
         self.portals = self.made_anew()
@@ -77,7 +79,7 @@ class Bench:
         return portal
 
     def preparing(self) -> asyncio.Task[RoomId]:
-        return asyncio.create_task(self.portals.prepare(ALICE, NUMBER, ""))
+        return asyncio.create_task(self.portals.prepare(ALICE, NUMBER, "", self.waited_in.append))
 
     async def settle(self) -> None:
         for _ in range(100):
@@ -133,6 +135,7 @@ async def test_a_person_whose_client_accepts_at_once_is_not_waited_for(bench: Be
     """Their join may be told before we know the room, so nobody would tell it again."""
     bench.homeserver.auto_accept.add(ALICE)
     assert await bench.preparing() in bench.homeserver.rooms
+    assert bench.waited_in == []
 
 
 async def test_a_good_portal_is_used_again_and_asked_about_once(bench: Bench) -> None:
@@ -177,6 +180,7 @@ async def test_two_calls_at_once_make_one_room(bench: Bench) -> None:
     tasks = [bench.preparing() for _ in range(3)]
     await bench.settle()
     [portal] = bench.store.portals.values()
+    assert bench.waited_in == [portal.room] * 3
     assert len(bench.homeserver.rooms) == 1
     bench.portals.joined(portal)
     assert {await task for task in tasks} == {portal.room}
