@@ -9,20 +9,30 @@ A canonical `Address` is one of
 """
 
 import re
+import unicodedata
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote
 
 import phonenumbers
-from phonenumbers import NumberParseException, PhoneNumberFormat
+from phonenumbers import NumberParseException, PhoneNumberFormat, ValidationResult
 
 from bridge.call.ids import Address
 
-_LOOKS_LIKE_NUMBER: Final = re.compile(r"\+?[\d\s().\-/\u2010-\u2015\u00b7*#]+")
-_DECORATION: Final = re.compile(r"[\s().\-/\u2010-\u2015\u00b7]")
+_LOOKS_LIKE_NUMBER: Final = re.compile(r"[(\[\s]*\+?[\d\s()\[\].\-/\u2010-\u2015\u2212\u00b7*#]+")
+_DECORATION: Final = re.compile(r"[\s()\[\].\-/\u2010-\u2015\u2212\u00b7]")
 _LOCAL: Final = re.compile(r"[0-9*#]{1,20}")
 _HOST: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9.\-_]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _SHORTEST_PUBLIC: Final = 7
+_LONGEST_TEXT: Final = 512
+_AFTERWARDS: Final = re.compile(
+    r"(?<=\d)\s*(?:,+|(?:x|ext(?:ension)?)[.:]?)\s*[\d*#][\d*#,\s]*", re.IGNORECASE
+)
+"""An extension that is to be keyed in once somebody has answered."""
+_SERVICE_CODE: Final = re.compile(r"[*#]{1,2}[0-9]{2}(?:[0-9]?[*#])?(?=[+0-9])")
+"""What goes in front of a number to withhold one's own or to divert, say: `*67`, `#31#`, `*21*`."""
+_MAYBE_DIALLED: Final = re.compile(r"[+0-9*#]+")
 _LONG_NUMBER: Final = re.compile(r"\+?[0-9]{3,}(?=[0-9]{2}(?![0-9]))")
 # RFC 3261 section 25.1: unreserved and user-unreserved, what a user part carries unescaped.
 _USER_SAFE: Final = "-_.!~*'()&=+$,?/"
@@ -33,9 +43,8 @@ def read_number(text: str, region: str) -> Address | None:
 
     What cannot be a public number there, but is all digits, `*` and `#`, is a local one.
     """
-    text = text.strip()
-    text = text[4:] if text[:4].lower() == "tel:" else text
-    text = text.partition(";")[0].strip()
+    text = _plain(text)
+    text = _read_tel(text[4:]) if text[:4].lower() == "tel:" else text.partition(";")[0].strip()
     if not _LOOKS_LIKE_NUMBER.fullmatch(text):
         return None
     public = _read_public(text, region)
@@ -46,14 +55,19 @@ def read_number(text: str, region: str) -> Address | None:
 
 
 def read_address(text: str, region: str) -> Address | None:
-    """The number or SIP URI that a person wrote; None if it is neither."""
-    text = text.strip()
+    """The number or SIP URI that a person wrote; None if it is neither.
+
+    An extension behind a number (`ext. 5`, `,,5`) is left out: it is for the keypad, afterwards.
+    """
+    if len(text) > _LONGEST_TEXT:
+        return None
+    text = _plain(text)
     scheme, colon, rest = text.partition(":")
     if colon and scheme.lower() in ("sip", "sips"):
         return _read_sip(rest, region)
     if "@" in text:
         return _read_sip(text, region)
-    return read_number(text, region)
+    return read_number(_without_extension(text), region)
 
 
 def from_sip(user: str, host: str, region: str) -> Address:
@@ -75,6 +89,24 @@ def is_canonical(address: Address, region: str) -> bool:
     """
     scheme, _, rest = address.partition(":")
     return read_address(rest if scheme == "tel" else address, region) == address
+
+
+def meanings(dialled: str, region: str, outside_lines: Sequence[str] = ()) -> frozenset[str]:
+    """Every number that a trunk may take `dialled` (a user part) for, itself included.
+
+    That is E.164 with or without its plus, a national number, and what follows a service code or
+    one of the `outside_lines`: digits by which a PBX gives a line. Empty for what is no number.
+    """
+    found: set[str] = set()
+    waiting = [_DECORATION.sub("", _plain(dialled))]
+    while waiting:
+        number = waiting.pop()
+        if number in found or not _MAYBE_DIALLED.fullmatch(number):
+            continue
+        found.add(number)
+        waiting += _public_meanings(number, region)
+        waiting += _behind(number, outside_lines)
+    return frozenset(found)
 
 
 def international(address: Address) -> str:
@@ -100,9 +132,70 @@ def shorten(text: str) -> str:
     return _LONG_NUMBER.sub("…", text)
 
 
+def _plain(text: str) -> str:
+    """`text` in ASCII as far as input methods and address books have turned it into other forms."""
+    return "".join(map(_plain_character, text)).strip()
+
+
+def _plain_character(character: str) -> str:
+    if character.isascii():
+        return character
+    if "\uff01" <= character <= "\uff5e":  # full-width forms
+        return chr(ord(character) - 0xFEE0)
+    if unicodedata.category(character) == "Cf":  # marks of direction, soft hyphens
+        return ""
+    digit = unicodedata.decimal(character, None)
+    return character if digit is None else str(digit)
+
+
+def _read_tel(text: str) -> str:
+    """The number of a `tel:` URI; a local one may say what it is local to (RFC 3966, 5.1.5)."""
+    number, _, parameters = unquote(text).partition(";")
+    number = number.strip().lstrip("/")
+    for parameter in parameters.split(";"):
+        name, _, context = parameter.partition("=")
+        if name.lower() == "phone-context" and context.startswith("+") and number[:1] != "+":
+            return context + number
+    return number
+
+
+def _without_extension(text: str) -> str:
+    found = _AFTERWARDS.search(text)
+    return text[: found.start()] if found and found.end() == len(text) else text
+
+
+def _public_meanings(number: str, region: str) -> Iterator[str]:
+    public = _read_public(number, region)
+    if public is not None:
+        yield dialled(public)
+    if number.isdigit() and _parse_possible("+" + number) is not None:
+        yield "+" + number
+
+
+def _behind(number: str, outside_lines: Sequence[str]) -> Iterator[str]:
+    code = _SERVICE_CODE.match(number)
+    if code is not None:
+        yield number[code.end() :].rstrip("*#")
+    for line in outside_lines:
+        if line and number.startswith(line):
+            yield number[len(line) :]
+
+
 def _read_public(text: str, region: str) -> Address | None:
+    """In E.164; None if `text` is an emergency number, a code, or no public number there."""
     if "*" in text or "#" in text or phonenumbers.is_emergency_number(text, region):
         return None
+    number = _parse_as_dialled(text, region)
+    digits = _DECORATION.sub("", text)
+    if digits.startswith("00") and not (number and phonenumbers.is_valid_number(number)):
+        # The prefix that ITU-T E.164 recommends is dialled, and sent by peers, everywhere.
+        number = _parse_possible("+" + digits[2:]) or number
+    if number is None:
+        return None
+    return Address("tel:" + phonenumbers.format_number(number, PhoneNumberFormat.E164))
+
+
+def _parse_as_dialled(text: str, region: str) -> phonenumbers.PhoneNumber | None:
     try:
         number = phonenumbers.parse(text, region)
     except NumberParseException:
@@ -111,9 +204,17 @@ def _read_public(text: str, region: str) -> Address | None:
     # where numbers may be short (Germany), every extension would be possible.
     short = not text.startswith("+") and sum(map(str.isdigit, text)) < _SHORTEST_PUBLIC
     good = phonenumbers.is_valid_number if short else phonenumbers.is_possible_number
-    if not good(number):
+    return number if good(number) else None
+
+
+def _parse_possible(text: str) -> phonenumbers.PhoneNumber | None:
+    """A number in E.164 that could be dialled from abroad."""
+    try:
+        number = phonenumbers.parse(text)
+    except NumberParseException:
         return None
-    return Address("tel:" + phonenumbers.format_number(number, PhoneNumberFormat.E164))
+    reason = phonenumbers.is_possible_number_with_reason(number)
+    return number if reason == ValidationResult.IS_POSSIBLE else None
 
 
 def _read_sip(text: str, region: str) -> Address | None:

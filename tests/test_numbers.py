@@ -11,6 +11,7 @@ from bridge.numbers import (
     from_sip,
     international,
     is_canonical,
+    meanings,
     national,
     read_address,
     read_number,
@@ -42,6 +43,24 @@ from bridge.numbers import (
         ("*43", "US", "tel:*43"),
         ("*21*2025550123#", "US", "tel:*21*2025550123#"),
         ("\uff12\uff10\uff12 555 0123", "US", "tel:+12025550123"),
+        ("\uff0b\uff11 \uff12\uff10\uff12\u3000555\uff0d0123", "US", "tel:+12025550123"),
+        ("\uff11\uff10\uff10", "US", "tel:100"),
+        ("\uff0a\uff14\uff13\uff03", "US", "tel:*43#"),
+        ("\u0662\u0660\u0662\u0665\u0665\u0665\u0660\u0661\u0662\u0663", "US", "tel:+12025550123"),
+        ("\u202a+1\u00a0202\u2011555\u20110123\u202c", "US", "tel:+12025550123"),
+        ("*86", "US", "tel:*86"),
+        ("[202] 555 0123", "US", "tel:+12025550123"),
+        ("(+1) 202 555 0123", "US", "tel:+12025550123"),
+        ("+44 (0)20 7946 0123", "US", "tel:+442079460123"),
+        ("0044 20 7946 0123", "US", "tel:+442079460123"),
+        ("0012025550123", "JP", "tel:+12025550123"),
+        ("00999", "US", "tel:00999"),
+        ("447700900123", "US", "tel:447700900123"),
+        ("tel:%2B12025550123", "US", "tel:+12025550123"),
+        ("tel://+12025550123", "US", "tel:+12025550123"),
+        ("tel:555-0123;phone-context=+1-202", "DE", "tel:+12025550123"),
+        ("tel:+12025550123;phone-context=+44", "DE", "tel:+12025550123"),
+        ("tel:100;isub=1;phone-context=pbx.example.org", "US", "tel:100"),
     ],
 )
 def test_reads_a_number_as_its_region_dials_it(text: str, region: str, expected: str) -> None:
@@ -78,6 +97,11 @@ def test_what_is_no_number_is_refused(text: str) -> None:
         ("sip:do%6Fr:secret@[2001:db8::1]", "sip:door@[2001:db8::1]"),
         ("sip:a%20b@pbx.example.org", "sip:a%20b@pbx.example.org"),
         ("(202) 555-0123", "tel:+12025550123"),
+        ("\uff53\uff49\uff50\uff1adoor\uff20pbx.example.org", "sip:door@pbx.example.org"),
+        ("+1 202 555 0123 ext. 5", "tel:+12025550123"),
+        ("+12025550123x55#", "tel:+12025550123"),
+        ("202-555-0123,,5", "tel:+12025550123"),
+        ("2025550123 extension 5", "tel:+12025550123"),
     ],
 )
 def test_reads_an_address(text: str, expected: str) -> None:
@@ -85,7 +109,20 @@ def test_reads_an_address(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["sip:", "sip:pbx.example.org", "sip:@pbx.example.org", "a@b c", "a@", "mailto:x"]
+    "text",
+    [
+        "sip:",
+        "sip:pbx.example.org",
+        "sip:@pbx.example.org",
+        "a@b c",
+        "a@",
+        "mailto:x",
+        "2025550123 x",
+        "2025550123 x5 y",
+        "x5",
+        "a" * 600 + "@pbx.example.org",
+        " " * 600 + "2025550123",
+    ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
     assert read_address(text, "US") is None
@@ -178,3 +215,37 @@ def test_dialled_is_what_goes_into_a_request_uri() -> None:
 )
 def test_logs_see_the_last_two_digits(text: str, expected: str) -> None:
     assert shorten(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("dialled", "meant"),
+    [
+        ("+12025550123", {"+12025550123"}),
+        ("1-202-555-0123", {"12025550123", "+12025550123"}),
+        ("100", {"100"}),
+        ("9911", {"9911", "911", "11"}),
+        ("919005550123", {"+19005550123"}),
+        ("9011442079460123", {"+442079460123"}),
+        ("*6719005550123", {"+19005550123"}),
+        ("#31#+19005550123", {"+19005550123"}),
+        ("*21*19005550123#", {"+19005550123"}),
+        ("0019005550123", {"+19005550123"}),
+        ("447700900123", {"+447700900123"}),
+    ],
+)
+def test_what_a_trunk_may_take_digits_for(dialled: str, meant: set[str]) -> None:
+    assert meant <= meanings(dialled, "US", ("0", "9"))
+
+
+@pytest.mark.parametrize("name", ["", "door", "door9", "alice+1900", "a*67"])
+def test_a_name_means_no_number(name: str) -> None:
+    assert meanings(name, "US", ("0", "9")) == frozenset()
+
+
+def test_without_outside_lines_digits_mean_what_they_say() -> None:
+    assert meanings("9911", "US") == {"9911"}
+
+
+@given(st.text(alphabet="0123456789*#+ ", max_size=40))
+def test_meanings_end(dialled: str) -> None:
+    assert all(one.strip() for one in meanings(dialled, "US", ("0", "9", "*", "00")))

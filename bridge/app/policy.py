@@ -17,6 +17,7 @@ from bridge.call.policy import (
     TrunkPolicy,
 )
 from bridge.config import Config, Permission, Trunk
+from bridge.numbers import meanings
 
 _ACCESS = {
     Permission.BLOCKED: Access.BLOCKED,
@@ -59,6 +60,11 @@ def policy_of(config: Config) -> Policy:
             max_duration=limits.max_duration,
         ),
         kind_of=partial(kind_of, config.numbers.region),
+        meanings=partial(
+            meanings,
+            region=config.numbers.region,
+            outside_lines=config.numbers.outside_lines,
+        ),
     )
 
 

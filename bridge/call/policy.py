@@ -5,9 +5,10 @@ Nothing is allowed that is not written down: a policy without entries lets nobod
 nobody.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from urllib.parse import unquote
 
 from bridge.call.causes import Cause
 from bridge.call.ids import Address, TrunkName, UserId
@@ -34,6 +35,11 @@ class NumberKind(Enum):
 def ordinary(number: str) -> NumberKind:
     """The default of `Policy.kind_of`: no number is special."""
     return NumberKind.ORDINARY
+
+
+def as_written(number: str) -> Collection[str]:
+    """The default of `Policy.meanings`: a number is nothing but itself."""
+    return (number,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +105,8 @@ class Policy:
     limits: Limits = Limits()
     kind_of: Callable[[str], NumberKind] = ordinary
     """Tells emergency and premium-rate numbers from others; must be pure."""
+    meanings: Callable[[str], Collection[str]] = as_written
+    """Every number that a trunk may take a user part for; none for a name. Must be pure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +151,15 @@ def route_out(policy: Policy, person: UserId, address: Address) -> OutboundRoute
     """Where a call of `person` to `address` leaves, or why it may not."""
     if access_of(policy, person) < Access.CALL:
         return Refusal(Cause.NOT_PERMITTED)
+    return route_of(policy, address)
+
+
+def route_of(policy: Policy, address: Address) -> OutboundRoute | Refusal:
+    """Where calls to `address` leave, whoever places them, or why nobody may."""
     scheme, _, rest = address.partition(":")
-    if scheme == "tel" and (refusal := _forbidden(policy, rest)):
+    # The server that a user part is sent to may dial it as a number.
+    refusal = _forbidden(policy, rest if scheme == "tel" else unquote(rest.rpartition("@")[0]))
+    if refusal is not None:
         return refusal
     for rule in policy.outbound:
         if carries(rule, address):
@@ -184,13 +199,14 @@ def check_limits(limits: Limits, *, active: int, recent: int = 0) -> Refusal | N
 
 
 def _forbidden(policy: Policy, number: str) -> Refusal | None:
-    if policy.kind_of(number) is NumberKind.EMERGENCY:
-        return Refusal(Cause.EMERGENCY_NUMBER)
+    meanings = policy.meanings(number)
     # Most trunks take ITU-T E.164's prefix for international calls, whatever the country dials.
-    public = "+" + number[2:] if number.startswith("00") else number
-    if any(public.startswith(prefix) for prefix in policy.forbidden_prefixes):
+    public = ["+" + one[2:] if one.startswith("00") else one for one in meanings]
+    if any(policy.kind_of(one) is NumberKind.EMERGENCY for one in meanings):
+        return Refusal(Cause.EMERGENCY_NUMBER)
+    if any(one.startswith(prefix) for one in public for prefix in policy.forbidden_prefixes):
         return Refusal(Cause.FORBIDDEN_NUMBER)
-    if policy.kind_of(public) is NumberKind.PREMIUM:
+    if any(policy.kind_of(one) is NumberKind.PREMIUM for one in public):
         return Refusal(Cause.PREMIUM_NUMBER)
     return None
 

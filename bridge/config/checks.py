@@ -26,6 +26,7 @@ SERVER_NAME = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 USER_ID = re.compile(rf"@[^:\s]+:{SERVER_NAME.pattern}")
 LOCALPART = re.compile(r"[a-z0-9._=/+-]+")
 NAME = re.compile(r"[A-Za-z0-9_-]+")
+OUTSIDE_LINE = re.compile(r"[0-9*#]{1,4}")
 E164_PREFIX = re.compile(r"\+\d+")
 ICE_URL = re.compile(r"(?:stun|turns?):[^\s:?]+(?::\d{1,5})?(?:\?transport=(?:udp|tcp))?")
 LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -258,6 +259,12 @@ def _numbers(config: Config) -> Iterator[Finding]:
             yield (
                 ("numbers", "forbidden_prefixes", number),
                 f"{prefix!r} is not accepted; wanted: + and digits, in quotes",
+            )
+    for number, digits in enumerate(config.numbers.outside_lines):
+        if not OUTSIDE_LINE.fullmatch(digits):
+            yield (
+                ("numbers", "outside_lines", number),
+                f"{digits!r} is not accepted; wanted: one to four of 0-9 * #, in quotes",
             )
 
 

@@ -206,6 +206,11 @@ class Numbers(Section):
     forbidden_prefixes: tuple[str, ...] = Field(
         (), description="E.164 prefixes that nobody may call."
     )
+    outside_lines: tuple[str, ...] = Field(
+        ("0", "9"),
+        description="Digits by which a PBX gives an outside line: what follows them is checked, "
+        "too, for emergency, premium and forbidden numbers. [] where no trunk is such a PBX.",
+    )
 
 
 class Limits(Section):

@@ -6,17 +6,20 @@ from pathlib import Path
 import pytest
 
 from bridge.app.policy import kind_of, policy_of
+from bridge.call.causes import Cause
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.policy import (
     Access,
     InboundRule,
     Limits,
     NumberKind,
+    OutboundRoute,
     OutboundRule,
     Policy,
     Refusal,
     TrunkPolicy,
     access_of,
+    route_of,
     route_out,
 )
 from bridge.config import parse
@@ -99,3 +102,60 @@ def test_emergency_numbers_are_those_of_the_region(policy: Policy) -> None:
 )
 def test_kinds_of_numbers(region: str, number: str, kind: NumberKind) -> None:
     assert kind_of(region, number) is kind
+
+
+@pytest.fixture
+def american() -> Policy:
+    return policy_of(
+        parse(
+            """
+appservice: {as_token: ours, hs_token: theirs}
+database: {secret_key: "a key for the secrets of one test"}
+permissions: {mx.test: call}
+trunks:
+  provider: {server: a}
+outbound:
+  - {sip_domain: sip.example.com, trunk: provider}
+  - {trunk: provider}
+numbers: {region: US, forbidden_prefixes: ["+881"]}
+""",
+            directory=Path("/"),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "cause"),
+    [
+        ("tel:+19005550123", Cause.PREMIUM_NUMBER),
+        ("tel:0019005550123", Cause.PREMIUM_NUMBER),
+        ("tel:919005550123", Cause.PREMIUM_NUMBER),
+        ("tel:*6719005550123", Cause.PREMIUM_NUMBER),
+        ("tel:9911", Cause.EMERGENCY_NUMBER),
+        ("tel:9881655501234", Cause.FORBIDDEN_NUMBER),
+        ("sip:+19005550123@sip.example.com", Cause.PREMIUM_NUMBER),
+        ("sip:1-900-555-0123@sip.example.com", Cause.PREMIUM_NUMBER),
+        ("sip:9005550123@sip.example.com", Cause.PREMIUM_NUMBER),
+        ("sip:%2331%23+19005550123@sip.example.com", Cause.PREMIUM_NUMBER),
+        ("sip:911@sip.example.com", Cause.EMERGENCY_NUMBER),
+        ("sip:+881655501234@sip.example.com", Cause.FORBIDDEN_NUMBER),
+    ],
+)
+def test_no_disguise_gets_a_number_through(american: Policy, address: str, cause: Cause) -> None:
+    assert route_of(american, Address(address)) == Refusal(cause)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "tel:+12025550123",
+        "tel:912025550123",
+        "tel:900",
+        "tel:*86",
+        "sip:door@sip.example.com",
+        "sip:+12025550123@sip.example.com",
+        "sip:100@sip.example.com",
+    ],
+)
+def test_ordinary_numbers_get_through(american: Policy, address: str) -> None:
+    assert isinstance(route_of(american, Address(address)), OutboundRoute)
