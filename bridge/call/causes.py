@@ -28,6 +28,7 @@ class Cause(Enum):
     NOT_PERMITTED = "not_permitted"
     REFUSED = "refused"
     FORBIDDEN_NUMBER = "forbidden_number"
+    NUMBER_WITHHELD = "number_withheld"
     EMERGENCY_NUMBER = "emergency_number"
     PREMIUM_NUMBER = "premium_number"
     TOO_MANY_CALLS = "too_many_calls"
@@ -78,6 +79,9 @@ MEANINGS: dict[Cause, Meaning] = {
     Cause.REFUSED: Meaning(403, 21, "unknown_error", "The telephone network refused the call."),
     Cause.FORBIDDEN_NUMBER: Meaning(
         403, 21, "unknown_error", "Calls to this number are not allowed here."
+    ),
+    Cause.NUMBER_WITHHELD: Meaning(
+        404, 1, "unknown_error", "This caller withheld their number, so you cannot call back."
     ),
     Cause.EMERGENCY_NUMBER: Meaning(
         403, 21, "unknown_error", "Emergency calls cannot be made from here. Use a telephone."

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import NewType
+from typing import Final, NewType
 
 CallId = NewType("CallId", str)
 """One bridged call, named by the bridge: in every log line and record."""
@@ -23,6 +23,9 @@ PartyId = NewType("PartyId", str)
 """A device's part of a call's party (VoIP v1); empty for a v0 client, which has none."""
 MatrixCallId = NewType("MatrixCallId", str)
 """The `call_id` of `m.call.*` events; unique within a room only."""
+
+ANONYMOUS: Final = Address("sip:anonymous@anonymous.invalid")
+"""Every caller who withholds their number (RFC 3261 8.1.1.3, RFC 3323 4.1.1.3)."""
 
 
 class Side(Enum):

@@ -11,7 +11,7 @@ from enum import Enum, IntEnum
 from urllib.parse import unquote
 
 from bridge.call.causes import Cause
-from bridge.call.ids import Address, TrunkName, UserId
+from bridge.call.ids import ANONYMOUS, Address, TrunkName, UserId
 
 
 class Access(IntEnum):
@@ -156,6 +156,8 @@ def route_out(policy: Policy, person: UserId, address: Address) -> OutboundRoute
 
 def route_of(policy: Policy, address: Address) -> OutboundRoute | Refusal:
     """Where calls to `address` leave, whoever places them, or why nobody may."""
+    if address == ANONYMOUS:
+        return Refusal(Cause.NUMBER_WITHHELD)
     scheme, _, rest = address.partition(":")
     # The server that a user part is sent to may dial it as a number.
     refusal = _forbidden(policy, rest if scheme == "tel" else unquote(rest.rpartition("@")[0]))

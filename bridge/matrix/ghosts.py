@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from bridge.call.ids import Address, UserId
+from bridge.call.ids import ANONYMOUS, Address, UserId
 from bridge.errors import RemoteError
 from bridge.numbers import international, shorten
 
@@ -68,6 +68,8 @@ class Ghosts:
 
 def display_name(address: Address, caller_name: str = "") -> str:
     """What a ghost is called: `+1 202-555-0123`, or `Reception (+1 202-555-0123)`."""
+    if address == ANONYMOUS:
+        return "Anonymous"  # Whoever it is: all of them share this ghost.
     number = international(address)
     # Direction overrides would let a caller's name dress up as another number.
     name = " ".join(_NOT_FOR_NAMES.sub(" ", caller_name).split())[:_MAX_CALLER_NAME].strip()

@@ -4,7 +4,7 @@
 import pytest
 
 from bridge.call.causes import Cause
-from bridge.call.ids import Address, TrunkName, UserId
+from bridge.call.ids import ANONYMOUS, Address, TrunkName, UserId
 from bridge.call.policy import (
     Access,
     InboundRule,
@@ -54,6 +54,15 @@ def test_the_most_exact_permission_counts() -> None:
 
 def test_a_server_name_may_have_a_port() -> None:
     assert access_of(Policy(access={"example.org:8448": Access.CALL}), GUEST) is Access.CALL
+
+
+def test_who_withheld_their_number_cannot_be_called_back() -> None:
+    policy = Policy(
+        access={ANN: Access.CALL, BOB: Access.RECEIVE},
+        outbound=[OutboundRule(trunk=PROVIDER, sip_domain="*")],
+    )
+    assert route_out(policy, ANN, ANONYMOUS) == Refusal(Cause.NUMBER_WITHHELD)
+    assert route_out(policy, BOB, ANONYMOUS) == Refusal(Cause.NOT_PERMITTED)
 
 
 def everyone(*outbound: OutboundRule, **more: object) -> Policy:

@@ -5,7 +5,7 @@ import pytest
 
 from bridge.call import commands as c
 from bridge.call import events as e
-from bridge.call.ids import Address, LegId, OpId, Party, PartyId, Side, UserId
+from bridge.call.ids import ANONYMOUS, Address, LegId, OpId, Party, PartyId, Side, UserId
 from bridge.call.policy import Access, InboundRule, Policy
 from bridge.call.switchboard import PARTY
 from tests.call.desk import (
@@ -283,6 +283,35 @@ def test_the_portal_takes_too_long() -> None:
     desk.wait(61)
     desk.expect_all(c.RejectSip, c.CloseMedia)
     desk.is_over("unreachable", "bridge")
+
+
+# --- callers who withhold their number --------------------------------------------------------
+
+
+def test_a_second_caller_without_a_number_finds_the_line_busy() -> None:
+    """They share a ghost, hence a room, and a room has one call."""
+    desk = Desk()
+    desk.phone_calls(caller=ANONYMOUS)
+    prepare, offer = desk.expect_all(c.PreparePortal, c.OfferMedia)
+    assert isinstance(prepare, c.PreparePortal)
+    assert isinstance(offer, c.OfferMedia)
+    desk.portal_is_ready(prepare.op)
+    desk.tell(e.MediaOfferReady(call=CALL, op=offer.op, sdp="offer to matrix"))
+    desk.expect_all(c.SendMatrixInvite, c.SendSipProgress)
+    desk.phone_calls(LegId("in-2"), caller=ANONYMOUS)
+    _, busy = desk.expect_all(c.SendNotice, c.RejectSip)
+    assert isinstance(busy, c.RejectSip)
+    assert (busy.leg, busy.status) == ("in-2", 486)
+    assert [view.call for view in desk.core.active() if view.state == "ringing"] == [CALL]
+
+
+def test_one_without_a_number_cannot_be_called_back() -> None:
+    desk = Desk()
+    desk.person_calls(address=ANONYMOUS)
+    _, notice = desk.expect_all(c.SendMatrixReject, c.SendNotice)
+    assert isinstance(notice, c.SendNotice)
+    assert "withheld" in notice.text
+    desk.is_over("number_withheld", "bridge")
 
 
 # --- a person who has to join the room first --------------------------------------------------

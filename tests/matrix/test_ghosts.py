@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.call.ids import Address
+from bridge.call.ids import ANONYMOUS, Address
 from bridge.matrix.ghosts import MAX_USER_ID, AddressTooLongError, Ghosts, display_name
 
 GHOSTS = Ghosts("sip_", "example.org")
@@ -102,6 +102,13 @@ def test_a_ghost_is_called_what_a_person_can_read(
     address: str, caller_name: str, expected: str
 ) -> None:
     assert display_name(Address(address), caller_name) == expected
+
+
+def test_callers_who_withhold_their_number_share_a_ghost_without_a_name() -> None:
+    assert display_name(ANONYMOUS, "Reception") == "Anonymous"
+    ghost = GHOSTS.user_id(ANONYMOUS)
+    assert ghost == "@sip_anonymous=40anonymous.invalid:example.org"
+    assert GHOSTS.address(ghost) == ANONYMOUS
 
 
 def test_a_callers_name_is_cut() -> None:
