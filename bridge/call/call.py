@@ -16,11 +16,11 @@ from bridge.call.commands import (
     RecordLegs,
     RecordStart,
     RecordStatistics,
-    SendNotice,
 )
 from bridge.call.events import (
     CallFaulted,
     Event,
+    HangupRequested,
     MatrixCallEvent,
     MediaClosed,
     MediaEvent,
@@ -109,6 +109,16 @@ class Call:
             self.matrix.prepare(display_name)
         self._advance()
 
+    def refuse(self, cause: Cause, display_name: str) -> None:
+        """Do not let the call ring; the person learns that they missed it."""
+        self.matrix.prepare(display_name)
+        self.end(cause, "bridge")
+
+    def redirect(self, contact: str) -> None:
+        """Send the caller elsewhere."""
+        self.sip.redirect(contact)
+        self.end(Cause.FORWARDED, "bridge")
+
     def end(self, cause: Cause, by: str, status: int = 0) -> None:
         """End both legs and the media session, and say why. Only the first reason counts."""
         if self.over is not None:
@@ -116,12 +126,13 @@ class Call:
         self.over = Over(cause=cause, by=by, status=status)
         if not status and self.sip.state in _RINGING_HERE:
             status = MEANINGS[cause].status
-        missed = self.matrix.state in _CALLED
+        text = self._last_words(self.over)
         self._renegotiation.close()
-        self.matrix.end(cause)
+        self.matrix.end(cause, telling=bool(text))
         self.sip.end(cause)
         self._media.close()
-        self._tell_person(missed=missed)
+        if text:
+            self.matrix.tell(text)
         self._effects.emit(RecordEnd(call=self.id, cause=cause.value, status=status, ended_by=by))
 
     def handle(self, event: Event) -> None:
@@ -129,6 +140,8 @@ class Call:
         match event:
             case CallFaulted():
                 self.end(Cause.ERROR, "bridge")
+            case HangupRequested():
+                self.end(Cause.ENDED_BY_ADMIN, "bridge")
             case SipEvent():
                 self._sip_event(event)
             case MediaEvent():
@@ -188,9 +201,13 @@ class Call:
 
     @property
     def can_take_sip(self) -> bool:
-        """Whether an incoming INVITE can take the place of the one that we send."""
+        """Whether an incoming INVITE can take the place of the one that we send.
+
+        It cannot where the person rings already, or has answered: what they were offered stands.
+        """
         pending = self.sip.state in _RINGING_THERE and self._media.can_restart
-        return self.over is None and pending
+        unsaid = self.matrix.state in (MatrixState.INVITED, *_UNSENT)
+        return self.over is None and pending and unsaid
 
     def take_sip(self, leg: SipLeg, sip_call_id: str, codecs: tuple[str, ...]) -> None:
         """The number that the person called calls them: that call goes on, ours is cancelled."""
@@ -200,6 +217,7 @@ class Call:
         self._codecs = codecs
         self.record_sip_call_id(sip_call_id)
         self._media.restart()
+        self._ring_while_joining()
         self._advance()
 
     def record_sip_call_id(self, sip_call_id: str) -> None:
@@ -213,8 +231,8 @@ class Call:
             return  # Of a call that lost a glare.
         was = self.matrix.state
         signal = self.matrix.handle(event)
-        if self.matrix.state is MatrixState.JOINING and was is MatrixState.PREPARING:
-            self.sip.ring()  # Joining may take a while: the caller is not left in silence.
+        if was is MatrixState.PREPARING:
+            self._ring_while_joining()
         if isinstance(signal, Over):
             self._act(signal)
         elif signal is not None and self.over is None:
@@ -288,6 +306,9 @@ class Call:
                 matrix.record()
                 matrix.invite(media.to_matrix)
                 sip.ring()
+            case Step.INVITE_PERSON:
+                matrix.record()
+                matrix.invite(media.to_matrix)
             case Step.TAKE_MATRIX_ANSWER if sip.bare:
                 media.answer_bare(matrix.description)
             case Step.TAKE_MATRIX_ANSWER:
@@ -303,6 +324,11 @@ class Call:
     def _machines(self) -> list[PersonLeg | SipLeg | MediaSession | Renegotiation]:
         return [self.matrix, self.sip, *self._departing, self._media, self._renegotiation]
 
+    def _ring_while_joining(self) -> None:
+        """Joining may take a while: the caller is not left in silence."""
+        if self.matrix.state is MatrixState.JOINING and self.sip.state in _RINGING_HERE:
+            self.sip.ring()
+
     def _phase(self) -> str:
         if self.over is not None:
             return "ending"
@@ -312,22 +338,15 @@ class Call:
             return "preparing"
         return "ringing"
 
-    def _tell_person(self, *, missed: bool) -> None:
-        """Tell the person what they cannot see: why a call failed, or that they missed one."""
-        assert self.over is not None
-        cause, by = self.over.cause, self.over.by
-        text = MEANINGS[cause].sentence
+    def _last_words(self, over: Over) -> str:
+        """What the person cannot see: why a call failed, or that they missed one."""
+        cause, by = over.cause, over.by
         if by == "matrix" and cause in (Cause.DECLINED, Cause.BUSY):
-            text = ""  # They did that themselves.
-        elif missed:
-            did_it = by == "matrix" and cause is not Cause.UNREACHABLE
-            text = "" if did_it or cause is Cause.ANSWERED_ELSEWHERE else MISSED_CALL
-        if text:
-            self.notify(text)
-
-    def notify(self, text: str) -> None:
-        """Tell the person something, if there is a room to tell it in."""
-        if self.matrix.room is not None:
-            self._effects.emit(
-                SendNotice(call=self.id, room=self.matrix.room, address=self.address, text=text)
-            )
+            return ""  # They did that themselves.
+        if self.matrix.state not in _CALLED:
+            return MEANINGS[cause].sentence
+        if self._direction is Direction.TO_SIP:  # They asked for it, and did not come.
+            return "" if cause is Cause.NO_ANSWER else MEANINGS[cause].sentence
+        did_it = by == "matrix" and cause is not Cause.UNREACHABLE
+        seen = did_it or cause in (Cause.ANSWERED_ELSEWHERE, Cause.FORWARDED)
+        return "" if seen else MISSED_CALL

@@ -21,6 +21,8 @@ class Cause(Enum):
     DECLINED = "declined"
     NO_ANSWER = "no_answer"
     UNREACHABLE = "unreachable"
+    DO_NOT_DISTURB = "do_not_disturb"
+    FORWARDED = "forwarded"
     NOT_IN_SERVICE = "not_in_service"
     NUMBER_CHANGED = "number_changed"
     NUMBER_INCOMPLETE = "number_incomplete"
@@ -44,6 +46,7 @@ class Cause(Enum):
     UNDELIVERABLE = "undeliverable"
     CONNECTION_LOST = "connection_lost"
     MAX_DURATION = "max_duration"
+    ENDED_BY_ADMIN = "ended_by_admin"
     SHUTDOWN = "shutdown"
     ERROR = "error"
 
@@ -69,6 +72,8 @@ MEANINGS: dict[Cause, Meaning] = {
     Cause.DECLINED: Meaning(603, 21, "user_hangup", "The call was declined."),
     Cause.NO_ANSWER: Meaning(480, 19, "invite_timeout", "Nobody answered."),
     Cause.UNREACHABLE: Meaning(480, 20, "unknown_error", "The other side cannot be reached now."),
+    Cause.DO_NOT_DISTURB: Meaning(480, 21, "user_hangup", "Do not disturb is on."),
+    Cause.FORWARDED: Meaning(302, 23, "user_hangup", "The call was forwarded."),
     Cause.NOT_IN_SERVICE: Meaning(404, 1, "unknown_error", "This number is not in service."),
     Cause.NUMBER_CHANGED: Meaning(410, 22, "unknown_error", "This number has changed."),
     Cause.NUMBER_INCOMPLETE: Meaning(
@@ -124,6 +129,7 @@ MEANINGS: dict[Cause, Meaning] = {
     Cause.MAX_DURATION: Meaning(
         480, 31, "user_hangup", "The call reached the longest time allowed."
     ),
+    Cause.ENDED_BY_ADMIN: Meaning(480, 31, "user_hangup", "An administrator ended the call."),
     Cause.SHUTDOWN: Meaning(503, 41, "unknown_error", "The bridge is being restarted."),
     Cause.ERROR: Meaning(500, 41, "unknown_error", "Something went wrong. Please try again."),
 }

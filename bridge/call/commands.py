@@ -163,10 +163,15 @@ class AnswerSip(SipCommand):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectSip(SipCommand):
-    """A final response of 300 or more to the INVITE. `reason` may replace the status phrase."""
+    """A final response of 300 or more to the INVITE. `reason` may replace the status phrase.
+
+    With a 302, `contact` is where to call instead: like `SendSipInvite.target`, a number as the
+    leg's trunk wants it, or a whole SIP URI.
+    """
 
     status: int
     reason: str = ""
+    contact: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

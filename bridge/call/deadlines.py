@@ -12,6 +12,7 @@ from bridge.call.states import MatrixState, MediaState, RenegotiationState, SipS
 class Deadline(Enum):
     """How long a state may last; what these come to is `Timeouts` and the policy's limits."""
 
+    TELL = "tell"
     MEDIA = "media"
     RING = "ring"
     SETUP = "setup"
@@ -28,6 +29,7 @@ class Deadline(Enum):
 DEADLINES: Mapping[State, Deadline] = {
     MatrixState.PREPARING: Deadline.RING,
     MatrixState.JOINING: Deadline.RING,
+    MatrixState.TELLING: Deadline.TELL,
     MatrixState.INVITING: Deadline.RING,
     MatrixState.INVITED: Deadline.RING,
     SipState.IDLE: Deadline.SETUP,
@@ -67,6 +69,8 @@ has one."""
 class Timeouts:
     """How long things may take, in seconds. What people wait for is in the policy's limits."""
 
+    tell: float = 30.0
+    """Until there is a portal for no more than a notice."""
     media: float = 15.0
     """Until the media engine has an answer for us."""
     confirm: float = 35.0

@@ -369,6 +369,39 @@ class MediaClosed(MediaEvent):
     statistics: dict[str, int | float | str] = field(default_factory=dict)
 
 
+# --- people ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonChanged(Event):
+    """What a person has set for themselves, all of it; also told for each person at the start.
+
+    `dnd`: nothing rings. `forward`: who calls is told to call this instead. `account`: the trunk of
+    their own SIP account, by which their calls leave, and whose calls ring them.
+    """
+
+    person: UserId
+    dnd: bool = False
+    forward: Address | None = None
+    account: TrunkName | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRequested(Event):
+    """A person asked to be connected with `address`: they are rung first, then it is called."""
+
+    person: UserId
+    address: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HangupRequested(Event):
+    """`by`, an admin, wants this call to end."""
+
+    call: CallId
+    by: UserId
+
+
 # --- the process ----------------------------------------------------------------------------
 
 

@@ -100,8 +100,14 @@ class PersonLeg(Protocol):
     def answer(self, sdp: str) -> None:
         """Accept the person's call."""
 
-    def end(self, cause: Cause) -> None:
-        """End the leg, however far it has come. Does nothing if it has ended."""
+    def end(self, cause: Cause, *, telling: bool = False) -> None:
+        """End the leg, however far it has come. Does nothing if it has ended.
+
+        `telling`: something will be told. Where the person is not known yet, that is waited for.
+        """
+
+    def tell(self, text: str) -> None:
+        """Tell the person something as soon as it is known where."""
 
     def reoffer(self, op: OpId, sdp: str) -> Command:
         """The command that offers a change of what was agreed."""

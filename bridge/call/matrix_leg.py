@@ -19,6 +19,7 @@ from bridge.call.commands import (
     SendMatrixNegotiate,
     SendMatrixReject,
     SendMatrixSelectAnswer,
+    SendNotice,
 )
 from bridge.call.events import (
     Event,
@@ -98,6 +99,7 @@ class MatrixLeg(Machine):
         self._negotiates = False
         self._candidates: dict[PartyId, list[tuple[str, ...]]] = {}
         self._portal_op: OpId | None = None
+        self._untold: list[str] = []
         self._vital_op: OpId | None = None
         self._reoffer_op: OpId | None = None
 
@@ -170,17 +172,23 @@ class MatrixLeg(Machine):
         answer = SendMatrixAnswer(**self._about(self._vital_op), sdp=sdp)
         self.says(answer, "" if self.version else V0)
 
-    def end(self, cause: Cause) -> None:
+    def end(self, cause: Cause, *, telling: bool = False) -> None:
         """End the leg with the event that its state and version call for."""
         how = MATRIX_ENDS.get(self.state)
         reason = MEANINGS[cause].reason
         about = self._about
         if isinstance(how, MatrixState):
-            self.enter(how)
+            awaited = self._portal_op is not None and (telling or self._untold)
+            self.enter(how if awaited else MatrixState.ENDED)
         elif how is SendMatrixReject and self.version:
             self.says(SendMatrixReject(**about(self._effects.op()), reason=reason))
         elif how is not None:
             self.says(SendMatrixHangup(**about(self._effects.op()), reason=reason))
+
+    def tell(self, text: str) -> None:
+        """A notice in the portal, now or when it is ready."""
+        self._untold.append(text)
+        self._tell()
 
     def reoffer(self, op: OpId, sdp: str) -> SendCallEvent:
         """The command that offers a change of what was agreed."""
@@ -217,8 +225,10 @@ class MatrixLeg(Machine):
         match event:
             case PersonInvited(op=op, room=room) if op == self._portal_op:
                 self.room = room if self.hears(PersonInvited) else self.room
+                self._tell()
             case PortalReady(op=op, room=room) if op == self._portal_op:
                 self.room = room if self.hears(PortalReady) else self.room
+                self._tell()
             case PortalFailed(op=op) if op == self._portal_op:
                 return self._over(PortalFailed, Cause.UNREACHABLE)
             case MatrixSendFailed(op=op) if op == self._vital_op:
@@ -232,6 +242,9 @@ class MatrixLeg(Machine):
 
     def expire(self) -> Over | None:
         """Nobody answered, or the portal is not to be had."""
+        if self.state is MatrixState.TELLING:
+            self.enter(MatrixState.ENDED)
+            return None
         prepared = self.state is not MatrixState.PREPARING
         return Over(cause=Cause.NO_ANSWER if prepared else Cause.UNREACHABLE, by="bridge")
 
@@ -293,6 +306,12 @@ class MatrixLeg(Machine):
 
     def _over(self, event: type, cause: Cause) -> Over | None:
         return Over(cause=cause, by="matrix") if self.hears(event) else None
+
+    def _tell(self) -> None:
+        while self._untold and self.room is not None:
+            text = self._untold.pop(0)
+            notice = SendNotice(call=self._call, room=self.room, address=self._address, text=text)
+            self._effects.emit(notice)
 
     def _fix(self, party: PartyId, *, negotiates: bool) -> None:
         self._party = party

@@ -109,6 +109,18 @@ class Policy:
     """Every number that a trunk may take a user part for; none for a name. Must be pure."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What a person has set for themselves."""
+
+    dnd: bool = False
+    """Nothing rings."""
+    forward: Address | None = None
+    """Who calls is told to call this instead."""
+    account: TrunkName | None = None
+    """The trunk of their own SIP account."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """The call is not to be made."""
@@ -147,8 +159,13 @@ def access_entry(policy: Policy, person: UserId) -> tuple[str, Access]:
     return "", Access.BLOCKED
 
 
-def route_out(policy: Policy, person: UserId, address: Address) -> OutboundRoute | Refusal:
-    """Where a call of `person` to `address` leaves, or why it may not."""
+def route_out(
+    policy: Policy, person: UserId, address: Address, account: TrunkName | None = None
+) -> OutboundRoute | Refusal:
+    """Where a call of `person` to `address` leaves, or why it may not.
+
+    By their own `account`, if they have one: it needs no rule, and numbers stay as they are.
+    """
     if access_of(policy, person) < Access.CALL:
         return Refusal(Cause.NOT_PERMITTED)
     return route_of(policy, address)
@@ -163,9 +180,12 @@ def route_of(policy: Policy, address: Address) -> OutboundRoute | Refusal:
     refusal = _forbidden(policy, rest if scheme == "tel" else unquote(rest.rpartition("@")[0]))
     if refusal is not None:
         return refusal
+    if account is not None:
+        return _leave_by(policy, account, rest if scheme == "tel" else address)
     for rule in policy.outbound:
         if carries(rule, address):
-            return _leave_by(policy, rule, rewrite(rule, rest) if scheme == "tel" else address)
+            target = rewrite(rule, rest) if scheme == "tel" else address
+            return _leave_by(policy, rule.trunk, target)
     return Refusal(Cause.NO_ROUTE)
 
 
@@ -177,8 +197,16 @@ def carries(rule: OutboundRule, address: Address) -> bool:
     return rule.sip_domain is not None and rule.sip_domain.lower() in ("*", _host(address))
 
 
-def route_in(policy: Policy, trunk: TrunkName, dialled: str) -> UserId | Refusal:
-    """Whom a call that came in by `trunk` for `dialled` rings, or why nobody."""
+def route_in(
+    policy: Policy, trunk: TrunkName, dialled: str, owner: UserId | None = None
+) -> UserId | Refusal:
+    """Whom a call that came in by `trunk` for `dialled` rings, or why nobody.
+
+    If the trunk is somebody's own account, its `owner`.
+    """
+    if owner is not None:
+        permitted = access_of(policy, owner) >= Access.RECEIVE
+        return owner if permitted else Refusal(Cause.NOT_PERMITTED)
     number = dialled.removeprefix("tel:")
     for rule in policy.inbound:
         if rule.trunk in (None, trunk) and _matches(rule.number, number):
@@ -213,14 +241,14 @@ def _forbidden(policy: Policy, number: str) -> Refusal | None:
     return None
 
 
-def _leave_by(policy: Policy, rule: OutboundRule, target: str) -> OutboundRoute:
-    trunk = policy.trunks.get(rule.trunk, TrunkPolicy())
+def _leave_by(policy: Policy, trunk: TrunkName, target: str) -> OutboundRoute:
+    known = policy.trunks.get(trunk, TrunkPolicy())
     return OutboundRoute(
-        trunk=rule.trunk,
+        trunk=trunk,
         target=target,
-        caller=trunk.caller_id,
-        early_media=trunk.early_media,
-        codecs=trunk.codecs,
+        caller=known.caller_id,
+        early_media=known.early_media,
+        codecs=known.codecs,
     )
 
 

@@ -66,13 +66,23 @@ class SipLeg(Machine):
         self._route: OutboundRoute | None = None
         self._bare = state is SipState.INVITED_BARE
         self._cause: Cause | None = None
+        self._contact = ""
         self._reinvites: set[OpId] = set()
 
     @classmethod
-    def calling(cls, effects: Effects, call: CallId, leg: LegId, route: OutboundRoute) -> "SipLeg":
-        """The leg of a call that we are going to place."""
+    def calling(
+        cls,
+        effects: Effects,
+        call: CallId,
+        leg: LegId,
+        route: OutboundRoute,
+        *,
+        bare: bool = False,
+    ) -> "SipLeg":
+        """The leg of a call that we are going to place. `bare`: with an offer of our own."""
         made = cls(effects, SipState.IDLE, call=call, leg=leg, trunk=route.trunk)
         made._route = route
+        made._bare = bare
         return made
 
     @classmethod
@@ -87,7 +97,7 @@ class SipLeg(Machine):
 
     @property
     def bare(self) -> bool:
-        """Whether the INVITE came without an offer, so that ours goes into the 200."""
+        """Whether nothing was offered to us, so that we offer: in our INVITE, or our 200."""
         return self._bare
 
     def invite(self, sdp: str) -> None:
@@ -112,6 +122,10 @@ class SipLeg(Machine):
     def answer(self, sdp: str) -> None:
         """Accept the call."""
         self.says(AnswerSip(call=self._call, leg=self.leg, sdp=sdp))
+
+    def redirect(self, contact: str) -> None:
+        """Tell the caller where to call instead."""
+        self._contact = contact
 
     def end(self, cause: Cause) -> None:
         """End the leg; what has to wait for the far end is done when that has come."""
@@ -223,7 +237,9 @@ class SipLeg(Machine):
             self.says(CancelSip(call=self._call, leg=self.leg))
         elif how is RejectSip:
             status = MEANINGS[self._cause].status
-            self.says(RejectSip(call=self._call, leg=self.leg, status=status))
+            self.says(
+                RejectSip(call=self._call, leg=self.leg, status=status, contact=self._contact)
+            )
         elif how is ByeSip:
             self._bye()
 

@@ -33,6 +33,8 @@ class MatrixState(State):
     """We are going to call the person; their portal is being made ready."""
     JOINING = "joining"
     """The person is invited to the portal: it can ring as soon as they have joined."""
+    TELLING = "telling"
+    """Over before the portal was ready, which is still waited for, to leave a word there."""
     READY = "ready"
     """The portal is ready, our invite not yet sent."""
     INVITING = "inviting"
@@ -168,6 +170,11 @@ MATRIX: Table = {
         e.PortalReady: _M.READY,
         e.PortalFailed: _M.ENDED,
         e.MatrixMemberLeft: _M.ENDED,
+    },
+    _M.TELLING: {
+        e.PersonInvited: _M.ENDED,
+        e.PortalReady: _M.ENDED,
+        e.PortalFailed: _M.ENDED,
     },
     _M.READY: {c.SendMatrixInvite: _M.INVITING, e.MatrixMemberLeft: _M.ENDED},
     _M.INVITING: {
@@ -308,6 +315,7 @@ class Step(Enum):
     ANSWER_MATRIX = "send m.call.answer"
     OFFER_FROM_SIP = "ask the engine for the Matrix offer"
     INVITE_MATRIX = "send m.call.invite, then 180"
+    INVITE_PERSON = "send m.call.invite"
     TAKE_MATRIX_ANSWER = "give the engine the answer of Matrix"
     ANSWER_SIP = "send 200"
     JOIN = "let the engine answer both offers"
@@ -337,6 +345,17 @@ STEPS: Mapping[tuple[State, State, State], Step] = {
     (_M.ACTIVE, _D.MATRIX_OFFER, _S.INVITED_BARE): Step.TAKE_MATRIX_ANSWER,
     (_M.ACTIVE, _D.SIP_OFFER, _S.INVITED_BARE): Step.ANSWER_SIP,
     (_M.ACTIVE, _D.SIP_OFFER, _S.CONFIRMED): Step.TAKE_SIP_ANSWER,
+    # A person asked to be called, and then connected (RFC 3725, flow I; here, the one who is called
+    # first is offered all that we can).
+    (_M.PREPARING, _D.NONE, _S.IDLE): Step.OFFER_FROM_SIP,
+    (_M.READY, _D.MATRIX_OFFER, _S.IDLE): Step.INVITE_PERSON,
+    (_M.ACTIVE, _D.MATRIX_OFFER, _S.IDLE): Step.TAKE_MATRIX_ANSWER,
+    (_M.ACTIVE, _D.SIP_OFFER, _S.IDLE): Step.INVITE_SIP,
+    # The same, where the number itself calls before anybody rings.
+    (_M.JOINING, _D.NONE, _S.INVITED): Step.OFFER_FROM_SIP,
+    (_M.JOINING, _D.NONE, _S.INVITED_BARE): Step.OFFER_FROM_SIP,
+    (_M.READY, _D.NONE, _S.INVITED): Step.OFFER_FROM_SIP,
+    (_M.READY, _D.NONE, _S.INVITED_BARE): Step.OFFER_FROM_SIP,
     # Both call at once (setup glare).
     (_M.INVITED, _D.NONE, _S.INVITED): Step.JOIN,
     (_M.INVITED, _D.AGREED, _S.INVITED): Step.ANSWER_SIP,
@@ -357,7 +376,7 @@ UP: frozenset[tuple[State, State, State]] = frozenset(
 """Where both legs are connected: the call counts as answered, and may be renegotiated."""
 
 MATRIX_ENDS: Mapping[State, type | State] = {
-    _M.PREPARING: _M.ENDED,
+    _M.PREPARING: _M.TELLING,
     _M.JOINING: _M.ENDED,
     _M.READY: _M.ENDED,
     _M.INVITING: c.SendMatrixHangup,

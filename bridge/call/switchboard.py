@@ -7,6 +7,7 @@ what is to be done comes out.
 
 from collections import deque
 from collections.abc import Hashable
+from dataclasses import replace
 from heapq import heappop, heappush
 
 from bridge.call.call import Call, CallView
@@ -14,10 +15,12 @@ from bridge.call.causes import MISSED_WHILE_BUSY, Cause
 from bridge.call.commands import Command
 from bridge.call.deadlines import Timeouts
 from bridge.call.events import (
+    CallRequested,
     Event,
     MatrixCallEvent,
     MatrixInviteReceived,
     MatrixMemberLeft,
+    PersonChanged,
     ShutdownRequested,
     SipEvent,
     SipInviteReceived,
@@ -34,21 +37,19 @@ from bridge.call.ids import (
 )
 from bridge.call.machine import Effects
 from bridge.call.matrix_leg import MatrixLeg
+from bridge.call.people import People, Rates
 from bridge.call.policy import (
     OutboundRoute,
     Policy,
     Refusal,
     check_limits,
     codecs_of,
-    route_in,
-    route_out,
 )
 from bridge.call.sip_leg import SipLeg
 from bridge.call.states import MatrixState
 
 PARTY = PartyId("matrix-sip")
 """Our party id in every Matrix call."""
-_MINUTE = 60.0
 _NOWHERE = OutboundRoute(trunk=TrunkName(""), target="", caller="", early_media=False, codecs=())
 
 
@@ -65,6 +66,7 @@ class Switchboard:
     ) -> None:
         """`nonce` makes names unique: letters and digits, another one for every run."""
         self._policy = policy
+        self._people = People(policy)
         self._party = party
         self._nonce = nonce
         self._made = 0
@@ -77,7 +79,8 @@ class Switchboard:
         self._deadlines: dict[CallId, float | None] = {}
         self._due: list[tuple[float, CallId]] = []
         """A heap of deadlines; those that `_deadlines` does not confirm are void."""
-        self._placed: dict[UserId, deque[float]] = {}
+        self._placed = Rates()
+        self._forwarded = Rates()
         self._stopping = False
 
     # --- the interface --------------------------------------------------------------------
@@ -91,6 +94,10 @@ class Switchboard:
                 self._matrix_invite(event)
             case SipInviteReceived():
                 self._sip_invite(event)
+            case CallRequested(person=person, address=address):
+                self._call_requested(person, address)
+            case PersonChanged():
+                self._people.change(event)
             case MatrixMemberLeft(room=room):
                 for call in [c for c in self._calls.values() if c.matrix.room == room]:
                     self._pass_on(call, event)
@@ -128,6 +135,12 @@ class Switchboard:
         """The calls that are not finished, oldest first."""
         return [call.view() for call in self._calls.values()]
 
+    def why_not(self, person: UserId, address: Address, now: float) -> Cause | None:
+        """Why a `CallRequested` would come to nothing now; None if it would not."""
+        self._effects.now = now
+        route = self._may_call(person, address, self._between(person, address))
+        return route.cause if isinstance(route, Refusal) else None
+
     # --- new calls ------------------------------------------------------------------------
 
     def _matrix_invite(self, event: MatrixInviteReceived) -> None:
@@ -158,21 +171,49 @@ class Switchboard:
         if isinstance(route, Refusal):
             made.end(route.cause, "bridge")
         else:
-            self._placed.setdefault(person, deque()).append(self._effects.now)
+            self._placed.add(person, self._effects.now)
             made.start()
+        self._settle(made)
+
+    def _call_requested(self, person: UserId, address: Address) -> None:
+        """A person asked to be called, and then connected. Who asks was told if it cannot be."""
+        route = self._may_call(person, address, self._between(person, address))
+        if isinstance(route, Refusal):
+            return
+        call = self._new_id()
+        # The person has answered by then, so nothing is lost by letting them hear it ring.
+        sip = SipLeg.calling(
+            self._effects,
+            call,
+            LegId(f"{call}-out"),
+            replace(route, early_media=True),
+            bare=True,
+        )
+        made = Call(
+            self._effects,
+            call,
+            Direction.TO_SIP,
+            person=person,
+            address=address,
+            matrix=self._calling_leg(call, person, address),
+            sip=sip,
+            codecs=route.codecs,
+        )
+        self._add(made, _sip(sip.leg))
+        self._placed.add(person, self._effects.now)
+        made.start()
         self._settle(made)
 
     def _sip_invite(self, event: SipInviteReceived) -> None:
         """A telephone calls."""
         if _sip(event.leg) in self._names:
             return
-        routed = route_in(self._policy, event.trunk, event.dialled)
+        routed = self._people.route_in(event.trunk, event.dialled)
         person = UserId("") if isinstance(routed, Refusal) else routed
         other = self._between(person, event.caller)
         if other is not None and other.can_take_sip:
             self._sip_glare(other, event)
             return
-        refusal = routed if isinstance(routed, Refusal) else self._why_not_ring(person, other)
         call = self._new_id()
         made = Call(
             self._effects,
@@ -186,11 +227,39 @@ class Switchboard:
         )
         made.record_sip_call_id(event.sip_call_id)
         self._add(made, _sip(event.leg))
-        if refusal is not None:
-            made.end(refusal.cause, "bridge")
+        if isinstance(routed, Refusal):
+            made.end(routed.cause, "bridge")
         else:
-            made.start(event.caller_name)
+            self._ring(made, event, other)
         self._settle(made)
+
+    def _ring(self, call: Call, event: SipInviteReceived, other: Call | None) -> None:
+        """Let an incoming call ring, unless something is in the way."""
+        person = call.person
+        if self._stopping:
+            call.end(Cause.SHUTDOWN, "bridge")
+            return
+        forward = self._people.forward(person, event.trunk, event.caller, event.dialled)
+        if forward is not None:
+            self._forward(call, forward)
+        elif other is not None:
+            other.matrix.tell(MISSED_WHILE_BUSY)
+            call.end(Cause.BUSY, "bridge")
+        elif (refusal := self._why_not_ring(call)) is not None:
+            call.refuse(refusal.cause, event.caller_name)
+        else:
+            call.start(event.caller_name)
+
+    def _forward(self, call: Call, route: OutboundRoute) -> None:
+        """Redirect the caller; but where calls go round in circles, that has to stop."""
+        limit = check_limits(
+            self._policy.limits, active=0, recent=self._forwarded.of(call.person, self._effects.now)
+        )
+        if limit is not None:
+            call.end(limit.cause, "bridge")
+            return
+        self._forwarded.add(call.person, self._effects.now)
+        call.redirect(route.target)
 
     def _may_call(
         self, person: UserId, address: Address, other: Call | None
@@ -198,24 +267,23 @@ class Switchboard:
         """Where a person's call leaves, or why it does not."""
         if self._stopping:
             return Refusal(Cause.SHUTDOWN)
-        route = route_out(self._policy, person, address)
+        route = self._people.route_out(person, address)
         if isinstance(route, Refusal):
             return route
         if other is not None:
             return Refusal(Cause.BUSY)
         limit = check_limits(
-            self._policy.limits, active=self._active(person), recent=self._recent(person)
+            self._policy.limits,
+            active=self._active(person),
+            recent=self._placed.of(person, self._effects.now),
         )
         return limit or route
 
-    def _why_not_ring(self, person: UserId, other: Call | None) -> Refusal | None:
+    def _why_not_ring(self, call: Call) -> Refusal | None:
         """Why a person is not rung; None if they are."""
-        if self._stopping:
-            return Refusal(Cause.SHUTDOWN)
-        if other is not None:
-            other.notify(MISSED_WHILE_BUSY)
-            return Refusal(Cause.BUSY)
-        return check_limits(self._policy.limits, active=self._active(person))
+        if self._people.wishes(call.person).dnd:
+            return Refusal(Cause.DO_NOT_DISTURB)
+        return check_limits(self._policy.limits, active=self._active(call.person) - 1)
 
     # --- setup glare ----------------------------------------------------------------------
 
@@ -266,13 +334,6 @@ class Switchboard:
 
     def _active(self, person: UserId) -> int:
         return sum(c.person == person and c.over is None for c in self._calls.values())
-
-    def _recent(self, person: UserId) -> int:
-        """How many calls the person placed within the last minute."""
-        placed = self._placed.get(person, deque())
-        while placed and placed[0] <= self._effects.now - _MINUTE:
-            placed.popleft()
-        return len(placed)
 
     def _add(self, call: Call, *names: Hashable) -> None:
         self._calls[call.id] = call

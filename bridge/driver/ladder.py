@@ -45,6 +45,7 @@ _BRIEF: Final = (
     "sip_codec",
     "cause",
     "ended_by",
+    "by",
 )
 _SECRETS: Final = re.compile(
     r"^(?P<what>(?:Proxy-)?Authorization:|a=ice-pwd:|a=crypto:\d+ \S+ inline:)[^\r\n]*",

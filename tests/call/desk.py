@@ -303,6 +303,26 @@ class Desk:
         self.tell(e.MediaOfferReady(call=CALL, op=offer.op, sdp="offer to matrix"))
         self.expect_all(c.SendMatrixInvite, c.SendSipProgress)
 
+    def requested_and_rings_here(self) -> None:
+        """The person asked for a call, and their devices ring."""
+        self.tell(e.CallRequested(person=PERSON, address=NUMBER))
+        prepare, offer = self.expect_all(c.PreparePortal, c.OfferMedia)
+        assert isinstance(prepare, c.PreparePortal)
+        assert isinstance(offer, c.OfferMedia)
+        assert (offer.side, offer.sdp) == (Side.SIP, None)
+        self.tell(e.MediaOfferReady(call=CALL, op=offer.op, sdp="offer to matrix"))
+        self.portal_is_ready(prepare.op)
+        assert self.expect(c.SendMatrixInvite).sdp == "offer to matrix"
+
+    def requested_and_rings_there(self) -> None:
+        """The person asked for a call, has answered, and the far end rings."""
+        self.requested_and_rings_here()
+        self.person_answers()
+        assert isinstance(self.said.pop(0), c.SendMatrixSelectAnswer)
+        self.media_answers(Side.MATRIX, "matrix answer")
+        assert self.expect(c.SendSipInvite).sdp == "answer to sip"  # To SIP, it is an offer.
+        self.phone_rings()
+
     def connected_to_the_person(
         self, *, version: int = 1, capabilities: e.Capabilities = CAPABLE
     ) -> None:

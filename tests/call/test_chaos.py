@@ -20,6 +20,7 @@ from tests.call.desk import (
     NUMBER,
     OLD_CLIENT,
     OURS,
+    PERSON,
     POLICY,
     ROOM,
     TRUNK,
@@ -258,6 +259,29 @@ class Chaos(RuleBasedStateMachine):
             self.tell(e.CallFaulted(call=self.asked[-1].call))
         if luck == 30:
             self.tell(e.ShutdownRequested())
+
+    @rule(
+        what=st.sampled_from(["request", "request", "dnd", "forward", "account", "nothing", "end"]),
+        elsewhere=st.booleans(),
+    )
+    def wish(self, what: str, elsewhere: bool) -> None:
+        """What the person sets or asks for through the bot, and what an admin asks for."""
+        to = _OTHER_NUMBER if elsewhere else NUMBER
+        match what:
+            case "request":
+                self.tell(e.CallRequested(person=PERSON, address=to))
+            case "end":
+                if self.asked:
+                    self.tell(e.HangupRequested(call=self.asked[-1].call, by=PERSON))
+            case _:
+                self.tell(
+                    e.PersonChanged(
+                        person=PERSON,
+                        dnd=what == "dnd",
+                        forward=to if what == "forward" else None,
+                        account=TRUNK if what == "account" else None,
+                    )
+                )
 
     @rule(seconds=_seconds)
     def wait(self, seconds: float) -> None:

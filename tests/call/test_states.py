@@ -30,7 +30,19 @@ from bridge.call.states import (
 )
 from bridge.call.switchboard import PARTY
 from scripts.state_diagrams import PAGE, page
-from tests.call.desk import CALL, EARLY_POLICY, IN, LAPTOP, OUR_CALL, OUT, PERSON, ROOM, Desk
+from tests.call.desk import (
+    CALL,
+    EARLY_POLICY,
+    IN,
+    LAPTOP,
+    NUMBER,
+    OUR_CALL,
+    OUT,
+    PERSON,
+    ROOM,
+    TRUNK,
+    Desk,
+)
 from tests.call.desk import THEIR_CALL as THEIRS
 
 TABLES: list[tuple[Table, type[State]]] = [
@@ -93,7 +105,7 @@ def test_a_command_that_the_table_lacks_is_a_bug(table: Table, state: State) -> 
 def test_a_leg_that_lives_has_a_deadline_and_a_way_to_end() -> None:
     assert set(SipState) - {SipState.ENDED} == {s for s in DEADLINES if isinstance(s, SipState)}
     for table, ends, on_their_way in (
-        (MATRIX, MATRIX_ENDS, {MatrixState.ENDED}),
+        (MATRIX, MATRIX_ENDS, {MatrixState.TELLING, MatrixState.ENDED}),
         (
             SIP,
             SIP_ENDS,
@@ -174,6 +186,23 @@ def _joining_the_other_way(desk: Desk) -> None:
     desk.phone_calls()
 
 
+def _requested(desk: Desk) -> None:
+    desk.tell(e.CallRequested(person=PERSON, address=NUMBER))
+
+
+def _requested_and_answered(desk: Desk) -> None:
+    desk.requested_and_rings_there()
+
+
+def _telling(desk: Desk) -> None:
+    desk.phone_calls()
+    op = desk.said[0].op  # type: ignore[attr-defined]
+    desk.tell(e.SipCancelled(leg=IN))
+    desk.said.append(
+        c.PreparePortal(call=CALL, op=op, person=PERSON, address=NUMBER, display_name="")
+    )
+
+
 def _held_by_the_client(desk: Desk) -> None:
     desk.connected_to_the_phone()
     desk.person_negotiates("hold")
@@ -237,6 +266,10 @@ SITUATIONS: dict[str, Callable[[Desk], None]] = {
     "cancelling": _cancelling,
     "closing": _closing,
     "ended": _ended,
+    "call requested": _requested,
+    "requested, and rings here": Desk.requested_and_rings_here,
+    "requested, and rings there": _requested_and_answered,
+    "abandoned before it rang": _telling,
 }
 
 
@@ -285,6 +318,9 @@ def events(op: OpId) -> Iterable[e.Event]:
     yield e.MediaConnected(call=CALL, matrix_codec="PCMA/8000", sip_codec="PCMA/8000")
     yield e.MediaLost(call=CALL, side=Side.SIP, fault=e.MediaFault.INTERNAL)
     yield e.MediaClosed(call=CALL)
+    yield e.PersonChanged(person=PERSON, dnd=True, account=TRUNK)
+    yield e.CallRequested(person=PERSON, address=NUMBER)
+    yield e.HangupRequested(call=CALL, by=PERSON)
     yield e.ShutdownRequested()
     yield e.CallFaulted(call=CALL)
 

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What people have set for themselves, and what becomes of the policy's routes by that."""
+
+from collections import deque
+from dataclasses import replace
+
+from bridge.call.events import PersonChanged
+from bridge.call.ids import Address, TrunkName, UserId
+from bridge.call.policy import OutboundRoute, Policy, Refusal, Wishes, route_in, route_out
+
+_NOTHING = Wishes()
+_MINUTE = 60.0
+
+
+class Rates:
+    """How often a person did something within the last minute."""
+
+    def __init__(self) -> None:
+        self._done: dict[UserId, deque[float]] = {}
+
+    def add(self, person: UserId, now: float) -> None:
+        """They did it."""
+        self._done.setdefault(person, deque()).append(now)
+
+    def of(self, person: UserId, now: float) -> int:
+        """How often they did."""
+        done = self._done.get(person, deque())
+        while done and done[0] <= now - _MINUTE:
+            done.popleft()
+        return len(done)
+
+
+class People:
+    """The wishes of everybody who has any."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._wishes: dict[UserId, Wishes] = {}
+        self._owners: dict[TrunkName, UserId] = {}
+
+    def change(self, event: PersonChanged) -> None:
+        """A person wishes something else from now on."""
+        before = self.wishes(event.person)
+        if before.account is not None:
+            self._owners.pop(before.account, None)
+        if event.account is not None:
+            self._owners[event.account] = event.person
+        self._wishes[event.person] = Wishes(
+            dnd=event.dnd, forward=event.forward, account=event.account
+        )
+
+    def wishes(self, person: UserId) -> Wishes:
+        """What a person has set."""
+        return self._wishes.get(person, _NOTHING)
+
+    def route_out(self, person: UserId, address: Address) -> OutboundRoute | Refusal:
+        """Where a call of `person` leaves: by their own account, or else as the rules say."""
+        return route_out(self._policy, person, address, self.wishes(person).account)
+
+    def route_in(self, trunk: TrunkName, dialled: str) -> UserId | Refusal:
+        """Whom a call rings: the owner of the account that it came by, or else by the rules."""
+        return route_in(self._policy, trunk, dialled, self._owners.get(trunk))
+
+    def forward(
+        self, person: UserId, trunk: TrunkName, caller: Address, dialled: str
+    ) -> OutboundRoute | None:
+        """Where the caller is to call instead; None: the call rings.
+
+        It is the trunk that follows, so the route has to be one of the same trunk; and it has to
+        be one that `person` might call themselves.
+        """
+        to = self.wishes(person).forward
+        if to is None or to in (caller, _address(dialled)) or self._comes_back(person, trunk, to):
+            return None
+        rules = [rule for rule in self._policy.outbound if rule.trunk == trunk]
+        account = trunk if self._owners.get(trunk) == person else None
+        route = route_out(replace(self._policy, outbound=rules), person, to, account)
+        return route if isinstance(route, OutboundRoute) else None
+
+    def _comes_back(self, person: UserId, trunk: TrunkName, to: Address) -> bool:
+        """Whether what is forwarded to a number of ours ends where it began.
+
+        A rule for any number says nothing about whose a number is, and does not count.
+        """
+        rules = [rule for rule in self._policy.inbound if rule.number != "*"]
+        policy = replace(self._policy, inbound=rules)
+        seen = {person}
+        following: Address | None = to
+        while following is not None:
+            routed = route_in(policy, trunk, following)
+            if isinstance(routed, Refusal):
+                return False
+            if routed in seen:
+                return True
+            seen.add(routed)
+            following = self.wishes(routed).forward
+        return False
+
+
+def _address(dialled: str) -> Address:
+    return Address(dialled if ":" in dialled else f"tel:{dialled}")
