@@ -168,10 +168,12 @@ def route_out(
     """
     if access_of(policy, person) < Access.CALL:
         return Refusal(Cause.NOT_PERMITTED)
-    return route_of(policy, address)
+    return route_of(policy, address, account)
 
 
-def route_of(policy: Policy, address: Address) -> OutboundRoute | Refusal:
+def route_of(
+    policy: Policy, address: Address, account: TrunkName | None = None
+) -> OutboundRoute | Refusal:
     """Where calls to `address` leave, whoever places them, or why nobody may."""
     if address == ANONYMOUS:
         return Refusal(Cause.NUMBER_WITHHELD)
