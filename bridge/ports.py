@@ -70,6 +70,18 @@ class LadderEntry:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SipText:
+    """A SIP MESSAGE that came in (RFC 3428)."""
+
+    trunk: TrunkName
+    caller: Address
+    caller_name: str
+    dialled: str
+    """Canonical where it is a number, else as sent."""
+    text: str
+
+
 class MatrixPort(Protocol):
     """The application service."""
 

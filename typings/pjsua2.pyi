@@ -21,6 +21,9 @@ PJSIP_SC_FORBIDDEN: int
 PJSIP_SC_DECLINE: int
 PJMEDIA_SRTP_OPTIONAL: int
 PJSUA_DESTROY_NO_NETWORK: int
+PJSUA_IPV6_DISABLED: int
+PJSUA_IPV6_ENABLED_NO_PREFERENCE: int
+PJSUA_IPV6_ENABLED_USE_IPV6_ONLY: int
 
 _pjsua2: ModuleType
 
@@ -125,6 +128,8 @@ class AccountSipConfig:
     authCreds: AuthCredInfoVector
     proxies: StringVector
     contactUriParams: str
+    autoRespondSipMessage: bool
+    ipv6Use: int
 
 class AccountMediaConfig:
     useLoopMedTp: bool
@@ -143,16 +148,41 @@ class OnIncomingCallParam:
     rdata: SipRxData
 
 class OnRegStateParam:
+    rdata: SipRxData
     code: int
     reason: str
     expiration: int
+
+class OnInstantMessageParam:
+    contentType: str
+    msgBody: str
+    rdata: SipRxData
+
+class OnInstantMessageStatusParam:
+    toUri: str
+    msgBody: str
+    code: int
+
+class DeferredResponse:
+    def __init__(self, param: OnInstantMessageParam) -> None: ...
+
+class SendResponseParam:
+    code: int
+    reason: str
+    deferredResponse: DeferredResponse
+
+class AccountShutdownParam:
+    force: bool
 
 class Account:
     def create(self, config: AccountConfig) -> None: ...
     def modify(self, config: AccountConfig) -> None: ...
     def getId(self) -> int: ...
     def setRegistration(self, renew: bool) -> None: ...
-    def shutdown(self) -> None: ...
+    def shutdown2(self, prm: AccountShutdownParam) -> None: ...
+    def sendResponse(self, prm: SendResponseParam) -> None: ...
+    def onInstantMessage(self, prm: OnInstantMessageParam) -> None: ...
+    def onInstantMessageStatus(self, prm: OnInstantMessageStatusParam) -> None: ...
     def onIncomingCall(self, prm: OnIncomingCallParam) -> None: ...
     def onRegState(self, prm: OnRegStateParam) -> None: ...
 
@@ -165,6 +195,19 @@ class CallSetting:
 class SipTxOption:
     localUri: str
     headers: SipHeaderVector
+
+class BuddyConfig:
+    uri: str
+    subscribe: bool
+
+class SendInstantMessageParam:
+    contentType: str
+    content: str
+    txOption: SipTxOption
+
+class Buddy:
+    def create(self, account: Account, config: BuddyConfig) -> None: ...
+    def sendInstantMessage(self, prm: SendInstantMessageParam) -> None: ...
 
 class SdpSession:
     wholeSdp: str

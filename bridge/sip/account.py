@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trunks as pjsua2 accounts, registered for as long as the process lives. SIP thread only."""
+"""A trunk as a pjsua2 account, registered for as long as it is wanted. SIP thread only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Final
 
 import pjsua2 as pj
@@ -9,6 +10,7 @@ import structlog
 
 from bridge.call.ids import TrunkName
 from bridge.sip.guard import guarded
+from bridge.sip.messages import parse
 from bridge.sip.trunks import Registration, RegistrationState, Route
 
 log = structlog.get_logger(__name__)
@@ -17,25 +19,53 @@ _RECONNECT: Final = 1
 """Seconds after which to register again when the registration's connection is lost."""
 _NEVER: Final = 10**6
 """Seconds: the stack's own pause between failures, where the `Registrar` has another."""
+_LONGEST_WISH: Final = 3600.0
+"""Seconds: a registrar may ask for a longer pause in vain."""
 
-IncomingCall = Callable[["Account", pj.OnIncomingCallParam], None]
+Pause = Callable[[int, int], float]
+"""Seconds until the next try, after so many failures in a row, the last one with this status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """Who is told what happens on an account."""
+
+    call: Callable[["Account", pj.OnIncomingCallParam], None]
+    message: Callable[["Account", pj.OnInstantMessageParam], None]
+    sent: Callable[["Account", pj.OnInstantMessageStatusParam], None]
 
 
 class Account(pj.Account):
-    """A trunk, or the strangers: whoever calls and is no trunk."""
+    """A trunk, or the strangers: whoever calls and is no trunk.
 
-    def __init__(self, incoming: IncomingCall, route: Route | None, address: str = "") -> None:
-        """`address`: the trunk's server's, if it is known."""
+    May be opened again after `shut`. It must not be let go of before the library is: by its
+    destructor it would delete the account that has its number by then.
+    """
+
+    def __init__(self) -> None:
         super().__init__()
-        self.route = route
-        self._address = address
-        self._incoming: IncomingCall | None = incoming
+        self.route: Route | None = None
+        self._address = ""
+        self._versions: Collection[int] = (4,)
+        self._callbacks: Callbacks | None = None
         self._registrar: Registrar | None = None
 
-    def open(self, registrar: "Registrar | None") -> None:
-        """Create the account, and start to register if it has to."""
-        self._registrar = registrar
-        self.create(_settings(self.route, self._address))
+    def open(
+        self,
+        callbacks: Callbacks,
+        route: Route | None,
+        *,
+        address: str = "",
+        versions: Collection[int] = (4,),
+        registrar: "Registrar | None" = None,
+    ) -> None:
+        """Create the account, and start to register if it has to. Raises pj.Error.
+
+        `address`: the trunk's server's, if it is known. `versions`: of IP, that its transport has.
+        """
+        self.route, self._address, self._versions = route, address, versions
+        self._callbacks, self._registrar = callbacks, registrar
+        self.create(_settings(route, address, versions))
 
     def move(self, address: str) -> None:
         """Follow the server to another address."""
@@ -43,23 +73,44 @@ class Account(pj.Account):
             return
         self._address = address
         try:
-            self.modify(_settings(self.route, address))
+            self.modify(_settings(self.route, address, self._versions))
         except pj.Error as error:
             log.warning("cannot follow the trunk's server", error=error.reason)
 
-    def close(self) -> None:
+    def silence(self) -> None:
         """Forget whom to call back."""
-        self._incoming = self._registrar = None
+        self._callbacks = self._registrar = None
+
+    def shut(self) -> bool:
+        """Delete the account in the library; False if it has calls yet."""
+        prm = pj.AccountShutdownParam()
+        prm.force = False
+        try:
+            self.shutdown2(prm)
+        except pj.Error:
+            return False
+        return True
 
     @guarded
     def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:
-        if self._incoming:
-            self._incoming(self, prm)
+        if self._callbacks:
+            self._callbacks.call(self, prm)
+
+    @guarded
+    def onInstantMessage(self, prm: pj.OnInstantMessageParam) -> None:
+        if self._callbacks:
+            self._callbacks.message(self, prm)
+
+    @guarded
+    def onInstantMessageStatus(self, prm: pj.OnInstantMessageStatusParam) -> None:
+        if self._callbacks:
+            self._callbacks.sent(self, prm)
 
     @guarded
     def onRegState(self, prm: pj.OnRegStateParam) -> None:
         if self._registrar:
-            self._registrar.answered(int(prm.code), prm.reason, prm.expiration)
+            wish = parse(prm.rdata.wholeMsg).first("retry-after") if prm.rdata.wholeMsg else ""
+            self._registrar.answered(int(prm.code), prm.reason, prm.expiration, _seconds(wish))
 
 
 class Registrar:
@@ -71,7 +122,7 @@ class Registrar:
         trunk: TrunkName,
         report: Callable[[TrunkName, Registration], None],
         call_later: Callable[[float, Callable[[], None]], None],
-        pause: Callable[[int], float],
+        pause: Pause,
     ) -> None:
         self._account = account
         self._trunk = trunk
@@ -94,8 +145,11 @@ class Registrar:
             self.registered = False
             log.info("cannot unregister", trunk=self._trunk, error=error.reason)
 
-    def answered(self, status: int, reason: str, expiration: int) -> None:
-        """The registrar's final response, or the stack's stand-in for none (408, 503)."""
+    def answered(self, status: int, reason: str, expiration: int, wish: float = 0.0) -> None:
+        """The registrar's final response, or the stack's stand-in for none (408, 503).
+
+        `wish`: seconds in its Retry-After header (RFC 3261 section 20.33), 0 if there is none.
+        """
         self.registered = status // 100 == 2 and expiration > 0
         if self._leaving:
             return
@@ -106,9 +160,13 @@ class Registrar:
         if self._waiting:
             return
         self._failures += 1
-        pause = self._pause(self._failures)
+        pause = max(self._pause(self._failures, status), min(wish, _LONGEST_WISH))
         log.warning(
-            "registration failed", trunk=self._trunk, status=status, reason=reason, retry_in=pause
+            "registration failed",
+            trunk=self._trunk,
+            status=status,
+            reason=reason,
+            retry_in=round(pause, 1),
         )
         self._report(self._trunk, Registration(RegistrationState.FAILED, status, reason))
         self._waiting = True
@@ -124,9 +182,12 @@ class Registrar:
             self.answered(503, error.reason, 0)
 
 
-def _settings(route: Route | None, address: str) -> pj.AccountConfig:
+def _settings(route: Route | None, address: str, versions: Collection[int]) -> pj.AccountConfig:
     config = pj.AccountConfig()
     config.idUri = route.identity if route else "sip:stranger@anonymous.invalid"
+    # Whether a MESSAGE is taken is ours to say.
+    config.sipConfig.autoRespondSipMessage = False
+    config.sipConfig.ipv6Use = _ip_use(address, versions)
     media = config.mediaConfig
     # The audio is elsewhere: no sockets, no codec of the stack's choosing, any keying accepted.
     media.useLoopMedTp = True
@@ -154,6 +215,25 @@ def _settings(route: Route | None, address: str) -> pj.AccountConfig:
     return config
 
 
+def _ip_use(address: str, versions: Collection[int]) -> int:
+    """Which IP the stack may use: what the server's address is, else what there is a listener of.
+
+    Where there is no listener on IPv6, nothing about it is left to the stack.
+    """
+    if 6 not in versions:
+        return pj.PJSUA_IPV6_DISABLED
+    if address:
+        only = pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY
+        return only if ":" in address else pj.PJSUA_IPV6_DISABLED
+    both = 4 in versions
+    return pj.PJSUA_IPV6_ENABLED_NO_PREFERENCE if both else pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY
+
+
 def _credentials(route: Route) -> pj.AuthCredInfo:
     name = route.trunk.auth_username or route.trunk.username
     return pj.AuthCredInfo("digest", "*", name, 0, route.trunk.password.get_secret_value())
+
+
+def _seconds(retry_after: str) -> float:
+    number = retry_after.partition("(")[0].partition(";")[0].strip()
+    return float(number) if number.isdecimal() and len(number) < 10 else 0.0

@@ -4,8 +4,7 @@
 import asyncio
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -15,12 +14,15 @@ from bridge.call.events import SipEvent
 from bridge.call.ids import Address, LegId, TrunkName
 from bridge.config import Sip, Trunk
 from bridge.errors import ConfigurationError, LocalError
-from bridge.ports import CallRecord, Emit, SipMessageTap
+from bridge.ports import CallRecord, Emit, SipMessageTap, SipText
+from bridge.sip.checks import check_listeners, check_transport
+from bridge.sip.errands import Errands, detached
 from bridge.sip.loader import check_pjsua2
 from bridge.sip.orphans import end_dialogs
 from bridge.sip.pauses import registration_pause
 from bridge.sip.strangers import Strangers
 from bridge.sip.tap import Tapped, without_secrets
+from bridge.sip.texts import fits
 from bridge.sip.trunks import Peers, Registration, RegistrationState, Route
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ _RESOLVE_EVERY: Final = 300.0
 """Seconds after which the addresses of the trunks' servers are looked up again."""
 _RESOLVE_AGAIN: Final = 10.0
 """The same while one has none: at boot, names may not be known before the network is up."""
+_UNAVAILABLE: Final = 503
+_TOO_LARGE: Final = 513
 _STUCK: Final = 5.0
 _REMEMBER_CALL_ID: Final = 64.0
 """Seconds that the last messages of an ended leg may still come in for."""
@@ -40,12 +44,14 @@ _ONE_AT_A_TIME: Final = threading.Lock()
 """A second pjsua2 endpoint would abort the process."""
 
 RegistrationObserver = Callable[[TrunkName, Registration], None]
+TextObserver = Callable[[SipText], None]
 
 
 class SipAdapter:
     """The SIP endpoint.
 
-    `emit`, `tap` and `on_registration` are called on the loop that `start` was awaited on.
+    `emit`, `tap`, `on_registration` and `on_message` are called on the loop that `start` was
+    awaited on. `on_message` is told of texts (SIP MESSAGE) from trunks; others may send none.
     `normalise` makes the canonical address of a URI's user part (still %-escaped) and host; it must
     be callable on another thread.
     """
@@ -59,7 +65,8 @@ class SipAdapter:
         tap: SipMessageTap,
         normalise: Callable[[str, str], Address],
         on_registration: RegistrationObserver | None = None,
-        registration_pause: Callable[[int], float] = registration_pause,
+        on_message: TextObserver | None = None,
+        registration_pause: Callable[[int, int], float] = registration_pause,
     ) -> None:
         self._sip = sip
         self._routes = {
@@ -70,16 +77,12 @@ class SipAdapter:
         self._tap = tap
         self._normalise = normalise
         self._on_registration = on_registration
+        self._on_message = on_message
         self._pause = registration_pause
-        self._registrations = {
-            name: Registration(
-                RegistrationState.TRYING if route.trunk.register else RegistrationState.NOT_USED
-            )
-            for name, route in self._routes.items()
-        }
+        self._registrations = {name: _before(route) for name, route in self._routes.items()}
         self._strangers = Strangers()
         self._legs: dict[str, LegId] = {}
-        self._queue: deque[SipCommand] = deque()
+        self._errands = Errands()
         self._moved = threading.Event()
         self._stopping = threading.Event()
         self._last_turn = 0.0
@@ -92,7 +95,7 @@ class SipAdapter:
 
     def do(self, command: SipCommand) -> None:
         """Queue a command; order is kept."""
-        self._queue.append(command)
+        self._errands.send(lambda worker: _carry_out(worker, command))
 
     async def end_orphan(self, record: CallRecord) -> None:
         """BYE the dialog of a call that a crash left behind. For use before `start`."""
@@ -103,10 +106,13 @@ class SipAdapter:
     async def start(self) -> None:
         """Listen and register. Raises LocalError (no pjsua2) or ConfigurationError."""
         version = check_pjsua2()
-        self._check_transports()
+        check_listeners(self._sip)
+        for route in self._routes.values():
+            check_transport(self._sip, f"trunks.{route.name}", route.trunk)
         if _ONE_AT_A_TIME.locked():
             raise LocalError("there is a SIP endpoint in this process already")
         self._loop = asyncio.get_running_loop()
+        self._errands.open()
         await self._resolve()
         started: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="sip", daemon=True)
@@ -121,13 +127,64 @@ class SipAdapter:
             self._resolver.cancel()
             await asyncio.gather(self._resolver, return_exceptions=True)
         if self._thread:
+            self._errands.refuse()
             self._stopping.set()
             await asyncio.to_thread(self._thread.join)
+            self._errands.cancel()
         self._thread = self._resolver = None
 
     async def end_orphans(self, records: Iterable[CallRecord]) -> None:
         """BYE every dialog that a crash left behind; never raises. For use before `start`."""
         await end_dialogs(records, self._sip, self._routes)
+
+    # --- trunks that come and go --------------------------------------------------------------
+
+    async def add_trunk(self, name: TrunkName, settings: Trunk, *, personal: bool = False) -> None:
+        """Use one more trunk, and begin to register with it if its settings say so.
+
+        `personal`: it is somebody's own account, which only calls to its registration belong to.
+        Raises ConfigurationError for settings that do not fit, and LocalError.
+        """
+        if name in self._routes:
+            raise ConfigurationError(f"there is a trunk {name} already")
+        check_transport(self._sip, str(name), settings)
+        route = Route(name, settings, personal=personal)
+        self._routes[name] = route
+        self._registrations[name] = _before(route)
+        self._peers.add(route)
+        try:
+            await self._resolve([name])
+            await self._errands.ask(lambda worker: worker.add(route))
+        except BaseException:
+            self._forget(name)
+            raise
+
+    async def remove_trunk(self, name: TrunkName) -> None:
+        """Unregister, and use the trunk no more; calls by it go on. Harmless if it is none."""
+        if name not in self._routes:
+            return
+        self._forget(name)
+        if not await self._remove(name):
+            log.info("the registrar did not answer when we left", trunk=name)
+
+    async def _remove(self, name: TrunkName) -> bool:
+        return await self._errands.wait(lambda worker, told: worker.remove(name, told))
+
+    async def send_message(self, trunk: TrunkName, target: str, text: str, caller: str = "") -> int:
+        """Send a text (SIP MESSAGE) to a number, as the trunk wants it, or to a whole SIP URI.
+
+        `caller`: user part of From; empty: the trunk's own. Gives the final status: 200 or 202 when
+        it was taken, 408 without an answer, 503 without the trunk, 513 if the text is too long.
+        """
+        route = self._routes.get(trunk)
+        if route is None:
+            return _UNAVAILABLE
+        parties = (route.target(target), route.origin(caller, ""))
+        if not fits(text, route.trunk.transport, *parties):
+            return _TOO_LARGE
+        return await self._errands.wait(
+            lambda worker, told: worker.send_text(trunk, target, text, caller, told)
+        )
 
     # --- what others may ask ----------------------------------------------------------------
 
@@ -160,25 +217,24 @@ class SipAdapter:
         # pjsua2 is imported here: everything else works, and can be checked, without it.
         from bridge.sip.worker import Worker
 
+        routes = tuple(self._routes.values())
         worker = Worker(
             self._sip,
-            self._routes,
             self._peers,
             listener=self,
             normalise=self._normalise,
             pause=self._pause,
         )
         try:
-            worker.start()
+            worker.start(routes)
         except Exception as error:
             worker.stop()
-            self._loop.call_soon_threadsafe(started.set_exception, _detached(error))
+            self._loop.call_soon_threadsafe(started.set_exception, detached(error))
             return
         self._loop.call_soon_threadsafe(started.set_result, None)
         while not self._stopping.is_set():
             self._turn(worker)
-        while self._queue:
-            self._carry_out(worker, self._queue.popleft())
+        self._errands.run(worker)
         worker.stop()
 
     def _turn(self, worker: "Worker") -> None:
@@ -186,40 +242,29 @@ class SipAdapter:
         if self._moved.is_set():
             self._moved.clear()
             worker.follow()
-        while self._queue:
-            self._carry_out(worker, self._queue.popleft())
+        self._errands.run(worker)
         try:
             worker.poll()
         except Exception:
             log.exception("SIP stack failed")
 
-    def _carry_out(self, worker: "Worker", command: SipCommand) -> None:
-        try:
-            worker.carry_out(command)
-        except Exception:
-            log.exception("SIP command failed", call=command.call, command=type(command).__name__)
-
-    def _post(self, function: Callable[..., None], *arguments: object) -> None:
-        assert self._loop
-        self._loop.call_soon_threadsafe(function, *arguments)
-
     # --- Listener: called on the SIP thread ---------------------------------------------------
 
     def happened(self, event: SipEvent) -> None:
         """Pass an event on to the core."""
-        self._post(self._emit, event)
+        self._errands.post(self._emit, event)
 
     def began(self, leg: LegId, sip_call_id: str) -> None:
         """Remember which leg a Call-ID names."""
-        self._post(self._legs.__setitem__, sip_call_id, leg)
+        self._errands.post(self._legs.__setitem__, sip_call_id, leg)
 
     def ended(self, sip_call_id: str) -> None:
         """Forget a Call-ID, once its last messages are through."""
-        self._post(self._forget_later, sip_call_id)
+        self._errands.post(self._forget_later, sip_call_id)
 
     def tapped(self, sip_call_id: str, direction: str, text: str) -> None:
         """Pass a message on to the ladder."""
-        self._post(self._tap, sip_call_id, direction, without_secrets(text))
+        self._errands.post(self._tap, sip_call_id, direction, without_secrets(text))
 
     def seen(self, message: Tapped) -> None:
         """Log every message, if that is wanted."""
@@ -234,11 +279,16 @@ class SipAdapter:
 
     def registration(self, trunk: TrunkName, registration: Registration) -> None:
         """Pass a registration's new state on."""
-        self._post(self._register, trunk, registration)
+        self._errands.post(self._register, trunk, registration)
 
     def refused(self, source: str) -> None:
         """Count a stranger."""
-        self._post(self._strangers.refused, source)
+        self._errands.post(self._strangers.refused, source)
+
+    def text(self, text: SipText) -> None:
+        """Pass a text on."""
+        if self._on_message:
+            self._errands.post(self._on_message, text)
 
     # --- on the loop --------------------------------------------------------------------------
 
@@ -248,14 +298,20 @@ class SipAdapter:
 
     def _register(self, trunk: TrunkName, registration: Registration) -> None:
         before = self._registrations.get(trunk)
-        self._registrations[trunk] = registration
-        if before == registration:
+        if before in (None, registration):
             return
+        self._registrations[trunk] = registration
         log.info(
             "registration", trunk=trunk, state=registration.state.value, status=registration.status
         )
         if self._on_registration:
             self._on_registration(trunk, registration)
+
+    def _forget(self, trunk: TrunkName) -> None:
+        self._routes.pop(trunk, None)
+        self._registrations.pop(trunk, None)
+        self._unresolved -= {trunk}
+        self._peers.remove(trunk)
 
     async def _keep_resolving(self) -> None:
         while True:
@@ -263,35 +319,20 @@ class SipAdapter:
             await self._resolve()
             self._moved.set()
 
-    async def _resolve(self) -> None:
-        missing = frozenset(await self._peers.resolve())
+    async def _resolve(self, trunks: Collection[TrunkName] | None = None) -> None:
+        missing = frozenset(await self._peers.resolve(trunks))
         for trunk in missing - self._unresolved:
             log.warning("trunk's server has no address", trunk=trunk)
-        self._unresolved = missing
-
-    def _check_transports(self) -> None:
-        for number, transport in enumerate(self._sip.transports):
-            if transport.listen.version == 6:
-                # It would listen, and then fail every call.
-                raise ConfigurationError(
-                    f"sip.transports.{number}.listen: {transport.listen} is an IPv6 address, "
-                    f"which the SIP stack is built without",
-                    remedy="Listen on an IPv4 address; 0.0.0.0 is all of them.",
-                )
-        have = {transport.protocol for transport in self._sip.transports}
-        for name, route in self._routes.items():
-            if route.trunk.transport not in have:
-                raise ConfigurationError(
-                    f"trunks.{name}.transport is {route.trunk.transport}, "
-                    f"but sip.transports has no such listener",
-                    remedy=f"Add a transport with protocol {route.trunk.transport}.",
-                )
+        self._unresolved = missing if trunks is None else self._unresolved | missing
 
 
-def _detached(error: BaseException) -> BaseException:
-    """`error` without the frames that would keep pjsua2's objects alive on another thread."""
-    link: BaseException | None = error
-    while link:
-        link.__traceback__ = None
-        link = link.__cause__ or link.__context__
-    return error
+def _before(route: Route) -> Registration:
+    state = RegistrationState.TRYING if route.trunk.register else RegistrationState.NOT_USED
+    return Registration(state)
+
+
+def _carry_out(worker: "Worker", command: SipCommand) -> None:
+    try:
+        worker.carry_out(command)
+    except Exception:
+        log.exception("SIP command failed", call=command.call, command=type(command).__name__)

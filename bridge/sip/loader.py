@@ -37,5 +37,11 @@ def check_pjsua2() -> str:
     return version
 
 
+def has_ipv6() -> bool:
+    """Whether the pjsua2 in use was built with IPv6: then its accounts may use it by default."""
+    pj = importlib.import_module("pjsua2")
+    return bool(pj.AccountConfig().sipConfig.ipv6Use != pj.PJSUA_IPV6_DISABLED)
+
+
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version.partition("-")[0]))

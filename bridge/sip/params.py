@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What goes into pjsua2's calls, and what comes out of its callbacks."""
 
+from collections.abc import Iterator, Mapping
+
 import pjsua2 as pj
 
 from bridge.sip.messages import Message, parse
@@ -15,11 +17,17 @@ def audio_only() -> pj.CallOpParam:
     return prm
 
 
-def add_headers(prm: pj.CallOpParam, headers: dict[str, str]) -> None:
-    """Have a request carry more headers."""
+def header_list(headers: Mapping[str, str]) -> Iterator[pj.SipHeader]:
+    """Headers by name, as pjsua2 takes them."""
     for name, value in headers.items():
         header = pj.SipHeader()
         header.hName, header.hValue = name, value
+        yield header
+
+
+def add_headers(prm: pj.CallOpParam, headers: Mapping[str, str]) -> None:
+    """Have a request or a response carry more headers."""
+    for header in header_list(headers):
         prm.txOption.headers.append(header)
 
 

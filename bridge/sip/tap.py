@@ -18,6 +18,8 @@ _CALL_ID: Final = re.compile(r"^(?:Call-ID|i)[ \t]*:[ \t]*(\S+)", re.IGNORECASE 
 _SECRET: Final = re.compile(r"""(\bresponse="|\binline:)[^"\s|]+""")
 """Digest replies, from which a password can be guessed, and SRTP keys (RFC 4568)."""
 _NAME: Final = re.compile(r'"[^"]*"(?= ?<)')
+_TEXT: Final = re.compile(r"(?<=message ')(?:.*'(?=: \d)|.*)")
+"""What somebody wrote in a MESSAGE, where the stack complains that it was not taken."""
 _USER: Final = re.compile(r"\b(sips?:|tel:)[^@\s<>;,\"]+(@?)")
 
 
@@ -57,8 +59,9 @@ def read_entry(entry: str) -> Tapped | None:
 
 
 def without_users(entry: str) -> str:
-    """The first line of a log entry, with display names and user parts of URIs taken out."""
-    line = _NAME.sub('"…"', clean(entry.partition("\n")[0]))
+    """The first line of a log entry, without texts, display names and user parts of URIs."""
+    line = _TEXT.sub("…'", clean(entry.partition("\n")[0]))
+    line = _NAME.sub('"…"', line)
     return _USER.sub(r"\1…\2", line).strip()
 
 

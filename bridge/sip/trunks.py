@@ -46,6 +46,8 @@ class Route:
     trunk: Trunk
     line: str = field(default_factory=lambda: secrets.token_hex(8))
     """Unguessable mark in our registered Contact: who sends it back was told by the registrar."""
+    personal: bool = False
+    """Somebody's own account: its server's address alone says nothing, since others use it too."""
 
     @property
     def host(self) -> str:
@@ -107,57 +109,84 @@ class Route:
 
 
 class Peers:
-    """Which trunk a request belongs to: by our registered Contact, else by its source address."""
+    """Which trunk a request belongs to: by our registered Contact, else by its source address.
 
-    def __init__(self, routes: Iterable[Route]) -> None:
-        self._routes = tuple(routes)
+    Trunks come and go, and names are looked up, on the loop; the SIP thread asks.
+    """
+
+    def __init__(self, routes: Iterable[Route] = ()) -> None:
+        self._routes = {route.name: route for route in routes}
         self._addresses: dict[TrunkName, tuple[IPv4Address | IPv6Address, ...]] = {}
+        self._registered: set[TrunkName] = set()
+
+    def add(self, route: Route) -> None:
+        """Know another trunk."""
+        self._routes = {**self._routes, route.name: route}
+
+    def remove(self, trunk: TrunkName) -> None:
+        """Know a trunk no longer."""
+        self._routes = {name: route for name, route in self._routes.items() if name != trunk}
+        self._addresses.pop(trunk, None)
+        self._registered.discard(trunk)
+
+    def registered(self, trunk: TrunkName, now: bool) -> None:
+        """Whether the trunk's registration stands."""
+        (self._registered.add if now else self._registered.discard)(trunk)
 
     def address_of(self, trunk: TrunkName, versions: Collection[int] = (4, 6)) -> str:
         """Where to send to, of the IP versions that we can; empty if no address is known."""
         known = self._addresses.get(trunk, ())
         return next((str(address) for address in known if address.version in versions), "")
 
-    async def resolve(self) -> list[TrunkName]:
-        """Look the servers' names up again; gives the trunks whose name has no address now.
+    async def resolve(self, trunks: Collection[TrunkName] | None = None) -> list[TrunkName]:
+        """Look the names of these trunks' servers up again, of all if None is given.
 
-        Those keep the addresses that they had.
+        Gives the trunks whose name has no address now; those keep the addresses that they had.
         """
-        found = dict(self._addresses)
-        missing = []
-        for route in self._routes:
-            try:
-                new = await _addresses_of(route.host)
-            except OSError:
-                missing.append(route.name)
-                continue
-            # Whoever hands addresses out in turn is not to move us about: the old ones come first.
-            kept = [address for address in found.get(route.name, ()) if address in new]
-            found[route.name] = tuple(dict.fromkeys((*kept, *new)))
-        self._addresses = found
-        return missing
+        wanted = [r for r in self._routes.values() if trunks is None or r.name in trunks]
+        hosts = list(dict.fromkeys(route.host for route in wanted))
+        found = dict(zip(hosts, await asyncio.gather(*map(_addresses_of, hosts)), strict=True))
+        for route in wanted:
+            if route.name in self._routes and (new := found[route.host]):
+                # Whoever hands addresses out in turn is not to move us about: the old ones first.
+                kept = [each for each in self._addresses.get(route.name, ()) if each in new]
+                self._addresses[route.name] = tuple(dict.fromkeys((*kept, *new)))
+        return [route.name for route in wanted if not found[route.host]]
 
     def trunk_of(self, request: Message, source: str) -> TrunkName | None:
         """The trunk that sent `request` from `source` (`host:port`); None for a stranger."""
         uri = parse_uri(request.request_uri)
         line = uri.params.get("line")
-        for route in self._routes:
+        routes = self._routes.values()
+        for route in routes:
             if route.trunk.register and line == route.line:
                 return route.name
-        known = [route for route in self._routes if self._sends_from(route, source)]
+        address = _address_in(source)
+        known = [route for route in routes if self._sends_from(route, address)]
         users = {uri.user, parse_uri(parse_name_addr(request.first("to")).uri).user} - {""}
         named = [route for route in known if route.trunk.username in users]
-        return next((route.name for route in (*named, *known)), None)
+        # Who may have an account says who its server is: that must not draw others' calls to it.
+        order = (
+            *(route for route in named if not route.personal),
+            *(route for route in named if route.name in self._registered),
+            *(route for route in known if not route.personal),
+        )
+        return next((route.name for route in order), None)
 
-    def _sends_from(self, route: Route, source: str) -> bool:
-        try:
-            address = ip_address(split_host_port(source)[0])
-        except ValueError:
+    def _sends_from(self, route: Route, address: IPv4Address | IPv6Address | None) -> bool:
+        if address is None:
             return False
-        address = getattr(address, "ipv4_mapped", None) or address
         if address in self._addresses.get(route.name, ()):
             return True
         return any(_within(address, network) for network in route.trunk.peers)
+
+
+def _address_in(source: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(split_host_port(source)[0].partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def split_host_port(text: str) -> tuple[str, int | None]:
@@ -181,6 +210,10 @@ def _within(address: IPv4Address | IPv6Address, network: IPv4Network | IPv6Netwo
 
 
 async def _addresses_of(host: str) -> list[IPv4Address | IPv6Address]:
+    """The host's addresses; none if its name has none now."""
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    try:
+        found = await loop.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except OSError:
+        return []
     return [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]

@@ -3,7 +3,7 @@
 
 import itertools
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 import pjsua2 as pj
@@ -24,12 +24,15 @@ from bridge.call.commands import (
 from bridge.call.events import SipEnded, SipEvent, SipInviteReceived
 from bridge.call.ids import Address, LegId, TrunkName
 from bridge.config import Sip
-from bridge.sip.account import Account, Registrar
+from bridge.ports import SipText
+from bridge.sip.account import Account, Callbacks, Pause
+from bridge.sip.accounts import Accounts
 from bridge.sip.endpoint import Endpoint
 from bridge.sip.leg import Leg
 from bridge.sip.messages import Message, caller_of, parse, parse_name_addr, parse_uri
+from bridge.sip.pager import Answered, Pager
 from bridge.sip.tap import Tapped
-from bridge.sip.trunks import Peers, Registration, Route
+from bridge.sip.trunks import Peers, Registration, RegistrationState, Route
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +73,10 @@ class Listener(Protocol):
         """A registration changed."""
 
     def refused(self, source: str) -> None:
-        """An INVITE came from a stranger at `host:port`."""
+        """An INVITE or a MESSAGE came from a stranger at `host:port`."""
+
+    def text(self, text: SipText) -> None:
+        """A text came from a trunk."""
 
 
 class Worker:
@@ -79,24 +85,22 @@ class Worker:
     def __init__(
         self,
         sip: Sip,
-        routes: Mapping[TrunkName, Route],
         peers: Peers,
         *,
         listener: Listener,
         normalise: Normalise,
-        pause: Callable[[int], float],
+        pause: Pause,
     ) -> None:
         self._sip = sip
-        self._routes = routes
         self._peers = peers
         self._listener = listener
         self._normalise = normalise
-        self._pause = pause
         self._endpoint = Endpoint(sip, select=self._select, tapped=self._tapped)
-        self._accounts: dict[TrunkName, Account] = {}
-        self._registrars: list[Registrar] = []
+        self._accounts = Accounts(
+            sip, peers, report=self._report, call_later=self._endpoint.call_later, pause=pause
+        )
+        self._pager = Pager(self._text, listener.refused)
         self._stopping = False
-        self._strangers: Account | None = None
         self._legs: dict[LegId, Leg] = {}
         self._by_call_id: dict[str, Leg] = {}
         self._ended_call_ids: set[str] = set()
@@ -104,20 +108,25 @@ class Worker:
         # Negative, so that they never meet the operations of the core.
         self._ops = itertools.count(-1, -1)
 
-    def start(self) -> None:
+    def start(self, routes: Iterable[Route]) -> None:
         """Raises ConfigurationError or LocalError."""
         self._endpoint.start()
-        self._strangers = Account(self._refuse, None)
-        self._strangers.open(None)
-        for name, route in self._routes.items():
-            account = Account(self._incoming, route, self._address_of(route))
-            self._accounts[name] = account
-            account.open(self._registrar(account, name, route))
+        self._accounts.open_strangers(Callbacks(self._refuse, self._pager.refuse, self._pager.sent))
+        for route in routes:
+            self.add(route)
+
+    def add(self, route: Route) -> None:
+        """Use another trunk. Raises LocalError."""
+        callbacks = Callbacks(self._incoming, self._pager.received, self._pager.sent)
+        self._accounts.add(route, callbacks)
+
+    def remove(self, trunk: TrunkName, done: Callable[[bool], None]) -> None:
+        """Unregister, and tell whether that was answered; calls by the trunk go on."""
+        self._accounts.remove(trunk, done)
 
     def follow(self) -> None:
         """The trunks' servers may have moved."""
-        for name, account in self._accounts.items():
-            account.move(self._address_of(self._routes[name]))
+        self._accounts.follow()
 
     def poll(self) -> None:
         """Let the stack work for up to 10 ms."""
@@ -131,16 +140,23 @@ class Worker:
             for leg in list(self._legs.values()):
                 leg.hang_up(_UNAVAILABLE if leg.ringing_here else _OK, "")
             self._endpoint.drain(_FAREWELL, lambda: False)
-        for registrar in self._registrars:
-            registrar.leave()
-        self._endpoint.drain(_LEAVING, lambda: not any(r.registered for r in self._registrars))
-        accounts = [*self._accounts.values(), *filter(None, [self._strangers])]
-        self._accounts.clear()
-        self._registrars.clear()
-        self._strangers = None
-        for account in accounts:
-            account.close()
+        self._accounts.leave()
+        self._endpoint.drain(_LEAVING, self._accounts.left)
+        self._accounts.close()
         self._endpoint.stop()
+
+    def send_text(
+        self, trunk: TrunkName, target: str, text: str, caller: str, answered: Answered
+    ) -> None:
+        """MESSAGE a number or SIP URI by a trunk; its final status is told."""
+        account = self._accounts.get(trunk)
+        if account is None or account.route is None:
+            answered(_UNAVAILABLE)
+            return
+        route = account.route
+        origin = route.origin(caller, "")
+        headers = {"P-Asserted-Identity": origin} if caller else {}
+        self._pager.send(account, route.target(target), origin, headers, text, answered)
 
     # --- commands ---------------------------------------------------------------------------
 
@@ -178,7 +194,7 @@ class Worker:
 
     def _invite(self, command: SendSipInvite) -> None:
         account = self._accounts.get(command.trunk)
-        route = self._routes.get(command.trunk)
+        route = account.route if account else None
         if account is None or route is None or len(self._legs) >= self._sip.max_calls:
             reason = "No such trunk" if route is None else "Too many calls"
             ended = SipEnded(leg=command.leg, status=_UNAVAILABLE, reason=reason, remote=False)
@@ -200,8 +216,7 @@ class Worker:
         except Exception:
             log.exception("request cannot be read")
             trunk = None
-        account = self._accounts.get(trunk) if trunk else self._strangers
-        return account.getId() if account else None
+        return self._accounts.index(trunk)
 
     def _incoming(self, account: Account, prm: pj.OnIncomingCallParam) -> None:
         assert account.route
@@ -226,6 +241,19 @@ class Worker:
         for call_id, message in self._unplaced:
             if call_id == leg.sip_call_id:
                 self._pass_on(leg, message)
+
+    def _text(self, account: Account, request: Message, text: str) -> None:
+        if account.route is None:
+            return
+        caller = caller_of(request)
+        received = SipText(
+            trunk=account.route.name,
+            caller=self._normalise(caller.user, caller.host),
+            caller_name=caller.name,
+            dialled=self._dialled(account.route, request),
+            text=text,
+        )
+        self._listener.text(received)
 
     def _turn_away(self, leg: Leg, status: int, reason: str) -> None:
         """Refuse an INVITE that the core will not hear of."""
@@ -287,11 +315,6 @@ class Worker:
         self._by_call_id[leg.sip_call_id] = leg
         self._listener.began(leg.id, leg.sip_call_id)
 
-    def _address_of(self, route: Route) -> str:
-        protocol = route.trunk.transport
-        versions = {t.listen.version for t in self._sip.transports if t.protocol == protocol}
-        return self._peers.address_of(route.name, versions)
-
     def _slots_in_use(self) -> set[int]:
         return {leg.call.getId() for leg in self._legs.values() if leg.call}
 
@@ -307,10 +330,6 @@ class Worker:
             self._listener.ended(call_id)
             self._endpoint.call_later(32, lambda: self._ended_call_ids.discard(call_id))
 
-    def _registrar(self, account: Account, name: TrunkName, route: Route) -> Registrar | None:
-        if not route.trunk.register:
-            return None
-        later = self._endpoint.call_later
-        registrar = Registrar(account, name, self._listener.registration, later, self._pause)
-        self._registrars.append(registrar)
-        return registrar
+    def _report(self, trunk: TrunkName, registration: Registration) -> None:
+        self._peers.registered(trunk, registration.state is RegistrationState.REGISTERED)
+        self._listener.registration(trunk, registration)

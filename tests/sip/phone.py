@@ -17,6 +17,7 @@ from bridge.call.events import Event, SipDialogChanged, SipEvent
 from bridge.call.ids import CallId, LegId, TrunkName
 from bridge.config import Sip, SipTransport, Trunk
 from bridge.numbers import from_sip
+from bridge.ports import SipText
 from bridge.sip.adapter import SipAdapter
 from bridge.sip.trunks import Registration
 from tests.simulators.processes import Child, free_port
@@ -98,12 +99,13 @@ class Bridge:
         listen: str = LOCALHOST,
         max_calls: int = 100,
         log_messages: bool = False,
-        pause: Callable[[int], float] = lambda failures: 0.0,
+        pause: Callable[[int, int], float] = lambda failures, status: 0.0,
     ) -> None:
         self.port = free_port(socket.SOCK_DGRAM)
         self.ladder: list[tuple[str, str, str]] = []
         self.dialogs: dict[LegId, str] = {}
         self.registrations: asyncio.Queue[Registration] = asyncio.Queue()
+        self.texts: list[SipText] = []
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         udp = SipTransport(listen=IPv4Address(listen), port=self.port)
         self.sip = SipAdapter(
@@ -113,6 +115,7 @@ class Bridge:
             tap=lambda *entry: self.ladder.append(entry),
             normalise=lambda user, host: from_sip(user, host, "US"),
             on_registration=lambda _, state: self.registrations.put_nowait(state),
+            on_message=self.texts.append,
             registration_pause=pause,
         )
 

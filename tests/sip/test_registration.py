@@ -61,10 +61,10 @@ async def test_registers_again_after_a_failure(tmp_path: Path) -> None:
 
 
 async def test_pauses_grow_while_the_registrar_is_away(tmp_path: Path) -> None:
-    asked: list[int] = []
+    asked: list[tuple[int, int]] = []
 
-    def pause(failures: int) -> float:
-        asked.append(failures)
+    def pause(failures: int, status: int) -> float:
+        asked.append((failures, status))
         return 0.0 if failures < 3 else 3600.0
 
     async with Sipp("registrar_refuses", tmp_path, times=3) as registrar:
@@ -74,7 +74,7 @@ async def test_pauses_grow_while_the_registrar_is_away(tmp_path: Path) -> None:
             await registrar.succeeds()
             await until(lambda: len(asked) == 3, within=5, what="three failures are counted")
             assert bridge.registrations.empty()
-    assert asked == [1, 2, 3]
+    assert asked == [(1, 403), (2, 403), (3, 403)]
 
 
 async def test_call_to_our_registered_contact_from_anywhere(tmp_path: Path) -> None:

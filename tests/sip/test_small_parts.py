@@ -149,9 +149,23 @@ def test_flood_of_sources_does_not_fill_the_log() -> None:
 
 
 def test_pauses_grow_to_two_minutes() -> None:
-    pauses = [registration_pause(failures) for failures in range(1, 9)]
+    pauses = [registration_pause(failures, 503, lambda: 1.0) for failures in range(1, 9)]
     assert pauses == [2, 4, 8, 16, 32, 64, 120, 120]
-    assert registration_pause(10_000) == 120
+    assert registration_pause(10_000, 408, lambda: 1.0) == 120
+    assert registration_pause(3, 408, lambda: 0.0) == 4
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_pauses_grow_to_half_an_hour_after_refusals(status: int) -> None:
+    pauses = [registration_pause(failures, status, lambda: 1.0) for failures in (1, 9, 10, 11, 99)]
+    assert pauses == [2, 512, 1024, 1800, 1800]
+
+
+def test_accounts_do_not_come_back_all_at_once() -> None:
+    pauses = {registration_pause(9, 503) for _ in range(50)}
+    assert len(pauses) > 40
+    assert min(pauses) >= 60
+    assert max(pauses) <= 120
 
 
 def test_exceptions_stay_inside() -> None:

@@ -105,6 +105,26 @@ async def test_user_in_to_tells_two_accounts_of_one_server_apart() -> None:
     assert peers.trunk_of(call, "192.0.2.1:5060") == "ben"
 
 
+async def test_address_of_a_personal_account_draws_only_what_is_registered_for() -> None:
+    shared = route("shared", server="192.0.2.1", username="company")
+    own = Route(
+        TrunkName("own"), shared.trunk.model_copy(update={"username": "ann"}), personal=True
+    )
+    peers = Peers([own])
+    peers.add(shared)
+    await peers.resolve()
+    from_there = "192.0.2.1:5060"
+    assert peers.trunk_of(request("sip:ann@mx.test"), from_there) == "shared"
+    peers.registered(own.name, True)
+    assert peers.trunk_of(request("sip:ann@mx.test"), from_there) == "own"
+    assert peers.trunk_of(request("sip:company@mx.test"), from_there) == "shared"
+    assert peers.trunk_of(request(), from_there) == "shared"
+    peers.remove(shared.name)
+    assert peers.trunk_of(request(), from_there) is None
+    peers.registered(own.name, False)
+    assert peers.trunk_of(request("sip:ann@mx.test"), from_there) is None
+
+
 def test_mark_of_our_contact_names_the_trunk_wherever_it_comes_from() -> None:
     registered = route("registered", register=True, username="u")
     known = route("known")

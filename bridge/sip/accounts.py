@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The accounts of all trunks: made, found, unregistered and deleted. SIP thread only."""
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+import pjsua2 as pj
+import structlog
+
+from bridge.call.ids import TrunkName
+from bridge.config import Sip
+from bridge.errors import LocalError
+from bridge.sip.account import Account, Callbacks, Pause, Registrar
+from bridge.sip.trunks import Peers, Registration, Route
+
+log = structlog.get_logger(__name__)
+
+_LEAVING: Final = 2.0
+"""Seconds that a registrar gets to answer when we unregister."""
+_LOOK: Final = 0.1
+"""Seconds until it is looked again whether it did."""
+_CALLS_END: Final = 1.0
+"""Seconds until it is looked again whether the calls of an account that is not wanted any more
+have ended."""
+
+Report = Callable[[TrunkName, Registration], None]
+Later = Callable[[float, Callable[[], None]], None]
+
+
+class Accounts:
+    """By trunk; and one for all strangers."""
+
+    def __init__(
+        self, sip: Sip, peers: Peers, *, report: Report, call_later: Later, pause: Pause
+    ) -> None:
+        self._sip = sip
+        self._peers = peers
+        self._report = report
+        self._call_later = call_later
+        self._pause = pause
+        self._strangers: Account | None = None
+        self._accounts: dict[TrunkName, Account] = {}
+        self._registrars: dict[TrunkName, Registrar] = {}
+        self._leaving: list[Registrar] = []
+        self._old: list[Account] = []
+        """Have calls yet."""
+        self._spare: list[Account] = []
+
+    def open_strangers(self, callbacks: Callbacks) -> None:
+        """The account that takes what comes from no trunk."""
+        self._strangers = Account()
+        versions = {transport.listen.version for transport in self._sip.transports}
+        self._strangers.open(callbacks, None, versions=versions)
+
+    def add(self, route: Route, callbacks: Callbacks) -> None:
+        """Raises LocalError when the stack has no room for another account."""
+        account = self._spare.pop() if self._spare else Account()
+        registrar = self._registrar(account, route) if route.trunk.register else None
+        try:
+            account.open(
+                callbacks,
+                route,
+                address=self._address_of(route),
+                versions=self._versions(route),
+                registrar=registrar,
+            )
+        except pj.Error as error:
+            self._spare.append(account)
+            raise LocalError(
+                f"the SIP stack takes no account {route.identity}: {error.reason}",
+                remedy="It was built for so many accounts: scripts/config_site.h, PJSUA_MAX_ACC.",
+            ) from error
+        self._accounts[route.name] = account
+        if registrar:
+            self._registrars[route.name] = registrar
+
+    def remove(self, trunk: TrunkName, done: Callable[[bool], None]) -> None:
+        """Unregister, tell whether that was answered, and delete the account when its calls end."""
+        account = self._accounts.pop(trunk, None)
+        registrar = self._registrars.pop(trunk, None)
+        if account is None:
+            done(True)
+            return
+        tries = int(_LEAVING / _LOOK)
+        if registrar:
+            registrar.leave()
+            self._leaving.append(registrar)
+        self._part(account, registrar, done, tries)
+
+    def follow(self) -> None:
+        """The trunks' servers may have moved."""
+        for account in self._accounts.values():
+            if account.route:
+                account.move(self._address_of(account.route))
+
+    def get(self, trunk: TrunkName) -> Account | None:
+        """The trunk's account."""
+        return self._accounts.get(trunk)
+
+    def index(self, trunk: TrunkName | None) -> int | None:
+        """The stack's number of a trunk's account; of the strangers' if there is none."""
+        account = self._accounts.get(trunk) if trunk else self._strangers
+        return account.getId() if account else None
+
+    def leave(self) -> None:
+        """Unregister every account."""
+        for registrar in self._registrars.values():
+            registrar.leave()
+            self._leaving.append(registrar)
+
+    def left(self) -> bool:
+        """Whether all have been unregistered."""
+        return not any(registrar.registered for registrar in self._leaving)
+
+    def close(self) -> None:
+        """Let go of everything, right before the library ends."""
+        accounts = [*self._accounts.values(), *self._old, *self._spare]
+        for account in (*accounts, *filter(None, [self._strangers])):
+            account.silence()
+        self._strangers = None
+        for kept in (self._accounts, self._registrars, self._leaving, self._old, self._spare):
+            kept.clear()
+
+    # --- inside -----------------------------------------------------------------------------
+
+    def _part(
+        self,
+        account: Account,
+        registrar: Registrar | None,
+        done: Callable[[bool], None],
+        tries: int,
+    ) -> None:
+        if registrar and registrar.registered and tries:
+            self._call_later(_LOOK, lambda: self._part(account, registrar, done, tries - 1))
+            return
+        if registrar:
+            self._leaving.remove(registrar)
+        account.silence()
+        self._old.append(account)
+        self._delete(account)
+        done(registrar is None or not registrar.registered)
+
+    def _delete(self, account: Account) -> None:
+        """Delete an account as soon as its calls have ended."""
+        if account not in self._old:
+            return
+        if not account.shut():
+            self._call_later(_CALLS_END, lambda: self._delete(account))
+            return
+        self._old.remove(account)
+        self._spare.append(account)
+
+    def _address_of(self, route: Route) -> str:
+        return self._peers.address_of(route.name, self._versions(route))
+
+    def _versions(self, route: Route) -> Collection[int]:
+        protocol = route.trunk.transport
+        return {t.listen.version for t in self._sip.transports if t.protocol == protocol}
+
+    def _registrar(self, account: Account, route: Route) -> Registrar:
+        return Registrar(account, route.name, self._report, self._call_later, self._pause)
