@@ -13,6 +13,7 @@ import structlog
 import uvloop
 from mautrix.util.async_db import Database
 
+from bridge.app.dialling import dial
 from bridge.app.health import Homeserver, database_answers, trunks_work, usable
 from bridge.app.notify import notify
 from bridge.app.policy import policy_of
@@ -88,6 +89,7 @@ class Service:
             emit=emit,
             may_use=lambda person: access_of(policy, person) >= Access.RECEIVE,
             is_address=partial(is_canonical, region=config.numbers.region),
+            dial=partial(dial, policy, config.numbers.region),
             join_time=config.limits.ring_time + 5,  # by then, the core has given up
         )
         sip = self._sip = SipAdapter(
@@ -100,10 +102,11 @@ class Service:
         driver.connect(Ports(matrix=matrix, sip=sip, media=media, store=calls, leg_of=sip.leg_of))
         self._watch(sip, writer)
 
+        await matrix.listen()
+        self._stack.push_async_callback(matrix.stop)
         left_over = await calls.unfinished()
         await sip.end_orphans(left_over)
         await matrix.start()
-        self._stack.push_async_callback(matrix.stop)
         for record in left_over:
             log.warning("ending a call that a crash left behind", call=record.call)
             await matrix.end_orphan(record)

@@ -25,6 +25,7 @@ from bridge.errors import BridgeError, ConfigurationError, LocalError, RemoteErr
 from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience, Refused, Unavailable
 from bridge.matrix.inbox import Inbox
+from bridge.matrix.lookups import Dial, Lookups
 from bridge.matrix.outbox import Outbox, call_event, is_last, notice
 from bridge.matrix.portals import Portals
 from bridge.matrix.transactions import Transactions
@@ -46,7 +47,7 @@ _ORPHAN: Final = OpId(-1)
 
 class MatrixAdapter:
     """A `MatrixPort`. `may_use` says whose invitations ghosts accept, `is_address` whose ghost
-    anybody can call: a user id may well name what is no number.
+    anybody can call: a user id may well name what is no number. `dial` reads what is typed.
 
     Make it on the running event loop. `clock` counts seconds since the epoch, `monotonic` any
     seconds; `join_time` is how long a person may take to accept the invitation to a new portal.
@@ -61,6 +62,7 @@ class MatrixAdapter:
         emit: Emit,
         may_use: Callable[[UserId], bool],
         is_address: Callable[[Address], bool],
+        dial: Dial,
         join_time: float = 180.0,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -83,6 +85,13 @@ class MatrixAdapter:
             may_use=may_use,
             is_address=is_address,
         )
+        Lookups(
+            dial=dial,
+            portals=self._portals,
+            store=store,
+            authorised=self._appservice.authorised,
+            patience=self._patience,
+        ).add_routes(self._appservice.app.router)
         self._inbox = Inbox(
             portals=self._portals,
             homeserver=self._homeserver,
@@ -93,12 +102,15 @@ class MatrixAdapter:
         self._outbox = Outbox(self._homeserver.send, self._patience)
         self._notices = itertools.count()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._listening = False
 
-    async def start(self) -> None:
-        """Listen, and make sure that bridge and homeserver can talk to each other, both ways.
+    async def listen(self) -> None:
+        """Let the homeserver ask about the dial pad; everything else has to wait for `start`.
 
-        Raises `ConfigurationError`, `LocalError` or `RemoteError` with a remedy.
+        Raises `ConfigurationError` or `LocalError` with a remedy.
         """
+        if self._listening:
+            return
         _check_tokens(self._settings)
         listen, port = str(self._settings.listen), self._settings.port
         try:
@@ -109,6 +121,15 @@ class MatrixAdapter:
                 f"cannot listen on {listen} port {port}: {error.strerror or error}",
                 remedy="Change appservice.listen or appservice.port, or stop what uses it.",
             ) from error
+        self._listening = True
+
+    async def start(self) -> None:
+        """Make sure that bridge and homeserver can talk to each other, both ways.
+
+        Raises `ConfigurationError`, `LocalError` or `RemoteError` with a remedy.
+        """
+        await self.listen()
+        self._appservice.take()
         try:
             await self._introduce()
         except BaseException:

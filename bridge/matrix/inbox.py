@@ -25,6 +25,7 @@ REMEMBERED: Final = 7 * 86400.0
 """Seconds for which an event counts as a repetition; a call event is stale long before that."""
 _PRUNE_EVERY: Final = 3600.0
 _READ_BACK: Final = 50
+_ENDS: Final = frozenset({"m.call.hangup", "m.call.reject"})
 _OTHER_TYPES: Final = frozenset(
     {"m.room.member", "m.room.join_rules", "m.room.tombstone", "m.room.encrypted"}
 )
@@ -202,7 +203,8 @@ class Inbox:
             for told in self._read(event, portal)
             if isinstance(told, MatrixInviteReceived) and told.age < told.lifetime
         }
+        given_up = {e.content.get("call_id") for e in events if e.type in _ENDS}
         for event in events:
-            if event.content.get("call_id") in ringing and await self._is_new(event.id):
+            if event.content.get("call_id") in ringing - given_up and await self._is_new(event.id):
                 log.info("call event from before the ghost joined", room=event.room)
                 await self._call_event(event, portal)

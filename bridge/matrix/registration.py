@@ -6,6 +6,7 @@ from typing import Any
 
 from bridge.config import AppService, Homeserver
 from bridge.errors import ConfigurationError
+from bridge.matrix.lookups import PROTOCOLS
 
 
 def registration(homeserver: Homeserver, appservice: AppService) -> dict[str, Any]:
@@ -27,6 +28,7 @@ def registration(homeserver: Homeserver, appservice: AppService) -> dict[str, An
         "hs_token": appservice.hs_token.get_secret_value(),
         "sender_localpart": appservice.bot_localpart,
         "rate_limited": False,
+        "protocols": [*PROTOCOLS],
         "namespaces": {
             "users": [{"exclusive": True, "regex": f"@{prefix}.*:{domain}"}],
             "aliases": [],

@@ -15,6 +15,7 @@ from mautrix.types import DeviceID, DeviceLists, DeviceOTKCount
 from mautrix.types import UserID as MautrixUserId
 
 from bridge import config
+from bridge.matrix.lookups import PROTOCOL_PATH
 
 _LARGEST_TRANSACTION: Final = 64 << 20
 """Bytes: a hundred events of 64 KiB, and what else may come along. aiohttp allows 1 MiB."""
@@ -75,11 +76,19 @@ class Transactions(AppService):
             )
         self.transactions = _Forgetful()
         self._receive = receive
-        self._closing = False
+        self._taking = False
+
+    def take(self) -> None:
+        """From now on take transactions and questions; before, the homeserver has to wait."""
+        self._taking = True
 
     def turn_away(self) -> None:
         """Take no more transactions; the homeserver will bring them again after the restart."""
-        self._closing = True
+        self._taking = False
+
+    def authorised(self, request: web.Request) -> bool:
+        """Whether a request is the homeserver's: it has the token."""
+        return self._check_token(request)
 
     async def handle_transaction(
         self,
@@ -98,6 +107,7 @@ class Transactions(AppService):
 
     @web.middleware
     async def _turn_away(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self._closing:
+        # Synapse would take a missing description for a lack of the dial pad, for an hour.
+        if not self._taking and PROTOCOL_PATH not in request.path:
             raise web.HTTPServiceUnavailable
         return await handler(request)

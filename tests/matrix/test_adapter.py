@@ -42,7 +42,8 @@ from bridge.call.ids import (
 from bridge.errors import ConfigurationError, LocalError, RemoteError
 from bridge.matrix import adapter as module
 from bridge.matrix.adapter import MatrixAdapter
-from bridge.numbers import is_canonical
+from bridge.matrix.lookups import Unreachable
+from bridge.numbers import is_canonical, read_address
 from bridge.ports import CallRecord, MatrixPort, Portal
 from tests.matrix.fakes import ROOM, FakeClock, room_event
 from tests.matrix.portal_store import MemoryPortalStore
@@ -87,10 +88,15 @@ class Bench:
             emit=self.told.append,
             may_use=lambda _: True,
             is_address=partial(is_canonical, region="US"),
+            dial=self.dial,
             monotonic=self.clock,
             sleep=self.clock.sleep,
             **more,
         )
+
+    def dial(self, text: str) -> Address | Unreachable:
+        """Reads what was typed."""
+        return read_address(text, "US") or Unreachable("no number")
 
     def sent(self) -> list[tuple[str, Any]]:
         """What was sent into rooms: event type and content."""
@@ -166,6 +172,33 @@ async def test_the_start_introduces_both_to_each_other(bench: Bench, server: Tes
         "/v3/profile/@sipbot:example.org/displayname",
         "/v1/appservice/matrix-sip/ping",
     ]
+
+
+async def test_the_dial_pad_is_described_from_the_very_start(
+    bench: Bench, server: TestServer
+) -> None:
+    """Synapse keeps a failed description for an hour."""
+    adapter = bench.adapter(server)
+    await adapter.listen()
+    protocol = "thirdparty/protocol/m.protocol.pstn"
+    user = "thirdparty/user/m.protocol.pstn?m.id.phone=2025550123"
+    assert await bench.push(protocol, "GET") == 200
+    assert await bench.push(protocol, "GET", token="wrong") == 401
+    assert await bench.push(user, "GET") == 503
+    assert await bench.push("transactions/1", events=[]) == 503
+    await adapter.start()
+    assert await bench.push(user, "GET") == 200
+    assert await bench.push(user, "GET", token="wrong") == 401
+    assert await bench.push("transactions/1", events=[]) == 200
+    await adapter.stop()
+
+
+async def test_it_can_be_stopped_when_it_could_not_start(bench: Bench, server: TestServer) -> None:
+    bench.bot = "@other:example.org"
+    adapter = bench.adapter(server)
+    with pytest.raises(ConfigurationError):
+        await adapter.start()
+    await adapter.stop()
 
 
 async def test_a_homeserver_that_is_not_up_yet_is_waited_for(

@@ -24,6 +24,7 @@ def test_it_says_who_we_are_and_whose_users_are_ours() -> None:
         "hs_token": "hs",
         "sender_localpart": "sipbot",
         "rate_limited": False,
+        "protocols": ["m.protocol.pstn", "im.vector.protocol.pstn"],
     }
     assert users["exclusive"] is True
     assert re.fullmatch(users["regex"], "@sip_12025550123:example.org")

@@ -35,7 +35,9 @@ from bridge.call.events import (
 from bridge.call.ids import Address, CallId, MatrixCallId, OpId, PartyId, RoomId, UserId
 from bridge.errors import ConfigurationError, LocalError
 from bridge.matrix.adapter import BOT_NAME, MatrixAdapter
+from bridge.matrix.lookups import Unreachable
 from bridge.matrix.registration import registration
+from bridge.numbers import read_address
 from tests.matrix.portal_store import MemoryPortalStore
 from tests.simulators.matrix_client import MatrixClient
 from tests.simulators.processes import free_port
@@ -76,6 +78,7 @@ class Bridge:
             emit=self.told.append,
             may_use=lambda user: user not in self.barred,
             is_address=lambda _: True,
+            dial=self.dial,
             join_time=10,
         )
         await adapter.start()
@@ -83,6 +86,9 @@ class Bridge:
             yield adapter
         finally:
             await adapter.stop()
+
+    def dial(self, text: str) -> Address | Unreachable:
+        return read_address(text, "US") or Unreachable("no number")
 
     def all(self, kind: type[E], where: Callable[[E], bool] = lambda _: True) -> list[E]:
         return [event for event in self.told if isinstance(event, kind) and where(event)]
@@ -261,6 +267,51 @@ async def test_a_call_placed_before_the_ghost_has_joined(bridge: Bridge, server:
         MatrixCandidatesReceived,
         MatrixHangupReceived,
     ]
+
+
+async def test_the_dial_pad(bridge: Bridge, server: Synapse) -> None:
+    async with bridge.running(), person(server) as client:
+        protocols = await client.request("GET", "/thirdparty/protocols")
+        for name in ("m.protocol.pstn", "im.vector.protocol.pstn"):
+            assert protocols[name]["user_fields"] == ["m.id.phone"]
+            assert protocols[name]["instances"] == []
+            for typed in ("(202) 555-0199", "00 1 202 555 0199", "tel:+12025550199"):
+                [found] = await client.request(
+                    "GET", f"/thirdparty/user/{name}?m.id.phone={quote(typed)}"
+                )
+                assert found == {
+                    "userid": f"@sip_12025550199:{SERVER_NAME}",
+                    "protocol": name,
+                    "fields": {"m.id.phone": "+12025550199"},
+                }
+        assert await profile(server, f"@sip_12025550199:{SERVER_NAME}") == "+1 202-555-0199"
+        path = "/thirdparty/user/m.protocol.pstn?m.id.phone=nobody"
+        assert await client.request("GET", path) == []
+
+
+async def test_a_call_from_the_dial_pad_rings_whether_or_not_the_ghost_has_joined(
+    bridge: Bridge, server: Synapse
+) -> None:
+    """The client does not wait for the ghost: its invite comes before, during or after the join."""
+    async with bridge.running(), person(server) as client:
+        for number in range(10):
+            ghost = await client.dial_pad(f"+1202555010{number}")
+            made = await client.request(
+                "POST",
+                "/createRoom",
+                {"is_direct": True, "preset": "trusted_private_chat", "invite": [ghost]},
+            )
+            call = {**recorded("plain-01_m.call.invite_alice"), "call_id": f"call{number}"}
+            await client.send(made["room_id"], "m.call.invite", call)
+            more = {**recorded("plain-02_m.call.candidates_alice"), "call_id": f"call{number}"}
+            await client.send(made["room_id"], "m.call.candidates", more)
+        await until(
+            lambda: len(bridge.all(MatrixCandidatesReceived)) == 10, within=15, what="all were told"
+        )
+    kinds = [MatrixInviteReceived, MatrixCandidatesReceived]
+    for number in range(10):
+        told = [e for e in bridge.told if getattr(e, "call_id", "") == f"call{number}"]
+        assert [type(event) for event in told] == kinds
 
 
 async def test_a_restart_of_the_homeserver_in_mid_call(bridge: Bridge, server: Synapse) -> None:

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What somebody types to call: read, and checked as far as it does not depend on who calls."""
+
+from bridge.call.ids import Address
+from bridge.call.policy import Policy, Refusal, route_of
+from bridge.matrix.lookups import Unreachable
+from bridge.numbers import is_canonical, read_address
+
+
+def dial(policy: Policy, region: str, text: str) -> Address | Unreachable:
+    """The address that `text` calls; `Unreachable` with a reason where nobody could call it."""
+    address = read_address(text, region)
+    if address is None or not is_canonical(address, region):
+        return Unreachable(f"{len(text)} characters that are no number and no SIP address")
+    route = route_of(policy, address)
+    if isinstance(route, Refusal):
+        return Unreachable(f"{address}: {route.cause.value}")
+    return address
