@@ -114,6 +114,14 @@ class SendMatrixNegotiate(SendCallEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SendMatrixAssertedIdentity(SendCallEvent):
+    """`m.call.asserted_identity`, and its unstable name (v1 only): who is on the line now."""
+
+    identity: Address
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SendNotice(MatrixCommand):
     """A sentence for the person, from the ghost, in the portal."""
 
@@ -208,6 +216,19 @@ class RejectSipReinvite(SipCommand):
 
     op: OpId
     status: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferSip(SipCommand):
+    """REFER: the far end is to call `target`, which is as in `SendSipInvite` (RFC 3515).
+
+    With `replaces`, the call that it makes takes the place of that leg's dialog (RFC 5589 7.1, RFC
+    3891). Answered by `SipReferProgressed`; the dialog goes on until BYE.
+    """
+
+    op: OpId
+    target: str
+    replaces: LegId | None = None
 
 
 # --- media ----------------------------------------------------------------------------------

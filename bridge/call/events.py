@@ -189,7 +189,7 @@ class SipEvent(Event):
 class SipInviteReceived(SipEvent):
     """An INVITE from a known trunk. `dialled` is canonical where it is a number, else as sent.
 
-    `sdp` is None for an INVITE without an offer.
+    `sdp` is None for an INVITE without an offer. `refers`: as in `SipAnswered`.
     """
 
     trunk: TrunkName
@@ -198,6 +198,7 @@ class SipInviteReceived(SipEvent):
     dialled: str
     sdp: str | None
     sip_call_id: str
+    refers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,9 +211,10 @@ class SipProgressed(SipEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SipAnswered(SipEvent):
-    """A 200 to our INVITE."""
+    """A 200 to our INVITE. `refers`: its Allow header names REFER (RFC 3515): it may be transferred."""
 
     sdp: str
+    refers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +265,28 @@ class SipReinviteAnswered(SipEvent):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SipReinviteFailed(SipEvent):
     """Answers `SendSipReinvite`: 491 is glare (RFC 3261 14.1), 481/408 ends the dialog."""
+
+    op: OpId
+    status: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SipIdentityChanged(SipEvent):
+    """Somebody else is on the line: what P-Asserted-Identity (RFC 3325) or Remote-Party-ID says in
+    a re-INVITE, an UPDATE (RFC 5876) or a response to ours. `name` is empty where there is none."""
+
+    address: Address
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SipReferProgressed(SipEvent):
+    """Answers `ReferSip`, any number of times, but at most once with a `status` of 200 or more.
+
+    Below 200: accepted (202), or the sipfrag of a NOTIFY (RFC 3515 2.4.5) says how far it is. 200
+    to 299: the sipfrag says that the far end talks to the target. 300 and more: REFER was refused
+    with it, or the sipfrag says so, or 408: the subscription ended without a result.
+    """
 
     op: OpId
     status: int

@@ -190,7 +190,7 @@ class Chaos(RuleBasedStateMachine):
             )
         )
 
-    @rule(luck=st.integers(0, 2), kind=st.integers(0, 6), sdp=st.none() | _sdps)
+    @rule(luck=st.integers(0, 2), kind=st.integers(0, 7), sdp=st.none() | _sdps)
     def respond(self, luck: int, kind: int, sdp: str | None) -> None:
         leg = self.pick_leg(luck)
         events: list[e.SipEvent] = [
@@ -201,6 +201,7 @@ class Chaos(RuleBasedStateMachine):
             e.SipEnded(leg=leg, status=486 if sdp else 200),
             e.SipReinviteReceived(leg=leg, op=OpId(len(self.asked) + 10_000), sdp=sdp),
             e.SipDialogChanged(leg=leg, state="dialog"),
+            e.SipIdentityChanged(leg=leg, address=_OTHER_NUMBER, name=sdp or ""),
         ]
         self.tell(events[kind])
 
@@ -226,6 +227,9 @@ class Chaos(RuleBasedStateMachine):
             case c.SendSipReinvite(leg=leg):
                 status = {"one": 491, "two": 488, "three": 481}[sdp]
                 self.tell(e.SipReinviteFailed(leg=leg, op=op, status=status))
+            case c.ReferSip(leg=leg):
+                status = 200 if good else {"one": 100, "two": 405, "three": 603}[sdp]
+                self.tell(e.SipReferProgressed(leg=leg, op=op, status=status))
             case c.OfferMedia() if good:
                 needed = sdp != "one"
                 answer = "" if needed else "at once"
