@@ -211,7 +211,7 @@ class SipProgressed(SipEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SipAnswered(SipEvent):
-    """A 200 to our INVITE. `refers`: its Allow header names REFER (RFC 3515): it may be transferred."""
+    """A 200 to our INVITE. `refers`: its Allow header names REFER (RFC 3515)."""
 
     sdp: str
     refers: bool = False
