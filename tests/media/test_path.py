@@ -25,7 +25,7 @@ class Line:
             Emission(ssrc=7, sequence=65533, timestamp=0xFFFFFF00, clock=8000),
             self.switch,
         )
-        self.path.lead(lambda data: self.out.append(Packet.read(data)))
+        self.path.lead(lambda data: self.out.append(Packet.read(bytes(data))))
 
     def switch(self, kind: int) -> bool:
         """Another codec came: nothing is done about it."""
@@ -39,7 +39,7 @@ class Line:
     def take(self, *packets: Packet, step: float = 0.02) -> None:
         """Feed packets, `step` seconds apart."""
         for packet in packets:
-            self.path.receive(packet.write(), self.now)
+            self.path.receive(memoryview(bytearray(packet.write())), self.now)
             self.now += step
 
 
@@ -161,7 +161,7 @@ def test_before_there_is_a_way_packets_are_dropped_and_not_counted_as_sent(line:
     line.path.lead(None)
     sender = Sender(0)
     line.take(*sender.packets([b"a"] * 5))
-    line.path.lead(lambda data: line.out.append(Packet.read(data)))
+    line.path.lead(lambda data: line.out.append(Packet.read(bytes(data))))
     line.take(*sender.packets([b"b"] * 2))
     assert [packet.payload for packet in line.out] == [b"b"] * 2
     assert line.out[0].marker

@@ -12,6 +12,7 @@ from bridge.media.embedded.rtp import (
     is_rtcp,
     is_rtp,
     payload_of,
+    strip,
 )
 
 HEADER = bytes([0x80, 0]) + bytes(10)
@@ -44,6 +45,7 @@ HEADER = bytes([0x80, 0]) + bytes(10)
 )
 def test_payload_is_what_follows_the_header(packet: bytes, payload: bytes) -> None:
     assert payload_of(packet) == payload
+    assert bytes(strip(memoryview(bytearray(packet))))[12:] == payload
 
 
 @settings(deadline=None)

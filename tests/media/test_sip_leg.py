@@ -25,7 +25,7 @@ class Legs:
         self.rtcp: list[bytes] = []
         self.leg = SipLeg(
             *PortRange(23000, 23999).pair(HOST),
-            lambda packet, now: self.rtp.append(packet),
+            lambda packet, now: self.rtp.append(bytes(packet)),
             self.rtcp.append,
         )
 
@@ -188,7 +188,7 @@ def has_ipv6() -> bool:
 async def test_ipv6_addresses_are_compared_by_value() -> None:
     heard: list[bytes] = []
     ports = PortRange(23000, 23999)
-    leg = SipLeg(*ports.pair("::1"), lambda packet, now: heard.append(packet), heard.append)
+    leg = SipLeg(*ports.pair("::1"), lambda packet, now: heard.append(bytes(packet)), heard.append)
     with ports.single("::1") as peer:
         port = peer.getsockname()[1]
         leg.aim(("0:0:0:0:0:0:0:1", port), ("0:0:0:0:0:0:0:1", port + 1), muxed=False)

@@ -9,7 +9,13 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from bridge.errors import LocalError, SdpError
-from bridge.media.embedded.sockets import PortRange, gathering_addresses, local_address
+from bridge.media.embedded.sockets import (
+    PortRange,
+    bound_socket,
+    connected_twin,
+    gathering_addresses,
+    local_address,
+)
 
 HOST = "127.0.0.1"
 
@@ -59,6 +65,41 @@ def test_a_port_rests_before_it_serves_again() -> None:
         rtp.close()
         rtcp.close()
     assert len(set(seen)) == 5
+
+
+@pytest.mark.parametrize("host", [HOST, "::1"])
+def test_a_twin_gets_what_its_peer_sends_and_the_first_socket_all_else(
+    stack: ExitStack, host: str
+) -> None:
+    ours, peer, other = (stack.enter_context(bound_socket(host, 0)) for _ in range(3))
+    twin = stack.enter_context(connected_twin(ours, peer.getsockname()))
+    for sock, text in ((peer, b"peer"), (other, b"other")):
+        sock.sendto(text, ours.getsockname())
+    assert twin.recv(10) == b"peer"
+    assert ours.recv(10) == b"other"
+    for sock in (ours, twin):
+        with pytest.raises(BlockingIOError):
+            sock.recv(10)
+    twin.send(b"back")
+    assert peer.recvfrom(10) == (b"back", ours.getsockname())
+
+
+def test_nobody_else_may_share_the_port_of_a_twin(stack: ExitStack) -> None:
+    ours, peer = (stack.enter_context(bound_socket(HOST, 0)) for _ in range(2))
+    stack.enter_context(connected_twin(ours, peer.getsockname()))
+    with pytest.raises(OSError, match="in use"):
+        bound_socket(HOST, ours.getsockname()[1])
+    stranger = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with pytest.raises(OSError, match="in use"):
+        stranger.bind(ours.getsockname())
+
+
+def test_a_twin_that_cannot_be_leaves_the_first_socket_as_it_was(stack: ExitStack) -> None:
+    ours = stack.enter_context(bound_socket(HOST, 0))
+    with pytest.raises(OSError, match=r"unreachable|Invalid"):
+        connected_twin(ours, ("192.0.2.1", 9))
+    assert not ours.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
 
 
 def test_an_address_of_another_machine_names_the_setting() -> None:

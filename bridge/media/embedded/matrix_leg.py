@@ -15,13 +15,13 @@ from pylibsrtp import Error as SrtpError
 
 from bridge.call.events import MediaFault
 from bridge.media.embedded.candidates import candidate_ufrag
-from bridge.media.embedded.rtp import is_rtcp
+from bridge.media.embedded.srtp import ARRIVAL, Packet
 from bridge.media.embedded.webrtc import (
     DtlsAssociation,
     DtlsError,
     IceConnection,
     IceServers,
-    OnDatagram,
+    SendMedia,
 )
 from bridge.sdp.agreement import WebRtcPeer
 from bridge.sdp.description import Setup
@@ -38,11 +38,11 @@ logger = structlog.get_logger(__name__)
 class Callbacks:
     """What the session wants to know of its Matrix leg."""
 
-    rtp: Callable[[bytes, float], None]
+    rtp: Callable[[Packet, float], None]
     """A decrypted packet, and when it came."""
     rtcp: Callable[[bytes], None]
     """A decrypted compound packet."""
-    sender: Callable[[OnDatagram | None], None]
+    sender: Callable[[SendMedia | None], None]
     """How RTP is sent from now on; None: there is no way."""
     connected: Callable[[], None]
     """Audio can pass: after the first handshake and after each ICE restart."""
@@ -98,7 +98,7 @@ class MatrixLeg:
         self._connecting: _Generation | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._trickled: deque[str] = deque(maxlen=MAX_CANDIDATES)
-        self._send: OnDatagram | None = None
+        self._send: SendMedia | None = None
         self.setup: Setup | None = None
         """Our DTLS role, once there is an association."""
 
@@ -224,12 +224,12 @@ class MatrixLeg:
         unprotect_rtcp = generation.dtls.unprotect_rtcp
         on_rtp, on_rtcp = self._callbacks.rtp, self._callbacks.rtcp
 
-        def on_media(data: bytes) -> None:
+        def on_media(size: int) -> None:
             try:
-                if is_rtcp(data):
-                    on_rtcp(unprotect_rtcp(data))
+                if 64 <= ARRIVAL[1] & 0x7F < 96:  # RFC 5761 4
+                    on_rtcp(unprotect_rtcp(bytes(ARRIVAL[:size])))
                     return
-                packet = unprotect(data)
+                packet = unprotect(size)
             except (SrtpError, ValueError):
                 self.undecipherable += 1
                 return
@@ -246,7 +246,7 @@ class MatrixLeg:
         if generation is None or generation.ice is not ice:
             return
         self._send = ice.sender()
-        self._callbacks.sender(ice.sender(generation.dtls.protect))
+        self._callbacks.sender(ice.media_sender(generation.dtls.protect))
 
     def _failed(self, generation: _Generation, fault: MediaFault, detail: str) -> None:
         """A generation is lost: that matters when there is no other."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One direction of a call: packets of one side leave on the other under a header of ours.
 
-Runs for every packet: a few calls, one struct each way, no task, no queue, no log line.
+Runs for every packet: a few calls, one struct each way, no copy, no task, no queue, no log line.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -14,11 +14,12 @@ from bridge.media.embedded.rtp import (
     VERSION,
     Emission,
     Reception,
-    payload_of,
+    strip,
 )
+from bridge.media.embedded.srtp import Packet
 from bridge.media.embedded.transcoder import Frame, Transcoder
 
-Send = Callable[[bytes], None]
+Send = Callable[[bytes | Packet], None]
 Switch = Callable[[int], bool]
 """Told of a payload type that was agreed on but is not in use; True if the plan changed for it."""
 INSISTENCE = 3
@@ -52,7 +53,7 @@ CLOSED = Plan(audio_in=frozenset(), audio_out=0, clock_in=8000, clock_out=8000, 
 """Before anything is agreed: packets are counted and dropped."""
 
 
-def _nowhere(_: bytes) -> None:
+def _nowhere(_: bytes | Packet) -> None:
     """There is no way to that side yet, or no more."""
 
 
@@ -149,30 +150,33 @@ class Path:
             self._transcoder.close()
             self._transcoder = None
 
-    def receive(self, packet: bytes, now: float) -> None:
-        """Take a whole RTP packet (`is_rtp` is true of it) and send what becomes of it."""
+    def receive(self, packet: Packet, now: float) -> None:
+        """Take a whole RTP packet (`is_rtp` is true of it), rewrite it, and send it on."""
         first, second, sequence, timestamp, ssrc = HEADER.unpack_from(packet)
-        payload = packet[HEADER_SIZE:] if first == VERSION else payload_of(packet)
-        if self.reception.note(ssrc, sequence, len(payload), now):
+        if first != VERSION:
+            packet = strip(packet)
+        size = len(packet) - HEADER_SIZE
+        if self.reception.note(ssrc, sequence, size, now):
             self._start_over()
         kind = second & 0x7F
-        if not payload or self.reception.stray:
+        if not size or self.reception.stray:
             # Padding only, or malformed. A stray number would take SRTP's index along, and what
             # follows would be too old to be sent (RFC 3711 3.3.1).
             self.dropped += 1
         elif kind not in self._audio_in:
-            self._receive_other(kind, sequence, timestamp, payload, now)
+            self._receive_other(kind, sequence, timestamp, packet, now)
         else:
             self.reception.note_time(timestamp, now)
-            self._pass(second & MARKER, sequence, timestamp, payload, now)
+            self._pass(second & MARKER, sequence, timestamp, packet, now)
 
-    def _pass(self, marker: int, sequence: int, timestamp: int, payload: bytes, now: float) -> None:
+    def _pass(self, marker: int, sequence: int, timestamp: int, packet: Packet, now: float) -> None:
         """Pass on a packet of audio."""
         if not self._open:
             self.dropped += 1
         elif self._transcoder is None:
-            self._relay(marker, sequence, timestamp, payload, now)
+            self._relay(marker, sequence, timestamp, packet, now)
         else:
+            payload = bytes(packet[HEADER_SIZE:])
             self._transcoded(self._transcoder.push(sequence, timestamp, payload), now)
 
     def _insists(self, kind: int) -> bool:
@@ -185,14 +189,15 @@ class Path:
         return self._switch(kind)
 
     def _receive_other(
-        self, kind: int, sequence: int, timestamp: int, payload: bytes, now: float
+        self, kind: int, sequence: int, timestamp: int, packet: Packet, now: float
     ) -> None:
         """A packet that is not of the audio codec: a telephone-event, or nothing we know."""
         clock = self._plan.event_in.get(kind)
         if clock is None and self._insists(kind):
             self.reception.note_time(timestamp, now)
-            self._pass(0, sequence, timestamp, payload, now)
+            self._pass(0, sequence, timestamp, packet, now)
             return
+        payload = bytes(packet[HEADER_SIZE:])
         if clock is None or not self._open or len(payload) < 4:
             self.dropped += 1
             return
@@ -208,7 +213,7 @@ class Path:
             self._transcoder.restart()
 
     def _relay(
-        self, marker: int, sequence: int, timestamp: int, payload: bytes, now: float
+        self, marker: int, sequence: int, timestamp: int, packet: Packet, now: float
     ) -> None:
         if not self._anchored:
             self._anchor(sequence, timestamp, now)
@@ -216,11 +221,11 @@ class Path:
         emission = self.emission
         sequence = (sequence + self._sequence_offset) & 0xFFFF
         timestamp = (timestamp + self._timestamp_offset) & 0xFFFFFFFF
-        self._send(
-            HEADER.pack(VERSION, marker | self._audio_out, sequence, timestamp, emission.ssrc)
-            + payload
+        HEADER.pack_into(
+            packet, 0, VERSION, marker | self._audio_out, sequence, timestamp, emission.ssrc
         )
-        emission.sent(len(payload), sequence, timestamp, now)
+        self._send(packet)
+        emission.sent(len(packet) - HEADER_SIZE, sequence, timestamp, now)
 
     def _anchor(self, sequence: int, timestamp: int, now: float) -> None:
         """Tie the numbers of the incoming run to those of our stream, without a gap."""

@@ -20,17 +20,17 @@ MAX_MISORDER = 100
 """Packets: how late one may be and still belong to the same run (RFC 3550 A.1)."""
 
 
-def is_rtcp(packet: bytes) -> bool:
+def is_rtcp(packet: bytes | memoryview) -> bool:
     """Whether a packet on a shared port is RTCP (RFC 5761 4): payload types 64 to 95."""
     return len(packet) >= 2 and 64 <= packet[1] & 0x7F < 96
 
 
-def is_rtp(packet: bytes) -> bool:
+def is_rtp(packet: bytes | memoryview) -> bool:
     """Whether this can be RTP of version 2 at all."""
     return len(packet) >= HEADER_SIZE and packet[0] >> 6 == 2 and not is_rtcp(packet)
 
 
-def payload_of(packet: bytes) -> bytes:
+def payload_of(packet: bytes | memoryview) -> bytes:
     """What follows the header, without CSRCs, extensions and padding; empty if malformed."""
     first = packet[0]
     start = HEADER_SIZE + 4 * (first & 0x0F)
@@ -41,7 +41,15 @@ def payload_of(packet: bytes) -> bytes:
     end = len(packet)
     if first & PADDING:
         end = max(start, end - packet[-1])
-    return packet[start:end]
+    return bytes(packet[start:end])
+
+
+def strip(packet: memoryview) -> memoryview:
+    """Leave nothing between header and payload, nor behind it, in place."""
+    payload = payload_of(packet)
+    end = HEADER_SIZE + len(payload)
+    packet[HEADER_SIZE:end] = payload
+    return packet[:end]
 
 
 class Reception:
@@ -55,6 +63,7 @@ class Reception:
         "_base",
         "_cycles",
         "_lost_before",
+        "_next",
         "_prior_expected",
         "_prior_received",
         "_run",
@@ -88,6 +97,8 @@ class Reception:
         self.stray = False
         """Whether the packet counted last is far from all the others, and so invalid."""
         self._run = 0
+        self._next = -1
+        """What is expected; past the last number there is, so that wrapping is noticed."""
         self._base = 0
         self._cycles = 0
         self._bad = -1
@@ -101,6 +112,11 @@ class Reception:
         self.packets += 1
         self.octets += size
         self.stray = False
+        if sequence == self._next and ssrc == self.ssrc:  # Nearly always.
+            self._run += 1
+            self.highest = sequence
+            self._next = sequence + 1
+            return False
         if ssrc != self.ssrc:
             if self.packets == 1:
                 self.first_at = now
@@ -112,6 +128,7 @@ class Reception:
             if sequence < self.highest:
                 self._cycles += 0x10000
             self.highest = sequence
+            self._next = sequence + 1
             return False
         if step == 0 or step > 0x10000 - MAX_MISORDER:
             self.late += 1
@@ -142,6 +159,7 @@ class Reception:
         self._lost_before = self.lost
         self.ssrc = ssrc
         self.highest = self._base = sequence
+        self._next = sequence + 1
         self._cycles = 0
         self._bad = -1
         self._run = 1

@@ -6,7 +6,7 @@ an exchange, so that an offer that is refused leaves everything as it was.
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from socket import socket as Socket
 from time import monotonic, time
@@ -26,6 +26,7 @@ from bridge.media.embedded.upkeep import Upkeep
 from bridge.media.embedded.webrtc import (
     CertificateSource,
     IceServers,
+    SendMedia,
 )
 from bridge.ports import Emit
 from bridge.sdp.agreement import LegMedia, audio_of, codec_choices, leg_media, webrtc_peer
@@ -338,7 +339,7 @@ class Session:
         """See `AddRemoteCandidates`."""
         await self._matrix.add_candidates(candidates)
 
-    def _set_matrix_sender(self, send: Callable[[bytes], None] | None) -> None:
+    def _set_matrix_sender(self, send: SendMedia | None) -> None:
         self._streams.to_matrix.lead(send)
 
     def _matrix_connected(self) -> None:

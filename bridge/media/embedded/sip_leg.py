@@ -11,13 +11,15 @@ from typing import Any
 
 from bridge.errors import SdpError
 from bridge.media.embedded.rtp import HEADER, HEADER_SIZE, is_rtcp, is_rtp
+from bridge.media.embedded.sockets import connected_twin
+from bridge.media.embedded.srtp import ARRIVAL, Packet
 
 MAX_PACKET = 1400
 """Bytes; with SRTP's trailer and IPv6 it still fits an Ethernet frame."""
 PROBATION = 5
 """Packets in sequence from an address that was not signalled before it counts as the peer's."""
 
-OnRtp = Callable[[bytes, float], None]
+OnRtp = Callable[[Packet, float], None]
 OnRtcp = Callable[[bytes], None]
 
 
@@ -42,8 +44,8 @@ class SipLeg:
         """Whether the peer sends from another address than it signalled."""
         self._rtp = rtp
         self._rtcp = rtcp
-        self._recvfrom = rtp.recvfrom
-        self._sendto = rtp.sendto
+        self._twin: socket.socket | None = None
+        self._send: Callable[[bytes | Packet], object] | None = None
         self._on_rtp = on_rtp
         self._on_rtcp = on_rtcp
         self._signalled: tuple[Any, ...] | None = None
@@ -71,9 +73,10 @@ class SipLeg:
         self._rtcp_peer = rtcp_peer
         if signalled == self._signalled:
             return
-        self._signalled = self._peer = signalled
+        self._signalled = signalled
         self._locked = self.latched = False
         self._suspect = None
+        self._turn_to(signalled)
 
     def _socket_address(self, address: tuple[str, int]) -> tuple[Any, ...]:
         host, port = address
@@ -89,12 +92,31 @@ class SipLeg:
         # As recvfrom() writes it: packets are compared with this.
         return (str(parsed), port, 0, 0) if parsed.version == 6 else (str(parsed), port)
 
-    def send_rtp(self, packet: bytes) -> None:
+    def _turn_to(self, peer: tuple[Any, ...]) -> None:
+        """Send to `peer`, and hear it on a socket of its own."""
+        self._peer = peer
+        self._drop_twin()
+        try:
+            twin = self._twin = connected_twin(self._rtp, peer)
+        except OSError:  # No way there at present: there may be one later.
+            self._send = lambda packet: self._rtp.sendto(packet, peer)
+            return
+        self._send = twin.send
+        receive = twin.recv_into
+        asyncio.get_running_loop().add_reader(twin.fileno(), self._peer_readable, receive)
+
+    def _drop_twin(self) -> None:
+        twin, self._twin = self._twin, None
+        if twin is not None:
+            asyncio.get_running_loop().remove_reader(twin.fileno())
+            twin.close()
+
+    def send_rtp(self, packet: bytes | Packet) -> None:
         """Send now or never."""
-        if self._peer is None:
+        if self._send is None:
             return
         try:
-            self._sendto(packet, self._peer)
+            self._send(packet)
         except OSError:
             self.unsent += 1
 
@@ -108,30 +130,41 @@ class SipLeg:
     def close(self) -> None:
         """Stop reading and free the ports."""
         loop = asyncio.get_running_loop()
+        self._drop_twin()
+        self._send = None
         for sock in (self._rtp, self._rtcp):
             if sock.fileno() >= 0:
                 loop.remove_reader(sock.fileno())
                 sock.close()
 
     def _rtp_readable(self) -> None:
+        """What did not come from the peer, or came before it was known."""
         try:
-            packet, source = self._recvfrom(2048)
+            size, source = self._rtp.recvfrom_into(ARRIVAL)
         except OSError:
             return
-        if source != self._peer:
-            if not self._admit(packet, source):
-                return
-        elif not self._locked:
-            self._locked = is_rtp(packet)
+        packet = ARRIVAL[:size]
+        if source == self._peer or self._admit(packet, source):
+            self._take(packet)
+
+    def _peer_readable(self, receive: Callable[[Packet], int]) -> None:
+        try:
+            size = receive(ARRIVAL)
+        except OSError:
+            return
+        self._take(ARRIVAL[:size])
+
+    def _take(self, packet: Packet) -> None:
         size = len(packet)
         if size < 8 or size > MAX_PACKET or packet[0] >> 6 != 2:
             return
         if 64 <= packet[1] & 0x7F < 96:  # RFC 5761 4
-            self._on_rtcp(packet)
+            self._on_rtcp(bytes(packet))
         elif size >= HEADER_SIZE:
+            self._locked = True
             self._on_rtp(packet, monotonic())
 
-    def _admit(self, packet: bytes, source: tuple[Any, ...]) -> bool:
+    def _admit(self, packet: Packet, source: tuple[Any, ...]) -> bool:
         """Judge a packet from an address other than the peer's."""
         if self._signalled is None:
             return False
@@ -144,7 +177,7 @@ class SipLeg:
         self._suspected = self._suspected + 1 if expected else 1
         if self._suspected < PROBATION:
             return False
-        self._peer = source
+        self._turn_to(source)
         self._locked = self.latched = True
         if self.muxed:
             self._rtcp_peer = source

@@ -29,11 +29,16 @@ from pylibsrtp import Error as SrtpError
 from bridge.config import TurnServer
 from bridge.errors import ConfigurationError
 from bridge.media.embedded.candidates import parse_candidate
+from bridge.media.embedded.sockets import connected_twin
+from bridge.media.embedded.srtp import ARRIVAL, SIZE, Packet, protector, unprotector
 
 GATHER_TIMEOUT = 3.0
 """Seconds that STUN and TURN servers get; what has not answered by then is left out."""
 
 OnDatagram = Callable[[bytes], None]
+OnMedia = Callable[[int], None]
+"""Takes a packet of that many bytes out of `ARRIVAL`."""
+SendMedia = Callable[[bytes | Packet], None]
 
 
 class DtlsError(Exception):
@@ -112,8 +117,9 @@ class SocketTransport(asyncio.DatagramTransport):
         self.sock = sock
         self._ice = ice
         self._protocol = StunProtocol(ice)
-        self._recvfrom = sock.recvfrom
         self._loop = asyncio.get_running_loop()
+        self._twin: socket.socket | None = None
+        self._peer: Any = None
         self._closing = False
         self._loop.add_reader(sock.fileno(), self._readable)
         self._protocol.connection_made(self)
@@ -125,13 +131,41 @@ class SocketTransport(asyncio.DatagramTransport):
 
     def _readable(self) -> None:
         try:
-            data, address = self._recvfrom(2048)
+            size, address = self.sock.recvfrom_into(ARRIVAL)
         except OSError:
             return
-        if data and 127 < data[0] < 192:  # RFC 7983: SRTP and SRTCP
-            self._ice.on_media(data)
-        elif data:
-            self._protocol.datagram_received(data, address)
+        self._take(size, address)
+
+    def _take(self, size: int, address: Any) -> None:
+        if size and 127 < ARRIVAL[0] < 192:  # RFC 7983: SRTP and SRTCP
+            self._ice.on_media(size)
+        elif size:
+            self._protocol.datagram_received(bytes(ARRIVAL[:size]), address)
+
+    def favour(self, peer: Any) -> Callable[[bytes | Packet], object]:
+        """How to send to `peer`, and hear it, at the least cost, until another is favoured."""
+        if self._twin is None or peer != self._peer:
+            self._drop_twin()
+            try:
+                self._twin = connected_twin(self.sock, peer)
+            except OSError:  # It works without, at a higher price.
+                return lambda data: self.sock.sendto(data, peer)
+            self._peer = peer
+            self._loop.add_reader(self._twin.fileno(), self._twin_readable, self._twin.recv_into)
+        return self._twin.send
+
+    def _twin_readable(self, receive: Callable[[Packet], int]) -> None:
+        try:
+            size = receive(ARRIVAL)
+        except OSError:
+            return
+        self._take(size, self._peer)
+
+    def _drop_twin(self) -> None:
+        twin, self._twin = self._twin, None
+        if twin is not None:
+            self._loop.remove_reader(twin.fileno())
+            twin.close()
 
     def sendto(self, data: Any, addr: Any = None) -> None:
         """Send now or never: a full socket buffer loses the packet, as the network would."""
@@ -147,12 +181,13 @@ class SocketTransport(asyncio.DatagramTransport):
         if self._closing:
             return
         self._closing = True
+        self._drop_twin()
         self._loop.remove_reader(self.sock.fileno())
         self.sock.close()
         self._loop.call_soon(self._protocol.connection_lost, None)
 
 
-def _no_media(_: bytes) -> None:
+def _no_media(_: int) -> None:
     """Media before the keys are known: lost."""
 
 
@@ -173,7 +208,7 @@ class IceConnection(Connection):
         on_selected: Callable[["IceConnection"], None],
     ) -> None:
         super().__init__(ice_controlling=controlling)
-        self.on_media: OnDatagram = _no_media
+        self.on_media: OnMedia = _no_media
         self._make_sockets = sockets
         self._servers = servers
         self.on_dtls = on_dtls
@@ -215,8 +250,11 @@ class IceConnection(Connection):
 
     def data_received(self, data: bytes, component: int) -> None:
         """What is not STUN: DTLS, and media that came through TURN."""
+        size = len(data)
         if data and 127 < data[0] < 192:
-            self.on_media(data)
+            if size <= SIZE:
+                ARRIVAL[:size] = data
+                self.on_media(size)
         elif data:
             self.on_dtls(data)
 
@@ -228,25 +266,26 @@ class IceConnection(Connection):
             self._selected = selected
             self._on_selected(self)
 
-    def sender(self, protect: Callable[[bytes], bytes] | None = None) -> OnDatagram:
-        """What sends to the selected pair, encrypted if it is told how.
-
-        Nothing is between it and the socket if there is one; TURN has a transport of its own.
-        """
+    def sender(self) -> SendMedia:
+        """What sends a packet as it is to the selected pair."""
         pair = self._nominated[1]
         transport, address = pair.protocol.transport, pair.remote_addr
-        sendto = (
-            transport.sock.sendto if isinstance(transport, SocketTransport) else transport.sendto
-        )
-        encrypt = protect or bytes
+        if isinstance(transport, SocketTransport):
+            return _to_socket(transport.favour(address))
+        return lambda data: transport.sendto(bytes(data), address)  # TURN
 
-        def send(data: bytes) -> None:
+    def media_sender(self, protect: Callable[[bytes | Packet], Packet]) -> SendMedia:
+        """What encrypts a packet and sends it, with nothing in between."""
+        send = self.sender()
+
+        def send_media(packet: bytes | Packet) -> None:
             try:
-                sendto(encrypt(data), address)
-            except (OSError, SrtpError, ValueError):  # A full buffer, a network that went: lost.
-                pass
+                encrypted = protect(packet)
+            except (SrtpError, ValueError):
+                return
+            send(encrypted)
 
-        return send
+        return send_media
 
     async def add_remote(self, candidate: str) -> bool:
         """Add a candidate line; False if it is one that cannot be used (TCP, mDNS, malformed)."""
@@ -255,6 +294,16 @@ class IceConnection(Connection):
             return False
         await self.add_remote_candidate(parsed)
         return True
+
+
+def _to_socket(send: Callable[[bytes | Packet], object]) -> SendMedia:
+    def attempt(data: bytes | Packet) -> None:
+        try:
+            send(data)
+        except OSError:  # A full buffer, a network that went: lost.
+            pass
+
+    return attempt
 
 
 def _host_candidate(component: int, protocol: StunProtocol) -> Candidate:
@@ -349,14 +398,14 @@ class DtlsAssociation:
         self.established = True
 
     @property
-    def protect(self) -> Callable[[bytes], bytes]:
-        """Encrypts an RTP packet."""
-        return self._dtls._tx_srtp.protect
+    def protect(self) -> Callable[[bytes | Packet], Packet]:
+        """Encrypts an RTP packet; raises pylibsrtp.Error or ValueError."""
+        return protector(self._dtls._tx_srtp)
 
     @property
-    def unprotect(self) -> Callable[[bytes], bytes]:
-        """Decrypts an RTP packet; raises pylibsrtp.Error or ValueError."""
-        return self._dtls._rx_srtp.unprotect
+    def unprotect(self) -> Callable[[int], Packet]:
+        """Decrypts the RTP packet of that many bytes in `ARRIVAL`; raises pylibsrtp.Error."""
+        return unprotector(self._dtls._rx_srtp)
 
     @property
     def protect_rtcp(self) -> Callable[[bytes], bytes]:

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SRTP in place, and the buffers that packets are rewritten in.
+
+The only module that knows pylibsrtp from the inside: its public interface copies every packet in
+and out, which costs as much as the cipher. One thread handles media, and a packet is done with
+before the next one is read, so that two buffers serve all calls.
+"""
+
+from collections.abc import Callable
+
+from pylibsrtp import ERRORS, Error, Session
+from pylibsrtp._binding import ffi, lib
+
+SIZE = 2048
+"""Bytes that a buffer holds; more than any packet that is let in."""
+TRAILER = 144
+"""Bytes that SRTP may add to a packet (SRTP_MAX_TRAILER_LEN)."""
+
+Packet = memoryview
+"""A whole RTP packet that whoever gets it may rewrite; gone with the next one."""
+
+_arrival = ffi.new("char[]", SIZE)
+_departure = ffi.new("char[]", SIZE)
+ARRIVAL: Packet = memoryview(ffi.buffer(_arrival)).cast("B")
+"""Where packets are received."""
+_DEPARTURE: Packet = memoryview(ffi.buffer(_departure)).cast("B")
+_size = ffi.new("int *")
+
+
+def unprotector(session: Session) -> Callable[[int], Packet]:
+    """What decrypts the packet of that many bytes in `ARRIVAL`; raises pylibsrtp.Error."""
+    unprotect, size, arrival = lib.srtp_unprotect, _size, ARRIVAL
+
+    def decrypt(received: int) -> Packet:
+        size[0] = received
+        status = unprotect(session._srtp[0], _arrival, size)
+        if status:
+            raise Error(ERRORS[status])
+        return arrival[: size[0]]
+
+    return decrypt
+
+
+def protector(session: Session) -> Callable[[bytes | Packet], Packet]:
+    """What encrypts an RTP packet; raises pylibsrtp.Error, or ValueError when it is too long."""
+    protect, size, departure, most = lib.srtp_protect, _size, _DEPARTURE, SIZE - TRAILER
+
+    def encrypt(packet: bytes | Packet) -> Packet:
+        length = len(packet)
+        if length > most:
+            raise ValueError("packet is too long")
+        departure[:length] = packet
+        size[0] = length
+        status = protect(session._srtp[0], _departure, size)
+        if status:
+            raise Error(ERRORS[status])
+        return departure[: size[0]]
+
+    return encrypt

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SRTP in place does what the library's public interface does."""
+
+import pytest
+from pylibsrtp import Error, Policy, Session
+
+from bridge.media.embedded.srtp import ARRIVAL, SIZE, TRAILER, protector, unprotector
+from tests.simulators.rtp import Sender
+
+KEY = bytes(range(30))
+OUTBOUND, INBOUND = Policy.SSRC_ANY_OUTBOUND, Policy.SSRC_ANY_INBOUND
+
+
+def session(direction: int) -> Session:
+    """A session with the one key of these tests."""
+    return Session(Policy(key=KEY, ssrc_type=direction))
+
+
+def arrive(packet: bytes) -> int:
+    """Let a packet lie where packets are received."""
+    ARRIVAL[: len(packet)] = packet
+    return len(packet)
+
+
+def test_what_is_protected_in_place_is_what_the_library_makes() -> None:
+    ours, theirs = protector(session(OUTBOUND)), session(OUTBOUND)
+    for packet in Sender(0).packets([b"a", b"bc" * 80, b""]):
+        assert bytes(ours(packet.write())) == theirs.protect(packet.write())
+
+
+def test_what_was_protected_is_read_in_place() -> None:
+    encrypt, decrypt = session(OUTBOUND), unprotector(session(INBOUND))
+    for packet in Sender(0).packets([b"a", b"bc" * 80]):
+        found = decrypt(arrive(encrypt.protect(packet.write())))
+        assert found.obj is ARRIVAL.obj
+        assert bytes(found) == packet.write()
+
+
+def test_a_packet_may_be_protected_out_of_the_arrival_buffer() -> None:
+    packet = Sender(0).next(b"relayed").write()
+    size = arrive(packet)
+    assert bytes(protector(session(OUTBOUND))(ARRIVAL[:size])) == session(OUTBOUND).protect(packet)
+    assert bytes(ARRIVAL[:size]) == packet
+
+
+def test_a_forged_or_repeated_packet_is_an_error() -> None:
+    encrypt, decrypt = session(OUTBOUND), unprotector(session(INBOUND))
+    first, second = (encrypt.protect(p.write()) for p in Sender(0).packets([b"x" * 20] * 2))
+    decrypt(arrive(first))
+    with pytest.raises(Error, match="replay"):
+        decrypt(arrive(first))
+    with pytest.raises(Error, match="auth"):
+        decrypt(arrive(second[:-1] + bytes([second[-1] ^ 1])))
+    decrypt(arrive(second))
+
+
+def test_a_packet_that_would_outgrow_the_buffer_is_refused() -> None:
+    encrypt = protector(session(OUTBOUND))
+    longest = SIZE - TRAILER - 12
+    assert len(encrypt(Sender(0).next(bytes(longest)).write())) <= SIZE
+    with pytest.raises(ValueError, match="too long"):
+        encrypt(Sender(0).next(bytes(longest + 1)).write())
