@@ -126,6 +126,64 @@ async function place(roomId) {
     return placed.callId;
 }
 
+// As Element Web dials what was typed: look it up, take the direct chat or make one, wait for the
+// ghost but not for long, call. Null where the lookup finds nobody.
+async function dialNumber(typed) {
+    const [found] = await client.getThirdpartyUser("m.protocol.pstn", { "m.id.phone": typed });
+    if (!found?.userid) return null;
+    const roomId = directRoom(found.userid) ?? (await makeDirectRoom(found.userid));
+    return { ghost: found.userid, room: roomId, call: await place(roomId) };
+}
+
+function directRooms() {
+    return client.getAccountData("m.direct")?.getContent() ?? {};
+}
+
+function directRoom(other) {
+    const suits = (roomId) => {
+        const found = client.getRoom(roomId);
+        const members = found?.currentState.getMembers().filter((one) => one.membership !== "leave") ?? [];
+        return found?.getMyMembership() === "join" && members.length === 2 && found.getMember(other);
+    };
+    return (directRooms()[other] ?? []).find(suits);
+}
+
+async function makeDirectRoom(other) {
+    const encryption = { type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } };
+    const guests = { type: "m.room.guest_access", state_key: "", content: { guest_access: "can_join" } };
+    const { room_id: made } = await client.createRoom({
+        is_direct: true,
+        preset: "trusted_private_chat",
+        visibility: "private",
+        invite: [other],
+        initial_state: (await hasDevices(other)) ? [guests, encryption] : [guests],
+    });
+    const direct = directRooms();
+    await client.setAccountData("m.direct", { ...direct, [other]: [...(direct[other] ?? []), made] });
+    await memberIsKnown(made, other, 1500);
+    return made;
+}
+
+async function hasDevices(other) {
+    const devices = await client.getCrypto()?.getUserDeviceInfo([other], true);
+    return (devices?.get(other)?.size ?? 0) > 0;
+}
+
+function memberIsKnown(roomId, other, milliseconds) {
+    if (client.getRoom(roomId)?.getMember(other)) return Promise.resolve();
+    return new Promise((resolve) => {
+        const told = (_event, _state, member) => {
+            if (member.roomId === roomId && member.userId === other) done();
+        };
+        const done = () => {
+            client.off(sdk.RoomStateEvent.NewMember, told);
+            resolve();
+        };
+        client.on(sdk.RoomStateEvent.NewMember, told);
+        setTimeout(done, milliseconds);
+    });
+}
+
 // From now on, offer and take only codecs of these names.
 function onlyCodecs(names) {
     const add = RTCPeerConnection.prototype.addTrack;
@@ -154,6 +212,8 @@ window.mx = {
             .filter((one) => one.getMyMembership() === "join" && one.getMember(other)?.membership === "join")
             .map((one) => one.roomId),
     dialPad: async (number) => (await client.getThirdpartyUser("m.protocol.pstn", { "m.id.phone": number }))[0].userid,
+    dialNumber,
+    protocols: () => client.getThirdpartyProtocols(),
     answer: () => call.answer(true, false),
     reject: () => call.reject(),
     hangUp: () => call.hangup(CallErrorCode.UserHangup, false),

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The dial pad, used as Element Web uses it, by a real browser towards a real telephone."""
+
+import pytest
+
+from tests.e2e.conftest import NewBrowserClient
+from tests.e2e.stage import PCMU, GatedStage
+from tests.simulators.browser import MICROPHONE_HERTZ
+
+
+async def test_the_client_shows_its_dial_pad(new_browser_client: NewBrowserClient) -> None:
+    _, client = await new_browser_client()
+    protocols = await client.do("protocols")
+    assert {"m.protocol.pstn", "im.vector.protocol.pstn"} <= protocols.keys()
+
+
+async def test_dials_and_is_connected_and_dials_again(
+    stage: GatedStage, new_browser_client: NewBrowserClient
+) -> None:
+    """The second time, the number is typed in another way, and the room is there already."""
+    person, client = await new_browser_client()
+    rooms = []
+    for typed in ("(202) 555-0110", "00 1 202.555.0110 ext. 5"):
+        async with stage.phone(PCMU) as phone:
+            dialled = await client.do("dialNumber", typed)
+            assert dialled["ghost"] == PCMU.ghost
+            rooms.append(dialled["room"])
+            await client.reaches("connected")
+            await phone.hears(MICROPHONE_HERTZ)
+            await client.hears(1000)
+            await client.do("hangUp")
+            await phone.sees("CALL_CLOSED")
+    assert rooms[0] == rooms[1]
+    records = [await stage.bridge.ended(person.user_id, count=count) for count in (1, 2)]
+    assert [(one.cause, one.ended_by, one.address) for one in records] == [
+        ("normal", "matrix", f"tel:{PCMU.number}")
+    ] * 2
+
+
+async def test_calls_before_the_ghost_has_joined(
+    stage: GatedStage, new_browser_client: NewBrowserClient
+) -> None:
+    """The client waits for the ghost to be invited; nobody pushes what it says before the join."""
+    _, client = await new_browser_client()
+    assert await client.dial_pad(PCMU.number) == PCMU.ghost
+    log = len(stage.bridge.output())
+    async with stage.phone(PCMU) as phone:
+        with stage.gate.closed():
+            dialled = await client.do("dialNumber", PCMU.number)
+            await client.reaches("invite_sent")
+            assert await client.do("members", dialled["room"]) == 1
+        await client.reaches("connected")
+        assert "call event from before the ghost joined" in stage.bridge.output()[log:]
+        await phone.hears(MICROPHONE_HERTZ)
+        await client.do("hangUp")
+        await phone.sees("CALL_CLOSED")
+
+
+@pytest.mark.parametrize("typed", ["911", "9911", "+1 900 555 0110", "door", "+12025550999"])
+async def test_dials_what_leads_nowhere(
+    stage: GatedStage, new_browser_client: NewBrowserClient, typed: str
+) -> None:
+    person, client = await new_browser_client()
+    assert await client.do("dialNumber", typed) is None
+    assert not stage.bridge.calls(person.user_id)
