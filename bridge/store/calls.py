@@ -16,7 +16,7 @@ from bridge.call.commands import (
     RecordStatistics,
     StoreCommand,
 )
-from bridge.call.ids import CallId, Direction
+from bridge.call.ids import CallId, Direction, UserId
 from bridge.ports import CallRecord, LadderEntry
 from bridge.store.writer import Write, Writer
 
@@ -54,6 +54,15 @@ class Calls:
         """The newest calls, newest first."""
         rows = await self._database.fetch(
             "SELECT * FROM call ORDER BY started_at DESC, call LIMIT $1", limit
+        )
+        return [_record(row) for row in rows]
+
+    async def recent_of(self, person: UserId, limit: int) -> Sequence[CallRecord]:
+        """A person's newest calls, newest first."""
+        rows = await self._database.fetch(
+            "SELECT * FROM call WHERE person=$1 ORDER BY started_at DESC, call LIMIT $2",
+            person,
+            limit,
         )
         return [_record(row) for row in rows]
 

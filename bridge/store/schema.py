@@ -83,6 +83,30 @@ async def _secrets(connection: Connection, _: Scheme) -> None:
     )
 
 
+async def _bot(connection: Connection, _: Scheme) -> None:
+    """Rooms with the bot, and what people chose there."""
+    await connection.execute(
+        """
+        CREATE TABLE management_room (
+            room   TEXT PRIMARY KEY,
+            person TEXT NOT NULL,
+            at     DOUBLE PRECISION NOT NULL
+        )
+        """
+    )
+    await connection.execute(
+        """
+        CREATE TABLE person_settings (
+            person  TEXT PRIMARY KEY,
+            dnd     BOOLEAN NOT NULL,
+            forward TEXT
+        )
+        """
+    )
+    await connection.execute("CREATE INDEX call_person ON call (person, started_at)")
+
+
 migrations = UpgradeTable(version_table_name=VERSION_TABLE, database_name="matrix-sip")
 migrations.upgrades.append(_first)
 migrations.upgrades.append(_secrets)
+migrations.upgrades.append(_bot)

@@ -172,3 +172,19 @@ async def test_old_ladders_go_and_records_stay(calls: Calls, writer: Writer) -> 
     await calls.prune_ladders(AT + 5)
     assert [each.summary for each in await calls.ladder(CALL)] == ["new"]
     assert await calls.call(CALL) is not None
+
+
+async def test_a_persons_newest_calls_are_theirs_alone(calls: Calls, writer: Writer) -> None:
+    for at, call in enumerate(("c1", "c2", "c3")):
+        calls.do(start(call), AT + at)
+    other = RecordStart(
+        call=CallId("c4"),
+        direction=Direction.TO_MATRIX,
+        person=UserId("@bob:mx.test"),
+        address=Address("tel:+12025550123"),
+        trunk=TrunkName("provider"),
+    )
+    calls.do(other, AT + 9)
+    await writer.flush()
+    newest = await calls.recent_of(UserId("@alice:mx.test"), 2)
+    assert [record.call for record in newest] == ["c3", "c2"]
