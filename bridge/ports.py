@@ -178,6 +178,35 @@ class PortalStore(Protocol):
         """Forget events remembered before this time (seconds since the epoch)."""
 
 
+# --- texts -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typed:
+    """What a person wrote into a portal."""
+
+    portal: Portal
+    event_id: str
+    age: float
+    """Seconds since it was sent."""
+    text: str | None
+    """None for what is no text: pictures, files, places."""
+    correction: bool = False
+    """It replaces what was said before."""
+
+
+class TextRooms(Protocol):
+    """Where texts are read and written. Raises `RemoteError`."""
+
+    async def tell(self, portal: Portal, text: str, key: str) -> None:
+        """A notice of the ghost; `key` makes repetitions harmless."""
+
+    async def deliver_text(
+        self, person: UserId, address: Address, caller_name: str, text: str, key: str
+    ) -> None:
+        """The ghost says something to the person, in their portal, which is made if need be."""
+
+
 # --- the bot ---------------------------------------------------------------------------------
 
 

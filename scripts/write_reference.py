@@ -17,6 +17,7 @@ from bridge.app.registration import registration_file
 from bridge.config import AppService, Config
 from bridge.config.reference import reference
 from bridge.config.template import configuration
+from scripts.bot_reference import bot_reference
 from scripts.cause_reference import cause_reference
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,6 +50,7 @@ def generated() -> Mapping[str, str]:
         "registration.yaml.example": registration_file(Config(appservice=service)),
         "docs/reference/configuration.md": reference(),
         "docs/reference/commands.md": command_reference(),
+        "docs/reference/bot.md": bot_reference(),
         "docs/reference/causes.md": cause_reference(),
     }
 

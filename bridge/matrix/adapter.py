@@ -4,6 +4,7 @@
 import asyncio
 import itertools
 import re
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
@@ -22,6 +23,7 @@ from bridge.call.commands import (
 from bridge.call.events import Event, MatrixSendFailed, PersonInvited, PortalFailed, PortalReady
 from bridge.call.ids import Address, Direction, MatrixCallId, OpId, PartyId, RoomId, UserId
 from bridge.errors import BridgeError, ConfigurationError, LocalError, RemoteError
+from bridge.matrix.bot.conversation import Bot
 from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience, Refused, Unavailable
 from bridge.matrix.inbox import Inbox
@@ -29,7 +31,7 @@ from bridge.matrix.lookups import Dial, Lookups
 from bridge.matrix.outbox import Outbox, call_event, is_last, notice
 from bridge.matrix.portals import Portals
 from bridge.matrix.transactions import Transactions
-from bridge.ports import CallRecord, Emit, PortalStore
+from bridge.ports import CallRecord, Desk, Emit, ManagementRooms, Portal, PortalStore, Typed
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +77,8 @@ class MatrixAdapter:
         self._patience = Patience(monotonic, sleep)
         self._appservice = Transactions(homeserver, appservice, self._receive, self._query_user)
         self._bot = UserId(self._appservice.bot_mxid)
+        self._attendant: Bot | None = None
+        self._clock = clock
         self._homeserver = Homeserver(self._appservice)
         self._ghosts = Ghosts(appservice.ghost_prefix, homeserver.domain)
         self._portals = Portals(
@@ -93,6 +97,7 @@ class MatrixAdapter:
             patience=self._patience,
         ).add_routes(self._appservice.app.router)
         self._inbox = Inbox(
+            bot=self._bot,
             portals=self._portals,
             homeserver=self._homeserver,
             store=store,
@@ -164,6 +169,39 @@ class MatrixAdapter:
                 ghost = self._ghosts.user_id(command.address)
                 now, number = self._patience.clock(), next(self._notices)
                 self._outbox.put(notice(command, ghost, now, number))
+
+    def serve(self, desk: Desk, rooms: ManagementRooms, typed: Callable[[Typed], None]) -> None:
+        """Have the bot answer people, and `typed` told what they write into portals.
+
+        For use before `start`.
+        """
+        self._attendant = Bot(
+            self._bot,
+            homeserver=self._homeserver,
+            rooms=rooms,
+            desk=desk,
+            patience=self._patience,
+            clock=self._clock,
+        )
+        self._inbox.elsewhere = self._attendant.handle
+        self._inbox.typed = typed
+
+    def notify_admins(self, text: str) -> None:
+        """Have the bot tell all admins who talk to it, as soon as it can."""
+        if self._attendant is not None:
+            self._spawn(self._attendant.notify_admins(text, f"alert.{secrets.token_hex(8)}"))
+
+    async def tell(self, portal: Portal, text: str, key: str) -> None:
+        """A notice of a portal's ghost; raises `RemoteError`."""
+        await self._portals.say(portal, text, key)
+
+    async def deliver_text(
+        self, person: UserId, address: Address, caller_name: str, text: str, key: str
+    ) -> None:
+        """The ghost of `address` says something to the person; raises `RemoteError`."""
+        room = await self._portals.room_for(person, address, caller_name)
+        portal = Portal(room=room, person=person, address=address)
+        await self._portals.say(portal, text, key, "m.text")
 
     async def end_orphan(self, record: CallRecord) -> None:
         """Hang up the Matrix leg of a call that a crash left behind."""

@@ -149,6 +149,13 @@ class Homeserver:
         path = Path.v3.rooms[room].send[event_type][txn]
         await self._as(user, Method.PUT, path, content, time=_SEND_TIME)
 
+    async def redact(
+        self, room: RoomId, user: UserId, event_id: str, txn: str, reason: str
+    ) -> None:
+        """Delete somebody's event; `txn` makes repetitions harmless."""
+        path = Path.v3.rooms[room].redact[event_id][txn]
+        await self._as(user, Method.PUT, path, {"reason": reason})
+
     async def _bot(
         self, method: Method, path: PathBuilder, body: Mapping[str, Any] | None = None
     ) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ Homeservers repeat a transaction until it is acknowledged, and again after a res
 id of an event is remembered before the event is acted upon.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import structlog
@@ -17,7 +17,8 @@ from bridge.matrix.envelope import RoomEvent, read_room_event
 from bridge.matrix.homeserver import Homeserver, HomeserverError
 from bridge.matrix.lanes import Lanes
 from bridge.matrix.portals import Portals
-from bridge.ports import Emit, Portal, PortalStore
+from bridge.matrix.words import is_correction, is_notice, text_of
+from bridge.ports import Emit, Portal, PortalStore, Typed
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +28,13 @@ _PRUNE_EVERY: Final = 3600.0
 _READ_BACK: Final = 50
 _ENDS: Final = frozenset({"m.call.hangup", "m.call.reject"})
 _OTHER_TYPES: Final = frozenset(
-    {"m.room.member", "m.room.join_rules", "m.room.tombstone", "m.room.encrypted"}
+    {
+        "m.room.member",
+        "m.room.join_rules",
+        "m.room.tombstone",
+        "m.room.encrypted",
+        "m.room.message",
+    }
 )
 _ENCRYPTED: Final = (
     "This room is encrypted, and calls do not work in it."
@@ -36,17 +43,24 @@ _ENCRYPTED: Final = (
 
 
 class Inbox:
-    """Receives transactions and emits what they mean."""
+    """Receives transactions and emits what they mean.
+
+    `elsewhere` takes the events of rooms that are no portals, `typed` what people write in portals.
+    """
 
     def __init__(
         self,
         *,
+        bot: UserId,
         portals: Portals,
         homeserver: Homeserver,
         store: PortalStore,
         emit: Emit,
         clock: Callable[[], float],
     ) -> None:
+        self._bot = bot
+        self.elsewhere: Callable[[RoomEvent], Awaitable[None]] = _not_ours
+        self.typed: Callable[[Typed], None] = _not_read
         self._portals = portals
         self._ghosts = portals.ghosts
         self._homeserver = homeserver
@@ -75,7 +89,7 @@ class Inbox:
 
     def _concerns_us(self, event: RoomEvent) -> bool:
         known = event.type in CALL_EVENT_TYPES or event.type in _OTHER_TYPES
-        return known and not self._ghosts.owns(event.sender)
+        return known and event.sender != self._bot and not self._ghosts.owns(event.sender)
 
     async def _is_new(self, event_id: str) -> bool:
         try:
@@ -107,7 +121,7 @@ class Inbox:
             return
         portal = await self._portals.by_room(event.room)
         if portal is None:
-            log.debug("not a portal", room=event.room, type=event.type)
+            await self.elsewhere(event)
         elif event.type == "m.room.member":
             self._person_member(event, portal)
         elif event.type == "m.room.join_rules":
@@ -117,6 +131,8 @@ class Inbox:
         elif event.type == "m.room.encrypted":
             log.warning("encrypted event cannot be read", room=event.room)
             await self._portals.tell_once(portal, _ENCRYPTED, event.id)
+        elif event.type == "m.room.message":
+            self._message(event, portal)
         else:
             await self._call_event(event, portal)
 
@@ -154,6 +170,18 @@ class Inbox:
         log.info("portal forgotten", room=portal.room, reason=why)
         await self._portals.forget(portal.room)
         self._emit(MatrixMemberLeft(room=portal.room, user=portal.person))
+
+    def _message(self, event: RoomEvent, portal: Portal) -> None:
+        if event.sender != portal.person or is_notice(event.content):
+            return
+        typed = Typed(
+            portal=portal,
+            event_id=event.id,
+            age=event.age(self._clock()),
+            text=text_of(event.content),
+            correction=is_correction(event.content),
+        )
+        self.typed(typed)
 
     async def _call_event(self, event: RoomEvent, portal: Portal) -> None:
         bound = log.bind(room=event.room, type=event.type, sender=event.sender)
@@ -208,3 +236,11 @@ class Inbox:
             if event.content.get("call_id") in ringing - given_up and await self._is_new(event.id):
                 log.info("call event from before the ghost joined", room=event.room)
                 await self._call_event(event, portal)
+
+
+async def _not_ours(event: RoomEvent) -> None:
+    log.debug("not a portal", room=event.room, type=event.type)
+
+
+def _not_read(typed: Typed) -> None:
+    log.debug("text not read", room=typed.portal.room)

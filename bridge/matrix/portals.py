@@ -118,6 +118,13 @@ class Portals:
             if not waiting:
                 self._joining.pop(pair, None)
 
+    async def room_for(self, person: UserId, address: Address, caller_name: str) -> RoomId:
+        """A portal to which the person has come, or is invited. Raises `PortalError` too."""
+        pair = (person, address)
+        async with self._locks.setdefault(pair, asyncio.Lock()):
+            room, _ = await self._persist(lambda: self._find_or_make(pair, caller_name))
+        return room
+
     async def accept(self, event: RoomEvent) -> Portal | None:
         """A person invited a ghost: join where calls can work, else say why not.
 
@@ -205,6 +212,12 @@ class Portals:
         self._told.add(portal.room)
         await self._tell(portal, text, f"told.{cause}")
 
+    async def say(
+        self, portal: Portal, text: str, transaction: str, kind: str = "m.notice"
+    ) -> None:
+        """A message of a portal's ghost; `transaction` makes repetitions harmless."""
+        await self._persist(lambda: self._tell(portal, text, transaction, kind))
+
     def _resolve(self, portal: Portal, room: RoomId | None) -> None:
         for waiter in self._joining.get((portal.person, portal.address), ()):
             if not waiter.done():
@@ -286,8 +299,10 @@ class Portals:
         except Refused as error:
             raise PortalError(f"The person cannot be invited to the room again: {error}") from error
 
-    async def _tell(self, portal: Portal, text: str, transaction: str) -> None:
-        content = {"msgtype": "m.notice", "body": text}
+    async def _tell(
+        self, portal: Portal, text: str, transaction: str, kind: str = "m.notice"
+    ) -> None:
+        content = {"msgtype": kind, "body": text}
         ghost = self.ghosts.user_id(portal.address)
         await self._homeserver.send(portal.room, ghost, "m.room.message", content, transaction)
 

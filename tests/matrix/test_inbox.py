@@ -18,8 +18,8 @@ from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.homeserver import Patience, Unavailable
 from bridge.matrix.inbox import REMEMBERED, Inbox
 from bridge.matrix.portals import Portals
-from bridge.ports import Portal
-from tests.matrix.fakes import FakeClock, FakeHomeserver, FakeRoom, member, room_event
+from bridge.ports import Portal, Typed
+from tests.matrix.fakes import BOT, FakeClock, FakeHomeserver, FakeRoom, member, room_event
 from tests.matrix.portal_store import MemoryPortalStore
 
 ALICE = UserId("@alice:example.org")
@@ -58,6 +58,7 @@ class Bench:
             is_address=lambda _: True,
         )
         self.inbox = Inbox(
+            bot=BOT,
             portals=portals,
             homeserver=self.homeserver,
             store=self.store,
@@ -269,3 +270,41 @@ async def test_a_refused_join_is_survived(bench: Bench) -> None:
     bench.room.members[GHOST] = "leave"
     assert await bench.receive(raw) == []
     assert bench.store.portals == {}
+
+
+# --- texts ------------------------------------------------------------------------------------
+
+
+def text(content: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return room_event("m.room.message", content, **more)
+
+
+async def test_what_the_person_writes_is_passed_on_once(bench: Bench) -> None:
+    typed: list[Typed] = []
+    bench.inbox.typed = typed.append
+    picture = {"msgtype": "m.image", "body": "cat.jpg"}
+    hello = {"msgtype": "m.text", "body": "Hello"}
+    correction = {"msgtype": "m.text", "body": "* Hi", "m.relates_to": {"rel_type": "m.replace"}}
+    event = text(hello, event_id="$1", age=5000)
+    await bench.receive(event, event, text(picture, event_id="$2"))
+    await bench.receive(text(correction, event_id="$3"))
+    assert [(each.text, each.correction) for each in typed] == [
+        ("Hello", False),
+        (None, False),
+        ("* Hi", True),
+    ]
+    assert typed[0] == Typed(portal=PORTAL, event_id="$1", age=5.0, text="Hello")
+
+
+async def test_notices_and_what_others_write_are_not(bench: Bench) -> None:
+    typed: list[Typed] = []
+    bench.inbox.typed = typed.append
+    hello = {"msgtype": "m.text", "body": "Hello"}
+    await bench.receive(
+        text({"msgtype": "m.notice", "body": "beep"}, event_id="$1"),
+        text(hello, event_id="$2", sender="@bob:example.org"),
+        text(hello, event_id="$3", sender=BOT),
+        text(hello, event_id="$4", sender=GHOST),
+        text(hello, event_id="$5", room="!other"),
+    )
+    assert typed == []

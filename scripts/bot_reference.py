@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The reference page of the bot, written from `bridge/matrix/bot/table.py`, as Markdown."""
+
+from bridge.call.policy import Access
+from bridge.matrix.bot.table import COMMANDS, usage
+
+_HEAD = """\
+# The bot
+
+Written by `scripts/write_reference.py` from `bridge/matrix/bot/table.py`.
+
+Start a direct chat with the bot (`@sipbot:example.org`, unless `appservice.bot_localpart` says
+otherwise) and write a command; `help` lists those that you may give. The bot accepts the invitation
+of everybody whom `permissions` let at least `receive`, and declines others with a sentence.
+
+- It takes commands only from the person who invited it, in a room of just the two, which is not
+  public. In any other room it says so, does nothing, and deletes a password all the same.
+- A command is a message of its own. No prefix is needed; `!` or `/` before it does no harm. What is
+  corrected later is not done again.
+- A command that reaches the bridge more than five minutes late, after a downtime, is not carried
+  out: the bot says so.
+- Numbers may be written as people write them: spaces, dashes, national or with a country code; SIP
+  addresses are `user@host`.
+- What you choose with `dnd` and `forward` is kept until you choose otherwise.
+- Times are those of the machine that the bridge runs on.
+- It answers by notices, and answers no notice itself, so two bots cannot start to talk.
+"""
+_SECTIONS = {
+    Access.RECEIVE: "For everybody who may be called (`receive`)",
+    Access.CALL: "For everybody who may call (`call`)",
+    Access.ADMIN: "For admins (`admin`)",
+}
+_TAIL = """\
+## Passwords
+
+`login` asks for the account first (`username@server`, with `:port` where it is needed) and then for
+the password. The message with the password is deleted from the room as soon as it is read; if the
+bot may not do that, it asks you to. An answer that takes longer than five minutes is deleted, and
+not used. The bridge keeps the password encrypted, and writes it to no log. Whoever runs your
+homeserver could read it in an unencrypted room until it was deleted.
+
+## Alerts
+
+When a trunk's registration is lost for half a minute, and when it is back, every admin who has a
+chat with the bot is told there.
+
+## Texts
+
+What is written into the chat with a number is sent to it as a SIP MESSAGE (RFC 3428), if the trunk
+has `messages: true`, and what comes in that way appears there as text.
+
+- Where texts cannot go, a notice in the chat says why, once, and another when they go through again.
+- Only text is sent. A picture or file is answered by one notice; a correction, too: what was sent
+  stays sent. Deleting a message deletes it in Matrix alone.
+- A text may have 1000 bytes of UTF-8, and a person may send `limits.texts_per_minute` of them.
+- One that reaches the bridge more than an hour late is not sent.
+- No notice means that the other side has taken the text, not that somebody has read it.
+"""
+
+
+def bot_reference() -> str:
+    """The page."""
+    parts = [_HEAD]
+    for access, heading in _SECTIONS.items():
+        parts += [f"## {heading}", "", "| command | what it does |", "|---|---|"]
+        for name, command in COMMANDS.items():
+            if command.access is access:
+                parts.append(f"| {usage(name).replace('|', chr(92) + '|')} | {command.help} |")
+        parts.append("")
+    return "\n".join([*parts, _TAIL])

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A `Desk` that remembers what was asked of it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bridge.call.call import CallView
+from bridge.call.explain import Explanation
+from bridge.call.ids import Address, CallId, Direction, RoomId, TrunkName, UserId
+from bridge.call.policy import Access, OutboundRoute
+from bridge.errors import NotDone
+from bridge.numbers import read_address
+from bridge.ports import CallRecord, LineView, PersonSettings
+
+ALICE = UserId("@alice:example.org")
+CHIEF = UserId("@chief:example.org")
+GUEST = UserId("@guest:example.org")
+EVE = UserId("@eve:example.com")
+NUMBER = Address("tel:+12025550123")
+
+
+class FakeDesk:
+    """Says yes to everything that makes sense."""
+
+    def __init__(self) -> None:
+        self.permissions = {ALICE: Access.CALL, CHIEF: Access.ADMIN, GUEST: Access.RECEIVE}
+        self.chosen: dict[UserId, PersonSettings] = {}
+        self.records: list[CallRecord] = []
+        self.now: list[tuple[CallView, float]] = []
+        self.lines: list[LineView] = []
+        self.called: list[tuple[UserId, Address]] = []
+        self.hung_up: list[tuple[str, UserId]] = []
+        self.logins: list[tuple[UserId, str, str, str]] = []
+        self.accounts: dict[UserId, LineView] = {}
+        self.works = True
+        self.fault: Exception | None = None
+
+    def access(self, person: UserId) -> Access:
+        return self.permissions.get(person, Access.BLOCKED)
+
+    def call(self, person: UserId, number: str) -> Address:
+        if self.fault:
+            raise self.fault
+        address = _read(number)
+        self.called.append((person, address))
+        return address
+
+    async def history(self, person: UserId, limit: int) -> Sequence[CallRecord]:
+        return [record for record in self.records if record.person == person][:limit]
+
+    def settings(self, person: UserId) -> PersonSettings:
+        return self.chosen.get(person, PersonSettings())
+
+    async def set_dnd(self, person: UserId, on: bool) -> None:
+        self.chosen[person] = replace(self.settings(person), dnd=on)
+
+    async def set_forward(self, person: UserId, number: str | None) -> Address | None:
+        address = None if number is None else _read(number)
+        self.chosen[person] = replace(self.settings(person), forward=address)
+        return address
+
+    def account(self, person: UserId) -> LineView | None:
+        return self.accounts.get(person)
+
+    async def login(self, person: UserId, server: str, username: str, password: str) -> LineView:
+        self.logins.append((person, server, username, password))
+        state = "registered" if self.works else "refused: 403 Forbidden"
+        line = LineView(name=f"{username}@{server}", works=self.works, state=state)
+        self.accounts[person] = line
+        return line
+
+    async def logout(self, person: UserId) -> bool:
+        return self.accounts.pop(person, None) is not None
+
+    def trunks(self) -> Sequence[LineView]:
+        return self.lines
+
+    def active(self) -> Sequence[tuple[CallView, float]]:
+        return self.now
+
+    def hang_up(self, call: str, by: UserId) -> CallView:
+        for view, _ in self.now:
+            if view.call == call:
+                self.hung_up.append((call, by))
+                return view
+        raise NotDone("There is no such call.")
+
+    def explain(self, person: UserId, number: str) -> Explanation:
+        route = OutboundRoute(
+            trunk=TrunkName("provider"),
+            target=_read(number).removeprefix("tel:"),
+            caller="",
+            early_media=False,
+            codecs=(),
+        )
+        return Explanation((f"permissions of {person}", "outbound[0]: this one"), route)
+
+
+def view(call: str = "ab-1", person: UserId = ALICE) -> CallView:
+    """A call that goes on."""
+    return CallView(
+        call=CallId(call),
+        direction=Direction.TO_SIP,
+        state="connected",
+        person=person,
+        address=NUMBER,
+        trunk=TrunkName("provider"),
+        since=5.0,
+        answered_at=7.0,
+    )
+
+
+def record(
+    direction: Direction = Direction.TO_SIP,
+    *,
+    person: UserId = ALICE,
+    talked: float | None = None,
+    cause: str | None = "normal",
+    over: bool = True,
+) -> CallRecord:
+    """A call of the past."""
+    start = 1_700_000_000.0
+    return CallRecord(
+        call=CallId("ab-0"),
+        direction=direction,
+        person=person,
+        address=NUMBER,
+        trunk=TrunkName("provider"),
+        started_at=start,
+        answered_at=None if talked is None else start + 5,
+        ended_at=start + 5 + (talked or 0) if over else None,
+        room=RoomId("!r"),
+        cause=cause,
+    )
+
+
+def _read(number: str) -> Address:
+    address = read_address(number, "US")
+    if address is None:
+        raise NotDone("That is neither a telephone number nor a SIP address.")
+    return address
