@@ -247,6 +247,22 @@ class ManagementRooms(Protocol):
         """Everybody who has a room with the bot, each with their newest one."""
 
 
+class Accounts(Protocol):
+    """People's own SIP accounts. Raises `NotDone` with a sentence for the person."""
+
+    def trunk_of(self, person: UserId) -> TrunkName | None:
+        """The trunk that the person's account is."""
+
+    def line_of(self, person: UserId) -> LineView | None:
+        """How the person's account stands."""
+
+    async def login(self, person: UserId, server: str, username: str, password: str) -> LineView:
+        """Register with an account, in place of the one before; how it stands then."""
+
+    async def logout(self, person: UserId) -> bool:
+        """Unregister, and forget the account; False if there was none."""
+
+
 class Desk(Protocol):
     """All that the bot can ask and do. Methods raise `NotDone` with a sentence for the person."""
 

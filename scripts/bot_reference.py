@@ -49,7 +49,7 @@ chat with the bot is told there.
 What is written into the chat with a number is sent to it as a SIP MESSAGE (RFC 3428), if the trunk
 has `messages: true`, and what comes in that way appears there as text.
 
-- Where texts cannot go, a notice in the chat says why, once, and another when they go through again.
+- Where texts cannot go, a notice in the chat says why, once, and one when they go through again.
 - Only text is sent. A picture or file is answered by one notice; a correction, too: what was sent
   stays sent. Deleting a message deletes it in Matrix alone.
 - A text may have 1000 bytes of UTF-8, and a person may send `limits.texts_per_minute` of them.

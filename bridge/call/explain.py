@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from bridge.call.causes import MEANINGS, Cause
-from bridge.call.ids import Address, UserId
+from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.policy import (
     OutboundRoute,
     OutboundRule,
@@ -32,15 +32,19 @@ class Explanation:
         return f"trunk `{self.result.trunk}` dials `{self.result.target}`{caller}"
 
 
-def explain(policy: Policy, person: UserId, address: Address) -> Explanation:
+def explain(
+    policy: Policy, person: UserId, address: Address, account: TrunkName | None = None
+) -> Explanation:
     """What `route_out` would make of a call, and by which rules."""
-    result = route_out(policy, person, address)
+    result = route_out(policy, person, address, account)
     entry, access = access_entry(policy, person)
     steps = [f"permissions: `{entry}` is {access.name.lower()}" if entry else "permissions: none"]
     if isinstance(result, Refusal) and result.cause is not Cause.NO_ROUTE:
         if result.cause is not Cause.NOT_PERMITTED:
             steps.append(f"the number itself: {result.cause.value.replace('_', ' ')}")
         return Explanation(tuple(steps), result)
+    if account is not None:
+        return Explanation((*steps, "an account of their own: no rule is needed"), result)
     for number, rule in enumerate(policy.outbound):
         taken = carries(rule, address)
         steps.append(f"outbound[{number}], {_words(rule)}: {'this one' if taken else 'no'}")

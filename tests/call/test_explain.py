@@ -83,6 +83,14 @@ def test_somebody_who_may_not_call_meets_no_rule() -> None:
     assert isinstance(stranger.result, Refusal)
 
 
+def test_an_account_of_ones_own_needs_no_rule() -> None:
+    found = explain(POLICY, ANN, Address("tel:+12025550123"), TrunkName("hers"))
+    assert found.steps[1:] == ("an account of their own: no rule is needed",)
+    assert found.verdict == "trunk `hers` dials `+12025550123`"
+    refused = explain(POLICY, ANN, Address("tel:911"), TrunkName("hers"))
+    assert refused.steps[1:] == ("the number itself: emergency number",)
+
+
 @given(
     st.sampled_from(["tel:+12025550123", "tel:+442079460000", "tel:100", "sip:a@pbx.example.org"]),
     st.lists(

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the bot can ask and do, over the running bridge."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import structlog
+
+from bridge.app.health import usable
+from bridge.call.call import CallView
+from bridge.call.causes import MEANINGS, Cause
+from bridge.call.events import CallRequested, HangupRequested, PersonChanged
+from bridge.call.explain import Explanation, explain
+from bridge.call.ids import Address, TrunkName, UserId
+from bridge.call.policy import Access, Policy, Refusal, access_of, route_out
+from bridge.errors import NotDone
+from bridge.numbers import read_address
+from bridge.ports import Accounts, CallRecord, Emit, LineView, PersonSettings
+from bridge.sip.trunks import Registration, RegistrationState
+
+log = structlog.get_logger(__name__)
+
+_NOT_READ = "That is neither a telephone number nor a SIP address."
+_STATES = {
+    RegistrationState.NOT_USED: "known by its address, does not register",
+    RegistrationState.TRYING: "registering",
+    RegistrationState.REGISTERED: "registered",
+}
+
+
+class Core(Protocol):
+    """What is asked of the switchboard. `now` is seconds of the driver's clock."""
+
+    def active(self) -> list[CallView]:
+        """The calls that are not finished, oldest first."""
+
+    def why_not(self, person: UserId, address: Address, now: float) -> Cause | None:
+        """Why a call would come to nothing now."""
+
+
+class History(Protocol):
+    """What is asked of the records of calls."""
+
+    async def recent_of(self, person: UserId, limit: int) -> Sequence[CallRecord]:
+        """A person's newest calls, newest first."""
+
+
+class Settings(Protocol):
+    """Where people's settings are kept."""
+
+    async def settings(self) -> Mapping[UserId, PersonSettings]:
+        """What people chose."""
+
+    async def save_settings(self, person: UserId, settings: PersonSettings) -> None:
+        """Remember what a person chose."""
+
+
+@dataclass(kw_only=True)
+class ServiceDesk:
+    """A `Desk`. `clock` is the driver's; `configured` are the trunks of the configuration."""
+
+    policy: Policy
+    region: str
+    core: Core
+    emit: Emit
+    calls: History
+    people: Settings
+    accounts: Accounts
+    configured: Sequence[TrunkName]
+    registrations: Callable[[], Mapping[TrunkName, Registration]]
+    clock: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        self._chosen: dict[UserId, PersonSettings] = {}
+
+    async def open(self) -> None:
+        """Tell the core what everybody chose before; comes after the accounts are known."""
+        self._chosen = dict(await self.people.settings())
+        for person in self._chosen:
+            self.changed(person)
+
+    def changed(self, person: UserId) -> None:
+        """Tell the core how a person wants it from now on."""
+        chosen = self.settings(person)
+        self.emit(
+            PersonChanged(
+                person=person,
+                dnd=chosen.dnd,
+                forward=chosen.forward,
+                account=self.accounts.trunk_of(person),
+            )
+        )
+
+    # --- calls ------------------------------------------------------------------------------
+
+    def access(self, person: UserId) -> Access:
+        """What the person may do."""
+        return access_of(self.policy, person)
+
+    def call(self, person: UserId, number: str) -> Address:
+        """Ring the person, and dial what they wrote as soon as they answer."""
+        address = self._read(number)
+        cause = self.core.why_not(person, address, self.clock())
+        if cause is not None:
+            raise NotDone(_sentence(cause))
+        self.emit(CallRequested(person=person, address=address))
+        return address
+
+    async def history(self, person: UserId, limit: int) -> Sequence[CallRecord]:
+        """The person's newest calls, newest first."""
+        return await self.calls.recent_of(person, limit)
+
+    def active(self) -> Sequence[tuple[CallView, float]]:
+        """Every call that is not over, oldest first, with the seconds that it has lasted."""
+        now = self.clock()
+        return [(view, now - view.since) for view in self.core.active()]
+
+    def hang_up(self, call: str, by: UserId) -> CallView:
+        """End a call, named by its id."""
+        found = next((view for view in self.core.active() if view.call == call), None)
+        if found is None:
+            raise NotDone("There is no such call; `active` lists those that there are.")
+        log.info("an admin ends a call", call=found.call, admin=by)
+        self.emit(HangupRequested(call=found.call, by=by))
+        return found
+
+    def explain(self, person: UserId, number: str) -> Explanation:
+        """Which rules a call of this person would meet, and what would become of it."""
+        account = self.accounts.trunk_of(person)
+        return explain(self.policy, person, self._read(number), account)
+
+    # --- settings ---------------------------------------------------------------------------
+
+    def settings(self, person: UserId) -> PersonSettings:
+        """What the person chose."""
+        return self._chosen.get(person, PersonSettings())
+
+    async def set_dnd(self, person: UserId, on: bool) -> None:
+        """Switch *do not disturb* on or off, for good."""
+        await self._choose(person, replace(self.settings(person), dnd=on))
+
+    async def set_forward(self, person: UserId, number: str | None) -> Address | None:
+        """Send the person's calls elsewhere, or nowhere else; returns where."""
+        address = None if number is None else self._read(number)
+        if address is not None:
+            account = self.accounts.trunk_of(person)
+            route = route_out(self.policy, person, address, account)
+            if isinstance(route, Refusal):
+                raise NotDone(_sentence(route.cause))
+        await self._choose(person, replace(self.settings(person), forward=address))
+        return address
+
+    async def _choose(self, person: UserId, settings: PersonSettings) -> None:
+        await self.people.save_settings(person, settings)
+        self._chosen[person] = settings
+        self.changed(person)
+
+    # --- accounts and trunks ----------------------------------------------------------------
+
+    def account(self, person: UserId) -> LineView | None:
+        """How the person's own SIP account stands, if they have one."""
+        return self.accounts.line_of(person)
+
+    async def login(self, person: UserId, server: str, username: str, password: str) -> LineView:
+        """Use a SIP account for the person's calls; returns how it stands after the first try."""
+        return await self.accounts.login(person, server, username, password)
+
+    async def logout(self, person: UserId) -> bool:
+        """Forget the person's SIP account; False if they had none."""
+        return await self.accounts.logout(person)
+
+    def trunks(self) -> Sequence[LineView]:
+        """Every trunk of the configuration."""
+        registrations = self.registrations()
+        return [line_view(name, registrations[name]) for name in self.configured]
+
+    def _read(self, number: str) -> Address:
+        address = read_address(number, self.region)
+        if address is None:
+            raise NotDone(_NOT_READ)
+        return address
+
+
+def line_view(name: str, registration: Registration) -> LineView:
+    """A registration as people read it."""
+    failed = f"{registration.status} {registration.reason}".strip()
+    words = _STATES.get(registration.state, f"does not work: {failed}")
+    return LineView(name=name, works=usable(registration), state=words)
+
+
+def _sentence(cause: Cause) -> str:
+    return MEANINGS[cause].sentence or "That is not possible now."
