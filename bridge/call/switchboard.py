@@ -141,6 +141,14 @@ class Switchboard:
         route = self._may_call(person, address, self._between(person, address))
         return route.cause if isinstance(route, Refusal) else None
 
+    def route_out(self, person: UserId, address: Address) -> OutboundRoute | Refusal:
+        """Where something of `person` that is no call leaves."""
+        return self._people.route_out(person, address)
+
+    def route_in(self, trunk: TrunkName, dialled: str) -> UserId | Refusal:
+        """Whom something that is no call is for."""
+        return self._people.route_in(trunk, dialled)
+
     # --- new calls ------------------------------------------------------------------------
 
     def _matrix_invite(self, event: MatrixInviteReceived) -> None:

@@ -164,6 +164,9 @@ class Trunk(Section):
     early_media: Literal["ignore", "connect"] = Field(
         "ignore", description="Whether audio before the answer (183) is let through."
     )
+    messages: bool = Field(
+        False, description="Send what people write into portals as SIP MESSAGE (RFC 3428)."
+    )
 
 
 class OutboundRule(Section):
@@ -219,6 +222,9 @@ class Limits(Section):
     calls_per_person: int = Field(2, ge=1, description="Simultaneous calls of one person.")
     calls_per_minute: int = Field(
         10, ge=1, description="Outgoing calls of one person within any minute."
+    )
+    texts_per_minute: int = Field(
+        20, ge=1, description="Texts that one person may send, or one number, within any minute."
     )
     max_duration: Seconds = Field(14400, description="Seconds after which a call is ended.")
     ring_time: Seconds = Field(60, description="Seconds that a call may ring.")

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Texts between portals and telephones: `m.room.message` and SIP MESSAGE (RFC 3428)."""
+
+import re
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Final, Protocol
+
+import structlog
+
+from bridge.call.causes import MEANINGS
+from bridge.call.ids import Address, RoomId, TrunkName, UserId
+from bridge.call.policy import OutboundRoute, Refusal
+from bridge.errors import BridgeError
+from bridge.matrix.lanes import Lanes
+from bridge.ports import SipText, TextRooms, Typed
+
+log = structlog.get_logger(__name__)
+
+LONGEST: Final = 1000
+"""Bytes of a text. RFC 3428 section 8 allows requests of 1300 over UDP, headers included."""
+LATE: Final = 3600.0
+"""Seconds after which a text is not sent any more."""
+_MINUTE: Final = 60.0
+_KEPT: Final = 10_000
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufffe\uffff]")
+_TOO_LARGE: Final = 513
+_UNABLE: Final = frozenset({405, 415, 420, 488, 501, 505, 606})
+_UNKNOWN: Final = frozenset({404, 410, 484, 604})
+
+_CALLS_ONLY: Final = "This number can be called, but not texted: what is written here is not sent."
+_NO_TEXTS: Final = "This number takes no texts: nothing that is written here arrives there."
+_NOT_IN_SERVICE: Final = "Your text was not delivered: this number is not in service."
+_FAILED: Final = (
+    "Your text was not delivered: the telephone network did not take it ({status})."
+    " When texts go through again, you will read it here."
+)
+_AGAIN: Final = "Texts go through again."
+_TOO_MANY: Final = "You write too fast: this was not sent. Please wait a minute."
+_TOO_LONG: Final = f"This is too long for a text, and was not sent: at most {LONGEST} bytes are."
+_TOO_LATE: Final = "The bridge was away when you wrote this, and did not send it."
+_NOT_TEXT: Final = "Only text can be sent to a telephone: this was not."
+_CORRECTED: Final = "A text that was sent cannot be changed: the other side keeps what it got."
+
+
+class Sender(Protocol):
+    """The SIP endpoint, as far as texts go."""
+
+    async def send_message(self, trunk: TrunkName, target: str, text: str, caller: str = "") -> int:
+        """Send a text; gives the final status. Raises `BridgeError`."""
+
+
+class Routes(Protocol):
+    """The switchboard, as far as texts go."""
+
+    def route_out(self, person: UserId, address: Address) -> OutboundRoute | Refusal:
+        """Where a text leaves."""
+
+    def route_in(self, trunk: TrunkName, dialled: str) -> UserId | Refusal:
+        """Whom a text is for."""
+
+
+class Pace:
+    """How many within any minute. `clock` counts seconds."""
+
+    def __init__(self, most: int, clock: Callable[[], float]) -> None:
+        self._most = most
+        self._clock = clock
+        self._times: dict[Hashable, deque[float]] = {}
+
+    def allows(self, who: Hashable) -> bool:
+        """Whether one more is not too many; if so, it counts."""
+        now = self._clock()
+        if len(self._times) > _KEPT:
+            self._times = {k: each for k, each in self._times.items() if each[-1] > now - _MINUTE}
+        times = self._times.setdefault(who, deque(maxlen=self._most))
+        if len(times) == self._most and times[0] > now - _MINUTE:
+            return False
+        times.append(now)
+        return True
+
+
+class Texts:
+    """Takes texts from both sides. `supports` tells whether a trunk takes SIP MESSAGE."""
+
+    def __init__(
+        self,
+        routes: Routes,
+        rooms: TextRooms,
+        sender: Sender,
+        *,
+        supports: Callable[[TrunkName], bool],
+        per_minute: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._routes = routes
+        self._rooms = rooms
+        self._sender = sender
+        self._supports = supports
+        self._pace = Pace(per_minute, clock)
+        self._out: Lanes[RoomId, Typed] = Lanes(self._send)
+        self._in: Lanes[Address, SipText] = Lanes(self._deliver)
+        self._trouble: dict[RoomId, str] = {}
+        """Why texts of a portal do not arrive, as its person was told."""
+        self._told: set[tuple[RoomId, str]] = set()
+
+    def typed(self, typed: Typed) -> None:
+        """A person wrote something into a portal."""
+        self._out.put(typed.portal.room, typed)
+
+    def received(self, text: SipText) -> None:
+        """A trunk brought a text."""
+        self._in.put(text.caller, text)
+
+    async def drained(self) -> None:
+        """Wait until everything is sent and delivered."""
+        await self._out.drained()
+        await self._in.drained()
+
+    async def close(self) -> None:
+        """Drop what waits."""
+        await self._out.close()
+        await self._in.close()
+
+    # --- to the telephone -------------------------------------------------------------------
+
+    async def _send(self, typed: Typed) -> None:
+        bound = log.bind(room=typed.portal.room, person=typed.portal.person)
+        route = self._routes.route_out(typed.portal.person, typed.portal.address)
+        if isinstance(route, Refusal):
+            bound.info("text refused", reason=route.cause.value)
+            await self._fails(typed, f"This was not sent. {MEANINGS[route.cause].sentence}")
+        elif not self._supports(route.trunk):
+            await self._fails(typed, _CALLS_ONLY)
+        elif typed.correction:
+            await self._tell_once(typed, _CORRECTED)
+        elif typed.text is None:
+            await self._tell_once(typed, _NOT_TEXT)
+        elif typed.age > LATE:
+            await self._tell(typed, _TOO_LATE)
+        elif len(typed.text.encode()) > LONGEST:
+            await self._tell(typed, _TOO_LONG)
+        elif not self._pace.allows(typed.portal.person):
+            bound.warning("text refused", reason="too many")
+            await self._fails(typed, _TOO_MANY)
+        elif typed.text:
+            await self._pass_on(typed, typed.text, route)
+
+    async def _pass_on(self, typed: Typed, text: str, route: OutboundRoute) -> None:
+        bound = log.bind(
+            room=typed.portal.room, person=typed.portal.person, trunk=route.trunk, bytes=len(text)
+        )
+        try:
+            status = await self._sender.send_message(route.trunk, route.target, text, route.caller)
+        except BridgeError as error:
+            bound.warning("text not sent", reason=str(error))
+            await self._fails(typed, _FAILED.format(status="it is not connected"))
+            return
+        if 200 <= status < 300:
+            bound.info("text sent", status=status)
+            await self._works(typed)
+            return
+        bound.warning("text not taken", status=status)
+        if status == _TOO_LARGE:
+            await self._tell(typed, _TOO_LONG)
+        else:
+            await self._fails(typed, _why(status))
+
+    async def _works(self, typed: Typed) -> None:
+        if self._trouble.pop(typed.portal.room, None) not in (None, _TOO_MANY):
+            await self._tell(typed, _AGAIN)
+
+    async def _fails(self, typed: Typed, reason: str) -> None:
+        """Say so, unless that is what was said last."""
+        if self._trouble.get(typed.portal.room) == reason:
+            return
+        self._trouble[typed.portal.room] = reason
+        await self._tell(typed, reason)
+
+    async def _tell_once(self, typed: Typed, sentence: str) -> None:
+        if (typed.portal.room, sentence) not in self._told:
+            self._told.add((typed.portal.room, sentence))
+            await self._tell(typed, sentence)
+
+    async def _tell(self, typed: Typed, sentence: str) -> None:
+        try:
+            await self._rooms.tell(typed.portal, sentence, f"text.{typed.event_id}")
+        except BridgeError as error:
+            log.warning("notice not sent", room=typed.portal.room, reason=str(error))
+
+    # --- to the person ----------------------------------------------------------------------
+
+    async def _deliver(self, text: SipText) -> None:
+        bound = log.bind(trunk=text.trunk, caller=text.caller, dialled=text.dialled)
+        person = self._routes.route_in(text.trunk, text.dialled)
+        if isinstance(person, Refusal):
+            bound.warning("text for nobody", reason=person.cause.value)
+            return
+        if not self._pace.allows(text.caller):
+            bound.warning("text dropped: too many within a minute")
+            return
+        words = _CONTROL.sub("", text.text.replace("\r\n", "\n")).strip()
+        if not words:
+            return
+        try:
+            await self._rooms.deliver_text(
+                person, text.caller, text.caller_name, words, f"text.{secrets.token_hex(8)}"
+            )
+        except BridgeError as error:
+            bound.warning("text not delivered", person=person, reason=str(error))
+            return
+        bound.info("text delivered", person=person, bytes=len(words.encode()))
+
+
+def _why(status: int) -> str:
+    if status in _UNABLE:
+        return _NO_TEXTS
+    return _NOT_IN_SERVICE if status in _UNKNOWN else _FAILED.format(status=f"SIP {status}")

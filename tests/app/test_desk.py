@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the bot's desk asks of the running bridge, and what it has done."""
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from bridge.app.desk import ServiceDesk
+from bridge.call.call import CallView
+from bridge.call.causes import Cause
+from bridge.call.events import CallRequested, Event, HangupRequested, PersonChanged
+from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
+from bridge.call.policy import Access, NumberKind, OutboundRule, Policy
+from bridge.errors import NotDone
+from bridge.ports import CallRecord, Desk, LineView, PersonSettings
+from bridge.sip.trunks import Registration, RegistrationState
+
+ALICE, CHIEF = UserId("@alice:mx.test"), UserId("@chief:mx.test")
+NUMBER = Address("tel:+12025550123")
+PROVIDER, PBX, HERS = TrunkName("provider"), TrunkName("pbx"), TrunkName("account-1")
+POLICY = Policy(
+    access={"mx.test": Access.CALL, CHIEF: Access.ADMIN},
+    outbound=[OutboundRule(trunk=PROVIDER, prefix="+1")],
+    kind_of=lambda number: NumberKind.EMERGENCY if number == "911" else NumberKind.ORDINARY,
+)
+VIEW = CallView(
+    call=CallId("ab-1"),
+    direction=Direction.TO_SIP,
+    state="connected",
+    person=ALICE,
+    address=NUMBER,
+    trunk=PROVIDER,
+    since=40.0,
+    answered_at=45.0,
+)
+
+
+class Bench:
+    """Everything that the desk talks to."""
+
+    def __init__(self) -> None:
+        self.emitted: list[Event] = []
+        self.saved: dict[UserId, PersonSettings] = {}
+        self.cause: Cause | None = None
+        self.asked_at: list[float] = []
+        self.account: TrunkName | None = None
+        self.registered: dict[TrunkName, Registration] = {}
+        self.desk = ServiceDesk(
+            policy=POLICY,
+            region="US",
+            core=self,
+            emit=self.emitted.append,
+            calls=self,
+            people=self,
+            accounts=self,
+            configured=(PROVIDER, PBX),
+            registrations=lambda: self.registered,
+            clock=lambda: 100.0,
+        )
+
+    # the switchboard
+    def active(self) -> list[CallView]:
+        return [VIEW]
+
+    def why_not(self, person: UserId, address: Address, now: float) -> Cause | None:
+        self.asked_at.append(now)
+        return self.cause
+
+    # the store
+    async def recent_of(self, person: UserId, limit: int) -> Sequence[CallRecord]:
+        return [
+            CallRecord(
+                call=CallId(f"{person}{number}"),
+                direction=Direction.TO_SIP,
+                person=person,
+                address=NUMBER,
+                trunk=PROVIDER,
+                started_at=0,
+            )
+            for number in range(limit)
+        ]
+
+    async def settings(self) -> Mapping[UserId, PersonSettings]:
+        return self.saved
+
+    async def save_settings(self, person: UserId, settings: PersonSettings) -> None:
+        self.saved[person] = settings
+
+    # the accounts
+    def trunk_of(self, person: UserId) -> TrunkName | None:
+        return self.account
+
+    def line_of(self, person: UserId) -> LineView | None:
+        return LineView(name="hers", works=True, state="registered") if self.account else None
+
+    async def login(self, person: UserId, server: str, username: str, password: str) -> LineView:
+        return LineView(name=f"{username}@{server}", works=True, state=f"{len(password)}")
+
+    async def logout(self, person: UserId) -> bool:
+        return self.account is not None
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_it_is_a_desk(bench: Bench) -> None:
+    desk: Desk = bench.desk
+    assert [desk.access(person) for person in (ALICE, CHIEF, UserId("@a:example.com"))] == [
+        Access.CALL,
+        Access.ADMIN,
+        Access.BLOCKED,
+    ]
+
+
+def test_a_call_is_asked_for(bench: Bench) -> None:
+    assert bench.desk.call(ALICE, "(202) 555-0123") == NUMBER
+    assert bench.emitted == [CallRequested(person=ALICE, address=NUMBER)]
+    assert bench.asked_at == [100.0]
+
+
+@pytest.mark.parametrize(
+    ("cause", "sentence"),
+    [(Cause.NO_ROUTE, "No trunk is set up"), (Cause.NORMAL, "not possible now")],
+)
+def test_a_call_that_would_come_to_nothing_is_refused_with_the_reason(
+    bench: Bench, cause: Cause, sentence: str
+) -> None:
+    bench.cause = cause
+    with pytest.raises(NotDone, match=sentence):
+        bench.desk.call(ALICE, "202 555 0123")
+    assert bench.emitted == []
+
+
+def test_what_is_no_number_is_not_called(bench: Bench) -> None:
+    with pytest.raises(NotDone, match="neither a telephone number"):
+        bench.desk.call(ALICE, "grandma, please")
+
+
+async def test_history_is_the_persons(bench: Bench) -> None:
+    assert [record.person for record in await bench.desk.history(ALICE, 2)] == [ALICE, ALICE]
+
+
+def test_active_calls_say_how_long_they_last(bench: Bench) -> None:
+    assert bench.desk.active() == [(VIEW, 60.0)]
+
+
+def test_an_admin_hangs_up(bench: Bench) -> None:
+    assert bench.desk.hang_up("ab-1", CHIEF) == VIEW
+    assert bench.emitted == [HangupRequested(call=VIEW.call, by=CHIEF)]
+    with pytest.raises(NotDone, match="no such call"):
+        bench.desk.hang_up("ab-2", CHIEF)
+
+
+def test_a_route_is_explained(bench: Bench) -> None:
+    assert bench.desk.explain(ALICE, "202 555 0123").verdict.startswith("trunk `provider`")
+    bench.account = HERS
+    assert bench.desk.explain(ALICE, "202 555 0123").verdict.startswith("trunk `account-1`")
+
+
+async def test_settings_are_kept_and_told_to_the_core_whole(bench: Bench) -> None:
+    await bench.desk.set_dnd(ALICE, True)
+    assert await bench.desk.set_forward(ALICE, "202 555 0123") == NUMBER
+    assert bench.desk.settings(ALICE) == PersonSettings(dnd=True, forward=NUMBER)
+    assert bench.saved == {ALICE: PersonSettings(dnd=True, forward=NUMBER)}
+    bench.account = HERS
+    await bench.desk.set_forward(ALICE, None)
+    assert bench.emitted == [
+        PersonChanged(person=ALICE, dnd=True),
+        PersonChanged(person=ALICE, dnd=True, forward=NUMBER),
+        PersonChanged(person=ALICE, dnd=True, account=HERS),
+    ]
+
+
+async def test_nobody_forwards_to_where_they_may_not_call(bench: Bench) -> None:
+    for number in ("911", "+44 20 7946 0000"):
+        with pytest.raises(NotDone):
+            await bench.desk.set_forward(ALICE, number)
+    assert bench.saved == {}
+    assert bench.emitted == []
+
+
+async def test_what_was_chosen_is_known_again_after_a_restart(bench: Bench) -> None:
+    bench.saved = {ALICE: PersonSettings(dnd=True)}
+    bench.account = HERS
+    await bench.desk.open()
+    assert bench.emitted == [PersonChanged(person=ALICE, dnd=True, account=HERS)]
+    assert bench.desk.settings(ALICE).dnd
+
+
+async def test_accounts_are_passed_on(bench: Bench) -> None:
+    assert bench.desk.account(ALICE) is None
+    assert (await bench.desk.login(ALICE, "pbx.example.org", "alice", "x")).state == "1"
+    assert await bench.desk.logout(ALICE) is False
+    bench.account = HERS
+    assert bench.desk.account(ALICE) is not None
+    assert await bench.desk.logout(ALICE) is True
+
+
+def test_trunks_are_those_of_the_configuration(bench: Bench) -> None:
+    bench.registered = {
+        PROVIDER: Registration(RegistrationState.FAILED, 403, "Forbidden"),
+        PBX: Registration(RegistrationState.NOT_USED),
+        HERS: Registration(RegistrationState.REGISTERED, 200, "OK"),
+    }
+    assert bench.desk.trunks() == [
+        LineView(name="provider", works=False, state="does not work: 403 Forbidden"),
+        LineView(name="pbx", works=True, state="known by its address, does not register"),
+    ]
