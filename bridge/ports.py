@@ -257,7 +257,7 @@ class Accounts(Protocol):
         """How the person's account stands."""
 
     async def login(self, person: UserId, server: str, username: str, password: str) -> LineView:
-        """Register with an account, in place of the one before; how it stands then."""
+        """Register with an account, in place of the one before, which is kept if that fails."""
 
     async def logout(self, person: UserId) -> bool:
         """Unregister, and forget the account; False if there was none."""
@@ -288,7 +288,7 @@ class Desk(Protocol):
         """How the person's own SIP account stands, if they have one."""
 
     async def login(self, person: UserId, server: str, username: str, password: str) -> LineView:
-        """Use a SIP account for the person's calls; returns how it stands after the first try."""
+        """Use a SIP account for the person's calls, once it has registered."""
 
     async def logout(self, person: UserId) -> bool:
         """Forget the person's SIP account; False if they had none."""

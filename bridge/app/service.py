@@ -13,10 +13,13 @@ import structlog
 import uvloop
 from mautrix.util.async_db import Database
 
+from bridge.app.alerts import Alerts
+from bridge.app.desk import NoAccounts, ServiceDesk
 from bridge.app.dialling import dial
 from bridge.app.health import Homeserver, database_answers, trunks_work, usable
 from bridge.app.notify import notify
 from bridge.app.policy import policy_of
+from bridge.app.texts import Texts
 from bridge.call.causes import Cause
 from bridge.call.commands import RecordEnd
 from bridge.call.events import Event
@@ -31,6 +34,7 @@ from bridge.numbers import from_sip, is_canonical
 from bridge.sip.adapter import SipAdapter
 from bridge.store.calls import Calls
 from bridge.store.database import open_database
+from bridge.store.people import People
 from bridge.store.portals import Portals
 from bridge.store.writer import Writer
 from bridge.web.metrics import Metrics
@@ -69,9 +73,11 @@ class Service:
         writer.start()
         self._stack.push_async_callback(writer.close)
         calls = Calls(database, writer)
+        loop = asyncio.get_running_loop()
+        switchboard = Switchboard(policy, nonce=secrets.token_hex(4))
         driver = self._driver = Driver(
-            Switchboard(policy, nonce=secrets.token_hex(4)),
-            asyncio.get_running_loop(),
+            switchboard,
+            loop,
             observers=[self._metrics.observe],
         )
         self._stack.callback(driver.close)
@@ -98,12 +104,40 @@ class Service:
             emit=emit,
             tap=driver.sip_message,
             normalise=partial(_normalise, config.numbers.region),
+            on_registration=lambda trunk, now: alerts.registration(trunk, now),
+            on_message=lambda text: texts.received(text),
         )
+        texts = Texts(
+            switchboard,
+            matrix,
+            sip,
+            supports=partial(_takes_texts, config),
+            per_minute=config.limits.texts_per_minute,
+        )
+        trunks = tuple(map(TrunkName, config.trunks))
+        alerts = Alerts(frozenset(trunks), matrix.notify_admins, loop.call_later)
+        self._stack.callback(alerts.close)
+        people = People(database)
+        desk = ServiceDesk(
+            policy=policy,
+            region=config.numbers.region,
+            core=switchboard,
+            emit=emit,
+            calls=calls,
+            people=people,
+            accounts=NoAccounts(),
+            configured=trunks,
+            registrations=sip.registrations,
+            clock=loop.time,
+        )
+        matrix.serve(desk, people, texts.typed)
         driver.connect(Ports(matrix=matrix, sip=sip, media=media, store=calls, leg_of=sip.leg_of))
         self._watch(sip, writer)
 
+        await desk.open()
         await matrix.listen()
         self._stack.push_async_callback(matrix.stop)
+        self._stack.push_async_callback(texts.close)
         left_over = await calls.unfinished()
         await sip.end_orphans(left_over)
         await matrix.start()
@@ -169,6 +203,11 @@ class Service:
         self._metrics.watch(
             "writes_waiting", "Writes that wait for the database.", lambda: float(writer.waiting)
         )
+
+
+def _takes_texts(config: Config, trunk: TrunkName) -> bool:
+    """Whether SIP MESSAGE is worth trying; an account of a person's own just refuses it."""
+    return str(trunk) not in config.trunks or config.trunks[trunk].messages
 
 
 def run(config: Config) -> None:

@@ -43,9 +43,7 @@ async def _address(request: Request, text: str) -> Reply:
 
 async def _password(request: Request, user: str, server: str, password: str) -> Reply:
     line = await request.desk.login(request.person, server, user, password)
-    if line.works:
-        return Reply(f"You are logged in as `{line.name}`: {line.state}.")
-    return Reply(f"Your account `{line.name}` is kept, but does not work yet: {line.state}.")
+    return Reply(f"You are logged in as `{line.name}`: {line.state}.")
 
 
 def _about_address(request: Request) -> Question:

@@ -64,8 +64,9 @@ class FakeDesk:
 
     async def login(self, person: UserId, server: str, username: str, password: str) -> LineView:
         self.logins.append((person, server, username, password))
-        state = "registered" if self.works else "refused: 403 Forbidden"
-        line = LineView(name=f"{username}@{server}", works=self.works, state=state)
+        if not self.works:
+            raise NotDone(f"{server} refuses the user name or the password.")
+        line = LineView(name=f"{username}@{server}", works=True, state="registered")
         self.accounts[person] = line
         return line
 
