@@ -2,7 +2,7 @@
 """What calls cost a media gateway: CPU, memory and delay, ours beside others that are installed.
 
 A gateway runs on one core; WebRTC clients (ICE, DTLS-SRTP) and telephones that echo run on
-another. Gateways take turns, so that a noisy machine is noisy for all; figures are medians of rounds.
+another. Gateways take turns, so that noise hits all of them; figures are medians.
 
     python -m benchmarks.media --calls 60 100 --seconds 10 [--rounds 3] [--phases random]
         [--codec PCMU] [--transcode] [--gateways matrix-sip rtpengine] [--json]
