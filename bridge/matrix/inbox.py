@@ -17,6 +17,7 @@ from bridge.matrix.envelope import RoomEvent, read_room_event
 from bridge.matrix.homeserver import Homeserver, HomeserverError
 from bridge.matrix.lanes import Lanes
 from bridge.matrix.portals import Portals
+from bridge.matrix.rtc import RTC_EVENT_TYPES, RtcWatch
 from bridge.matrix.words import is_correction, is_notice, text_of
 from bridge.ports import Emit, Portal, PortalStore, Typed
 
@@ -26,6 +27,7 @@ REMEMBERED: Final = 7 * 86400.0
 """Seconds for which an event counts as a repetition; a call event is stale long before that."""
 _PRUNE_EVERY: Final = 3600.0
 _READ_BACK: Final = 50
+_CALLS: Final = CALL_EVENT_TYPES | RTC_EVENT_TYPES
 _ENDS: Final = frozenset({"m.call.hangup", "m.call.reject"})
 _OTHER_TYPES: Final = frozenset(
     {
@@ -35,6 +37,7 @@ _OTHER_TYPES: Final = frozenset(
         "m.room.encrypted",
         "m.room.message",
     }
+    | RTC_EVENT_TYPES
 )
 _ENCRYPTED: Final = (
     "This room is encrypted, and calls do not work in it."
@@ -67,6 +70,7 @@ class Inbox:
         self._store = store
         self._emit = emit
         self._clock = clock
+        self._rtc = RtcWatch(portals.say, clock)
         self._lanes: Lanes[RoomId, RoomEvent] = Lanes(self._handle)
         self._pruned_at = -_PRUNE_EVERY
 
@@ -134,7 +138,7 @@ class Inbox:
         elif event.type == "m.room.message":
             self._message(event, portal)
         else:
-            await self._call_event(event, portal)
+            await self._any_call_event(event, portal)
 
     async def _ghost_member(self, event: RoomEvent) -> None:
         membership = event.content.get("membership")
@@ -183,6 +187,13 @@ class Inbox:
         )
         self.typed(typed)
 
+    async def _any_call_event(self, event: RoomEvent, portal: Portal) -> None:
+        """An event of either kind of call, decrypted."""
+        if event.type in RTC_EVENT_TYPES:
+            await self._rtc.receive(event, portal)
+        elif event.type in CALL_EVENT_TYPES:
+            await self._call_event(event, portal)
+
     async def _call_event(self, event: RoomEvent, portal: Portal) -> None:
         bound = log.bind(room=event.room, type=event.type, sender=event.sender)
         if event.sender != portal.person:
@@ -223,19 +234,21 @@ class Inbox:
         events = [
             event
             for event in found
-            if event and event.sender == portal.person and event.type in CALL_EVENT_TYPES
+            if event and event.sender == portal.person and event.type in _CALLS
         ]
         ringing = {
             told.call_id
             for event in events
+            if event.type in CALL_EVENT_TYPES
             for told in self._read(event, portal)
             if isinstance(told, MatrixInviteReceived) and told.age < told.lifetime
         }
         given_up = {e.content.get("call_id") for e in events if e.type in _ENDS}
         for event in events:
-            if event.content.get("call_id") in ringing - given_up and await self._is_new(event.id):
+            rings = event.content.get("call_id") in ringing - given_up
+            if (rings or event.type in RTC_EVENT_TYPES) and await self._is_new(event.id):
                 log.info("call event from before the ghost joined", room=event.room)
-                await self._call_event(event, portal)
+                await self._any_call_event(event, portal)
 
 
 async def _not_ours(event: RoomEvent) -> None:

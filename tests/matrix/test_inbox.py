@@ -216,6 +216,33 @@ async def test_a_knock_or_an_invitation_changes_nothing(bench: Bench) -> None:
     assert bench.store.portals == {ROOM: PORTAL}
 
 
+# --- the other kind of call --------------------------------------------------------------------
+
+
+def rtc(event_id: str = "$rtc", **more: Any) -> dict[str, Any]:
+    content = {"application": "m.call", "call_id": "", "expires": 14400000}
+    key = f"_{ALICE}_DEVICE_m.call"
+    kind = "org.matrix.msc3401.call.member"
+    return room_event(kind, content, event_id=event_id, state_key=key, **more)
+
+
+async def test_who_starts_a_call_of_the_other_kind_is_told_once(bench: Bench) -> None:
+    assert await bench.receive(rtc(), rtc("$refresh"), rtc("$third", sender=THIRD)) == []
+    await bench.receive(rtc())
+    [(kind, notice)] = bench.homeserver.sent(ROOM)
+    assert (kind, notice["msgtype"]) == ("m.room.message", "m.notice")
+    assert "Element Web" in notice["body"]
+
+
+async def test_also_when_the_ghost_had_not_joined(bench: Bench) -> None:
+    assert await bench.receive(invited(bench, rtc())) == []
+    assert len(bench.homeserver.sent(ROOM)) == 1
+
+
+async def test_a_telephone_call_is_possible_besides(bench: Bench) -> None:
+    assert await bench.receive(rtc(), invite()) == [MatrixInviteReceived]
+
+
 # --- the join race --------------------------------------------------------------------------
 
 

@@ -164,7 +164,9 @@ class Synapse:
             "experimental_features": {
                 "msc2409_to_device_messages_enabled": True,
                 "msc3202_transaction_extensions": True,
+                "msc4354_enabled": True,
             },
+            "max_event_delay_duration": "24h",
             "rc_message": _NO_LIMIT,
             "rc_registration": _NO_LIMIT,
             "rc_joins": {"local": _NO_LIMIT, "remote": _NO_LIMIT},

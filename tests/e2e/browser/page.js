@@ -184,6 +184,23 @@ function memberIsKnown(roomId, other, milliseconds) {
     });
 }
 
+// What Element Call does when somebody starts a call in a room: it announces a MatrixRTC session.
+// `sticky` is how it will do that, by events of MSC4354 instead of state.
+function rtcJoin(roomId, { sticky = false, ...config } = {}) {
+    const [userId, deviceId] = [client.getUserId(), client.getDeviceId()];
+    const focus = { type: "livekit", livekit_service_url: "https://livekit.example.org" };
+    rtcSession(roomId).joinRTCSession(
+        { userId, deviceId, memberId: sticky ? crypto.randomUUID() : `${userId}:${deviceId}` },
+        [focus],
+        sticky ? focus : undefined,
+        { notificationType: "ring", callIntent: "audio", unstableSendStickyEvents: sticky, ...config },
+    );
+}
+
+function rtcSession(roomId) {
+    return client.matrixRTC.getRoomSession(client.getRoom(roomId));
+}
+
 // From now on, offer and take only codecs of these names.
 function onlyCodecs(names) {
     const add = RTCPeerConnection.prototype.addTrack;
@@ -213,6 +230,10 @@ window.mx = {
             .map((one) => one.roomId),
     dialPad: async (number) => (await client.getThirdpartyUser("m.protocol.pstn", { "m.id.phone": number }))[0].userid,
     dialNumber,
+    rtcJoin,
+    rtcLeave: (roomId) => rtcSession(roomId).leaveRoomSession(5000),
+    rtcMembers: (roomId) => rtcSession(roomId).memberships.length,
+    send: (roomId, type, content) => client.sendEvent(roomId, type, content),
     protocols: () => client.getThirdpartyProtocols(),
     answer: () => call.answer(true, false),
     reject: () => call.reject(),
