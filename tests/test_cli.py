@@ -107,6 +107,27 @@ def test_the_registration_has_the_tokens_of_the_configuration() -> None:
     assert found["url"] == "http://127.0.0.1:29330"
 
 
+def test_the_second_registration_is_for_people_and_has_no_address() -> None:
+    configure()
+    settings = yaml.safe_load(Path("config.yaml").read_text())
+    result = call("generate-registration", "--people")
+    assert result.exit_code == 0
+    found = yaml.safe_load(result.stdout)
+    assert found["url"] is None
+    assert found["as_token"] == settings["portals"]["people_token"]
+    assert found["namespaces"]["users"] == [{"exclusive": False, "regex": "@.*:example\\.org"}]
+    first = yaml.safe_load(call("generate-registration").stdout)
+    for key in ("id", "sender_localpart", "as_token", "hs_token"):
+        assert found[key] != first[key]
+
+
+def test_without_a_token_there_is_no_second_registration() -> None:
+    configure(portals={"people_token": ""})
+    result = call("generate-registration", "--people")
+    assert result.exit_code == 1
+    assert "people_token" in result.stderr
+
+
 @pytest.mark.parametrize("command", ["run", "check", "health", "generate-registration"])
 def test_a_missing_file_is_explained(command: str) -> None:
     result = call(command)

@@ -7,7 +7,16 @@ from textwrap import dedent
 
 import pytest
 
-from bridge.config import Config, EncryptionMode, InvalidConfig, Permission, load, parse, secrets_of
+from bridge.config import (
+    AutoJoin,
+    Config,
+    EncryptionMode,
+    InvalidConfig,
+    Permission,
+    load,
+    parse,
+    secrets_of,
+)
 from bridge.errors import ConfigurationError
 
 TOKENS = "appservice: {as_token: ours, hs_token: theirs}\n"
@@ -366,6 +375,17 @@ def test_the_bot_is_no_ghost() -> None:
 def test_tokens_are_needed(tokens: str, words: str) -> None:
     with pytest.raises(InvalidConfig, match=words):
         read(f"appservice: {tokens}")
+
+
+def test_joining_for_people_takes_a_token_of_its_own() -> None:
+    for off in ("off", '"off"'):
+        assert read(f"{TOKENS}portals: {{auto_join: {off}}}").portals.auto_join is AutoJoin.OFF
+    config = read(f"{TOKENS}portals: {{auto_join: as_token, people_token: a}}")
+    assert config.portals.auto_join is AutoJoin.AS_TOKEN
+    with pytest.raises(InvalidConfig, match="people_token: is empty"):
+        read(f"{TOKENS}portals: {{auto_join: as_token}}")
+    with pytest.raises(InvalidConfig, match="one of its own"):
+        read(f"{TOKENS}portals: {{auto_join: as_token, people_token: ours}}")
 
 
 # --- many mistakes --------------------------------------------------------------------------

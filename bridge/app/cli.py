@@ -103,13 +103,20 @@ def generate_config(
 
 
 @commands.command("generate-registration")
-def generate_registration(config: ConfigOption = _CONFIG) -> None:
+def generate_registration(
+    config: ConfigOption = _CONFIG,
+    people: Annotated[
+        bool,
+        typer.Option("--people", help="The second one instead, for portals.auto_join: as_token."),
+    ] = False,
+) -> None:
     """Print the registration for the homeserver. It contains the tokens of the configuration."""
     with _explaining():
         settings = load(config, os.environ)
-        from bridge.app.registration import registration_file
+        from bridge.app.registration import people_registration_file, registration_file
 
-        typer.echo(registration_file(settings), nl=False)
+        print_it = people_registration_file if people else registration_file
+        typer.echo(print_it(settings), nl=False)
 
 
 @commands.command()

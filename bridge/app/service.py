@@ -96,6 +96,7 @@ class Service:
             may_use=lambda person: access_of(policy, person) >= Access.RECEIVE,
             is_address=partial(is_canonical, region=config.numbers.region),
             dial=partial(dial, policy, config.numbers.region),
+            portals=config.portals,
             join_time=config.limits.ring_time + 5,  # by then, the core has given up
         )
         sip = self._sip = SipAdapter(

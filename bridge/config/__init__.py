@@ -4,6 +4,7 @@
 from bridge.config.load import InvalidConfig, Problem, load, parse, secrets_of
 from bridge.config.models import (
     AppService,
+    AutoJoin,
     Config,
     Database,
     Encryption,
@@ -17,6 +18,7 @@ from bridge.config.models import (
     OutboundRule,
     Permission,
     Port,
+    Portals,
     Seconds,
     Section,
     Sip,
@@ -28,6 +30,7 @@ from bridge.config.models import (
 
 __all__ = [
     "AppService",
+    "AutoJoin",
     "Config",
     "Database",
     "Encryption",
@@ -42,6 +45,7 @@ __all__ = [
     "OutboundRule",
     "Permission",
     "Port",
+    "Portals",
     "Problem",
     "Seconds",
     "Section",

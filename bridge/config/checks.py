@@ -10,6 +10,7 @@ import phonenumbers
 from yarl import URL
 
 from bridge.config.models import (
+    AutoJoin,
     Config,
     EncryptionMode,
     InboundRule,
@@ -38,6 +39,7 @@ DIALLED = re.compile(r"\*|[^*\s]+\*?")
 def check(config: Config) -> Iterator[Finding]:
     """Every contradiction in otherwise well-formed settings."""
     yield from _matrix(config)
+    yield from _portals(config)
     yield from _database(config)
     yield from _secret_key(config)
     yield from _permissions(config)
@@ -94,6 +96,24 @@ def _matrix(config: Config) -> Iterator[Finding]:
             )
     if service.as_token == service.hs_token and service.as_token.get_secret_value():
         yield ("appservice", "hs_token"), "is the same as as_token; wanted: two different tokens"
+
+
+def _portals(config: Config) -> Iterator[Finding]:
+    token = config.portals.people_token
+    if config.portals.auto_join is AutoJoin.AS_TOKEN and not token.get_secret_value():
+        yield (
+            ("portals", "people_token"),
+            "is empty, but auto_join is as_token; wanted: a long random string, also in the second "
+            "registration (matrix-sip generate-registration --people)",
+        )
+    if token.get_secret_value() and token in (
+        config.appservice.as_token,
+        config.appservice.hs_token,
+    ):
+        yield (
+            ("portals", "people_token"),
+            "is a token of appservice too; wanted: one of its own, homeservers insist on it",
+        )
 
 
 def _database(config: Config) -> Iterator[Finding]:

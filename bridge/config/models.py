@@ -96,6 +96,39 @@ class Encryption(Section):
     )
 
 
+class AutoJoin(StrEnum):
+    """Whether the bridge accepts its own invitations for the people of its homeserver."""
+
+    OFF = "off"
+    AS_TOKEN = "as_token"
+
+
+def _never(value: Any) -> Any:
+    """YAML takes a bare `off` for false."""
+    return AutoJoin.OFF if value is False else value
+
+
+class Portals(Section):
+    """The rooms in which people and telephone numbers meet."""
+
+    auto_join: Annotated[AutoJoin, BeforeValidator(_never)] = Field(
+        AutoJoin.OFF,
+        description="off: a person has to accept the invitation to a new room before it rings; "
+        "as_token: the bridge accepts for people of its own homeserver, by people_token, and marks "
+        "the room as a direct chat.",
+    )
+    people_token: SecretStr = Field(
+        SecretStr(""),
+        description="Token of the second registration (generate-registration --people), by which "
+        "the bridge acts for people; wanted with auto_join: as_token.",
+    )
+    leave_unanswered_after: Seconds | None = Field(
+        None,
+        description="Seconds after the last call at which the bridge leaves the room of a caller "
+        "to whom nobody ever talked, called back or wrote; empty: never.",
+    )
+
+
 class Permission(StrEnum):
     """What a person may do; each level includes those before it."""
 
@@ -286,6 +319,7 @@ class Config(Section):
     appservice: AppService = Field(default_factory=AppService)
     database: Database = Field(default_factory=Database)
     encryption: Encryption = Field(default_factory=Encryption)
+    portals: Portals = Field(default_factory=Portals)
     permissions: dict[str, Permission] = Field(
         default_factory=dict,
         description="Who may do what, by Matrix id, server name or *; the most exact entry counts. "

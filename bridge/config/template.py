@@ -20,6 +20,7 @@ from bridge.config.models import Config, Section
 
 WIDTH = 100
 TOKENS = ("as_token", "hs_token")
+PEOPLE_TOKEN = "people_token"
 SECRET_KEY = "secret_key"
 
 
@@ -44,7 +45,8 @@ def fresh_tokens() -> dict[str, str]:
 
 def fresh_secrets() -> dict[str, str]:
     """Everything secret that a new configuration needs: the tokens, and the key of the database."""
-    return {**fresh_tokens(), SECRET_KEY: secrets.token_urlsafe(32)}
+    names = (PEOPLE_TOKEN, SECRET_KEY)
+    return {**fresh_tokens(), **{name: secrets.token_urlsafe(32) for name in names}}
 
 
 def _section(name: str, tokens: Mapping[str, str]) -> Iterator[str]:

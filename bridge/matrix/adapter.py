@@ -24,6 +24,7 @@ from bridge.call.events import Event, MatrixSendFailed, PersonInvited, PortalFai
 from bridge.call.ids import Address, Direction, MatrixCallId, OpId, PartyId, RoomId, UserId
 from bridge.errors import BridgeError, ConfigurationError, LocalError, RemoteError
 from bridge.matrix.bot.conversation import Bot
+from bridge.matrix.doubles import Doubles
 from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience, Refused, Unavailable
 from bridge.matrix.inbox import Inbox
@@ -65,6 +66,7 @@ class MatrixAdapter:
         may_use: Callable[[UserId], bool],
         is_address: Callable[[Address], bool],
         dial: Dial,
+        portals: config.Portals | None = None,
         join_time: float = 180.0,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -85,6 +87,7 @@ class MatrixAdapter:
             ghosts=self._ghosts,
             homeserver=self._homeserver,
             store=store,
+            doubles=self._doubles(homeserver, portals or config.Portals()),
             patience=self._patience,
             may_use=may_use,
             is_address=is_address,
@@ -222,6 +225,12 @@ class MatrixAdapter:
             return None
         await self._portals.ensure_ghost(address)
         return {"user_id": user}  # to mautrix, an empty reply means nobody
+
+    def _doubles(self, homeserver: config.Homeserver, portals: config.Portals) -> Doubles:
+        if portals.auto_join is config.AutoJoin.OFF:
+            return Doubles(None, homeserver.domain)
+        people = Homeserver(self._appservice, portals.people_token.get_secret_value())
+        return Doubles(people, homeserver.domain)
 
     def _send(self, command: SendCallEvent) -> None:
         def failed(reason: str) -> None:

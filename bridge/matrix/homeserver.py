@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from mautrix.api import Method, Path, PathBuilder
+from mautrix.api import HTTPAPI, Method, Path, PathBuilder
 from mautrix.appservice import AppService
 from mautrix.errors import MatrixConnectionError, MatrixRequestError
+from mautrix.types import UserID as MautrixUserId
 
 from bridge.call.ids import RoomId, UserId
 from bridge.errors import RemoteError
+from bridge.matrix import pacing
 
 T = TypeVar("T")
 
@@ -28,7 +30,14 @@ class HomeserverError(RemoteError):
 
 
 class Unavailable(HomeserverError):
-    """It cannot be reached, is overloaded or broken just now: worth another attempt."""
+    """It cannot be reached, is overloaded or broken just now: worth another attempt.
+
+    `retry_after`: seconds until which that attempt is not welcome, if it said so.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Refused(HomeserverError):
@@ -52,7 +61,8 @@ class Patience:
     ) -> T:
         """Attempt until it works or the deadline, which may move, has passed.
 
-        Attempts at least once if the deadline is ahead. Raises `Unavailable` or `Refused`.
+        Attempts at least once if the deadline is ahead, and no sooner than the homeserver wants.
+        Raises `Unavailable` or `Refused`.
         """
         pause = _FIRST_PAUSE
         reason = "there was no time left for it"
@@ -60,17 +70,21 @@ class Patience:
             try:
                 return await attempt()
             except Unavailable as error:
-                reason = str(error)
-            await self.sleep(min(pause, max(0.0, deadline() - self.clock())))
+                reason, wanted = str(error), error.retry_after or 0.0
+            left = deadline() - self.clock()
+            if wanted >= left:
+                break
+            await self.sleep(max(wanted, min(pause, left)))
             pause = min(pause * 2, _LONGEST_PAUSE)
         raise Unavailable(reason)
 
 
 class Homeserver:
-    """Client-Server API, through the application service's token."""
+    """Client-Server API, through the application service's token, or another one's `token`."""
 
-    def __init__(self, appservice: AppService) -> None:
+    def __init__(self, appservice: AppService, token: str = "") -> None:
         self._appservice = appservice
+        self._token = token
 
     async def register(self, user: UserId) -> None:
         """Make a user of our namespace; harmless if it exists."""
@@ -104,9 +118,9 @@ class Homeserver:
         return RoomId(_text(await self._as(user, Method.POST, Path.v3.createRoom, body), "room_id"))
 
     async def invite(self, room: RoomId, user: UserId, person: UserId) -> None:
-        """`user` invites `person`."""
-        path = Path.v3.rooms[room].invite
-        await self._as(user, Method.POST, path, {"user_id": person})
+        """`user` invites `person` to a direct chat; what POST /invite sends could not say that."""
+        path = Path.v3.rooms[room].state["m.room.member"][person]
+        await self._as(user, Method.PUT, path, {"membership": "invite", "is_direct": True})
 
     async def join(self, room: RoomId, user: UserId) -> None:
         """Accept an invitation."""
@@ -122,18 +136,25 @@ class Homeserver:
         joined = reply.get("joined")
         return frozenset(map(UserId, joined)) if isinstance(joined, dict) else frozenset()
 
+    async def joined_rooms(self, user: UserId) -> list[RoomId]:
+        """Where `user` has joined."""
+        reply = await self._as(user, Method.GET, Path.v3.joined_rooms)
+        rooms = reply.get("joined_rooms")
+        return [RoomId(each) for each in rooms] if isinstance(rooms, list) else []
+
+    async def account_data(self, user: UserId, kind: str) -> Mapping[str, Any]:
+        """What `user` keeps under this type; empty where there is nothing."""
+        return await self._unless_missing(user, Path.v3.user[user].account_data[kind])
+
+    async def set_account_data(self, user: UserId, kind: str, content: Mapping[str, Any]) -> None:
+        """Replace what `user` keeps under this type."""
+        await self._as(user, Method.PUT, Path.v3.user[user].account_data[kind], content)
+
     async def state(
         self, room: RoomId, user: UserId, event_type: str, state_key: str = ""
     ) -> Mapping[str, Any]:
         """The content of a state event; empty where there is none."""
-        try:
-            return await self._as(
-                user, Method.GET, Path.v3.rooms[room].state[event_type][state_key]
-            )
-        except Refused as error:
-            if error.errcode == "M_NOT_FOUND":
-                return {}
-            raise
+        return await self._unless_missing(user, Path.v3.rooms[room].state[event_type][state_key])
 
     async def latest_events(self, room: RoomId, user: UserId, limit: int) -> list[Any]:
         """The newest raw events of the room, oldest first."""
@@ -161,6 +182,14 @@ class Homeserver:
     ) -> Mapping[str, Any]:
         return await self._as(UserId(self._appservice.bot_mxid), method, path, body)
 
+    async def _unless_missing(self, user: UserId, path: PathBuilder) -> Mapping[str, Any]:
+        try:
+            return await self._as(user, Method.GET, path)
+        except Refused as error:
+            if error.errcode == "M_NOT_FOUND":
+                return {}
+            raise
+
     async def _as(
         self,
         user: UserId,
@@ -170,8 +199,8 @@ class Homeserver:
         query: Mapping[str, str] | None = None,
         time: float | None = None,
     ) -> Mapping[str, Any]:
-        bot = self._appservice.intent.api
-        api = bot if user == str(self._appservice.bot_mxid) else bot.user(user)
+        pacing.watch(self._appservice.http_session)
+        api = self._api(user)
         content = None if body is None else dict(body)
         time = _REQUEST_TIME if time is None else time
         try:
@@ -187,13 +216,27 @@ class Homeserver:
             raise _translate(error) from error
         return reply if isinstance(reply, dict) else {}
 
+    def _api(self, user: UserId) -> HTTPAPI:
+        own = self._appservice.intent.api
+        if self._token:
+            return HTTPAPI(
+                own.base_url,
+                self._token,
+                client_session=self._appservice.http_session,
+                as_user_id=MautrixUserId(user),
+                log=own.log,
+            )
+        bot = user == str(self._appservice.bot_mxid)
+        api: HTTPAPI = own if bot else own.user(MautrixUserId(user))
+        return api
+
 
 def _translate(error: MatrixRequestError) -> HomeserverError:
     code, status = error.errcode or "", error.http_status
     message = f"HTTP {status} {code}: {error.message or 'no explanation'}"
     # M_BAD_STATUS, M_CONNECTION_FAILED: what a ping says about us, not the homeserver about itself.
     if status == 429 or (status >= 500 and not code.startswith(("M_BAD", "M_CONNECTION"))):
-        return Unavailable(message)
+        return Unavailable(message, retry_after=pacing.retry_after())
     return Refused(message, status=status, errcode=code)
 
 

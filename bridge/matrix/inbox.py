@@ -124,6 +124,8 @@ class Inbox:
             await self._ghost_member(event)
             return
         portal = await self._portals.by_room(event.room)
+        if portal is None and event.type == "m.call.invite":
+            portal = await self._recover(event)
         if portal is None:
             await self.elsewhere(event)
         elif event.type == "m.room.member":
@@ -131,7 +133,7 @@ class Inbox:
         elif event.type == "m.room.join_rules":
             self._portals.changed(event.room)
         elif event.type == "m.room.tombstone":
-            await self._portal_over(portal, "replaced by a newer room")
+            self._replaced(portal)
         elif event.type == "m.room.encrypted":
             log.warning("encrypted event cannot be read", room=event.room)
             await self._portals.tell_once(portal, _ENCRYPTED, event.id)
@@ -157,6 +159,14 @@ class Inbox:
             self._emit(MatrixMemberLeft(room=old.room, user=old.person))
             await self._portals.abandon(old)
         await self._read_back(portal)
+        await self._portals.mark_direct(portal, instead_of=old)
+
+    async def _recover(self, event: RoomEvent) -> Portal | None:
+        portal = await self._portals.recover(event)
+        if portal is not None:
+            log.info("portal found again", room=portal.room, person=portal.person)
+            await self._portals.adopt(portal)
+        return portal
 
     def _person_member(self, event: RoomEvent, portal: Portal) -> None:
         self._portals.changed(event.room)
@@ -168,6 +178,12 @@ class Inbox:
         elif membership in ("leave", "ban"):
             self._portals.declined(portal)
             self._emit(MatrixMemberLeft(room=portal.room, user=portal.person))
+
+    def _replaced(self, portal: Portal) -> None:
+        """The room says where to go on; until the ghost is invited there, whoever calls is told."""
+        log.info("portal replaced by a newer room", room=portal.room)
+        self._portals.changed(portal.room)
+        self._emit(MatrixMemberLeft(room=portal.room, user=portal.person))
 
     async def _portal_over(self, portal: Portal, why: str) -> None:
         """No call can go on in a room that has ended for one of the two."""

@@ -10,9 +10,11 @@ import structlog
 
 from bridge.call.ids import Address, RoomId, UserId
 from bridge.errors import RemoteError
+from bridge.matrix.doubles import Doubles
 from bridge.matrix.envelope import RoomEvent
 from bridge.matrix.ghosts import Ghosts, display_name
 from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience, Refused
+from bridge.matrix.rooms import PUBLIC, Look, Rooms
 from bridge.ports import Portal, PortalStore
 
 log = structlog.get_logger(__name__)
@@ -26,12 +28,10 @@ _PATIENCE: Final = 60.0
 _NOT_THERE: Final = (403, 404)
 """Statuses that tell of the room, and not of our token, say."""
 _NOT_ALLOWED: Final = "You are not allowed to make calls here; ask the bridge's administrator."
-_PUBLIC: Final = "This room is public, so calls do not work here. Please start a direct chat."
-_CROWDED: Final = (
-    "Calls work only in a room of the two of us, and this room has other members."
-    " Please start a direct chat."
-)
+_MOST_LOOKED_AT: Final = 200
+"""Rooms of a ghost among which the one with a certain person is searched for."""
 _MOVED: Final = "You have opened a newer chat with this number; calls work there from now on."
+_ELSEWHERE: Final = "Calls go to another chat with this number."
 
 
 class PortalError(RemoteError):
@@ -50,17 +50,17 @@ class Portals:
         patience: Patience,
         may_use: Callable[[UserId], bool],
         is_address: Callable[[Address], bool],
+        doubles: Doubles | None = None,
     ) -> None:
         self.ghosts = ghosts
         self._homeserver = homeserver
         self._store = store
+        self._doubles = doubles or Doubles(None, ghosts.domain)
+        self._rooms = Rooms(homeserver, ghosts)
         self._patience = patience
         self._may_use = may_use
         self._is_address = is_address
         self._registered: set[Address] = set()
-        self._good: set[RoomId] = set()
-        self._unchanged: set[RoomId] = set()
-        """Rooms of which nothing was heard since somebody began to look at them."""
         self._told: set[RoomId] = set()
         self._joining: dict[Pair, list[asyncio.Future[RoomId | None]]] = {}
         self._locks: WeakValueDictionary[Pair, asyncio.Lock] = WeakValueDictionary()
@@ -171,22 +171,15 @@ class Portals:
     async def abandon(self, old: Portal) -> None:
         """Leave a room whose place another has taken: nobody shall call into a dead one."""
         self.changed(old.room)
-        ghost = self.ghosts.user_id(old.address)
-        try:
-            await self._tell(old, _MOVED, f"moved.{old.room}")
-            await self._homeserver.leave(old.room, ghost, _MOVED)
-        except HomeserverError as error:
-            log.warning("older room could not be left", room=old.room, reason=str(error))
+        await self._take_leave(old, _MOVED)
 
     async def unfit(self, portal: Portal) -> str | None:
         """Why calls cannot work in this room, as a sentence; None if they can."""
-        reason, _ = await self._look(portal)
-        return reason
+        return (await self._look(portal)).unfit
 
     def changed(self, room: RoomId) -> None:
         """Members or rules of a room changed: look again before the next call."""
-        self._good.discard(room)
-        self._unchanged.discard(room)
+        self._rooms.changed(room)
 
     def joined(self, portal: Portal) -> None:
         """The person of a portal has joined it."""
@@ -195,6 +188,29 @@ class Portals:
     def declined(self, portal: Portal) -> None:
         """The person of a portal will not join it."""
         self._resolve(portal, None)
+
+    async def recover(self, event: RoomEvent) -> Portal | None:
+        """The portal that a room is although the database does not know of it: it may be lost.
+
+        Whose ghost is there, only the event itself may say, or the person's own view of the room.
+        """
+        invitee = event.content.get("invitee")
+        inside = await self._doubles.members(event.room, event.sender)
+        for ghost in {*inside, *([invitee] if isinstance(invitee, str) else [])}:
+            address = self.address_of(ghost)
+            if address is None:
+                continue
+            portal = Portal(room=event.room, person=event.sender, address=address)
+            look = await self._look_inside(portal)
+            if look.unfit is None and look.present and self._may_use(event.sender):
+                return portal
+        return None
+
+    async def mark_direct(self, portal: Portal, instead_of: Portal | None) -> None:
+        """Have the person's clients know the portal for what it is, where we may tell them."""
+        ghost = self.ghosts.user_id(portal.address)
+        old = None if instead_of is None else instead_of.room
+        await self._doubles.mark_direct(portal.person, ghost, portal.room, instead_of=old)
 
     async def forget(self, room: RoomId) -> None:
         """The room is not a portal any more."""
@@ -230,7 +246,7 @@ class Portals:
         for state in event.invite_state:
             content = state.get("content")
             if state.get("type") == "m.room.join_rules" and isinstance(content, dict):
-                return _PUBLIC if content.get("join_rule") == "public" else None
+                return PUBLIC if content.get("join_rule") == "public" else None
         return None
 
     async def _find_or_make(self, pair: Pair, caller_name: str) -> tuple[RoomId, bool]:
@@ -238,41 +254,89 @@ class Portals:
         person, address = pair
         ghost = await self.ensure_ghost(address, caller_name)
         portal = await self._store.portal_by_pair(person, address)
-        if portal is None:
-            return await self._make(person, address, ghost), False
+        if portal is not None:
+            look = await self._look_inside(portal)
+            if look.unfit is None:
+                return portal.room, look.present or await self._invite_again(portal, ghost)
+            await self._give_up(portal, look.unfit)
+            successor = await self._follow(portal, look.successor)
+            if successor is not None:
+                return successor.room, True
+        found = await self._find(person, address, ghost)
+        if found is not None:
+            return found
+        return await self._make(person, address, ghost)
+
+    async def _look(self, portal: Portal) -> Look:
+        look = await self._rooms.look(portal)
+        if look.unfit is None and look.present:
+            self._told.discard(portal.room)
+        return look
+
+    async def _look_inside(self, portal: Portal) -> Look:
+        """The same, where the ghost may not be in the room."""
         try:
-            unfit, present = await self._look(portal)
+            return await self._look(portal)
         except Refused as error:
             if error.status not in _NOT_THERE:
                 raise
-            unfit, present = f"the ghost is not in the room: {error}", False
-        if unfit is not None:
-            log.info("portal given up", room=portal.room, reason=unfit)
-            await self.forget(portal.room)
-            return await self._make(person, address, ghost), False
-        if not present:
-            await self._invite_again(portal, ghost)
-        return portal.room, present
+            return Look(f"I am not in this room any more ({error}).", False)
 
-    async def _look(self, portal: Portal) -> tuple[str | None, bool]:
-        """Why calls cannot work in the room, if so, and whether the person has joined it."""
-        if portal.room in self._good:
-            return None, True
-        ghost = self.ghosts.user_id(portal.address)
-        self._unchanged.add(portal.room)
-        members = await self._homeserver.joined_members(portal.room, ghost)
-        present = portal.person in members
-        if members - {portal.person, ghost}:
-            return _CROWDED, present
-        rules = await self._homeserver.state(portal.room, ghost, "m.room.join_rules")
-        if rules.get("join_rule") == "public":
-            return _PUBLIC, present
-        if present and portal.room in self._unchanged:
-            self._good.add(portal.room)
-            self._told.discard(portal.room)
-        return None, present
+    async def _give_up(self, portal: Portal, reason: str) -> None:
+        """Calls cannot work in this room any more: nobody shall call into it, and wonder."""
+        log.info("portal given up", room=portal.room, reason=reason)
+        await self.forget(portal.room)
+        await self._take_leave(portal, reason)
 
-    async def _make(self, person: UserId, address: Address, ghost: UserId) -> RoomId:
+    async def _take_leave(self, portal: Portal, reason: str) -> None:
+        try:
+            await self._tell(portal, reason, f"left.{portal.room}")
+            await self._homeserver.leave(portal.room, self.ghosts.user_id(portal.address), reason)
+        except HomeserverError as error:
+            log.warning("room could not be left", room=portal.room, reason=str(error))
+
+    async def _follow(self, old: Portal, successor: RoomId | None) -> Portal | None:
+        """The room that took the old one's place, if the ghost may join and calls work there."""
+        if successor is None:
+            return None
+        portal = Portal(room=successor, person=old.person, address=old.address)
+        ghost = self.ghosts.user_id(old.address)
+        try:
+            await self._homeserver.join(successor, ghost)
+        except Refused as error:
+            log.info("replacement cannot be joined", room=successor, reason=str(error))
+            return None
+        look = await self._look(portal)
+        if look.unfit is not None or not look.present:
+            await self._take_leave(portal, look.unfit or _ELSEWHERE)
+            return None
+        await self.adopt(portal)
+        return portal
+
+    async def _find(
+        self, person: UserId, address: Address, ghost: UserId
+    ) -> tuple[RoomId, bool] | None:
+        """A direct chat of the two that the database does not know of, and is there nonetheless."""
+        direct = await self._doubles.direct_rooms(person, ghost)
+        rooms = dict.fromkeys([*direct, *await self._homeserver.joined_rooms(ghost)])
+        invited: Portal | None = None
+        for room in list(rooms)[:_MOST_LOOKED_AT]:
+            if await self._store.portal_by_room(room) is not None:
+                continue
+            portal = Portal(room=room, person=person, address=address)
+            look = await self._look_inside(portal)
+            if look.unfit is None and look.present:
+                await self.adopt(portal)
+                return room, True
+            if look.unfit is None and await self._membership(portal) == "invite":
+                invited = invited or portal
+        if invited is None:
+            return None
+        await self._store.save_portal(invited)
+        log.info("portal found", room=invited.room, person=person, address=address)
+        return invited.room, await self._enter(invited, ghost)
+
+    async def _make(self, person: UserId, address: Address, ghost: UserId) -> tuple[RoomId, bool]:
         room = await self._homeserver.create_room(
             ghost,
             {
@@ -285,19 +349,33 @@ class Portals:
         portal = Portal(room=room, person=person, address=address)
         await self._store.save_portal(portal)
         log.info("portal made", room=room, person=person, address=address)
-        # Homeservers and clients may accept for the person before we know of the room.
-        if person in await self._homeserver.joined_members(room, ghost):
-            self.joined(portal)
-        return room
+        return room, await self._enter(portal, ghost)
 
-    async def _invite_again(self, portal: Portal, ghost: UserId) -> None:
+    async def _enter(self, portal: Portal, ghost: UserId) -> bool:
+        """Accept for the invited person, where we may; whether they are in the room then."""
+        if await self._doubles.join(portal.room, portal.person):
+            await self._doubles.mark_direct(portal.person, ghost, portal.room)
+        # Homeservers and clients may accept for the person before we know of the room.
+        elif portal.person not in await self._homeserver.joined_members(portal.room, ghost):
+            return False
+        self.joined(portal)
+        return True
+
+    async def _invite_again(self, portal: Portal, ghost: UserId) -> bool:
+        """Invite who left; whether they are in the room then."""
+        if await self._membership(portal) != "invite":
+            try:
+                await self._homeserver.invite(portal.room, ghost, portal.person)
+            except Refused as error:
+                raise PortalError(
+                    f"The person cannot be invited to the room again: {error}"
+                ) from error
+        return await self._enter(portal, ghost)
+
+    async def _membership(self, portal: Portal) -> object:
+        ghost = self.ghosts.user_id(portal.address)
         member = await self._homeserver.state(portal.room, ghost, "m.room.member", portal.person)
-        if member.get("membership") == "invite":
-            return
-        try:
-            await self._homeserver.invite(portal.room, ghost, portal.person)
-        except Refused as error:
-            raise PortalError(f"The person cannot be invited to the room again: {error}") from error
+        return member.get("membership")
 
     async def _tell(
         self, portal: Portal, text: str, transaction: str, kind: str = "m.notice"

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The registration: the document by which a homeserver knows the bridge."""
 
+import hashlib
 import re
 from typing import Any
 
-from bridge.config import AppService, Homeserver
+from bridge.config import AppService, Homeserver, Portals
 from bridge.errors import ConfigurationError
 from bridge.matrix.lookups import PROTOCOLS
 
@@ -31,6 +32,36 @@ def registration(homeserver: Homeserver, appservice: AppService) -> dict[str, An
         "protocols": [*PROTOCOLS],
         "namespaces": {
             "users": [{"exclusive": True, "regex": f"@{prefix}.*:{domain}"}],
+            "aliases": [],
+            "rooms": [],
+        },
+    }
+
+
+def people_registration(
+    homeserver: Homeserver, appservice: AppService, portals: Portals
+) -> dict[str, Any]:
+    """The registration by whose token the bridge acts for people.
+
+    Without a URL the homeserver sends nothing for it; in the first registration, a namespace of
+    everybody would bring the bridge every event of every room.
+    """
+    token = portals.people_token.get_secret_value()
+    if not token:
+        raise ConfigurationError(
+            "portals.people_token is empty",
+            remedy="Set it to a long random string, and portals.auto_join to as_token.",
+        )
+    return {
+        "id": f"{appservice.id}-people",
+        "url": None,
+        "as_token": token,
+        # Nobody ever shows this one, as there is no URL to show it at.
+        "hs_token": hashlib.sha256(f"{token} is never used".encode()).hexdigest(),
+        "sender_localpart": f"{appservice.bot_localpart}-people",
+        "rate_limited": False,
+        "namespaces": {
+            "users": [{"exclusive": False, "regex": f"@.*:{re.escape(homeserver.domain)}"}],
             "aliases": [],
             "rooms": [],
         },

@@ -38,7 +38,13 @@ class FakeRoom:
 
     members: dict[str, str] = field(default_factory=dict)
     join_rule: str = "invite"
+    successor: str | None = None
+    """What its tombstone names, if it has one."""
     events: list[dict[str, Any]] = field(default_factory=list)
+
+    def has(self, user: str) -> bool:
+        """Whether the user has joined."""
+        return self.members.get(user) == "join"
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,8 @@ class FakeHomeserver(Homeserver):
         """Raised, one by one, instead of answering."""
         self.auto_accept: set[str] = set()
         """People who accept every invitation at once."""
+        self.direct: dict[str, Mapping[str, Any]] = {}
+        """`m.direct` of each person."""
 
     def sent(self, room: str) -> list[tuple[str, Mapping[str, Any]]]:
         """Types and contents of the events sent into a room."""
@@ -107,10 +115,21 @@ class FakeHomeserver(Homeserver):
             return {}
         if path == "createRoom":
             return self._create(user, body)
+        if path == "joined_rooms":
+            return {"joined_rooms": [r for r, at in self.rooms.items() if at.has(user)]}
+        if path == f"user/{user}/account_data/m.direct":
+            return self._direct(user, method, body)
         match = re.fullmatch(r"rooms/([^/]+)/(\w+)/?(.*)", path)
         assert match, f"no such endpoint: {path}"
-        room = self.rooms[match[1]]
+        room = self.rooms.get(match[1]) or FakeRoom()
         return self._in_room(user, room, match[2], match[3], body)
+
+    def _direct(self, user: str, method: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        if method == "PUT":
+            self.direct[user] = body
+        elif user not in self.direct:
+            raise refused("M_NOT_FOUND", "Account data not found")
+        return self.direct[user]
 
     def _register(self, user: str) -> Mapping[str, Any]:
         if user in self.users:
@@ -140,8 +159,8 @@ class FakeHomeserver(Homeserver):
         match what:
             case "join" | "leave":
                 room.members[user] = what
-            case "invite":
-                self._invite(room, body["user_id"])
+            case "state" if "membership" in body:
+                self._invite(room, rest.removeprefix("m.room.member/"))
             case "joined_members":
                 return {"joined": {m: {} for m, how in room.members.items() if how == "join"}}
             case "messages":
@@ -156,6 +175,8 @@ class FakeHomeserver(Homeserver):
         event_type, _, key = rest.partition("/")
         if event_type == "m.room.join_rules":
             return {"join_rule": room.join_rule}
+        if event_type == "m.room.tombstone" and room.successor is not None:
+            return {"body": "Moved.", "replacement_room": room.successor}
         if event_type == "m.room.member" and key in room.members:
             return {"membership": room.members[key]}
         raise refused("M_NOT_FOUND", "Event not found.")

@@ -2,7 +2,7 @@
 """What goes over the wire to a homeserver, and what its answers mean."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -13,8 +13,9 @@ from pydantic import SecretStr
 from bridge import config
 from bridge.call.ids import RoomId, UserId
 from bridge.matrix import homeserver as module
-from bridge.matrix.homeserver import Homeserver, Refused, Unavailable
+from bridge.matrix.homeserver import Homeserver, Patience, Refused, Unavailable
 from bridge.matrix.transactions import Transactions
+from tests.matrix.fakes import FakeClock
 
 ROOM = RoomId("!r/1")
 GHOST = UserId("@sip_12025550123:example.org")
@@ -27,10 +28,11 @@ class Bench:
         self.seen: list[tuple[str, str, dict[str, str], Any]] = []
         self.reply = web.json_response({})
         self.hang = False
+        self.token = "as"
 
     async def answer(self, request: web.Request) -> web.Response:
         body = await request.json() if request.can_read_body else None
-        assert request.headers["Authorization"] == "Bearer as"
+        assert request.headers["Authorization"] == f"Bearer {self.token}"
         self.seen.append((request.method, request.raw_path, dict(request.query), body))
         if self.hang:
             await asyncio.Event().wait()
@@ -134,6 +136,108 @@ async def test_not_worth_another_attempt(
     with pytest.raises(Refused, match="never") as caught:
         await homeserver.ping("matrix-sip")
     assert (caught.value.status, caught.value.errcode) == (status, errcode)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "wanted"),
+    [
+        (429, {}, {"retry_after_ms": 2500}, 2.5),
+        (429, {"Retry-After": "7"}, {}, 7.0),
+        (429, {"Retry-After": "7"}, {"retry_after_ms": 6200}, 6.2),
+        (429, {"Retry-After": "soon"}, {"retry_after_ms": True}, None),
+        (429, {"Retry-After": "Thu, 01 Jan 1970 00:00:10 GMT"}, {}, 0.0),
+        (503, {"Retry-After": "120"}, {"retry_after_ms": 1}, 120.0),
+        (500, {"Retry-After": "120"}, {}, None),
+    ],
+)
+async def test_when_it_wants_to_be_asked_again(
+    bench: Bench,
+    homeserver: Homeserver,
+    status: int,
+    headers: dict[str, str],
+    body: dict[str, Any],
+    wanted: float | None,
+) -> None:
+    bench.reply = web.json_response(
+        {"errcode": "M_LIMIT_EXCEEDED", "error": "slowly", **body}, status=status, headers=headers
+    )
+    with pytest.raises(Unavailable) as caught:
+        await homeserver.whoami()
+    assert caught.value.retry_after == wanted
+    bench.reply = web.Response(status=502)
+    with pytest.raises(Unavailable) as caught:
+        await homeserver.whoami()
+    assert caught.value.retry_after is None
+
+
+async def test_a_limit_without_a_body_is_one_all_the_same(
+    bench: Bench, homeserver: Homeserver
+) -> None:
+    bench.reply = web.Response(status=429, text="slowly", headers={"Retry-After": "3"})
+    with pytest.raises(Unavailable) as caught:
+        await homeserver.whoami()
+    assert caught.value.retry_after == 3
+
+
+async def test_people_are_played_by_another_token(bench: Bench, homeserver: Homeserver) -> None:
+    people = Homeserver(homeserver._appservice, "people")
+    bench.token = "people"
+    bench.will(200, {"@sip_1:example.org": ["!a"]})
+    person = UserId("@alice:example.org")
+    assert await people.account_data(person, "m.direct") == {"@sip_1:example.org": ["!a"]}
+    bench.will(200, {})
+    await people.set_account_data(person, "m.direct", {"x": ["!b"]})
+    [(_, read, query, _), (method, written, _, body)] = bench.seen
+    assert query == {"user_id": person}
+    assert method == "PUT"
+    assert read.partition("?")[0] == written.partition("?")[0]
+    assert read.startswith("/_matrix/client/v3/user/%40alice%3Aexample.org/account_data/m.direct")
+    assert body == {"x": ["!b"]}
+
+
+async def test_rooms_of_a_user(bench: Bench, homeserver: Homeserver) -> None:
+    bench.will(200, {"joined_rooms": ["!a", "!b"]})
+    assert await homeserver.joined_rooms(GHOST) == ["!a", "!b"]
+    bench.will(200, {})
+    assert await homeserver.joined_rooms(GHOST) == []
+
+
+# --- patience -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+def failing(*errors: Exception) -> Callable[[], Awaitable[str]]:
+    left = list(errors)
+
+    async def attempt() -> str:
+        if left:
+            raise left.pop(0)
+        return "done"
+
+    return attempt
+
+
+async def test_the_homeservers_wish_is_waited_for(clock: FakeClock) -> None:
+    limited = failing(Unavailable("slowly", retry_after=9.0))
+    assert await Patience(clock, clock.sleep).persist(limited, lambda: 1060) == "done"
+    assert clock.now == 1009
+
+
+async def test_a_short_wish_does_not_make_us_impatient(clock: FakeClock) -> None:
+    limited = failing(*[Unavailable("slowly", retry_after=0.0)] * 4)
+    assert await Patience(clock, clock.sleep).persist(limited, lambda: 1060) == "done"
+    assert clock.now == 1000 + 0.25 + 0.5 + 1 + 2
+
+
+async def test_a_wish_beyond_the_deadline_is_an_answer(clock: FakeClock) -> None:
+    limited = failing(Unavailable("slowly", retry_after=61.0))
+    with pytest.raises(Unavailable, match="slowly"):
+        await Patience(clock, clock.sleep).persist(limited, lambda: 1060)
+    assert clock.now == 1000
 
 
 async def test_a_proxys_error_page_is_not_an_answer(bench: Bench, homeserver: Homeserver) -> None:

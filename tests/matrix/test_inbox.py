@@ -14,6 +14,7 @@ from bridge.call.events import (
     MatrixMemberLeft,
 )
 from bridge.call.ids import Address, RoomId, UserId
+from bridge.matrix.doubles import Doubles
 from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.homeserver import Patience, Unavailable
 from bridge.matrix.inbox import REMEMBERED, Inbox
@@ -39,6 +40,7 @@ class Bench:
     store: MemoryPortalStore = field(default_factory=MemoryPortalStore)
     clock: FakeClock = field(default_factory=FakeClock)
     told: list[Event] = field(default_factory=list)
+    doubles: bool = False
 
     def __post_init__(self) -> None:
         self.room = FakeRoom({ALICE: "join", GHOST: "join"})
@@ -56,6 +58,7 @@ class Bench:
             patience=Patience(self.clock, self.clock.sleep),
             may_use=lambda _: True,
             is_address=lambda _: True,
+            doubles=Doubles(self.homeserver if self.doubles else None, "example.org"),
         )
         self.inbox = Inbox(
             bot=BOT,
@@ -170,9 +173,49 @@ async def test_another_ghosts_removal_is_not_ours(bench: Bench) -> None:
     assert bench.store.portals == {ROOM: PORTAL}
 
 
-async def test_a_room_that_was_replaced_is_no_portal(bench: Bench) -> None:
+async def test_in_a_room_that_was_replaced_nothing_rings_and_the_reason_is_told(
+    bench: Bench,
+) -> None:
+    assert await bench.receive(invite("$first")) == [MatrixInviteReceived]
+    bench.room.successor = "!new"
     tombstone = room_event("m.room.tombstone", {"replacement_room": "!new"}, state_key="")
     assert await bench.receive(tombstone) == [MatrixMemberLeft]
+    assert await bench.receive(invite("$2")) == []
+    [(_, notice)] = bench.homeserver.sent(ROOM)
+    assert "replaced by a newer one" in notice["body"]
+
+
+async def test_a_portal_that_the_database_lost_is_found_when_somebody_calls_in_it(
+    bench: Bench,
+) -> None:
+    bench.store.portals.clear()
+    assert await bench.receive(invite("$1")) == []
+    bench.doubles = True
+    bench.restart()
+    assert await bench.receive(invite("$2")) == [MatrixInviteReceived]
+    assert bench.store.portals == {ROOM: PORTAL}
+
+
+async def test_so_is_one_whose_client_names_the_ghost(bench: Bench) -> None:
+    bench.store.portals.clear()
+    named = invite("$1")
+    named["content"]["invitee"] = GHOST
+    assert await bench.receive(named) == [MatrixInviteReceived]
+    assert bench.store.portals == {ROOM: PORTAL}
+
+
+@pytest.mark.parametrize("why", ["crowded", "not there"])
+async def test_a_room_that_could_not_be_a_portal_is_not_made_one(bench: Bench, why: str) -> None:
+    bench.store.portals.clear()
+    bench.doubles = True
+    bench.restart()
+    if why == "crowded":
+        bench.room.members[THIRD] = "join"
+    else:
+        bench.room.members[GHOST] = "leave"
+    named = invite("$1")
+    named["content"]["invitee"] = GHOST
+    assert await bench.receive(named) == []
     assert bench.store.portals == {}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.call.ids import Address, RoomId, UserId
+from bridge.matrix.doubles import Doubles
 from bridge.matrix.envelope import read_room_event
 from bridge.matrix.ghosts import AddressTooLongError, Ghosts
 from bridge.matrix.homeserver import Patience, Refused, Unavailable
@@ -33,6 +34,7 @@ class Bench:
     store: MemoryPortalStore = field(default_factory=MemoryPortalStore)
     clock: FakeClock = field(default_factory=FakeClock)
     barred: set[str] = field(default_factory=set)
+    doubles: bool = False
     waited_in: list[RoomId] = field(default_factory=list)
     """Rooms that the person was said to have to join."""
 
@@ -44,6 +46,7 @@ class Bench:
             ghosts=Ghosts("sip_", "example.org"),
             homeserver=self.homeserver,
             store=self.store,
+            doubles=Doubles(self.homeserver if self.doubles else None, "example.org"),
             patience=Patience(self.clock, self.clock.sleep),
             may_use=lambda user: user not in self.barred,
             is_address=partial(is_canonical, region="US"),
@@ -170,8 +173,8 @@ async def test_who_left_is_invited_again_but_not_pestered(bench: Bench) -> None:
     room.members[ALICE] = "leave"
     first, second = bench.preparing(), bench.preparing()
     await bench.settle()
-    invitations = [r for r in bench.homeserver.requests if r.path.endswith("/invite")]
-    assert len(invitations) == 1
+    changes = [r for r in bench.homeserver.requests if r.method == "PUT" and "/state/" in r.path]
+    assert [r.body for r in changes] == [{"membership": "invite", "is_direct": True}]
     bench.portals.joined(PORTAL)
     assert await first == await second == ROOM
 
@@ -200,6 +203,78 @@ async def test_a_spoilt_portal_is_replaced(bench: Bench, spoilt: str) -> None:
     made = await bench.preparing()
     assert made != ROOM
     assert list(bench.store.portals) == [made]
+
+
+async def test_who_calls_into_a_spoilt_portal_shall_not_wonder(bench: Bench) -> None:
+    room = bench.room(ALICE, GHOST, "@third:example.org")
+    await bench.store.save_portal(PORTAL)
+    bench.homeserver.auto_accept.add(ALICE)
+    await bench.preparing()
+    assert room.members[GHOST] == "leave"
+    [(_, notice)] = bench.homeserver.sent(ROOM)
+    assert "other members" in notice["body"]
+
+
+NEWER = RoomId("!newer")
+
+
+async def test_a_replaced_portal_is_followed_to_where_the_ghost_is_invited(bench: Bench) -> None:
+    old, new = bench.room(ALICE, GHOST), bench.room(ALICE, name=NEWER)
+    old.successor, new.members[GHOST] = NEWER, "invite"
+    await bench.store.save_portal(PORTAL)
+    assert await bench.preparing() == NEWER
+    assert list(bench.store.portals) == [NEWER]
+    assert (old.members[GHOST], new.members[GHOST]) == ("leave", "join")
+    [(_, notice)] = bench.homeserver.sent(ROOM)
+    assert "replaced by a newer one" in notice["body"]
+
+
+@pytest.mark.parametrize("why", ["not invited", "crowded", "alone", "unnamed"])
+async def test_a_replaced_portal_that_leads_nowhere_makes_place_for_a_new_one(
+    bench: Bench, why: str
+) -> None:
+    old, new = bench.room(ALICE, GHOST), bench.room(ALICE, name=NEWER)
+    old.successor = "" if why == "unnamed" else NEWER
+    new.members[GHOST] = "leave" if why == "not invited" else "invite"
+    if why == "crowded":
+        new.members["@third:example.org"] = "join"
+    if why == "alone":
+        new.members[ALICE] = "leave"
+    await bench.store.save_portal(PORTAL)
+    bench.homeserver.auto_accept.add(ALICE)
+    made = await bench.preparing()
+    assert made not in (ROOM, NEWER)
+    assert list(bench.store.portals) == [made]
+    assert new.members[GHOST] != "join"
+
+
+async def test_a_direct_chat_that_the_database_lost_is_used_again(bench: Bench) -> None:
+    bench.room(GHOST, "@bob:example.org", name=RoomId("!bobs"))
+    bench.room(ALICE, GHOST, "@third:example.org", name=RoomId("!crowded"))
+    bench.room(ALICE, GHOST)
+    assert await bench.preparing() == ROOM
+    assert bench.store.portals == {ROOM: PORTAL}
+    assert bench.waited_in == []
+
+
+async def test_so_is_one_that_the_person_has_not_entered_yet(bench: Bench) -> None:
+    room = bench.room(GHOST)
+    room.members[ALICE] = "invite"
+    task = bench.preparing()
+    await bench.settle()
+    assert bench.waited_in == [ROOM]
+    bench.portals.joined(PORTAL)
+    assert await task == ROOM
+    assert list(bench.homeserver.rooms) == [ROOM]
+
+
+async def test_the_room_of_somebody_else_is_not_taken(bench: Bench) -> None:
+    bobs = Portal(room=RoomId("!bobs"), person=UserId("@bob:example.org"), address=NUMBER)
+    bench.room(GHOST, bobs.person, name=bobs.room)
+    await bench.store.save_portal(bobs)
+    bench.homeserver.auto_accept.add(ALICE)
+    made = await bench.preparing()
+    assert set(bench.store.portals) == {bobs.room, made}
 
 
 async def test_a_change_is_looked_at_before_the_next_call(bench: Bench) -> None:

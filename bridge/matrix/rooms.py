@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether calls can work in a room, and why not: asked of the homeserver, not more than needed."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from bridge.call.ids import RoomId
+from bridge.matrix.ghosts import Ghosts
+from bridge.matrix.homeserver import Homeserver
+from bridge.ports import Portal
+
+PUBLIC: Final = "This room is public, so calls do not work here. Please start a direct chat."
+CROWDED: Final = (
+    "Calls work only in a room of the two of us, and this room has other members."
+    " Please start a direct chat."
+)
+REPLACED: Final = (
+    "This room has been replaced by a newer one, so calls do not work here any more."
+    " Please invite me to the newer one, or start a direct chat."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen of a room."""
+
+    unfit: str | None
+    """Why calls cannot work in it, as a sentence; None if they can."""
+    present: bool
+    """Whether the person has joined it."""
+    successor: RoomId | None = None
+    """The room that has taken its place, where its tombstone names one."""
+
+
+_GOOD: Final = Look(None, True)
+
+
+class Rooms:
+    """Looks at rooms, and at good ones only once until something is heard of them."""
+
+    def __init__(self, homeserver: Homeserver, ghosts: Ghosts) -> None:
+        self._homeserver = homeserver
+        self._ghosts = ghosts
+        self._good: set[RoomId] = set()
+        self._unchanged: set[RoomId] = set()
+        """Rooms of which nothing was heard since somebody began to look at them."""
+
+    def changed(self, room: RoomId) -> None:
+        """Members or rules of a room changed: look again before the next call."""
+        self._good.discard(room)
+        self._unchanged.discard(room)
+
+    def is_good(self, room: RoomId) -> bool:
+        """Whether the room was found good, with nothing heard of it since."""
+        return room in self._good
+
+    async def look(self, portal: Portal) -> Look:
+        """What the room is like. Raises `Refused` where the ghost has not joined it."""
+        if portal.room in self._good:
+            return _GOOD
+        self._unchanged.add(portal.room)
+        look = await self._ask(portal)
+        if look == _GOOD and portal.room in self._unchanged:
+            self._good.add(portal.room)
+        return look
+
+    async def _ask(self, portal: Portal) -> Look:
+        ghost, room = self._ghosts.user_id(portal.address), portal.room
+        members = await self._homeserver.joined_members(room, ghost)
+        present = portal.person in members
+        if members - {portal.person, ghost}:
+            return Look(CROWDED, present)
+        rules = await self._homeserver.state(room, ghost, "m.room.join_rules")
+        if rules.get("join_rule") == "public":
+            return Look(PUBLIC, present)
+        tombstone = await self._homeserver.state(room, ghost, "m.room.tombstone")
+        if tombstone.keys() & {"body", "replacement_room"}:
+            successor = tombstone.get("replacement_room")
+            named = isinstance(successor, str) and successor.startswith("!")
+            return Look(REPLACED, present, RoomId(str(successor)) if named else None)
+        return Look(None, present)
