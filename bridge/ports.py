@@ -7,7 +7,7 @@ everything else that happens by calling the `Emit` they were made with, on the e
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from bridge.call.call import CallView
 from bridge.call.commands import MatrixCommand, MediaCommand, SipCommand, StoreCommand
@@ -80,6 +80,22 @@ class SipText:
     dialled: str
     """Canonical where it is a number, else as sent."""
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SipAccount:
+    """A person's own account with a SIP server."""
+
+    person: UserId
+    server: str
+    """Host name or address, with its port if that is not the default."""
+    transport: Literal["udp", "tcp", "tls"]
+    username: str
+    domain: str = ""
+    """Of the account's address; empty: the server's."""
+    auth_username: str = ""
+    """For digest, where it differs."""
+    password: str = field(repr=False)
 
 
 class MatrixPort(Protocol):

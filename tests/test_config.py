@@ -178,6 +178,15 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
             "1: trunks.provider.transport: sip.transports has no tcp; known: udp",
         ),
         (
+            "accounts: {servers: ['*', a.example.com], transport: tls}\n",
+            "1: accounts.transport: sip.transports has no tls; known: udp",
+        ),
+        (
+            "accounts: {servers: ['sip.example.com:5060']}\n",
+            "1: accounts.servers[0]: 'sip.example.com:5060' is not accepted; wanted: host name or "
+            "address without a port, or *",
+        ),
+        (
             "trunks: {'my provider': {server: a}}\n",
             "1: trunks.my provider: not accepted as a name; wanted: letters, digits, _ and -",
         ),

@@ -191,21 +191,3 @@ def line_view(name: str, registration: Registration) -> LineView:
 
 def _sentence(cause: Cause) -> str:
     return MEANINGS[cause].sentence or "That is not possible now."
-
-
-class NoAccounts:
-    """`Accounts` where there are none."""
-
-    def trunk_of(self, person: UserId) -> TrunkName | None:
-        """Nobody has one."""
-
-    def line_of(self, person: UserId) -> LineView | None:
-        """Nobody has one."""
-
-    async def login(self, person: UserId, server: str, username: str, password: str) -> LineView:
-        """Refuses."""
-        raise NotDone("This bridge is not set up for SIP accounts of its users.")
-
-    async def logout(self, person: UserId) -> bool:
-        """Nobody has one."""
-        return False

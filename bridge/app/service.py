@@ -5,6 +5,7 @@ import asyncio
 import secrets
 import signal
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final
@@ -13,8 +14,9 @@ import structlog
 import uvloop
 from mautrix.util.async_db import Database
 
+from bridge.app.accounts import PersonalAccounts
 from bridge.app.alerts import Alerts
-from bridge.app.desk import NoAccounts, ServiceDesk
+from bridge.app.desk import ServiceDesk
 from bridge.app.dialling import dial
 from bridge.app.health import Homeserver, database_answers, trunks_work, usable
 from bridge.app.notify import notify
@@ -23,7 +25,7 @@ from bridge.app.texts import Texts
 from bridge.call.causes import Cause
 from bridge.call.commands import RecordEnd
 from bridge.call.events import Event
-from bridge.call.ids import Address, TrunkName
+from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.policy import Access, access_of
 from bridge.call.switchboard import Switchboard
 from bridge.config import Config
@@ -32,10 +34,13 @@ from bridge.matrix.adapter import MatrixAdapter
 from bridge.media.embedded.engine import EmbeddedEngine, freeze_garbage_collector
 from bridge.numbers import from_sip, is_canonical
 from bridge.sip.adapter import SipAdapter
+from bridge.sip.trunks import Registration
+from bridge.store.accounts import SipAccounts
 from bridge.store.calls import Calls
 from bridge.store.database import open_database
 from bridge.store.people import People
 from bridge.store.portals import Portals
+from bridge.store.secrets import open_sealer
 from bridge.store.writer import Writer
 from bridge.web.metrics import Metrics
 from bridge.web.server import Health, WebServer
@@ -86,6 +91,10 @@ class Service:
             self._metrics.count(event)
             driver.emit(event)
 
+        def may_use(person: UserId) -> bool:
+            return access_of(policy, person) >= Access.RECEIVE
+
+        accounts = await self._open_accounts(database, may_use)
         media = EmbeddedEngine(config.media, emit)
         self._stack.push_async_callback(media.close)
         matrix = MatrixAdapter(
@@ -93,19 +102,24 @@ class Service:
             config.appservice,
             store=Portals(database),
             emit=emit,
-            may_use=lambda person: access_of(policy, person) >= Access.RECEIVE,
+            may_use=may_use,
             is_address=partial(is_canonical, region=config.numbers.region),
             dial=partial(dial, policy, config.numbers.region),
             portals=config.portals,
             join_time=config.limits.ring_time + 5,  # by then, the core has given up
         )
+
+        def registered(trunk: TrunkName, now: Registration) -> None:
+            alerts.registration(trunk, now)
+            accounts.registered(trunk, now)
+
         sip = self._sip = SipAdapter(
             config.sip,
             config.trunks,
             emit=emit,
             tap=driver.sip_message,
             normalise=partial(_normalise, config.numbers.region),
-            on_registration=lambda trunk, now: alerts.registration(trunk, now),
+            on_registration=registered,
             on_message=lambda text: texts.received(text),
         )
         texts = Texts(
@@ -126,14 +140,14 @@ class Service:
             emit=emit,
             calls=calls,
             people=people,
-            accounts=NoAccounts(),
+            accounts=accounts,
             configured=trunks,
             registrations=sip.registrations,
             clock=loop.time,
         )
         matrix.serve(desk, people, texts.typed)
         driver.connect(Ports(matrix=matrix, sip=sip, media=media, store=calls, leg_of=sip.leg_of))
-        self._watch(sip, writer)
+        self._watch(sip, writer, accounts)
 
         await desk.open()
         await matrix.listen()
@@ -151,7 +165,8 @@ class Service:
             calls.do(end, time.time())
         self._stack.push_async_callback(sip.stop)
         await sip.start()
-
+        accounts.start(sip, desk.changed)
+        self._stack.push_async_callback(accounts.stop)
         pruning = asyncio.create_task(_prune(calls), name="prune")
         self._stack.callback(pruning.cancel)
         freeze_garbage_collector()
@@ -172,7 +187,9 @@ class Service:
         """Whether calls can be made, in both directions."""
         if self._state != "running" or not self._database or not self._sip or not self._driver:
             return Health(False, {"state": self._state})
-        registrations = self._sip.registrations()
+        # People's own accounts are theirs to look after: they do not make the bridge unhealthy.
+        every = self._sip.registrations().items()
+        registrations = {name: each for name, each in every if name in self._config.trunks}
         homeserver, database = await asyncio.gather(
             self._homeserver.answers(), database_answers(self._database)
         )
@@ -187,18 +204,37 @@ class Service:
         works = homeserver and database and self._sip.responsive and trunks_work(registrations)
         return Health(works, details)
 
+    async def _open_accounts(
+        self, database: Database, may_use: Callable[[UserId], bool]
+    ) -> PersonalAccounts:
+        key = self._config.database.secret_key.get_secret_value()
+        accounts = PersonalAccounts(
+            SipAccounts(database, await open_sealer(database, key)),
+            servers=self._config.accounts.servers,
+            transport=self._config.accounts.transport,
+            may_use=may_use,
+        )
+        await accounts.load()
+        return accounts
+
     async def _serve_web(self) -> None:
         web = WebServer(self.health, self._metrics)
         await web.start(str(self._config.web.listen), self._config.web.port)
         self._stack.push_async_callback(web.stop)
 
-    def _watch(self, sip: SipAdapter, writer: Writer) -> None:
+    def _watch(self, sip: SipAdapter, writer: Writer, accounts: PersonalAccounts) -> None:
         self._metrics.watch_trunks(
             {str(name): partial(_trunk_usable, sip, name) for name in sip.registrations()}
         )
+        self._metrics.watch("accounts", "People's own SIP accounts.", lambda: float(accounts.total))
+        self._metrics.watch(
+            "accounts_registered",
+            "Those of them that are registered.",
+            lambda: float(accounts.working),
+        )
         self._metrics.watch(
             "strangers_refused",
-            "INVITEs refused as they came from no trunk.",
+            "INVITEs and MESSAGEs refused as they came from no trunk.",
             lambda: float(sip.strangers_refused),
         )
         self._metrics.watch(

@@ -3,6 +3,7 @@
 
 from bridge.config.load import InvalidConfig, Problem, load, parse, secrets_of
 from bridge.config.models import (
+    Accounts,
     AppService,
     AutoJoin,
     Config,
@@ -23,12 +24,14 @@ from bridge.config.models import (
     Section,
     Sip,
     SipTransport,
+    Transport,
     Trunk,
     TurnServer,
     Web,
 )
 
 __all__ = [
+    "Accounts",
     "AppService",
     "AutoJoin",
     "Config",
@@ -51,6 +54,7 @@ __all__ = [
     "Section",
     "Sip",
     "SipTransport",
+    "Transport",
     "Trunk",
     "TurnServer",
     "Web",

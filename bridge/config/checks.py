@@ -45,6 +45,7 @@ def check(config: Config) -> Iterator[Finding]:
     yield from _permissions(config)
     yield from _sip(config)
     yield from _trunks(config)
+    yield from _accounts(config)
     for number, rule in enumerate(config.outbound):
         yield from _outbound(config, rule, ("outbound", number))
     for number, entry in enumerate(config.inbound):
@@ -203,7 +204,7 @@ def _trunks(config: Config) -> Iterator[Finding]:
             yield path, "not accepted as a name; wanted: letters, digits, _ and -"
         if not trunk.server.strip():
             yield (*path, "server"), "is empty; wanted: host name or address"
-        elif not _is_server(trunk.server):
+        elif not is_server(trunk.server):
             yield (
                 (*path, "server"),
                 f"{trunk.server!r} is not accepted; wanted: host name or address, with :port if it "
@@ -222,7 +223,26 @@ def _trunks(config: Config) -> Iterator[Finding]:
             yield (*path, "codecs"), "is empty; wanted: at least one"
 
 
-def _is_server(text: str) -> bool:
+def _accounts(config: Config) -> Iterator[Finding]:
+    if not config.accounts.servers:
+        return
+    for number, server in enumerate(config.accounts.servers):
+        found = SERVER.fullmatch(server)
+        if server != "*" and not (is_server(server) and not (found and found["port"])):
+            yield (
+                ("accounts", "servers", number),
+                f"{server!r} is not accepted; wanted: host name or address without a port, or *",
+            )
+    listening = {each.protocol for each in config.sip.transports}
+    if config.accounts.transport not in listening and listening:
+        yield (
+            ("accounts", "transport"),
+            f"sip.transports has no {config.accounts.transport}; {did_you_mean('', listening)}",
+        )
+
+
+def is_server(text: str) -> bool:
+    """Whether it is a host name or address, with a port or without."""
     found = SERVER.fullmatch(text)
     if found is None:
         return _is_ipv6(text)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 # Pydantic takes `Trunk.register` for an override of `ABCMeta.register`, which models never use.
 warnings.filterwarnings("ignore", message='Field name "register" in "Trunk" shadows')
 
+Transport = Literal["udp", "tcp", "tls"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -202,6 +203,20 @@ class Trunk(Section):
     )
 
 
+class Accounts(Section):
+    """SIP accounts that people have of their own, and log in to with the bot."""
+
+    servers: tuple[str, ...] = Field(
+        (),
+        description="Servers, without port, that people may have accounts with; '*' is any, and "
+        "lets people have the bridge connect to every address it can reach. Empty: none.",
+        examples=["sip.example.com"],
+    )
+    transport: Transport = Field(
+        "udp", description="Transport to reach those servers by, where a person names none."
+    )
+
+
 class OutboundRule(Section):
     """Which trunk carries a number. Rules are tried in order; the first that matches wins."""
 
@@ -344,6 +359,7 @@ class Config(Section):
             }
         ],
     )
+    accounts: Accounts = Field(default_factory=Accounts)
     outbound: tuple[OutboundRule, ...] = Field(
         (),
         description="Where calls from Matrix go.",

@@ -192,6 +192,10 @@ class SipAdapter:
         """How every trunk's registration stands."""
         return dict(self._registrations)
 
+    def has_address(self, trunk: TrunkName) -> bool:
+        """Whether the name of the trunk's server was found."""
+        return self._peers.address_of(trunk) != ""
+
     def leg_of(self, sip_call_id: str) -> LegId | None:
         """The leg that a message given to the tap belongs to, up to a minute after its end."""
         return self._legs.get(sip_call_id)

@@ -106,7 +106,25 @@ async def _bot(connection: Connection, _: Scheme) -> None:
     await connection.execute("CREATE INDEX call_person ON call (person, started_at)")
 
 
+async def _accounts(connection: Connection, _: Scheme) -> None:
+    """People's own SIP accounts; the passwords are sealed."""
+    await connection.execute(
+        """
+        CREATE TABLE account (
+            person        TEXT PRIMARY KEY,
+            server        TEXT NOT NULL,
+            transport     TEXT NOT NULL,
+            username      TEXT NOT NULL,
+            domain        TEXT NOT NULL,
+            auth_username TEXT NOT NULL,
+            password      TEXT NOT NULL
+        )
+        """
+    )
+
+
 migrations = UpgradeTable(version_table_name=VERSION_TABLE, database_name="matrix-sip")
 migrations.upgrades.append(_first)
 migrations.upgrades.append(_secrets)
 migrations.upgrades.append(_bot)
+migrations.upgrades.append(_accounts)

@@ -106,6 +106,7 @@ class Bridge:
         self.dialogs: dict[LegId, str] = {}
         self.registrations: asyncio.Queue[Registration] = asyncio.Queue()
         self.texts: list[SipText] = []
+        self.observer: Callable[[TrunkName, Registration], None] = lambda trunk, state: None
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         udp = SipTransport(listen=IPv4Address(listen), port=self.port)
         self.sip = SipAdapter(
@@ -114,7 +115,7 @@ class Bridge:
             emit=self._emit,
             tap=lambda *entry: self.ladder.append(entry),
             normalise=lambda user, host: from_sip(user, host, "US"),
-            on_registration=lambda _, state: self.registrations.put_nowait(state),
+            on_registration=self._registered,
             on_message=self.texts.append,
             registration_pause=pause,
         )
@@ -159,6 +160,10 @@ class Bridge:
     async def registration(self) -> Registration:
         """The next change of the trunk's registration."""
         return await asyncio.wait_for(self.registrations.get(), _PATIENCE)
+
+    def _registered(self, trunk: TrunkName, state: Registration) -> None:
+        self.registrations.put_nowait(state)
+        self.observer(trunk, state)
 
     def _emit(self, event: Event) -> None:
         if isinstance(event, SipDialogChanged):

@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""People's own SIP accounts: logged in to, kept registered, and logged out of.
+
+Each is a trunk that appears while the bridge runs: calls to its registration ring its person, and
+the person's calls leave by it.
+"""
+
+import asyncio
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, Protocol, cast
+
+import structlog
+from pydantic import SecretStr
+
+from bridge.app.health import usable
+from bridge.call.ids import TrunkName, UserId
+from bridge.config import Transport, Trunk
+from bridge.config.checks import is_server
+from bridge.errors import BridgeError, NotDone
+from bridge.ports import LineView, SipAccount
+from bridge.sip.trunks import Registration, RegistrationState, split_host_port
+
+log = structlog.get_logger(__name__)
+
+_PATIENCE: Final = 20.0
+"""Seconds that a registrar may take for the first answer."""
+_STAGGER: Final = 0.05
+"""Seconds between the registrations at the start."""
+_WRITTEN: Final = re.compile(
+    r"(?:(?P<scheme>sips?):)?(?P<server>[^;@\s]+)(?:;transport=(?P<transport>udp|tcp|tls))?", re.I
+)
+_NOBODY: Final = Registration(RegistrationState.FAILED, 408, "Request Timeout")
+
+
+class Store(Protocol):
+    """Where accounts are kept."""
+
+    async def every(self) -> Sequence[SipAccount]:
+        """All of them."""
+
+    async def save(self, account: SipAccount) -> None:
+        """Remember an account, in place of the one that the person had."""
+
+    async def forget(self, person: UserId) -> None:
+        """Forget a person's account."""
+
+
+class Lines(Protocol):
+    """The SIP endpoint, as far as trunks come and go there."""
+
+    async def add_trunk(self, name: TrunkName, settings: Trunk, *, personal: bool = False) -> None:
+        """Use one more trunk. Raises BridgeError."""
+
+    async def remove_trunk(self, name: TrunkName) -> None:
+        """Unregister, and use the trunk no more."""
+
+    def registrations(self) -> dict[TrunkName, Registration]:
+        """How every trunk's registration stands."""
+
+    def has_address(self, name: TrunkName) -> bool:
+        """Whether the trunk's server was found."""
+
+
+class PersonalAccounts:
+    """Everybody's account.
+
+    `servers`: those that people may have accounts with, or `*`. `transport`: what their servers
+    are reached by unless a person says otherwise. `may_use`: whether a person may have calls.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        servers: Collection[str],
+        transport: Transport,
+        may_use: Callable[[UserId], bool],
+    ) -> None:
+        self._store = store
+        self._servers = frozenset(server.lower() for server in servers)
+        self._transport = transport
+        self._may_use = may_use
+        self._lines: Lines | None = None
+        self._changed: Callable[[UserId], None] = lambda person: None
+        self._accounts: dict[UserId, SipAccount] = {}
+        self._first: dict[TrunkName, asyncio.Future[Registration]] = {}
+        self._locks: defaultdict[UserId, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._starting: asyncio.Task[None] | None = None
+
+    # --- life -------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Know everybody's account, without any traffic."""
+        for account in await self._store.every():
+            why = self._why_not(account.person, account.server)
+            if why:
+                log.warning("a person's SIP account is not used", person=account.person, why=why)
+                continue
+            self._accounts[account.person] = account
+
+    def start(self, lines: Lines, changed: Callable[[UserId], None]) -> None:
+        """Begin to register, one after the other. `changed`: told whose account is another now."""
+        self._lines, self._changed = lines, changed
+        for person in self._accounts:
+            changed(person)
+        self._starting = asyncio.create_task(self._register_all(), name="accounts")
+
+    async def stop(self) -> None:
+        """Stop registering; what is registered is for the SIP endpoint to end."""
+        if self._starting:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+
+    def registered(self, trunk: TrunkName, registration: Registration) -> None:
+        """A registration changed, of whichever trunk."""
+        first = self._first.get(trunk)
+        if first and not first.done():
+            first.set_result(registration)
+
+    # --- what the bot asks ------------------------------------------------------------------
+
+    @property
+    def total(self) -> int:
+        """How many people have one."""
+        return len(self._accounts)
+
+    @property
+    def working(self) -> int:
+        """How many of them are registered."""
+        registrations = self._lines.registrations() if self._lines else {}
+        known = (registrations.get(trunk_of(person)) for person in self._accounts)
+        return sum(each is not None and usable(each) for each in known)
+
+    def trunk_of(self, person: UserId) -> TrunkName | None:
+        """The trunk that the person's account is."""
+        return trunk_of(person) if person in self._accounts else None
+
+    def line_of(self, person: UserId) -> LineView | None:
+        """How the person's account stands."""
+        account = self._accounts.get(person)
+        if account is None or self._lines is None:
+            return None
+        registration = self._lines.registrations().get(trunk_of(person))
+        if registration is None or registration.state is RegistrationState.TRYING:
+            return LineView(name=_name(account), works=False, state="registering")
+        if registration.state is RegistrationState.REGISTERED:
+            return LineView(name=_name(account), works=True, state="registered")
+        state = _sentence(registration, account.server)
+        return LineView(name=_name(account), works=False, state=state)
+
+    async def login(
+        self,
+        person: UserId,
+        server: str,
+        username: str,
+        password: str,
+        auth_username: str = "",
+    ) -> LineView:
+        """Register with an account, in place of the one before; how it stands then.
+
+        `server` may begin with `sips:` and end in `;transport=tcp`. Raises NotDone, and keeps the
+        account that there was.
+        """
+        account = self._read(person, server, username, password, auth_username)
+        async with self._locks[person]:
+            before = self._accounts.get(person)
+            await self._lines_or_none().remove_trunk(trunk_of(person))
+            try:
+                await self._try(account)
+                await self._store.save(account)
+            except BaseException:
+                await self._go_back(person, before)
+                raise
+            self._accounts[person] = account
+            self._changed(person)
+        log.info("a person uses a SIP account", person=person, server=account.server)
+        return LineView(name=_name(account), works=True, state="registered")
+
+    async def logout(self, person: UserId) -> bool:
+        """Unregister, and forget the account; False if there was none."""
+        async with self._locks[person]:
+            # Also one that is not used any more: the person wants it gone.
+            await self._store.forget(person)
+            if self._accounts.pop(person, None) is None:
+                return False
+            self._changed(person)
+            await self._lines_or_none().remove_trunk(trunk_of(person))
+        log.info("a person's SIP account is forgotten", person=person)
+        return True
+
+    # --- inside -----------------------------------------------------------------------------
+
+    async def _register_all(self) -> None:
+        for person in list(self._accounts):
+            async with self._locks[person]:
+                await self._add(person)
+            await asyncio.sleep(_STAGGER)
+
+    async def _add(self, person: UserId) -> None:
+        """Register with the account that a person has."""
+        account = self._accounts.get(person)
+        lines = self._lines_or_none()
+        if account is None or trunk_of(person) in lines.registrations():
+            return
+        try:
+            await lines.add_trunk(trunk_of(person), _settings(account), personal=True)
+        except BridgeError as error:
+            log.error("a person's SIP account cannot be used", person=person, error=str(error))
+
+    async def _try(self, account: SipAccount) -> None:
+        """Register, or raise NotDone with the reason."""
+        lines, trunk = self._lines_or_none(), trunk_of(account.person)
+        first: asyncio.Future[Registration] = asyncio.get_running_loop().create_future()
+        self._first[trunk] = first
+        try:
+            await lines.add_trunk(trunk, _settings(account), personal=True)
+            if not lines.has_address(trunk):
+                raise NotDone(f"There is no server {account.server}.")
+            answer = await asyncio.wait_for(first, _PATIENCE)
+        except TimeoutError:
+            answer = _NOBODY
+        except BridgeError as error:
+            if isinstance(error, NotDone):
+                raise
+            log.warning("a SIP account cannot be used", person=account.person, error=str(error))
+            raise NotDone("The bridge cannot use that account; ask its administrator.") from error
+        finally:
+            self._first.pop(trunk, None)
+        if answer.state is not RegistrationState.REGISTERED:
+            raise NotDone(_sentence(answer, account.server))
+
+    async def _go_back(self, person: UserId, before: SipAccount | None) -> None:
+        """Have things as they were before a login that failed."""
+        await self._lines_or_none().remove_trunk(trunk_of(person))
+        if before is not None:
+            await self._add(person)
+
+    def _read(
+        self, person: UserId, server: str, username: str, password: str, auth_username: str
+    ) -> SipAccount:
+        written = _WRITTEN.fullmatch(server.strip())
+        if written is None or not is_server(written["server"]):
+            raise NotDone("That is not a server; wanted is a name like sip.example.com.")
+        if not username.strip() or not password:
+            raise NotDone("An account needs a user name and a password.")
+        if any(not character.isprintable() for character in username + auth_username + password):
+            raise NotDone("User name and password cannot have characters that are not printable.")
+        if why := self._why_not(person, written["server"]):
+            raise NotDone(why)
+        user, _, domain = username.strip().removeprefix("sip:").partition("@")
+        if domain and not is_server(domain):
+            raise NotDone("That is not a user name; wanted is one like alice or alice@example.com.")
+        domain = domain.lower()
+        secure = (written["scheme"] or "").lower() == "sips"
+        transport = (written["transport"] or ("tls" if secure else self._transport)).lower()
+        return SipAccount(
+            person=person,
+            server=written["server"].lower(),
+            transport=cast(Transport, transport),
+            username=user,
+            domain="" if domain in ("", written["server"].lower()) else domain,
+            auth_username=auth_username.strip(),
+            password=password,
+        )
+
+    def _why_not(self, person: UserId, server: str) -> str:
+        if not self._may_use(person):
+            return "You are not allowed to use this bridge."
+        if not self._servers:
+            return "This bridge is not set up for SIP accounts of its users."
+        if not {"*", server.lower(), split_host_port(server)[0].lower()} & self._servers:
+            wanted = ", ".join(sorted(self._servers))
+            return f"This bridge does not allow accounts there, but with {wanted}."
+        return ""
+
+    def _lines_or_none(self) -> Lines:
+        if self._lines is None:
+            raise NotDone("The bridge is not ready yet; try again in a moment.")
+        return self._lines
+
+
+def trunk_of(person: UserId) -> TrunkName:
+    """The name of a person's account among the trunks, whose own names have no colon."""
+    return TrunkName(f"account:{person}")
+
+
+def _settings(account: SipAccount) -> Trunk:
+    return Trunk(
+        server=account.server,
+        transport=account.transport,
+        register=True,
+        username=account.username,
+        domain=account.domain,
+        auth_username=account.auth_username,
+        password=SecretStr(account.password),
+    )
+
+
+def _name(account: SipAccount) -> str:
+    return f"{account.username}@{account.domain or account.server}"
+
+
+def _sentence(registration: Registration, server: str) -> str:
+    """Why a registration failed, for the person whose it is."""
+    told = f"{registration.status} {registration.reason}".strip()
+    match registration.status:
+        case 401 | 403 | 407:
+            return f"{server} refuses the user name or the password ({told})."
+        case 404 | 604:
+            return f"{server} knows no such account ({told})."
+        case 408 | 0:
+            return f"{server} does not answer."
+        case 502 | 503:
+            return f"{server} cannot be reached, or takes no registrations now ({told})."
+    return f"{server} refuses the registration ({told})."
