@@ -18,7 +18,7 @@ PEOPLE_HEAD = (
 
 def registration_file(config: Config) -> str:
     """What `app_service_config_files` names; contains both tokens."""
-    content = registration(config.homeserver, config.appservice)
+    content = registration(config.homeserver, config.appservice, config.encryption)
     return HEAD + yaml.safe_dump(content, sort_keys=False)
 
 

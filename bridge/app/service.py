@@ -28,9 +28,10 @@ from bridge.call.events import Event
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.policy import Access, access_of
 from bridge.call.switchboard import Switchboard
-from bridge.config import Config
+from bridge.config import Config, EncryptionMode
 from bridge.driver import Driver, Ports
 from bridge.matrix.adapter import MatrixAdapter
+from bridge.matrix.encryption.ghosts import Keys
 from bridge.media.embedded.engine import EmbeddedEngine, freeze_garbage_collector
 from bridge.numbers import from_sip, is_canonical
 from bridge.sip.adapter import SipAdapter
@@ -101,6 +102,7 @@ class Service:
             config.homeserver,
             config.appservice,
             store=Portals(database),
+            keys=await self._keys(database),
             emit=emit,
             may_use=may_use,
             is_address=partial(is_canonical, region=config.numbers.region),
@@ -172,6 +174,14 @@ class Service:
         freeze_garbage_collector()
         self._state = "running"
         log.info("ready")
+
+    async def _keys(self, database: Database) -> Keys | None:
+        """What encrypted rooms need; None where the settings want none."""
+        mode = self._config.encryption.mode
+        if mode is EncryptionMode.OFF:
+            return None
+        key = self._config.database.secret_key.get_secret_value()
+        return Keys(mode, database, await open_sealer(database, key))
 
     async def stop(self) -> None:
         """End every call on both sides, say goodbye, and close everything in order."""

@@ -25,12 +25,15 @@ from bridge.call.ids import Address, Direction, MatrixCallId, OpId, PartyId, Roo
 from bridge.errors import BridgeError, ConfigurationError, LocalError, RemoteError
 from bridge.matrix.bot.conversation import Bot
 from bridge.matrix.doubles import Doubles
+from bridge.matrix.encryption.ghosts import GhostEncryption, Keys
+from bridge.matrix.encryption.seam import NONE, Encryption, KeyTraffic
 from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience, Refused, Unavailable
 from bridge.matrix.inbox import Inbox
 from bridge.matrix.lookups import Dial, Lookups
 from bridge.matrix.outbox import Outbox, call_event, is_last, notice
 from bridge.matrix.portals import Portals
+from bridge.matrix.post import Post
 from bridge.matrix.transactions import Transactions
 from bridge.ports import CallRecord, Desk, Emit, ManagementRooms, Portal, PortalStore, Typed
 
@@ -53,7 +56,8 @@ class MatrixAdapter:
     anybody can call: a user id may well name what is no number. `dial` reads what is typed.
 
     Make it on the running event loop. `clock` counts seconds since the epoch, `monotonic` any
-    seconds; `join_time` is how long a person may take to accept the invitation to a new portal.
+    seconds; `keys` is for encrypted rooms, and None does without; `join_time` is how long a person
+    may take to accept the invitation to a new portal.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class MatrixAdapter:
         is_address: Callable[[Address], bool],
         dial: Dial,
         portals: config.Portals | None = None,
+        keys: Keys | None = None,
         join_time: float = 180.0,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -77,12 +82,21 @@ class MatrixAdapter:
         self._emit = emit
         self._join_time = join_time
         self._patience = Patience(monotonic, sleep)
-        self._appservice = Transactions(homeserver, appservice, self._receive, self._query_user)
+        self._appservice = Transactions(
+            homeserver, appservice, self._receive, self._query_user, self._receive_keys
+        )
         self._bot = UserId(self._appservice.bot_mxid)
         self._attendant: Bot | None = None
         self._clock = clock
         self._homeserver = Homeserver(self._appservice)
         self._ghosts = Ghosts(appservice.ghost_prefix, homeserver.domain)
+        self._keys = keys and GhostEncryption(
+            keys,
+            appservice=self._appservice,
+            homeserver=self._homeserver,
+            arrived=lambda session: self._inbox.key_arrived(session),
+        )
+        encryption: Encryption = self._keys or NONE
         self._portals = Portals(
             ghosts=self._ghosts,
             homeserver=self._homeserver,
@@ -91,6 +105,7 @@ class MatrixAdapter:
             patience=self._patience,
             may_use=may_use,
             is_address=is_address,
+            encryption=encryption,
         )
         Lookups(
             dial=dial,
@@ -106,8 +121,9 @@ class MatrixAdapter:
             store=store,
             emit=emit,
             clock=clock,
+            encryption=encryption,
         )
-        self._outbox = Outbox(self._homeserver.send, self._patience)
+        self._outbox = Outbox(Post(self._homeserver, encryption, store).send, self._patience)
         self._notices = itertools.count()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening = False
@@ -121,6 +137,8 @@ class MatrixAdapter:
             return
         _check_tokens(self._settings)
         listen, port = str(self._settings.listen), self._settings.port
+        if self._keys:
+            await self._keys.open()
         try:
             await self._appservice.start(listen, port)
         except OSError as error:
@@ -140,6 +158,8 @@ class MatrixAdapter:
         self._appservice.take()
         try:
             await self._introduce()
+            if self._keys:
+                await self._keys.find_out(self._bot)
         except BaseException:
             await self._appservice.stop()
             raise
@@ -159,6 +179,8 @@ class MatrixAdapter:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._inbox.close()
         await self._outbox.close()
+        if self._keys:
+            await self._keys.stop()
         await self._appservice.stop()
 
     def do(self, command: MatrixCommand) -> None:
@@ -217,6 +239,10 @@ class MatrixAdapter:
 
     async def _receive(self, raw_events: list[Any]) -> None:
         await self._inbox.receive(raw_events)
+
+    async def _receive_keys(self, traffic: KeyTraffic) -> None:
+        if self._keys:
+            await self._keys.receive(traffic)
 
     async def _query_user(self, user: str) -> dict[str, Any] | None:
         """The homeserver asks whether somebody exists whom nobody has made yet."""

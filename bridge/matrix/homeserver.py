@@ -2,7 +2,8 @@
 """The few requests that the bridge makes of the homeserver, as the bot or as a ghost."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -203,17 +204,8 @@ class Homeserver:
         api = self._api(user)
         content = None if body is None else dict(body)
         time = _REQUEST_TIME if time is None else time
-        try:
-            async with asyncio.timeout(time):
-                reply = await api.request(method, path, content, query_params=dict(query or {}))
-        except TimeoutError as error:
-            raise Unavailable(f"no reply within {time:.0f} s") from error
-        except MatrixConnectionError as error:
-            raise Unavailable(str(error)) from error
-        except ValueError as error:
-            raise Unavailable("the reply is not JSON") from error
-        except MatrixRequestError as error:
-            raise _translate(error) from error
+        async with translated(time):
+            reply = await api.request(method, path, content, query_params=dict(query or {}))
         return reply if isinstance(reply, dict) else {}
 
     def _api(self, user: UserId) -> HTTPAPI:
@@ -229,6 +221,22 @@ class Homeserver:
         bot = user == str(self._appservice.bot_mxid)
         api: HTTPAPI = own if bot else own.user(MautrixUserId(user))
         return api
+
+
+@asynccontextmanager
+async def translated(time: float) -> AsyncIterator[None]:
+    """A request of mautrix that may take `time` seconds, and whose errors become ours."""
+    try:
+        async with asyncio.timeout(time):
+            yield
+    except TimeoutError as error:
+        raise Unavailable(f"no reply within {time:.0f} s") from error
+    except MatrixConnectionError as error:
+        raise Unavailable(str(error)) from error
+    except ValueError as error:
+        raise Unavailable("the reply is not JSON") from error
+    except MatrixRequestError as error:
+        raise _translate(error) from error
 
 
 def _translate(error: MatrixRequestError) -> HomeserverError:

@@ -6,6 +6,7 @@ id of an event is remembered before the event is acted upon.
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -13,6 +14,15 @@ import structlog
 from bridge.call.events import MatrixCallEvent, MatrixInviteReceived, MatrixMemberLeft
 from bridge.call.ids import RoomId, UserId
 from bridge.matrix.content import CALL_EVENT_TYPES, Unusable, read_call_event
+from bridge.matrix.encryption.seam import (
+    ENCRYPTED,
+    ENCRYPTION,
+    NONE,
+    Encryption,
+    MissingKey,
+    Unreadable,
+)
+from bridge.matrix.encryption.waiting import Waiting
 from bridge.matrix.envelope import RoomEvent, read_room_event
 from bridge.matrix.homeserver import Homeserver, HomeserverError
 from bridge.matrix.lanes import Lanes
@@ -34,8 +44,9 @@ _OTHER_TYPES: Final = frozenset(
         "m.room.member",
         "m.room.join_rules",
         "m.room.tombstone",
-        "m.room.encrypted",
         "m.room.message",
+        ENCRYPTED,
+        ENCRYPTION,
     }
     | RTC_EVENT_TYPES
 )
@@ -43,6 +54,19 @@ _ENCRYPTED: Final = (
     "This room is encrypted, and calls do not work in it."
     " Please start a direct chat without encryption."
 )
+_NO_KEY: Final = (
+    "I could not read an encrypted message of yours, because your client has not sent me its key."
+    " If it was a call, please call again; clients may be set to keep keys from unverified devices."
+)
+_STILL_READ: Final = 120.0
+"""Seconds after which an encrypted event from before the ghost joined is no call any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _KeyArrived:
+    """The events of a session that waited can be read."""
+
+    session: str
 
 
 class Inbox:
@@ -60,6 +84,7 @@ class Inbox:
         store: PortalStore,
         emit: Emit,
         clock: Callable[[], float],
+        encryption: Encryption = NONE,
     ) -> None:
         self._bot = bot
         self.elsewhere: Callable[[RoomEvent], Awaitable[None]] = _not_ours
@@ -71,7 +96,9 @@ class Inbox:
         self._emit = emit
         self._clock = clock
         self._rtc = RtcWatch(portals.say, clock)
-        self._lanes: Lanes[RoomId, RoomEvent] = Lanes(self._handle)
+        self._encryption = encryption
+        self._lanes: Lanes[RoomId, RoomEvent | _KeyArrived] = Lanes(self._handle)
+        self._waiting = Waiting(self._ask, self._resume, self._give_up)
         self._pruned_at = -_PRUNE_EVERY
 
     async def receive(self, raw_events: list[Any]) -> None:
@@ -87,8 +114,13 @@ class Inbox:
         """Wait until everything received has been acted upon."""
         await self._lanes.drained()
 
+    def key_arrived(self, session: str) -> None:
+        """The key of a Megolm session has come: what waits for it can be read."""
+        self._waiting.arrived(session)
+
     async def close(self) -> None:
         """Stop acting upon events."""
+        await self._waiting.close()
         await self._lanes.close()
 
     def _concerns_us(self, event: RoomEvent) -> bool:
@@ -112,7 +144,14 @@ class Inbox:
         except Exception:
             log.exception("cannot forget old events")
 
-    async def _handle(self, event: RoomEvent) -> None:
+    async def _handle(self, event: RoomEvent | _KeyArrived) -> None:
+        if isinstance(event, _KeyArrived):
+            waited = self._waiting.take(event.session)
+            for each in waited:
+                await self._handle(each)
+            if waited:
+                self._waiting.settled(waited[0].room)
+            return
         try:
             await self._dispatch(event)
         except HomeserverError as error:
@@ -134,13 +173,60 @@ class Inbox:
             self._portals.changed(event.room)
         elif event.type == "m.room.tombstone":
             self._replaced(portal)
-        elif event.type == "m.room.encrypted":
-            log.warning("encrypted event cannot be read", room=event.room)
-            await self._portals.tell_once(portal, _ENCRYPTED, event.id)
-        elif event.type == "m.room.message":
+        elif event.type == ENCRYPTION:
+            self._encryption.changed(event.room)
+            self._portals.changed(event.room)
+        elif event.type == ENCRYPTED:
+            await self._encrypted(event, portal)
+        else:
+            await self._said(event, portal)
+
+    async def _said(self, event: RoomEvent, portal: Portal) -> None:
+        """What somebody said in a portal, readable by now."""
+        if event.type == "m.room.message":
             self._message(event, portal)
         else:
             await self._any_call_event(event, portal)
+
+    async def _encrypted(self, event: RoomEvent, portal: Portal) -> None:
+        if not await self._encryption.settled():
+            log.warning("encrypted event cannot be read", room=event.room)
+            await self._portals.tell_once(portal, _ENCRYPTED, event.id)
+            return
+        try:
+            clear = await self._open_up(event, portal)
+        except MissingKey as missing:
+            self._waiting.put(event, missing.session)
+            return
+        if clear is not None:
+            await self._said(clear, portal)
+
+    async def _open_up(self, event: RoomEvent, portal: Portal) -> RoomEvent | None:
+        """What an encrypted event says, if anything. Raises `MissingKey` if that is not known yet.
+
+        Nothing overtakes what was encrypted with the same key.
+        """
+        session = event.content.get("session_id")
+        if isinstance(session, str) and self._waiting.holds(session):
+            raise MissingKey(session)
+        try:
+            return await self._encryption.decrypt(event, self._ghosts.user_id(portal.address))
+        except Unreadable as error:
+            log.warning("encrypted event dropped", room=event.room, reason=str(error))
+            return None
+
+    async def _ask(self, event: RoomEvent) -> None:
+        portal = await self._portals.by_room(event.room)
+        if portal is not None:
+            await self._encryption.ask(event, self._ghosts.user_id(portal.address))
+
+    def _resume(self, room: RoomId, session: str) -> None:
+        self._lanes.put(room, _KeyArrived(session))
+
+    async def _give_up(self, event: RoomEvent) -> None:
+        portal = await self._portals.by_room(event.room)
+        if portal is not None:
+            await self._portals.tell_once(portal, _NO_KEY, event.id)
 
     async def _ghost_member(self, event: RoomEvent) -> None:
         membership = event.content.get("membership")
@@ -215,6 +301,10 @@ class Inbox:
         if event.sender != portal.person:
             bound.info("call event ignored: not from the person of this portal")
             return
+        self._waiting.passed(event)
+        if event.type == "m.call.invite" and self._waiting.is_over(event):
+            bound.info("invite ignored: its call ended while it waited for its key")
+            return
         if event.type == "m.call.invite" and not await self._may_ring(event, portal):
             return
         for told in self._read(event, portal):
@@ -247,11 +337,9 @@ class Inbox:
         raw_events = await self._homeserver.latest_events(portal.room, ghost, _READ_BACK)
         now = self._clock()
         found = [read_room_event(raw, now, portal.room) for raw in raw_events]
-        events = [
-            event
-            for event in found
-            if event and event.sender == portal.person and event.type in _CALLS
-        ]
+        theirs = [event for event in found if event and event.sender == portal.person]
+        opened = [await self._opened_before(event, portal, now) for event in theirs]
+        events = [event for event in opened if event and event.type in _CALLS]
         ringing = {
             told.call_id
             for event in events
@@ -265,6 +353,21 @@ class Inbox:
             if (rings or event.type in RTC_EVENT_TYPES) and await self._is_new(event.id):
                 log.info("call event from before the ghost joined", room=event.room)
                 await self._any_call_event(event, portal)
+
+    async def _opened_before(
+        self, event: RoomEvent, portal: Portal, now: float
+    ) -> RoomEvent | None:
+        """An event from before the ghost joined, readable; it may have to wait for its key."""
+        if event.type != ENCRYPTED:
+            return event
+        if not self._encryption.active or event.age(now) > _STILL_READ:
+            return None
+        try:
+            return await self._open_up(event, portal)
+        except MissingKey as missing:
+            if await self._is_new(event.id):
+                self._waiting.put(event, missing.session)
+            return None
 
 
 async def _not_ours(event: RoomEvent) -> None:

@@ -11,9 +11,11 @@ import structlog
 from bridge.call.ids import Address, RoomId, UserId
 from bridge.errors import RemoteError
 from bridge.matrix.doubles import Doubles
+from bridge.matrix.encryption.seam import NONE, Encryption
 from bridge.matrix.envelope import RoomEvent
 from bridge.matrix.ghosts import Ghosts, display_name
 from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience, Refused
+from bridge.matrix.post import Post
 from bridge.matrix.rooms import PUBLIC, Look, Rooms
 from bridge.ports import Portal, PortalStore
 
@@ -51,12 +53,15 @@ class Portals:
         may_use: Callable[[UserId], bool],
         is_address: Callable[[Address], bool],
         doubles: Doubles | None = None,
+        encryption: Encryption = NONE,
     ) -> None:
         self.ghosts = ghosts
         self._homeserver = homeserver
         self._store = store
         self._doubles = doubles or Doubles(None, ghosts.domain)
-        self._rooms = Rooms(homeserver, ghosts)
+        self._rooms = Rooms(homeserver, ghosts, encryption)
+        self._post = Post(homeserver, encryption, store)
+        self._encryption = encryption
         self._patience = patience
         self._may_use = may_use
         self._is_address = is_address
@@ -79,6 +84,8 @@ class Portals:
         ghost = self.ghosts.user_id(address)
         if address not in self._registered:
             await self._homeserver.register(ghost)
+            # Before anybody looks it up: clients then decide whether their rooms are encrypted.
+            await self._encryption.ready(ghost)
             self._registered.add(address)
         known = await self._store.ghost_name(address)
         name = display_name(address, caller_name)
@@ -97,8 +104,21 @@ class Portals:
     ) -> RoomId:
         """A portal that both have joined; waits for the person. Raises `PortalError` too.
 
-        `invited` is told the room if the person has to join it first.
+        `invited` is told the room if the person has to join it first. In an encrypted portal,
+        their devices can read what comes next: clients drop a call event that they cannot.
         """
+        room = await self._joined_room(person, address, caller_name, invited)
+        ghost = self.ghosts.user_id(address)
+        await self._persist(lambda: self._encryption.prepare(room, ghost, person))
+        return room
+
+    async def _joined_room(
+        self,
+        person: UserId,
+        address: Address,
+        caller_name: str,
+        invited: Callable[[RoomId], None],
+    ) -> RoomId:
         pair = (person, address)
         joined: asyncio.Future[RoomId | None] = asyncio.get_running_loop().create_future()
         waiting = self._joining.setdefault(pair, [])
@@ -344,6 +364,7 @@ class Portals:
                 # Makes the person as powerful as the ghost: it is their room.
                 "preset": "trusted_private_chat",
                 "invite": [person],
+                "initial_state": self._encryption.initial_state(),
             },
         )
         portal = Portal(room=room, person=person, address=address)
@@ -382,7 +403,8 @@ class Portals:
     ) -> None:
         content = {"msgtype": kind, "body": text}
         ghost = self.ghosts.user_id(portal.address)
-        await self._homeserver.send(portal.room, ghost, "m.room.message", content, transaction)
+        to = portal.person
+        await self._post.send(portal.room, ghost, "m.room.message", content, transaction, to)
 
     async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         deadline = self._patience.clock() + _PATIENCE

@@ -3,14 +3,25 @@
 
 import hashlib
 import re
-from typing import Any
+from typing import Any, Final
 
-from bridge.config import AppService, Homeserver, Portals
+from bridge.config import AppService, Encryption, EncryptionMode, Homeserver, Portals
 from bridge.errors import ConfigurationError
 from bridge.matrix.lookups import PROTOCOLS
 
+_ENCRYPTION: Final = {
+    # What is for the devices of ghosts comes with the transactions (MSC2409; the second name is
+    # that of older homeservers), with counts of keys (MSC3202). Ghosts have devices (MSC4190).
+    "receive_ephemeral": True,
+    "de.sorunome.msc2409.push_ephemeral": True,
+    "org.matrix.msc3202": True,
+    "io.element.msc4190": True,
+}
 
-def registration(homeserver: Homeserver, appservice: AppService) -> dict[str, Any]:
+
+def registration(
+    homeserver: Homeserver, appservice: AppService, encryption: Encryption
+) -> dict[str, Any]:
     """What the homeserver's `app_service_config_files` wants (Application Service API).
 
     Contains the tokens. Raises `ConfigurationError` where the bot would be taken for a ghost.
@@ -30,6 +41,7 @@ def registration(homeserver: Homeserver, appservice: AppService) -> dict[str, An
         "sender_localpart": appservice.bot_localpart,
         "rate_limited": False,
         "protocols": [*PROTOCOLS],
+        **({} if encryption.mode is EncryptionMode.OFF else _ENCRYPTION),
         "namespaces": {
             "users": [{"exclusive": True, "regex": f"@{prefix}.*:{domain}"}],
             "aliases": [],

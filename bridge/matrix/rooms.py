@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bridge.call.ids import RoomId
+from bridge.matrix.encryption.seam import NONE, Encryption
 from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.homeserver import Homeserver
 from bridge.ports import Portal
@@ -38,8 +39,11 @@ _GOOD: Final = Look(None, True)
 class Rooms:
     """Looks at rooms, and at good ones only once until something is heard of them."""
 
-    def __init__(self, homeserver: Homeserver, ghosts: Ghosts) -> None:
+    def __init__(
+        self, homeserver: Homeserver, ghosts: Ghosts, encryption: Encryption = NONE
+    ) -> None:
         self._homeserver = homeserver
+        self._encryption = encryption
         self._ghosts = ghosts
         self._good: set[RoomId] = set()
         self._unchanged: set[RoomId] = set()
@@ -78,4 +82,4 @@ class Rooms:
             successor = tombstone.get("replacement_room")
             named = isinstance(successor, str) and successor.startswith("!")
             return Look(REPLACED, present, RoomId(str(successor)) if named else None)
-        return Look(None, present)
+        return Look(await self._encryption.unfit(room, ghost), present)

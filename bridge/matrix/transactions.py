@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
+import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from mautrix.appservice import AppService, ASStateStore
@@ -15,10 +16,18 @@ from mautrix.types import DeviceID, DeviceLists, DeviceOTKCount
 from mautrix.types import UserID as MautrixUserId
 
 from bridge import config
+from bridge.call.ids import UserId
+from bridge.matrix.encryption.seam import KeyTraffic
 from bridge.matrix.lookups import PROTOCOL_PATH
+
+log = structlog.get_logger(__name__)
 
 _LARGEST_TRANSACTION: Final = 64 << 20
 """Bytes: a hundred events of 64 KiB, and what else may come along. aiohttp allows 1 MiB."""
+
+
+async def _nothing(_: KeyTraffic) -> None:
+    pass
 
 
 class _StateStore(MemoryStateStore, ASStateStore):
@@ -54,6 +63,7 @@ class Transactions(AppService):
         appservice: config.AppService,
         receive: Callable[[list[Any]], Awaitable[None]],
         query_user: Callable[[str], Awaitable[dict[str, Any] | None]],
+        receive_keys: Callable[[KeyTraffic], Awaitable[None]] = _nothing,
     ) -> None:
         with warnings.catch_warnings():
             # mautrix passes a loop to aiohttp, which has deprecated that.
@@ -69,6 +79,7 @@ class Transactions(AppService):
                 log=logging.getLogger("mau.appservice"),
                 query_user=cast(Any, query_user),  # mautrix's hint is not what it calls
                 state_store=_StateStore(),
+                encryption_events=True,
                 aiohttp_params={
                     "client_max_size": _LARGEST_TRANSACTION,
                     "middlewares": [self._turn_away],
@@ -76,6 +87,8 @@ class Transactions(AppService):
             )
         self.transactions = _Forgetful()
         self._receive = receive
+        self._receive_keys = receive_keys
+        self._failed: set[str] = set()
         self._taking = False
 
     def take(self) -> None:
@@ -101,9 +114,32 @@ class Transactions(AppService):
         otk_counts: dict[MautrixUserId, dict[DeviceID, DeviceOTKCount]] | None = None,
         device_lists: DeviceLists | None = None,
     ) -> Any:
-        """Called by mautrix for each transaction."""
+        """Called by mautrix for each transaction. Keys come first: the events may need them."""
+        traffic = KeyTraffic(
+            to_device=[each for each in to_device or () if isinstance(each, dict)],
+            changed=[UserId(str(each)) for each in (device_lists.changed if device_lists else ())],
+            one_time_keys={
+                UserId(str(user)): {str(d): n.signed_curve25519 for d, n in devices.items()}
+                for user, devices in (otk_counts or {}).items()
+            },
+        )
+        try:
+            await self._receive_keys(traffic)
+        except Exception as error:
+            self._failed.add(txn_id)
+            log.error("keys could not be kept; the homeserver has to bring them again", error=error)
+            return {}
         await self._receive(events)
         return {}
+
+    async def _http_handle_transaction(self, request: web.Request) -> web.Response:
+        """mautrix acknowledges whatever happens; a key that was not kept must come again."""
+        response: web.Response = await super()._http_handle_transaction(request)
+        transaction = request.match_info["transaction_id"]
+        if transaction in self._failed:
+            self._failed.discard(transaction)
+            raise web.HTTPServiceUnavailable
+        return response
 
     @web.middleware
     async def _turn_away(self, request: web.Request, handler: Handler) -> web.StreamResponse:

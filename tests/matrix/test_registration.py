@@ -11,11 +11,12 @@ from bridge.errors import ConfigurationError
 from bridge.matrix.registration import registration
 
 HOMESERVER = config.Homeserver(domain="example.org")
+OFF = config.Encryption(mode=config.EncryptionMode.OFF)
 APPSERVICE = config.AppService(as_token=SecretStr("as"), hs_token=SecretStr("hs"))
 
 
 def test_it_says_who_we_are_and_whose_users_are_ours() -> None:
-    document = registration(HOMESERVER, APPSERVICE)
+    document = registration(HOMESERVER, APPSERVICE, OFF)
     [users] = document.pop("namespaces")["users"]
     assert document == {
         "id": "matrix-sip",
@@ -35,5 +36,19 @@ def test_it_says_who_we_are_and_whose_users_are_ours() -> None:
 def test_the_bot_must_not_look_like_a_ghost() -> None:
     appservice = APPSERVICE.model_copy(update={"bot_localpart": "sip_bot"})
     with pytest.raises(ConfigurationError, match="bot_localpart") as caught:
-        registration(HOMESERVER, appservice)
+        registration(HOMESERVER, appservice, OFF)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("mode", ["allow", "default", "require"])
+def test_with_encryption_keys_come_with_transactions(mode: str) -> None:
+    encryption = config.Encryption(mode=config.EncryptionMode(mode))
+    document = registration(HOMESERVER, APPSERVICE, encryption)
+    for key in (
+        "receive_ephemeral",
+        "de.sorunome.msc2409.push_ephemeral",
+        "org.matrix.msc3202",
+        "io.element.msc4190",
+    ):
+        assert document[key] is True
+        assert key not in registration(HOMESERVER, APPSERVICE, OFF)

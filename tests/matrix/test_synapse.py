@@ -113,7 +113,7 @@ async def synapse(
         hs_token=SecretStr("hs-token-of-one-run"),
     )
     registered = directory / "registration.yaml"
-    document = registration(config.Homeserver(domain=SERVER_NAME), appservice)
+    document = registration(config.Homeserver(domain=SERVER_NAME), appservice, config.Encryption())
     registered.write_text(yaml.safe_dump(document))
     server = Synapse(directory / "synapse", [registered])
     await server.start()

@@ -172,6 +172,7 @@ class MatrixClient:
         since = f"&since={self._since}" if self._since else ""
         answer = await self.request("GET", f"/sync?timeout={timeout_ms}{since}")
         self._since = answer["next_batch"]
+        await self._understand(answer)
         rooms = answer.get("rooms", {})
         for room_id, invited in rooms.get("invite", {}).items():
             self._invited(room_id, invited)
@@ -179,6 +180,9 @@ class MatrixClient:
             self._joined(room_id, joined)
         for room_id in rooms.get("leave", {}):
             self._rooms[room_id] = _Room("leave")
+
+    async def _understand(self, answer: dict[str, Any]) -> None:
+        """Make what a sync brought readable, in place."""
 
     def _invited(self, room_id: str, invited: Content) -> None:
         self._rooms[room_id] = _Room("invite")

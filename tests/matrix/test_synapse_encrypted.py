@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Encrypted portals beside a real Synapse; the person's side is another library's use of Olm."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import pytest_asyncio
+import yaml
+from pydantic import SecretStr
+
+from bridge import config
+from bridge.call.commands import PreparePortal, SendMatrixInvite, SendNotice
+from bridge.call.events import (
+    Event,
+    MatrixCandidatesReceived,
+    MatrixHangupReceived,
+    MatrixInviteReceived,
+    MatrixSendFailed,
+    PortalFailed,
+    PortalReady,
+)
+from bridge.call.ids import Address, CallId, MatrixCallId, OpId, PartyId, UserId
+from bridge.config import EncryptionMode
+from bridge.matrix.adapter import MatrixAdapter
+from bridge.matrix.encryption.ghosts import Keys
+from bridge.matrix.registration import registration
+from bridge.store.database import open_database
+from bridge.store.secrets import open_sealer
+from tests.matrix.portal_store import MemoryPortalStore
+from tests.matrix.test_synapse import recorded
+from tests.simulators.encrypted_client import EncryptedClient
+from tests.simulators.processes import free_port
+from tests.simulators.synapse import SERVER_NAME, Synapse
+from tests.simulators.waiting import until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+
+CALL = CallId("c1")
+E = TypeVar("E", bound=Event)
+numbers = iter(range(100, 200))
+
+
+class Bridge:
+    """The adapter with encryption, and what it told the core."""
+
+    def __init__(
+        self, homeserver: config.Homeserver, appservice: config.AppService, directory: Path
+    ) -> None:
+        self.homeserver = homeserver
+        self.appservice = appservice
+        self.url = f"sqlite:{directory}/bridge.db"
+        self.store = MemoryPortalStore()
+        self.told: list[Event] = []
+        # A number of its own, so that every test sees a new ghost.
+        digits = f"12025550{next(numbers)}"
+        self.number = Address(f"tel:+{digits}")
+        self.ghost = f"@sip_{digits}:{SERVER_NAME}"
+
+    @asynccontextmanager
+    async def running(
+        self, mode: EncryptionMode = EncryptionMode.DEFAULT
+    ) -> AsyncIterator[MatrixAdapter]:
+        async with open_database(self.url) as database:
+            sealer = await open_sealer(database, "what nobody could ever guess")
+            adapter = MatrixAdapter(
+                self.homeserver,
+                self.appservice,
+                store=self.store,
+                emit=self.told.append,
+                may_use=lambda _: True,
+                is_address=lambda _: True,
+                dial=lambda text: Address(text),
+                keys=Keys(mode, database, sealer),
+                join_time=10,
+            )
+            await adapter.start()
+            try:
+                yield adapter
+            finally:
+                await adapter.stop()
+
+    def all(self, kind: type[E], where: Callable[[E], bool] = lambda _: True) -> list[E]:
+        return [event for event in self.told if isinstance(event, kind) and where(event)]
+
+    async def told_of(self, kind: type[E], where: Callable[[E], bool] = lambda _: True) -> E:
+        found = await until(
+            lambda: self.all(kind, where), within=20, what=f"{kind.__name__} was told"
+        )
+        return found[-1]
+
+    def prepare(self, client: EncryptedClient, op: int) -> PreparePortal:
+        person = UserId(client.user_id)
+        return PreparePortal(
+            call=CALL, op=OpId(op), person=person, address=self.number, display_name=""
+        )
+
+    def invite(self, ready: PortalReady, client: EncryptedClient, op: int) -> SendMatrixInvite:
+        return SendMatrixInvite(
+            call=CALL,
+            op=OpId(op),
+            room=ready.room,
+            address=self.number,
+            call_id=MatrixCallId(f"~in{op}"),
+            party=PartyId("sip"),
+            version=1,
+            sdp="v=0\r\na=msid:stream track\r\n",
+            lifetime=60,
+            invitee=UserId(client.user_id),
+        )
+
+
+World = tuple[Synapse, config.Homeserver, config.AppService]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    directory = tmp_path_factory.mktemp("synapse")
+    port = free_port()
+    appservice = config.AppService(
+        address=f"http://127.0.0.1:{port}",
+        port=port,
+        as_token=SecretStr("as-token-of-one-run"),
+        hs_token=SecretStr("hs-token-of-one-run"),
+    )
+    registered = directory / "registration.yaml"
+    document = registration(config.Homeserver(domain=SERVER_NAME), appservice, config.Encryption())
+    registered.write_text(yaml.safe_dump(document))
+    server = Synapse(directory / "synapse", [registered])
+    await server.start()
+    yield server, config.Homeserver(address=server.url, domain=SERVER_NAME), appservice
+    await server.stop()
+
+
+@pytest.fixture
+def bridge(world: World, tmp_path: Path) -> Bridge:
+    _, homeserver, appservice = world
+    return Bridge(homeserver, appservice, tmp_path)
+
+
+@pytest.fixture
+def server(world: World) -> Synapse:
+    return world[0]
+
+
+people = iter(range(1000))
+
+
+@asynccontextmanager
+async def person(server: Synapse, *, auto_join: bool = True) -> AsyncIterator[EncryptedClient]:
+    credentials = await server.register(f"secret{next(people)}")
+    async with EncryptedClient(server.url, credentials, auto_join=auto_join) as client:
+        yield client
+
+
+async def test_a_call_in_from_sip(bridge: Bridge, server: Synapse) -> None:
+    async with bridge.running() as adapter, person(server) as client:
+        begun = time.monotonic()
+        adapter.do(bridge.prepare(client, 1))
+        ready = await bridge.told_of(PortalReady, lambda e: e.op == 1)
+        adapter.do(bridge.invite(ready, client, 2))
+        await until(lambda: client.seen("m.call.invite"), within=10, what="the invite came")
+        new = time.monotonic() - begun
+        [invite] = client.seen("m.call.invite")
+        assert invite.content["version"] == "1"
+        assert list(invite.content["sdp_stream_metadata"]) == ["stream"]
+        begun = time.monotonic()
+        adapter.do(bridge.prepare(client, 3))
+        again = await bridge.told_of(PortalReady, lambda e: e.op == 3)
+        assert again.room == ready.room
+        adapter.do(bridge.invite(ready, client, 4))
+        await until(lambda: len(client.seen("m.call.invite")) == 2, within=10, what="rings again")
+        known = time.monotonic() - begun
+        adapter.do(
+            SendNotice(call=CALL, room=ready.room, address=bridge.number, text="Somebody rang.")
+        )
+        await until(lambda: client.seen("m.room.message"), within=10, what="the notice came")
+        assert new < 2
+        assert known < 0.3
+    assert not client.unreadable
+    assert not bridge.all(MatrixSendFailed)
+    assert not bridge.all(PortalFailed)
+
+
+async def test_a_call_out_to_sip(bridge: Bridge, server: Synapse) -> None:
+    async with bridge.running(), person(server) as client:
+        room = await client.direct_room(bridge.ghost)
+        for name in (
+            "plain-01_m.call.invite_alice",
+            "plain-02_m.call.candidates_alice",
+            "plain-06_m.call.hangup_alice",
+        ):
+            await client.send(room, name[len("plain-01_") : -len("_alice")], recorded(name))
+        await bridge.told_of(MatrixHangupReceived)
+        assert [type(event) for event in bridge.told] == [
+            MatrixInviteReceived,
+            MatrixCandidatesReceived,
+            MatrixHangupReceived,
+        ]
+        [invite] = bridge.all(MatrixInviteReceived)
+        assert invite.sdp == recorded("plain-01_m.call.invite_alice")["offer"]["sdp"]
+        assert 0 <= invite.age < 10

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Matrix client with end-to-end encryption: a device with keys, in rooms that are encrypted."""
+
+import logging
+import warnings
+from typing import Any, Self, cast
+
+from mautrix.client import Client
+from mautrix.crypto import MemoryCryptoStore, OlmMachine, StateStore
+from mautrix.errors import EncryptionError
+from mautrix.types import (
+    DeviceID,
+    DeviceLists,
+    DeviceOTKCount,
+    EncryptedEvent,
+    EncryptionAlgorithm,
+    Event,
+    EventType,
+    RoomEncryptionStateEventContent,
+    RoomID,
+    SessionID,
+    ToDeviceEvent,
+    UserID,
+)
+
+from tests.simulators.matrix_client import Content, MatrixClient
+from tests.simulators.synapse import Credentials
+
+ENCRYPTION = {"algorithm": "m.megolm.v1.aes-sha2"}
+
+
+class _Rooms(StateStore):
+    """Every room is encrypted."""
+
+    async def is_encrypted(self, room_id: RoomID) -> bool:
+        return True
+
+    async def get_encryption_info(self, room_id: RoomID) -> RoomEncryptionStateEventContent:
+        return RoomEncryptionStateEventContent(algorithm=EncryptionAlgorithm.MEGOLM_V1)
+
+    async def find_shared_rooms(self, user_id: UserID) -> list[RoomID]:
+        return []
+
+
+class EncryptedClient(MatrixClient):
+    """Reads what is encrypted if it has the key when it sees it, as matrix-js-sdk does calls.
+
+    `hear_keys` false: messages to the device are lost, as those are that a bridge was down for.
+    """
+
+    def __init__(self, url: str, credentials: Credentials, *, auto_join: bool = True) -> None:
+        super().__init__(url, credentials, auto_join=auto_join)
+        self.unreadable: list[str] = []
+        """Ids of events whose key was missing when they came."""
+        user, device = UserID(credentials.user_id), DeviceID(credentials.device_id)
+        self._client = Client(user, device, base_url=url, token=credentials.access_token, log=_LOG)
+        self._store = MemoryCryptoStore(user, "pickle")
+        self.machine = OlmMachine(self._client, self._store, _Rooms(), log=cast(Any, _LOG))
+        self.keys_asked_for: list[Content] = []
+
+    async def __aenter__(self) -> Self:
+        await self._store.open()
+        await self._store.put_device_id(self._client.device_id)
+        await self.machine.load()
+        await self.machine.share_keys()
+        return await super().__aenter__()
+
+    async def __aexit__(self, *_: object) -> None:
+        await super().__aexit__(*_)
+        await self._client.api.session.close()
+
+    async def direct_room(self, other: str) -> str:
+        """A new encrypted room with `other`, who has joined it when this returns."""
+        room = await super().direct_room(other)
+        state = f"/rooms/{room}/state/m.room.encryption"
+        await self.request("PUT", state, ENCRYPTION)
+        return room
+
+    async def cross_sign(self) -> None:
+        """Have the device signed by its own user."""
+        await self.machine.generate_recovery_key()
+
+    async def send(self, room: str, event_type: str, content: Content) -> str:
+        """Send a message event, encrypted."""
+        sealed = await self.seal(room, event_type, content)
+        return await super().send(room, "m.room.encrypted", sealed)
+
+    async def send_plain(self, room: str, event_type: str, content: Content) -> str:
+        """Send a message event as it is."""
+        return await super().send(room, event_type, content)
+
+    async def seal(self, room: str, event_type: str, content: Content) -> Content:
+        """An event's encrypted content; its key goes to all devices of the room's members."""
+        kind = EventType.find(event_type, EventType.Class.MESSAGE)
+        try:
+            sealed = await self.machine.encrypt_megolm_event(RoomID(room), kind, dict(content))
+        except EncryptionError:
+            answer = await self.request("GET", f"/rooms/{room}/joined_members")
+            users = [UserID(each) for each in answer["joined"]]
+            await self.machine.share_group_session(RoomID(room), users)
+            sealed = await self.machine.encrypt_megolm_event(RoomID(room), kind, dict(content))
+        return cast(Content, sealed.serialize())
+
+    async def forget_key(self, room: str) -> None:
+        """Use a new key for what is sent next."""
+        await self._store.remove_outbound_group_session(RoomID(room))
+
+    async def _understand(self, answer: dict[str, Any]) -> None:
+        for raw in answer.get("to_device", {}).get("events", []):
+            await self._to_device(raw)
+        if changed := answer.get("device_lists", {}).get("changed"):
+            await self.machine.handle_device_lists(DeviceLists(changed=changed))
+        left = answer.get("device_one_time_keys_count", {}).get("signed_curve25519", 0)
+        await self.machine.handle_otk_count(DeviceOTKCount(signed_curve25519=left, curve25519=0))
+        for room, joined in answer.get("rooms", {}).get("join", {}).items():
+            for raw in joined.get("timeline", {}).get("events", []):
+                if raw["type"] == "m.room.encrypted" and raw["sender"] != self.user_id:
+                    await self._read(room, raw)
+
+    async def _to_device(self, raw: Any) -> None:
+        if raw["type"] == "m.room_key_request":
+            self.keys_asked_for.append(raw)
+        event = ToDeviceEvent.deserialize(raw)
+        if event.type == EventType.TO_DEVICE_ENCRYPTED:
+            await self.machine.handle_to_device_event(event)
+        elif event.type == EventType.ROOM_KEY_REQUEST:
+            await self.machine.handle_room_key_request(event)
+
+    async def _read(self, room: str, raw: dict[str, Any]) -> None:
+        event = EncryptedEvent.deserialize(cast(Any, {**raw, "room_id": room}))
+        if not await self._store.has_group_session(
+            RoomID(room), SessionID(raw["content"]["session_id"])
+        ):
+            self.unreadable.append(raw["event_id"])
+            return
+        with warnings.catch_warnings():
+            # mautrix compares fields that it has deprecated itself.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            clear: Event = await self.machine.decrypt_megolm_event(event)
+        raw["type"] = str(clear.type)
+        raw["content"] = clear.content.serialize()
+
+
+_LOG = logging.getLogger("tests.encrypted_client")
