@@ -238,25 +238,29 @@ def _answer(
         audio = replace(audio, rtcp_mux=True, setup=_answered_setup(offered.setup, local.setup))
     else:
         audio = replace(audio, rtcp_mux=local.rtcp_mux and offered.rtcp_mux)
-    tag = _foreign_tag(offer, offered) if isinstance(local, LocalWebRtc) else None
+    kept = _kept_unused(offer, offered, previous) if isinstance(local, LocalWebRtc) else ()
     media = tuple(
-        audio if section is offered else _unused(section, local, audio, declined=section is not tag)
-        for section in offer.media
+        audio if section is offered else _unused(section, local, audio, declined=n not in kept)
+        for n, section in enumerate(offer.media)
     )
     bundled = audio.mid in offer.bundle()
     return _session(local, media, previous.local if previous else None, bundled=bundled)
 
 
-def _foreign_tag(offer: SessionDescription, audio: Media) -> Media | None:
-    """The section whose transport the audio is bundled into, if that is not its own.
+def _kept_unused(
+    offer: SessionDescription, audio: Media, previous: Exchange | None
+) -> tuple[int, ...]:
+    """Places of sections that are inactive instead of declined.
 
-    It cannot be declined without the transport (RFC 9143 section 7.3.3; libwebrtc refuses that).
+    The one whose transport the audio is bundled into cannot be declined without the transport
+    (RFC 9143 section 7.3.3; libwebrtc refuses that). And what comes in a running call is a camera
+    or a screen: were it declined, matrix-js-sdk could not stop what it has started to show.
     """
     bundle = offer.bundle()
     if audio.mid not in bundle:
-        return None
-    tag = next((other for other in offer.media if other.mid in bundle and other.port), audio)
-    return None if tag is audio else tag
+        return ()
+    bundled = [n for n, one in enumerate(offer.media) if one.mid in bundle and not one.declined]
+    return tuple(bundled if previous else bundled[:1])
 
 
 def _answered_setup(offered: Setup | None, in_force: Setup | None) -> Setup:

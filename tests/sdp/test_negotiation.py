@@ -265,6 +265,23 @@ def test_video_that_owns_the_transport_is_kept_but_unused() -> None:
     assert ours.bundle() == ("1", "0")
 
 
+def test_video_that_comes_in_a_running_call_is_kept_but_unused() -> None:
+    """matrix-js-sdk cannot take back the camera or screen of a section that was declined."""
+    offer = load("ios-video-offer")
+    first = replace(offer, media=offer.media[:1], groups=(Group("BUNDLE", ("0",)),))
+    before = answer_to_matrix(LOCAL_WEBRTC, first, OPUS, sip=plain("8"))
+    previous = Exchange(local=before, remote=first)
+    answer = answer_to_matrix(LOCAL_WEBRTC, offer, OPUS, sip=plain("8"), previous=previous)
+    audio, video = answer.media
+    assert (audio.direction, video.direction) == (MediaDirection.SENDRECV, MediaDirection.INACTIVE)
+    assert (video.port, video.ice_ufrag) == (audio.port, audio.ice_ufrag)
+    assert (video.formats, video.msids) == (("96",), ())
+    assert answer.bundle() == ("0", "1")
+    stopped = replace(offer, media=(offer.media[0], replace(offer.media[1], port=0)))
+    after = answer_to_matrix(LOCAL_WEBRTC, stopped, OPUS, sip=plain("8"), previous=previous)
+    assert [section.declined for section in after.media] == [False, True]
+
+
 def test_audio_without_a_port_of_its_own() -> None:
     offer = load("chromium-offer")
     bundled = replace(offer, media=(replace(offer.media[0], port=0, bundle_only=True),))
