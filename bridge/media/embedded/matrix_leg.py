@@ -28,6 +28,11 @@ from bridge.sdp.description import Setup
 
 CONNECT_TIMEOUT = 30.0
 """Seconds for ICE and DTLS together. Clients give up after the same time."""
+RESTART_PATIENCE = 2.0
+"""Seconds that the client gets to check first when ICE restarts while the old way is good.
+
+libwebrtc would drop a new pair that is checked before it has read our answer, and stay where it is.
+"""
 MAX_CANDIDATES = 100
 """Remote candidates kept, and tried by one generation: more than any client sends."""
 
@@ -206,6 +211,9 @@ class MatrixLeg:
         ice.remote_is_lite = peer.ice_lite
         for line in (*peer.candidates, *self._trickled):
             await generation.try_candidate(line)
+        if self._current is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ice.checked.wait(), RESTART_PATIENCE)
         await ice.connect()
 
     async def _handshake(self, generation: _Generation) -> None:

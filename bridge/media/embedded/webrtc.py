@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from aioice import Candidate, Connection
+from aioice import Candidate, Connection, stun
 from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.ice import (
     CandidatePair,
@@ -214,6 +214,16 @@ class IceConnection(Connection):
         self.on_dtls = on_dtls
         self._on_selected = on_selected
         self._selected: CandidatePair | None = None
+        self.checked = asyncio.Event()
+        """Set when the client has checked a pair before us: it has our description."""
+
+    def request_received(
+        self, message: stun.Message, addr: tuple[str, int], protocol: StunProtocol
+    ) -> None:
+        """A check of the client, or of somebody who tries."""
+        super().request_received(message, addr, protocol)
+        if self._early_checks:  # Those that are authentic, until `connect`.
+            self.checked.set()
 
     async def get_component_candidates(
         self,
