@@ -3,8 +3,9 @@
 
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import AsyncExitStack, nullcontext
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -21,7 +22,7 @@ _refusal: OSError | None = None
 _TROUBLE = re.compile(r'"level": ?"(error|critical)"|Traceback|never awaited|never retrieved')
 
 NewMatrixPhone = Callable[..., Awaitable[tuple[Person, MatrixPhone]]]
-NewBrowserClient = Callable[[], Awaitable[tuple[Person, BrowserClient]]]
+NewBrowserClient = Callable[..., Awaitable[tuple[Person, BrowserClient]]]
 
 
 def pytest_configure() -> None:
@@ -126,12 +127,24 @@ async def new_matrix_phone(stage: GatedStage) -> AsyncIterator[NewMatrixPhone]:
 async def new_browser_client(
     stage: GatedStage, browser: Browser
 ) -> AsyncIterator[NewBrowserClient]:
-    """Makes a new person with matrix-js-sdk in Chromium."""
-    clients: list[BrowserClient] = []
+    """Makes a new person with matrix-js-sdk in Chromium, or one more device `of` a person.
 
-    async def make() -> tuple[Person, BrowserClient]:
-        person = await stage.person()
-        client = await browser.client(stage.synapse.url, person.credentials)
+    `options` are more of what `mx.start` of the page takes; `browser`: another than the tests'.
+    """
+    clients: list[BrowserClient] = []
+    usual = browser
+
+    async def make(
+        *,
+        of: Person | None = None,
+        options: Mapping[str, Any] | None = None,
+        browser: Browser | None = None,
+    ) -> tuple[Person, BrowserClient]:
+        person = of or await stage.person()
+        credentials = person.credentials
+        if of:
+            credentials = await stage.synapse.another_device(credentials)
+        client = await (browser or usual).client(stage.synapse.url, credentials, options)
         clients.append(client)
         return person, client
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from tests.simulators.waiting import until_async
 _HARNESS = Path(__file__).parents[1] / "e2e" / "browser"
 MICROPHONE_HERTZ = 440
 """What every client of a `Browser` says into its microphone."""
+LOOPBACK = "--allow-loopback-in-peer-connection"
+"""Chromium's flag for WebRTC to use loopback too, which it leaves out otherwise."""
+PERMITTED = "--use-fake-ui-for-media-stream"
+"""Chromium's flag for every page to have the permission to use microphone and camera."""
 
 
 def chromium() -> Path:
@@ -39,6 +44,8 @@ class Snapshot:
     call_id: str | None
     state: str | None
     reason: str | None
+    ended_by: str | None
+    """`local` or `remote`."""
     held: bool
     """We hold the other side."""
     held_by_them: bool
@@ -51,11 +58,26 @@ class Snapshot:
         return abs(self.hertz - hertz) <= tolerance and self.rms > 0.005
 
 
-class Browser:
-    """The Chromium process; `client` gives each user a context of their own in it."""
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An event of a room, as the client got it."""
 
-    def __init__(self, directory: Path) -> None:
+    room: str
+    type: str
+    sender: str
+    """Empty: the client's own user, on whatever device."""
+    content: Mapping[str, Any]
+
+
+class Browser:
+    """The Chromium process; `client` gives each client a context of its own in it.
+
+    `flags` are Chromium's; tests have no other network than loopback, unless they make one.
+    """
+
+    def __init__(self, directory: Path, *, flags: Sequence[str] = (LOOPBACK, PERMITTED)) -> None:
         self._directory = directory
+        self._flags = flags
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._child: Child | None = None
@@ -73,7 +95,7 @@ class Browser:
         audio.write_wav(microphone, audio.sine(MICROPHONE_HERTZ, 10, 48000), 48000)
         self._child = await Child.start(
             "browser",
-            ["node", _HARNESS / "driver.mjs", chromium(), microphone],
+            ["node", _HARNESS / "driver.mjs", chromium(), microphone, *self._flags],
             log=self._directory / "browser.log",
             cwd=_HARNESS,
             pipes=True,
@@ -93,19 +115,13 @@ class Browser:
         if self._reader:
             await self._reader
 
-    async def client(self, url: str, credentials: Credentials) -> "BrowserClient":
-        """A fresh context, logged in and synced."""
+    async def client(
+        self, url: str, credentials: Credentials, options: Mapping[str, Any] | None = None
+    ) -> "BrowserClient":
+        """A fresh context, logged in and synced. `options` are more of what `mx.start` takes."""
         page = await self.request({"do": "open"})
-        client = BrowserClient(self, page, credentials)
-        await client.do(
-            "start",
-            {
-                "baseUrl": url,
-                "userId": credentials.user_id,
-                "deviceId": credentials.device_id,
-                "accessToken": credentials.access_token,
-            },
-        )
+        client = BrowserClient(self, page, url, credentials, options or {})
+        await client.start()
         return client
 
     async def request(self, message: dict[str, Any]) -> Any:
@@ -136,12 +152,21 @@ class Browser:
 
 
 class BrowserClient:
-    """One user's matrix-js-sdk client."""
+    """A matrix-js-sdk client: one device of one user."""
 
-    def __init__(self, browser: Browser, page: int, credentials: Credentials) -> None:
+    def __init__(
+        self,
+        browser: Browser,
+        page: int,
+        url: str,
+        credentials: Credentials,
+        options: Mapping[str, Any],
+    ) -> None:
         self.credentials = credentials
         self._browser = browser
         self._page = page
+        self._url = url
+        self._options = options
 
     @property
     def user_id(self) -> str:
@@ -154,6 +179,24 @@ class BrowserClient:
             {"do": "call", "page": self._page, "name": name, "args": args}
         )
 
+    async def start(self) -> None:
+        """Log in and sync."""
+        await self.do(
+            "start",
+            {
+                "baseUrl": self._url,
+                "userId": self.credentials.user_id,
+                "deviceId": self.credentials.device_id,
+                "accessToken": self.credentials.access_token,
+                **self._options,
+            },
+        )
+
+    async def reload(self) -> None:
+        """Reload the page: the same device starts anew, and knows of no call."""
+        await self._browser.request({"do": "reload", "page": self._page})
+        await self.start()
+
     async def close(self) -> None:
         """Close the context, as if the tab were closed."""
         await self._browser.request({"do": "close", "page": self._page})
@@ -165,6 +208,7 @@ class BrowserClient:
             call_id=seen["callId"],
             state=seen["state"],
             reason=seen["reason"],
+            ended_by=seen["endedBy"],
             held=seen["held"],
             held_by_them=seen["heldByThem"],
             dtmf=seen["dtmf"],
@@ -181,6 +225,20 @@ class BrowserClient:
 
         await until_async(both, within=10, what=f"{other} joined the room")
         return room
+
+    async def said(self, event_type: str) -> list[Said]:
+        """Events of a type that came since the start, the user's own included."""
+        return [Said(**one) for one in await self.do("said", event_type)]
+
+    async def says(self, event_type: str, *, count: int = 1, within: float = 10.0) -> Said:
+        """Wait for the `count`th event of a type that the client's own user sent."""
+
+        async def sent() -> list[Said]:
+            events = await self.said(event_type)
+            return [event for event in events if not event.sender][count - 1 :]
+
+        what = f"the client said {event_type}"
+        return (await until_async(sent, within=within, what=what))[0]
 
     async def dial_pad(self, number: str) -> str:
         """The Matrix user that stands for what was typed into the dial pad."""

@@ -7,8 +7,10 @@ import fcntl
 import os
 import socket
 import struct
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
@@ -58,3 +60,38 @@ def _set_up() -> None:
         request = struct.pack("16sH14x", name, 0)
         (flags,) = struct.unpack_from("H", fcntl.ioctl(control, _SIOCGIFFLAGS, request), 16)
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", name, flags | _IFF_UP))
+
+
+class ExtraNetwork:
+    """A network interface besides `lo`, with an address that can be exchanged for another.
+
+    A pair of virtual Ethernet devices (veth(4)), inside the network that the caller is in.
+    """
+
+    def __init__(self, address: str, *, name: str = "roam") -> None:
+        self._name = name
+        self._address = address
+
+    def __enter__(self) -> Self:
+        peer = f"{self._name}-peer"
+        _ip("link", "add", self._name, "type", "veth", "peer", "name", peer)
+        _ip("address", "add", f"{self._address}/24", "dev", self._name)
+        for device in (self._name, peer):
+            _ip("link", "set", device, "up")
+        _ip("route", "add", "default", "dev", self._name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _ip("link", "delete", self._name)
+
+    def move(self, address: str) -> None:
+        """Take the address away and give the interface another, as when a device roams."""
+        _ip("address", "flush", "dev", self._name)
+        _ip("address", "add", f"{address}/24", "dev", self._name)
+        _ip("route", "add", "default", "dev", self._name)
+
+
+def _ip(*arguments: str) -> None:
+    """ip(8), which is found for users other than root, too."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    subprocess.run(["ip", *arguments], check=True, env={**os.environ, "PATH": path})

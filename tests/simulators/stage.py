@@ -11,6 +11,7 @@ from typing import Any
 from tests.simulators.audio import Samples
 from tests.simulators.baresip import Phone
 from tests.simulators.bridge_process import BridgeProcess
+from tests.simulators.federation import Federated
 from tests.simulators.processes import free_port
 from tests.simulators.sipp import Sipp
 from tests.simulators.synapse import SERVER_NAME, Credentials, Synapse
@@ -31,7 +32,11 @@ class Line:
     @property
     def ghost(self) -> str:
         """The Matrix user that stands for the telephone."""
-        return f"@sip_{self.number.removeprefix('+')}:{SERVER_NAME}"
+        return self.ghost_at(SERVER_NAME)
+
+    def ghost_at(self, server_name: str) -> str:
+        """The same, beside another homeserver."""
+        return f"@sip_{self.number.removeprefix('+')}:{server_name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +71,13 @@ class Stage:
         *,
         ring_time: int = 60,
         logging: Mapping[str, Any] | None = None,
+        federated: Federated | None = None,
     ) -> None:
         self.directory = directory
         self.bridge = BridgeProcess(directory / "bridge")
-        self.synapse = Synapse(directory / "synapse", [self.bridge.registration])
+        self.synapse = Synapse(
+            directory / "synapse", [self.bridge.registration], federated=federated
+        )
         self.sip_port = free_port(socket.SOCK_DGRAM)
         self._lines = lines
         self._subscribers = subscribers
@@ -145,9 +153,9 @@ class Stage:
     def _settings(self) -> dict[str, Any]:
         port = free_port()
         return {
-            "homeserver": {"address": self.homeserver_url, "domain": SERVER_NAME},
+            "homeserver": {"address": self.homeserver_url, "domain": self.synapse.name},
             "appservice": {"address": f"http://127.0.0.1:{port}", "port": port},
-            "permissions": {SERVER_NAME: "call"},
+            "permissions": {self.synapse.name: "call"},
             "sip": {
                 "transports": [{"protocol": "udp", "listen": "127.0.0.1", "port": self.sip_port}]
             },
@@ -157,7 +165,7 @@ class Stage:
             },
             "outbound": [{"prefix": line.number, "trunk": line.name} for line in self._lines],
             "inbound": [
-                {"number": one.number, "person": f"@{one.name}:{SERVER_NAME}"}
+                {"number": one.number, "person": f"@{one.name}:{self.synapse.name}"}
                 for one in self._subscribers
             ],
             "limits": {"ring_time": self._ring_time},

@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import yaml
 
+from tests.simulators.federation import PORT, Federated
 from tests.simulators.processes import Child, free_port
 
 SERVER_NAME = "mx.test"
@@ -50,10 +51,18 @@ class Synapse:
     """The homeserver process and its administration."""
 
     def __init__(
-        self, directory: Path, registrations: Sequence[Path] = (), port: int | None = None
+        self,
+        directory: Path,
+        registrations: Sequence[Path] = (),
+        port: int | None = None,
+        *,
+        federated: Federated | None = None,
     ) -> None:
+        """`federated`: it speaks with other homeservers, and is named so."""
         self.directory = directory
         self.port = port or free_port()
+        self.name = federated.name if federated else SERVER_NAME
+        self._federated = federated
         self._secret = secrets.token_hex()
         self._registrations = registrations
         self._child: Child | None = None
@@ -133,7 +142,7 @@ class Synapse:
 
     def _settings(self) -> dict[str, object]:
         return {
-            "server_name": SERVER_NAME,
+            "server_name": self.name,
             "pid_file": str(self.directory / "synapse.pid"),
             "report_stats": False,
             "public_baseurl": f"{self.url}/",
@@ -144,14 +153,7 @@ class Synapse:
                 "name": "sqlite3",
                 "args": {"database": str(self.directory / "homeserver.db")},
             },
-            "listeners": [
-                {
-                    "port": self.port,
-                    "type": "http",
-                    "bind_addresses": ["127.0.0.1"],
-                    "resources": [{"names": ["client"], "compress": False}],
-                }
-            ],
+            "listeners": [self._listener("127.0.0.1", self.port, "client")],
             "registration_shared_secret": self._secret,
             "bcrypt_rounds": 4,
             "trusted_key_servers": [],
@@ -178,6 +180,32 @@ class Synapse:
                 "failed_attempts": _NO_LIMIT,
             },
             "rc_room_creation": _NO_LIMIT,
+            **self._federation(),
+        }
+
+    def _federation(self) -> dict[str, object]:
+        """Settings that differ where there are other homeservers."""
+        if not self._federated:
+            return {}
+        return {
+            "listeners": [
+                self._listener("127.0.0.1", self.port, "client"),
+                self._listener(self._federated.address, PORT, "federation") | {"tls": True},
+            ],
+            "tls_certificate_path": str(self._federated.certificate),
+            "tls_private_key_path": str(self._federated.key),
+            "federation_custom_ca_list": [str(self._federated.authority)],
+            "federation_domain_whitelist": [*self._federated.others],
+            "ip_range_blacklist": [],  # Loopback is all that there is.
+        }
+
+    @staticmethod
+    def _listener(address: str, port: int, resource: str) -> dict[str, object]:
+        return {
+            "port": port,
+            "type": "http",
+            "bind_addresses": [address],
+            "resources": [{"names": [resource], "compress": False}],
         }
 
     def _logging(self) -> dict[str, object]:

@@ -2,6 +2,7 @@
 // Runs Chromium for the tests. One JSON request per line comes in on standard input,
 //   {"id": 1, "do": "open"} or {"id": 2, "do": "call", "page": 0, "name": "place", "args": [...]},
 // and one JSON reply per line goes out: {"id": 1, "value": ...} or {"id": 1, "error": "..."}.
+// Arguments: Chromium's path, the microphone's WAV file, then whatever flags Chromium shall have.
 // Ends, and Chromium with it, when its standard input does.
 import http from "node:http";
 import readline from "node:readline";
@@ -9,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import esbuild from "esbuild";
 import { chromium } from "playwright-core";
 
-const [executablePath, microphone] = process.argv.slice(2);
+const [executablePath, microphone, ...moreFlags] = process.argv.slice(2);
 const FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -20,12 +21,10 @@ const FLAGS = [
     "--disable-sync",
     "--no-first-run",
     "--autoplay-policy=no-user-gesture-required",
-    "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
     `--use-file-for-fake-audio-capture=${microphone}`,
-    // The tests' network has only loopback, which WebRTC otherwise leaves out of its candidates.
-    "--allow-loopback-in-peer-connection",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+    ...moreFlags,
 ];
 
 async function bundle() {
@@ -64,21 +63,30 @@ const pages = [];
 async function open() {
     const context = await browser.newContext();
     const page = await context.newPage();
-    page.on("pageerror", (error) => console.error(`page ${pages.length}: ${error.stack}`));
+    const number = pages.push(page) - 1;
+    page.on("pageerror", (error) => console.error(`page ${number}: ${error.stack}`));
     page.on("console", (message) => {
         if (process.env.BROWSER_LOG || message.type() === "error") {
-            console.error(`page ${pages.indexOf(page)}: ${message.type()}: ${message.text()}`);
+            console.error(`page ${number}: ${message.type()}: ${message.text()}`);
         }
     });
     await page.goto(url);
     await page.waitForFunction("window.mx !== undefined");
-    return pages.push(page) - 1;
+    return number;
+}
+
+// What the page has stored stays; what it had in memory, its calls too, is gone.
+async function reload(page) {
+    await page.reload();
+    await page.waitForFunction("window.mx !== undefined");
 }
 
 async function perform(request) {
     switch (request.do) {
         case "open":
             return open();
+        case "reload":
+            return reload(pages[request.page]);
         case "close":
             return pages[request.page].context().close();
         case "call":

@@ -3,6 +3,8 @@
 import * as sdk from "matrix-js-sdk";
 import { CallErrorCode, CallEvent } from "matrix-js-sdk/lib/webrtc/call.js";
 import { CallEventHandlerEvent } from "matrix-js-sdk/lib/webrtc/callEventHandler.js";
+import { delayOffers, onlyCodecs, statistics, trickleAll, videoDirection } from "./peer.js";
+import { hearInsteadOfMicrophone, play, tone } from "./sound.js";
 
 // Pure tones do not survive the processing that is meant for voices.
 const PLAIN_AUDIO = { autoGainControl: false, echoCancellation: false, noiseSuppression: false };
@@ -11,13 +13,16 @@ let client = null;
 let call = null;
 const notes = [];
 const calls = [];
-const streams = new Map();
+const heard = [];
 
 function note(what, ...details) {
     notes.push({ at: Date.now(), what, details });
 }
 
-async function start({ baseUrl, userId, deviceId, accessToken }) {
+async function start({ baseUrl, userId, deviceId, accessToken, ...options }) {
+    if (options.tricklesAll) trickleAll();
+    if (options.offerDelay) delayOffers(options.offerDelay);
+    if (options.microphoneHertz) hearInsteadOfMicrophone(options.microphoneHertz);
     client = sdk.createClient({ baseUrl, userId, deviceId, accessToken, fallbackICEServerAllowed: false });
     await client.getMediaHandler().setAudioSettings(PLAIN_AUDIO);
     client.on(CallEventHandlerEvent.Incoming, (incoming) => {
@@ -29,6 +34,7 @@ async function start({ baseUrl, userId, deviceId, accessToken }) {
             client.joinRoom(member.roomId).catch((error) => note("join failed", String(error)));
         }
     });
+    client.on(sdk.ClientEvent.Event, (event) => heard.push(event));
     const synced = new Promise((resolve) => {
         client.on(sdk.ClientEvent.Sync, (state) => {
             if (state === "PREPARED" || state === "SYNCING") resolve();
@@ -38,6 +44,18 @@ async function start({ baseUrl, userId, deviceId, accessToken }) {
     await synced;
 }
 
+// Events of a type, our own too, as the homeserver gave them to us.
+function said(type) {
+    return heard
+        .filter((event) => event.getType() === type)
+        .map((event) => ({
+            room: event.getRoomId(),
+            type,
+            sender: event.getSender() === client.getUserId() ? "" : event.getSender(),
+            content: event.getContent(),
+        }));
+}
+
 function watch(started) {
     // As in a client's interface: what rings meanwhile does not take the place of a call.
     if (!call || call.callHasEnded()) call = started;
@@ -45,61 +63,11 @@ function watch(started) {
     started.on(CallEvent.State, (now, before) => note("state", started.callId, before, now));
     started.on(CallEvent.Error, (error) => note("error", started.callId, error.code, error.message));
     started.on(CallEvent.Hangup, () => note("hangup", started.callId, started.hangupReason));
+    started.on(CallEvent.Replaced, (by) => note("replaced", started.callId, by.callId));
     started.on(CallEvent.RemoteHoldUnhold, (held) => note("remote hold", started.callId, held));
     started.on(CallEvent.FeedsChanged, (feeds) => {
         for (const feed of feeds) if (!feed.isLocal()) play(feed.stream);
     });
-}
-
-// Chromium decodes a remote stream only while an element plays it. A stream that is resumed is
-// another object with the same id.
-function play(stream) {
-    const before = streams.get(stream.id);
-    if (before?.stream === stream) return;
-    before?.element.remove();
-    before?.context.close();
-    const element = document.createElement("audio");
-    element.autoplay = true;
-    element.srcObject = stream;
-    document.body.append(element);
-    const context = new AudioContext();
-    const analyser = context.createAnalyser();
-    analyser.fftSize = 8192;
-    analyser.smoothingTimeConstant = 0;
-    context.createMediaStreamSource(stream).connect(analyser);
-    streams.set(stream.id, { stream, element, context, analyser });
-}
-
-// The strongest frequency of what is heard now, of the loudest remote stream.
-function tone() {
-    const tones = [...streams.values()].map(({ context, analyser }) => {
-        const spectrum = new Float32Array(analyser.frequencyBinCount);
-        const samples = new Float32Array(analyser.fftSize);
-        analyser.getFloatFrequencyData(spectrum);
-        analyser.getFloatTimeDomainData(samples);
-        const strongest = spectrum.reduce((best, level, bin) => (level > spectrum[best] ? bin : best), 1);
-        const energy = samples.reduce((sum, sample) => sum + sample * sample, 0);
-        return {
-            hertz: (strongest * context.sampleRate) / analyser.fftSize,
-            rms: Math.sqrt(energy / samples.length),
-        };
-    });
-    return tones.reduce((best, one) => (one.rms > best.rms ? one : best), { hertz: 0, rms: 0 });
-}
-
-async function statistics() {
-    const found = { sent: 0, received: 0, lost: 0, codec: "" };
-    const report = await call?.peerConn?.getStats();
-    report?.forEach((entry) => {
-        if (entry.kind !== "audio") return;
-        if (entry.type === "outbound-rtp") found.sent = entry.packetsSent;
-        if (entry.type === "inbound-rtp") {
-            found.received = entry.packetsReceived;
-            found.lost = entry.packetsLost;
-            found.codec = report.get(entry.codecId)?.mimeType ?? "";
-        }
-    });
-    return found;
 }
 
 function snapshot() {
@@ -107,6 +75,7 @@ function snapshot() {
         callId: call?.callId ?? null,
         state: call?.state ?? null,
         reason: call?.hangupReason ?? null,
+        endedBy: call?.hangupParty ?? null,
         held: call?.isRemoteOnHold() ?? false,
         heldByThem: call?.isLocalOnHold() ?? false,
         dtmf: call?.opponentSupportsDTMF() ?? false,
@@ -114,15 +83,25 @@ function snapshot() {
     };
 }
 
+// As a client's interface shows a call: who is seen and heard of the other side.
+function theirFeeds() {
+    const remote = call?.getRemoteFeeds() ?? [];
+    return remote.map((feed) => ({
+        purpose: feed.purpose,
+        audioMuted: feed.isAudioMuted(),
+        videoMuted: feed.isVideoMuted(),
+    }));
+}
+
 async function room(other) {
     const made = await client.createRoom({ is_direct: true, preset: "trusted_private_chat", invite: [other] });
     return made.room_id;
 }
 
-async function place(roomId) {
+async function place(roomId, { video = false } = {}) {
     const placed = sdk.createNewMatrixCall(client, roomId);
     watch(placed);
-    await placed.placeVoiceCall();
+    await (video ? placed.placeVideoCall() : placed.placeVoiceCall());
     return placed.callId;
 }
 
@@ -201,27 +180,36 @@ function rtcSession(roomId) {
     return client.matrixRTC.getRoomSession(client.getRoom(roomId));
 }
 
-// From now on, offer and take only codecs of these names.
-function onlyCodecs(names) {
-    const add = RTCPeerConnection.prototype.addTrack;
-    RTCPeerConnection.prototype.addTrack = function (...args) {
-        const sender = add.apply(this, args);
-        const known = RTCRtpReceiver.getCapabilities("audio").codecs;
-        const wanted = known.filter((codec) => names.includes(codec.mimeType.split("/")[1]));
-        const transceiver = this.getTransceivers().find((one) => one.sender === sender);
-        transceiver.setCodecPreferences(wanted);
-        return sender;
-    };
+// Does not wait until the call is placed.
+function beginToPlace(roomId) {
+    place(roomId).catch((error) => note("place failed", String(error)));
+}
+
+// As a person who reaches for the telephone: one that rings already is answered.
+async function placeOrAnswer(roomId) {
+    if (call?.state !== "ringing") return place(roomId);
+    await call.answer(true, false);
+    return call.callId;
 }
 
 window.mx = {
     start,
     room,
     place,
+    beginToPlace,
+    placeOrAnswer,
     snapshot,
-    statistics,
+    theirFeeds,
     onlyCodecs,
+    videoDirection: () => videoDirection(call.peerConn),
+    signalingState: () => call.peerConn.signalingState,
+    connection: () => {
+        const { signalingState, iceConnectionState, iceGatheringState, connectionState } = call.peerConn;
+        return { signalingState, iceConnectionState, iceGatheringState, connectionState };
+    },
+    statistics: () => statistics(call?.peerConn),
     notes: () => notes,
+    said,
     members: (roomId) => client.getRoom(roomId)?.getJoinedMemberCount() ?? 0,
     roomsWith: (other) =>
         client
@@ -240,6 +228,9 @@ window.mx = {
     hangUp: () => call.hangup(CallErrorCode.UserHangup, false),
     hold: (on) => call.setRemoteOnHold(on),
     mute: (on) => call.setMicrophoneMuted(on),
+    camera: (on) => call.setLocalVideoMuted(!on),
+    shareScreen: (on) => call.setScreensharingEnabled(on),
+    restartIce: () => call.peerConn.restartIce(),
     dtmf: (digit) => call.sendDtmfDigit(digit),
     callStates: () => calls.map((one) => [one.callId, one.state, one.direction]),
     stop: () => client.stopClient(),
