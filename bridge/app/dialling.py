@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What somebody types to call: read, and checked as far as it does not depend on who calls."""
 
+from bridge.call.causes import Cause
 from bridge.call.ids import Address
 from bridge.call.policy import Policy, Refusal, route_of
 from bridge.matrix.lookups import Unreachable
 from bridge.numbers import is_canonical, read_address
 
 
-def dial(policy: Policy, region: str, text: str) -> Address | Unreachable:
-    """The address that `text` calls; `Unreachable` with a reason where nobody could call it."""
+def dial(policy: Policy, region: str, accounts: bool, text: str) -> Address | Unreachable:
+    """The address that `text` calls; `Unreachable` with a reason where nobody could call it.
+
+    `accounts`: people may have SIP accounts of their own, which carry what no rule does.
+    """
     address = read_address(text, region)
     if address is None or not is_canonical(address, region):
         return Unreachable(f"{len(text)} characters that are no number and no SIP address")
     route = route_of(policy, address)
-    if isinstance(route, Refusal):
+    if isinstance(route, Refusal) and not (accounts and route.cause is Cause.NO_ROUTE):
         return Unreachable(f"{address}: {route.cause.value}")
     return address

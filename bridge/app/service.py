@@ -106,7 +106,7 @@ class Service:
             emit=emit,
             may_use=may_use,
             is_address=partial(is_canonical, region=config.numbers.region),
-            dial=partial(dial, policy, config.numbers.region),
+            dial=partial(dial, policy, config.numbers.region, bool(config.accounts.servers)),
             portals=config.portals,
             join_time=config.limits.ring_time + 5,  # by then, the core has given up
         )

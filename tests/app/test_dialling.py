@@ -39,7 +39,7 @@ numbers: {region: US, forbidden_prefixes: ["+1202555013"]}
     ],
 )
 def test_what_leads_somewhere(text: str, address: str) -> None:
-    assert dial(POLICY, "US", text) == address
+    assert dial(POLICY, "US", False, text) == address
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,9 @@ def test_what_leads_somewhere(text: str, address: str) -> None:
     ],
 )
 def test_what_leads_nowhere_says_why(text: str, reason: str) -> None:
-    assert dial(POLICY, "US", text) == Unreachable(reason)
+    assert dial(POLICY, "US", False, text) == Unreachable(reason)
+
+
+def test_an_account_of_ones_own_may_lead_where_no_rule_does() -> None:
+    assert dial(POLICY, "US", True, "100") == "tel:100"
+    assert dial(POLICY, "US", True, "911") == Unreachable("tel:911: emergency_number")
