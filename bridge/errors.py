@@ -18,6 +18,10 @@ class LocalError(BridgeError):
     """The bridge, or what it needs on this machine, did something it must not."""
 
 
+class StoreUnavailable(LocalError):
+    """The database cannot be used just now: worth another attempt."""
+
+
 class RemoteError(BridgeError):
     """A peer (homeserver, SIP peer, WebRTC client) sent something that cannot be used."""
 

@@ -164,7 +164,10 @@ class Portal:
 
 
 class PortalStore(Protocol):
-    """What the Matrix adapter has to remember across restarts. Raises what its database raises."""
+    """What the Matrix adapter has to remember across restarts.
+
+    Raises `StoreUnavailable` while the database cannot be used, and what it raises otherwise.
+    """
 
     async def portal_by_room(self, room: RoomId) -> Portal | None:
         """The portal that this room is, if it is one."""

@@ -122,6 +122,7 @@ class MatrixAdapter:
             emit=emit,
             clock=clock,
             encryption=encryption,
+            patience=self._patience,
         )
         self._outbox = Outbox(Post(self._homeserver, encryption, store).send, self._patience)
         self._notices = itertools.count()

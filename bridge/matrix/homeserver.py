@@ -13,7 +13,7 @@ from mautrix.errors import MatrixConnectionError, MatrixRequestError
 from mautrix.types import UserID as MautrixUserId
 
 from bridge.call.ids import RoomId, UserId
-from bridge.errors import RemoteError
+from bridge.errors import RemoteError, StoreUnavailable
 from bridge.matrix import pacing
 
 T = TypeVar("T")
@@ -52,7 +52,10 @@ class Refused(HomeserverError):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Repeats what the homeserver was not available for. Times are seconds of `clock`."""
+    """Repeats what the homeserver, or the database, was not available for.
+
+    Times are seconds of `clock`.
+    """
 
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
@@ -72,6 +75,8 @@ class Patience:
                 return await attempt()
             except Unavailable as error:
                 reason, wanted = str(error), error.retry_after or 0.0
+            except StoreUnavailable as error:
+                reason, wanted = str(error), 0.0
             left = deadline() - self.clock()
             if wanted >= left:
                 break

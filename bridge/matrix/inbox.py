@@ -23,8 +23,8 @@ from bridge.matrix.encryption.seam import (
     Unreadable,
 )
 from bridge.matrix.encryption.waiting import Waiting
-from bridge.matrix.envelope import RoomEvent, read_room_event
-from bridge.matrix.homeserver import Homeserver, HomeserverError
+from bridge.matrix.envelope import RoomEvent, finite, read_room_event
+from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience
 from bridge.matrix.lanes import Lanes
 from bridge.matrix.portals import Portals
 from bridge.matrix.rtc import RTC_EVENT_TYPES, RtcWatch
@@ -37,6 +37,9 @@ REMEMBERED: Final = 7 * 86400.0
 """Seconds for which an event counts as a repetition; a call event is stale long before that."""
 _PRUNE_EVERY: Final = 3600.0
 _READ_BACK: Final = 50
+_MATTERS: Final = 60.0
+"""Seconds for which acting upon an event is worth trying: a call that ends is told that long."""
+_ONCE: Final = 0.1
 _CALLS: Final = CALL_EVENT_TYPES | RTC_EVENT_TYPES
 _ENDS: Final = frozenset({"m.call.hangup", "m.call.reject"})
 _OTHER_TYPES: Final = frozenset(
@@ -84,6 +87,7 @@ class Inbox:
         store: PortalStore,
         emit: Emit,
         clock: Callable[[], float],
+        patience: Patience,
         encryption: Encryption = NONE,
     ) -> None:
         self._bot = bot
@@ -95,6 +99,7 @@ class Inbox:
         self._store = store
         self._emit = emit
         self._clock = clock
+        self._patience = patience
         self._rtc = RtcWatch(portals.say, clock)
         self._encryption = encryption
         self._lanes: Lanes[RoomId, RoomEvent | _KeyArrived] = Lanes(self._handle)
@@ -145,6 +150,7 @@ class Inbox:
             log.exception("cannot forget old events")
 
     async def _handle(self, event: RoomEvent | _KeyArrived) -> None:
+        """Act upon an event, repeatedly while homeserver or database are away and it matters."""
         if isinstance(event, _KeyArrived):
             waited = self._waiting.take(event.session)
             for each in waited:
@@ -152,10 +158,19 @@ class Inbox:
             if waited:
                 self._waiting.settled(waited[0].room)
             return
+        deadline = self._patience.clock() + self._time_for(event)
         try:
-            await self._dispatch(event)
+            await self._patience.persist(lambda: self._dispatch(event), lambda: deadline)
         except HomeserverError as error:
             log.warning("event not acted upon", room=event.room, type=event.type, reason=str(error))
+
+    def _time_for(self, event: RoomEvent) -> float:
+        """Seconds for which it is worth trying; whatever it is, it is tried once."""
+        if event.type != "m.call.invite":
+            return _MATTERS
+        lifetime = finite(event.content.get("lifetime"))
+        rings = _MATTERS if lifetime is None else min(_MATTERS, lifetime / 1000)
+        return max(_ONCE, rings - event.age(self._clock()))
 
     async def _dispatch(self, event: RoomEvent) -> None:
         ghost_concerned = event.state_key is not None and self._ghosts.owns(event.state_key)
@@ -163,7 +178,7 @@ class Inbox:
             await self._ghost_member(event)
             return
         portal = await self._portals.by_room(event.room)
-        if portal is None and event.type == "m.call.invite":
+        if portal is None and event.type in ("m.call.invite", ENCRYPTED):
             portal = await self._recover(event)
         if portal is None:
             await self.elsewhere(event)
@@ -321,14 +336,13 @@ class Inbox:
     async def _may_ring(self, event: RoomEvent, portal: Portal) -> bool:
         try:
             unfit = await self._portals.unfit(portal)
-            if unfit is not None:
-                await self._portals.tell_once(portal, unfit, event.id)
         except HomeserverError as error:
             # The room was a portal when last seen, and the person is waiting.
             log.warning("room could not be checked", room=event.room, reason=str(error))
             return True
         if unfit is not None:
             log.info("invite ignored", room=event.room, reason=unfit)
+            await self._portals.tell_once(portal, unfit, event.id)
         return unfit is None
 
     async def _read_back(self, portal: Portal) -> None:

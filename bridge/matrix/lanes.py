@@ -25,19 +25,20 @@ class Lanes(Generic[K, T]):
         self._waiting: dict[K, deque[T]] = {}
         self._workers: set[asyncio.Task[None]] = set()
 
-    def put(self, key: K, item: T) -> None:
-        """Queue an item; never blocks."""
+    def put(self, key: K, item: T) -> bool:
+        """Queue an item; never blocks. False if there was no place for it."""
         lane = self._waiting.get(key)
         if lane is not None:
             if len(lane) >= LANE_LENGTH:
                 log.error("queue is full, dropped", key=key)
-                return
+                return False
             lane.append(item)
-            return
+            return True
         self._waiting[key] = deque([item])
         worker = asyncio.get_running_loop().create_task(self._work(key))
         self._workers.add(worker)
         worker.add_done_callback(self._workers.discard)
+        return True
 
     async def drained(self) -> None:
         """Wait until nothing is queued or being handled."""

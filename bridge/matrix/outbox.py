@@ -68,7 +68,9 @@ class Outbox:
     def put(self, event: Outgoing) -> None:
         """Queue an event of a call."""
         self._pending.setdefault(event.call, []).append(event)
-        self._lanes.put(event.room, event)
+        if not self._lanes.put(event.room, event):
+            self._failed(event, "too much waits to be sent into this room")
+            self._forget(event)
 
     def end(self, last: Outgoing) -> None:
         """Queue the event that ends a call; what still waits of the call makes room for it."""

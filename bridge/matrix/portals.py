@@ -245,8 +245,8 @@ class Portals:
         """
         if portal.room in self._told:
             return
-        self._told.add(portal.room)
         await self._tell(portal, text, f"told.{cause}")
+        self._told.add(portal.room)
 
     async def say(
         self, portal: Portal, text: str, transaction: str, kind: str = "m.notice"

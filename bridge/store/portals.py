@@ -1,14 +1,34 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Portals, the ghosts in them, and the events that were seen already."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from mautrix.util.async_db import Database
 
 from bridge.call.ids import Address, RoomId, UserId
+from bridge.errors import StoreUnavailable
 from bridge.ports import Portal
-from bridge.store.database import transaction
+from bridge.store.database import TRANSIENT, transaction
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _while_it_answers(
+    method: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Errors that go away by themselves become `StoreUnavailable`."""
+
+    @wraps(method)
+    async def ask(*arguments: P.args, **more: P.kwargs) -> T:
+        try:
+            return await method(*arguments, **more)
+        except TRANSIENT as error:
+            raise StoreUnavailable(f"the database cannot be used: {error!r}") from error
+
+    return ask
 
 
 class Portals:
@@ -17,11 +37,13 @@ class Portals:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @_while_it_answers
     async def portal_by_room(self, room: RoomId) -> Portal | None:
         """The portal that this room is, if it is one."""
         row = await self._database.fetchrow("SELECT * FROM portal WHERE room=$1", room)
         return _portal(row)
 
+    @_while_it_answers
     async def portal_by_pair(self, person: UserId, address: Address) -> Portal | None:
         """The portal of this person and this address; there is at most one."""
         row = await self._database.fetchrow(
@@ -29,6 +51,7 @@ class Portals:
         )
         return _portal(row)
 
+    @_while_it_answers
     async def save_portal(self, portal: Portal) -> None:
         """Remember a portal, in place of any other with the same room or the same pair."""
         async with transaction(self._database) as connection:
@@ -47,10 +70,12 @@ class Portals:
                 portal.address,
             )
 
+    @_while_it_answers
     async def forget_portal(self, room: RoomId) -> None:
         """The room is not a portal any more; harmless if it never was."""
         await self._database.execute("DELETE FROM portal WHERE room=$1", room)
 
+    @_while_it_answers
     async def ghost_name(self, address: Address) -> str | None:
         """The display name last given to this address's ghost; None if it was never made."""
         name = await self._database.fetchval(
@@ -58,6 +83,7 @@ class Portals:
         )
         return None if name is None else str(name)
 
+    @_while_it_answers
     async def save_ghost_name(self, address: Address, name: str) -> None:
         """The ghost of this address exists and now has this display name."""
         await self._database.execute(
@@ -67,6 +93,7 @@ class Portals:
             name,
         )
 
+    @_while_it_answers
     async def remember_event(self, event_id: str, at: float) -> bool:
         """Remember a Matrix event; False if it was known already. `at`: seconds since the epoch."""
         inserted = await self._database.fetchval(
@@ -77,6 +104,7 @@ class Portals:
         )
         return inserted is not None
 
+    @_while_it_answers
     async def prune_events(self, before: float) -> None:
         """Forget events remembered before this time (seconds since the epoch)."""
         await self._database.execute("DELETE FROM seen_event WHERE at < $1", float(before))

@@ -151,9 +151,7 @@ class FakeHomeserver(Homeserver):
     def _in_room(
         self, user: str, room: FakeRoom, what: str, rest: str, body: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        wanted = ("invite",) if what == "join" else ("join", "invite")
-        if what != "leave":
-            wanted = wanted if what == "join" else ("join",)
+        wanted = ("join", "invite") if what in ("join", "leave") else ("join",)
         if room.members.get(user) not in wanted:
             raise refused("M_FORBIDDEN", f"User {user} not in room")
         match what:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Events of rooms become facts for the core: in order, once, and only those that count."""
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from bridge.call.events import (
     MatrixMemberLeft,
 )
 from bridge.call.ids import Address, RoomId, UserId
+from bridge.errors import StoreUnavailable
 from bridge.matrix.doubles import Doubles
 from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.homeserver import Patience, Unavailable
@@ -67,6 +69,7 @@ class Bench:
             store=self.store,
             emit=self.told.append,
             clock=self.clock,
+            patience=Patience(self.clock, self.clock.sleep),
         )
 
     async def receive(self, *raw: object) -> list[type[Event]]:
@@ -378,3 +381,75 @@ async def test_notices_and_what_others_write_are_not(bench: Bench) -> None:
         text(hello, event_id="$5", room="!other"),
     )
     assert typed == []
+
+
+# --- homeserver or database are away --------------------------------------------------------
+
+
+async def test_an_event_outlives_the_databases_absence(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_room, asked = bench.store.portal_by_room, itertools.count()
+
+    async def away_at_first(room: RoomId) -> Portal | None:
+        if next(asked) < 5:
+            raise StoreUnavailable("locked")
+        return await by_room(room)
+
+    monkeypatch.setattr(bench.store, "portal_by_room", away_at_first)
+    assert await bench.receive(invite(), hangup()) == [MatrixInviteReceived, MatrixHangupReceived]
+    assert 0 < bench.clock.now - 1000 < 60
+
+
+@pytest.mark.parametrize(
+    ("event", "seconds"), [(invite(age=20_000), 40), (invite(age=90_000), 0), (hangup(), 60)]
+)
+async def test_but_not_for_longer_than_it_matters(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, event: dict[str, Any], seconds: float
+) -> None:
+    async def away(_: RoomId) -> Portal | None:
+        raise StoreUnavailable("locked")
+
+    monkeypatch.setattr(bench.store, "portal_by_room", away)
+    assert await bench.receive(event) == []
+    assert bench.clock.now - 1000 == pytest.approx(seconds, abs=0.2)
+
+
+async def test_an_invitation_outlives_a_homeserver_that_is_too_slow_to_read_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.store.portals.clear()
+    bench.room.members[GHOST] = "invite"
+    bench.room.events = [invite()]
+    latest, asked = bench.homeserver.latest_events, itertools.count()
+
+    async def slow_at_first(*arguments: Any) -> list[Any]:
+        if next(asked) < 3:
+            raise Unavailable("no reply within 30 s")
+        return await latest(*arguments)
+
+    monkeypatch.setattr(bench.homeserver, "latest_events", slow_at_first)
+    assert await bench.receive(member(GHOST, "invite", sender=ALICE)) == [MatrixInviteReceived]
+    assert bench.store.portals == {ROOM: PORTAL}
+
+
+async def test_a_reason_that_could_not_be_told_is_told_when_it_can(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.room.members[THIRD] = "join"
+    assert await bench.receive(invite("$1")) == []
+    bench.homeserver.requests.clear()
+    bench.room.members[THIRD] = "leave"
+    assert await bench.receive(member(THIRD, "leave"), invite("$2")) == [MatrixInviteReceived]
+    bench.room.members[THIRD] = "join"
+    send, asked = bench.homeserver.send, itertools.count()
+
+    async def away_at_first(*arguments: Any) -> None:
+        if next(asked) < 3:
+            raise Unavailable("away")
+        await send(*arguments)
+
+    monkeypatch.setattr(bench.homeserver, "send", away_at_first)
+    assert await bench.receive(member(THIRD, "join", event_id="$back"), invite("$3")) == []
+    [(_, notice)] = bench.homeserver.sent(ROOM)
+    assert "other members" in notice["body"]

@@ -51,8 +51,8 @@ async def test_a_flood_is_bounded() -> None:
         done.append(item)
 
     lanes: Lanes[str, int] = Lanes(handle)
-    for number in range(LANE_LENGTH + 5):
-        lanes.put("a", number)
+    taken = [lanes.put("a", number) for number in range(LANE_LENGTH + 5)]
+    assert taken == [True] * LANE_LENGTH + [False] * 5
     await lanes.drained()
     assert done == list(range(LANE_LENGTH))
 

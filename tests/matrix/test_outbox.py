@@ -19,6 +19,7 @@ from bridge.call.commands import (
 from bridge.call.events import SdpType
 from bridge.call.ids import Address, CallId, MatrixCallId, OpId, PartyId, RoomId, UserId
 from bridge.matrix.homeserver import HomeserverError, Patience, Unavailable
+from bridge.matrix.lanes import LANE_LENGTH
 from bridge.matrix.outbox import LAST_WORDS, Outbox, call_event, is_last, notice
 from tests.matrix.fakes import ROOM, FakeClock, refused
 
@@ -101,6 +102,43 @@ async def test_an_invite_is_worth_its_lifetime() -> None:
     await bench.outbox.drained()
     assert bench.clock.now == 1030
     assert bench.failures == ["away"]
+
+
+async def test_what_finds_no_place_in_the_queue_has_failed() -> None:
+    bench = Bench()
+    for op in range(LANE_LENGTH + 1):
+        bench.do(SendMatrixSelectAnswer(**about(op), selected=PartyId("D")))
+    assert bench.failures == ["too much waits to be sent into this room"]
+    await bench.outbox.drained()
+    assert len(bench.sent) == LANE_LENGTH
+
+
+async def test_a_homeserver_that_limits_us_gets_everything_in_order_when_it_wants() -> None:
+    limited = [Unavailable("slowly", retry_after=7.0), Unavailable("slowly", retry_after=2.0)]
+    bench = Bench(away=[*limited])
+    bench.do(invite())
+    bench.do(SendMatrixSelectAnswer(**about(2), selected=PartyId("D")))
+    await bench.outbox.drained()
+    assert bench.sent == ["m.call.invite", "m.call.select_answer"]
+    assert bench.clock.now == 1009
+    assert not bench.failures
+
+
+async def test_the_hangup_waits_for_the_limit_of_the_invite_that_it_makes_pointless() -> None:
+    bench = Bench(away=[Unavailable("slowly", retry_after=7.0)])
+    bench.do(invite())
+    bench.clock.on_sleep = lambda _: bench.do(hangup())
+    await bench.outbox.drained()
+    assert bench.sent == ["m.call.hangup"]
+    assert bench.clock.now == 1007
+
+
+async def test_an_invite_whose_time_a_limit_outlasts_fails_at_once() -> None:
+    bench = Bench(away=[Unavailable("slowly", retry_after=61.0)])
+    bench.do(invite(lifetime=60))
+    await bench.outbox.drained()
+    assert bench.failures == ["slowly"]
+    assert bench.clock.now == 1000
 
 
 async def test_a_refusal_is_final() -> None:

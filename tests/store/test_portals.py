@@ -2,11 +2,13 @@
 """Portals, ghosts and seen events."""
 
 import asyncio
+from typing import cast
 
 import pytest
 from mautrix.util.async_db import Database
 
 from bridge.call.ids import Address, RoomId, UserId
+from bridge.errors import StoreUnavailable
 from bridge.ports import Portal, PortalStore
 from bridge.store.portals import Portals
 
@@ -96,3 +98,12 @@ async def test_old_events_are_forgotten(portals: PortalStore) -> None:
     await portals.prune_events(150.0)
     assert await portals.remember_event("$old", 300.0)
     assert not await portals.remember_event("$new", 300.0)
+
+
+async def test_a_database_that_is_away_is_worth_another_attempt() -> None:
+    class Away:
+        async def fetchrow(self, *_: object) -> None:
+            raise ConnectionRefusedError("no server")
+
+    with pytest.raises(StoreUnavailable, match="no server"):
+        await Portals(cast(Database, Away())).portal_by_room(RoomId("!r"))

@@ -82,6 +82,7 @@ class Bench:
             store=self.store,
             emit=self.told.append,
             clock=self.clock,
+            patience=patience,
         )
         self.bot = Bot(
             BOT,
