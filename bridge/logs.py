@@ -52,6 +52,7 @@ _QUIET: Final = {
     "aiohttp.access": logging.WARNING,
     "aiosqlite": logging.INFO,
     "mau": logging.INFO,
+    "mau.crypto": logging.ERROR,  # warns of every device that its user has not signed
     "mau.db": logging.WARNING,
 }
 """Levels below which libraries are not heard, whatever the bridge's own level is."""

@@ -216,9 +216,9 @@ class BrowserClient:
             rms=seen["tone"]["rms"],
         )
 
-    async def room_with(self, other: str) -> str:
+    async def room_with(self, other: str, *, encrypted: bool = False) -> str:
         """A new direct room with `other`, who has joined it when this returns."""
-        room = str(await self.do("room", other))
+        room = str(await self.do("room", other, encrypted))
 
         async def both() -> bool:
             return bool(await self.do("members", room) == 2)

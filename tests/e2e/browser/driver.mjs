@@ -4,6 +4,7 @@
 // and one JSON reply per line goes out: {"id": 1, "value": ...} or {"id": 1, "error": "..."}.
 // Arguments: Chromium's path, the microphone's WAV file, then whatever flags Chromium shall have.
 // Ends, and Chromium with it, when its standard input does.
+import { readFile } from "node:fs/promises";
 import http from "node:http";
 import readline from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -33,9 +34,8 @@ async function bundle() {
         bundle: true,
         format: "iife",
         platform: "browser",
-        define: { global: "window" },
-        // Only encrypted rooms load it.
-        external: ["@matrix-org/matrix-sdk-crypto-wasm"],
+        // The second is for the encryption, which loads its WebAssembly from beside the page.
+        define: { global: "window", "import.meta.url": "location.href" },
         logLevel: "error",
         write: false,
     });
@@ -43,9 +43,16 @@ async function bundle() {
 }
 
 async function serve(script) {
+    const module = "@matrix-org/matrix-sdk-crypto-wasm/pkg/matrix_sdk_crypto_wasm_bg.wasm";
+    const encryption = await readFile(new URL(`node_modules/${module}`, import.meta.url));
     const html = "<!doctype html><meta charset=utf-8><title>client</title><body><script src=/page.js></script>";
     const server = http.createServer((request, response) => {
         const isScript = request.url === "/page.js";
+        if (request.url.endsWith(".wasm")) {
+            response.writeHead(200, { "content-type": "application/wasm" });
+            response.end(encryption);
+            return;
+        }
         const type = isScript ? "text/javascript" : "text/html";
         response.writeHead(200, { "content-type": `${type}; charset=utf-8` });
         response.end(isScript ? script : html);

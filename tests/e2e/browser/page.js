@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // One Matrix client in one page: matrix-js-sdk with its WebRTC calls, steered through `window.mx`.
 import * as sdk from "matrix-js-sdk";
+import { OnlySignedDevicesIsolationMode } from "matrix-js-sdk/lib/crypto-api/index.js";
 import { CallErrorCode, CallEvent } from "matrix-js-sdk/lib/webrtc/call.js";
 import { CallEventHandlerEvent } from "matrix-js-sdk/lib/webrtc/callEventHandler.js";
 import { delayOffers, onlyCodecs, statistics, trickleAll, videoDirection } from "./peer.js";
@@ -19,6 +20,8 @@ function note(what, ...details) {
     notes.push({ at: Date.now(), what, details });
 }
 
+// Options: `crypto`, with end-to-end encryption; if "signed", also without devices that their own users
+// have not signed ("exclude insecure devices" in Element). More of them change what the browser does.
 async function start({ baseUrl, userId, deviceId, accessToken, ...options }) {
     if (options.tricklesAll) trickleAll();
     if (options.offerDelay) delayOffers(options.offerDelay);
@@ -35,6 +38,7 @@ async function start({ baseUrl, userId, deviceId, accessToken, ...options }) {
         }
     });
     client.on(sdk.ClientEvent.Event, (event) => heard.push(event));
+    if (options.crypto) await encrypt(options.crypto === "signed");
     const synced = new Promise((resolve) => {
         client.on(sdk.ClientEvent.Sync, (state) => {
             if (state === "PREPARED" || state === "SYNCING") resolve();
@@ -54,6 +58,15 @@ function said(type) {
             sender: event.getSender() === client.getUserId() ? "" : event.getSender(),
             content: event.getContent(),
         }));
+}
+
+async function encrypt(onlySigned) {
+    await client.initRustCrypto({ useIndexedDB: false });
+    if (!onlySigned) return;
+    const ours = client.getCrypto();
+    // Who excludes unsigned devices must have signed their own.
+    await ours.bootstrapCrossSigning({ authUploadDeviceSigningKeys: (upload) => upload(null) });
+    ours.setDeviceIsolationMode(new OnlySignedDevicesIsolationMode());
 }
 
 function watch(started) {
@@ -93,8 +106,15 @@ function theirFeeds() {
     }));
 }
 
-async function room(other) {
-    const made = await client.createRoom({ is_direct: true, preset: "trusted_private_chat", invite: [other] });
+const ENCRYPTION = { type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } };
+
+async function room(other, encrypted = false) {
+    const made = await client.createRoom({
+        is_direct: true,
+        preset: "trusted_private_chat",
+        invite: [other],
+        initial_state: encrypted ? [ENCRYPTION] : [],
+    });
     return made.room_id;
 }
 
@@ -128,14 +148,13 @@ function directRoom(other) {
 }
 
 async function makeDirectRoom(other) {
-    const encryption = { type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } };
     const guests = { type: "m.room.guest_access", state_key: "", content: { guest_access: "can_join" } };
     const { room_id: made } = await client.createRoom({
         is_direct: true,
         preset: "trusted_private_chat",
         visibility: "private",
         invite: [other],
-        initial_state: (await hasDevices(other)) ? [guests, encryption] : [guests],
+        initial_state: (await hasDevices(other)) ? [guests, ENCRYPTION] : [guests],
     });
     const direct = directRooms();
     await client.setAccountData("m.direct", { ...direct, [other]: [...(direct[other] ?? []), made] });
@@ -232,6 +251,18 @@ window.mx = {
     shareScreen: (on) => call.setScreensharingEnabled(on),
     restartIce: () => call.peerConn.restartIce(),
     dtmf: (digit) => call.sendDtmfDigit(digit),
+    timeline: (roomId) =>
+        client
+            .getRoom(roomId)
+            .getLiveTimeline()
+            .getEvents()
+            .map((one) => ({
+                type: one.getType(),
+                wire: one.getWireType(),
+                sender: one.getSender(),
+                body: one.getContent().body ?? null,
+                failed: one.isDecryptionFailure(),
+            })),
     callStates: () => calls.map((one) => [one.callId, one.state, one.direction]),
     stop: () => client.stopClient(),
 };
