@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 
 from bridge.call.causes import (
     MEANINGS,
-    MISSED_CALL,
     Cause,
     from_fault,
     from_hangup,
@@ -25,9 +24,16 @@ Each call ends for one of these causes. It is kept in the call's record; `matrix
 - *SIP*: the status with which the bridge refuses an INVITE that came in.
 - *Q.850*: the cause in the Reason header (RFC 3326) of the bridge's BYE.
 - *Matrix*: the reason in `m.call.hangup` or `m.call.reject`.
-- *the person is told*: what is written into the portal. A call to the person that they did not
-  answer is told as "{missed}" instead; what they did themselves is not told.
+- *the person is told*: what is written into the portal when a call of theirs fails or is ended.
+  What their client reported, it shows itself, and is not told.
+- *missed*: of a call to the person that they did not answer, "You missed a call at 14:32 CET" is
+  told, and this, or for how long it rang. What they declined themselves is not told; one that was
+  answered by somebody else is told as such.
+
+`notices.level` says how much of that is told (`none`, `errors`, `all`); with `all`, every call that
+was answered ends with "Call ended after 3 min 12 s." `notices.timezone` says whose time it is.
 """
+_CAUSES = ("cause", "SIP", "Q.850", "Matrix", "the person is told", "missed")
 _FROM_SIP = """\
 ## What SIP says
 
@@ -52,8 +58,8 @@ def cause_reference() -> str:
     reasons = sorted({meaning.reason for meaning in MEANINGS.values()})
     hangups = {reason: from_hangup(reason) for reason in reasons}
     parts = [
-        _HEAD.format(missed=MISSED_CALL),
-        _table(("cause", "SIP", "Q.850", "Matrix", "the person is told"), map(_meaning, Cause)),
+        _HEAD,
+        _table(_CAUSES, map(_meaning, Cause)),
         _FROM_SIP.format(down=down),
         _table(("status", "cause"), _statuses()),
         _table(("Q.850", "cause"), _q850()),
@@ -68,7 +74,7 @@ def cause_reference() -> str:
 def _meaning(cause: Cause) -> tuple[str, ...]:
     meaning = MEANINGS[cause]
     numbers = str(meaning.status), str(meaning.q850)
-    return f"`{cause.value}`", *numbers, f"`{meaning.reason}`", meaning.sentence
+    return f"`{cause.value}`", *numbers, f"`{meaning.reason}`", meaning.sentence, meaning.missed
 
 
 def _statuses() -> list[tuple[str, ...]]:

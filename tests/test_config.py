@@ -221,6 +221,15 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
             "1: permissions.@alice: not a Matrix id, server name or *; wanted: like "
             "'@person:example.org' or 'example.org'",
         ),
+        *(
+            (
+                f"notices: {{timezone: {zone}}}\n",
+                f"1: notices.timezone: '{zone}' is not a time zone that this machine knows; "
+                "wanted: one like Europe/Berlin (where none is known, the package tzdata is "
+                "missing)",
+            )
+            for zone in ("Mars/Olympus", "../etc")
+        ),
         ("numbers: {region: XX}\n", "1: numbers.region: 'XX' is not a country (ISO 3166)"),
         (
             "numbers: {forbidden_prefixes: ['+1', 900]}\n",

@@ -2,7 +2,9 @@
 """The driver: order, time, ladders, and what happens when something breaks."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from structlog.testing import capture_logs
@@ -52,6 +54,7 @@ from bridge.call.ids import (
     UserId,
 )
 from bridge.driver import Driver, Ports
+from bridge.driver.times import time_of_day, timed
 from bridge.ports import CallRecord, LadderEntry
 
 CALL = CallId("c1")
@@ -239,7 +242,11 @@ def rig() -> Rig:
     core, clock, outside = ScriptedCore(), Clock(), Outside()
     records: list[StoreCommand] = []
     driver = Driver(
-        core, clock, wall=lambda: 1e9 + clock.now, observers=[lambda each, at: records.append(each)]
+        core,
+        clock,
+        wall=lambda: 1e9 + clock.now,
+        zone=UTC,
+        observers=[lambda each, at: records.append(each)],
     )
     driver.connect(outside.ports())
     return Rig(core, clock, outside, driver, records)
@@ -491,3 +498,37 @@ def test_every_line_of_a_call_carries_its_id(rig: Rig) -> None:
         rig.driver.emit(SipAnswered(leg=LEG, sdp="v=0"))
     assert {each["call"] for each in lines} == {CALL}
     assert not any("sdp" in each for each in lines)
+
+
+# --- times of day -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("zone", "time"),
+    [
+        ("Europe/Berlin", "02:46 CET"),
+        ("America/Sao_Paulo", "22:46 UTC-03"),
+        ("UTC", "01:46 UTC"),
+    ],
+)
+def test_the_time_of_a_notice_is_filled_in(zone: str, time: str) -> None:
+    notice = replace(NOTICE, text="You missed a call at {time}.", ago=600)
+    at = datetime(2026, 3, 1, 1, 56, tzinfo=UTC).timestamp()
+    filled = timed(notice, at, ZoneInfo(zone))
+    assert isinstance(filled, SendNotice)
+    assert filled.text == f"You missed a call at {time}."
+    assert timed(NOTICE, at, None) is NOTICE
+
+
+def test_without_a_zone_times_are_the_machines() -> None:
+    at = datetime(2026, 3, 1, 1, 56).astimezone()
+    assert time_of_day(at.timestamp(), None) == f"01:56 {at.tzname()}"
+
+
+def test_notices_leave_with_their_time(rig: Rig) -> None:
+    notice = replace(NOTICE, text="You missed a call at {time}.", ago=60)
+    rig.core.reactions[MatrixInviteReceived] = [START, notice]
+    rig.driver.emit(INVITE)
+    text = "You missed a call at 01:47 UTC."
+    assert rig.outside.done == [START, replace(notice, text=text)]
+    assert text in [entry.detail for _, entry in rig.outside.traced]

@@ -85,7 +85,7 @@ def ladder(record: CallRecord, entries: Sequence[LadderEntry], *, full: bool) ->
             yield Text(_indented(entry.detail), style="dim")
     yield Text.assemble("ended: ", outcome(record), f"; talked: {_talked(record) or 'not at all'}")
     if sentence := _sentence(record):
-        yield Text(f"the person was told: {sentence}")
+        yield Text(f"in words: {sentence}")
     for name, value in sorted(record.statistics.items()):
         yield Text(f"  {name} {value}", style="dim")
 

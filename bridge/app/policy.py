@@ -7,6 +7,7 @@ import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberType
 
 from bridge.call.ids import TrunkName, UserId
+from bridge.call.notices import Notices
 from bridge.call.policy import (
     Access,
     InboundRule,
@@ -59,6 +60,7 @@ def policy_of(config: Config) -> Policy:
             ring_time=limits.ring_time,
             max_duration=limits.max_duration,
         ),
+        notices=Notices(config.notices.level),
         kind_of=partial(kind_of, config.numbers.region),
         meanings=partial(
             meanings,

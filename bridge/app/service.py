@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import structlog
 import uvloop
@@ -84,6 +85,7 @@ class Service:
         driver = self._driver = Driver(
             switchboard,
             loop,
+            zone=ZoneInfo(config.notices.timezone) if config.notices.timezone else None,
             observers=[self._metrics.observe],
         )
         self._stack.callback(driver.close)

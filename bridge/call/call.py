@@ -8,7 +8,7 @@ there. As soon as anything ends, everything ends.
 
 from dataclasses import dataclass
 
-from bridge.call.causes import MEANINGS, MISSED_CALL, Cause
+from bridge.call.causes import MEANINGS, Cause
 from bridge.call.commands import (
     AddRemoteCandidates,
     RecordAnswer,
@@ -31,6 +31,7 @@ from bridge.call.ids import Address, CallId, Direction, Side, TrunkName, UserId
 from bridge.call.leg import EarlyMedia, Over, OwnOfferAnswered, PersonLeg, Reoffer, Signal
 from bridge.call.machine import Effects
 from bridge.call.media_session import MediaSession
+from bridge.call.notices import Notices, Past, last_words
 from bridge.call.renegotiation import Renegotiation
 from bridge.call.sip_leg import SipLeg
 from bridge.call.states import (
@@ -93,6 +94,8 @@ class Call:
         self._renegotiation = Renegotiation(effects, call)
         self._departing: list[SipLeg] = []
         self._since = effects.now
+        self._rang_at: float | None = None
+        """Since when it rings at the person's devices."""
         self._answered_at: float | None = None
         effects.emit(
             RecordStart(
@@ -126,13 +129,13 @@ class Call:
         self.over = Over(cause=cause, by=by, status=status)
         if not status and self.sip.state in _RINGING_HERE:
             status = MEANINGS[cause].status
-        text = self._last_words(self.over)
+        text = last_words(self._effects.notices, self.over, self._past())
         self._renegotiation.close()
         self.matrix.end(cause, telling=bool(text))
         self.sip.end(cause)
         self._media.close()
         if text:
-            self.matrix.tell(text)
+            self.matrix.tell(text, self._since)
         self._effects.emit(RecordEnd(call=self.id, cause=cause.value, status=status, ended_by=by))
 
     def handle(self, event: Event) -> None:
@@ -303,12 +306,10 @@ class Call:
             case Step.OFFER_FROM_SIP:
                 media.offer(Side.SIP, sip.description or None, self._codecs)
             case Step.INVITE_MATRIX:
-                matrix.record()
-                matrix.invite(media.to_matrix)
+                self._ring()
                 sip.ring()
             case Step.INVITE_PERSON:
-                matrix.record()
-                matrix.invite(media.to_matrix)
+                self._ring()
             case Step.TAKE_MATRIX_ANSWER if sip.bare:
                 media.answer_bare(matrix.description)
             case Step.TAKE_MATRIX_ANSWER:
@@ -324,6 +325,11 @@ class Call:
     def _machines(self) -> list[PersonLeg | SipLeg | MediaSession | Renegotiation]:
         return [self.matrix, self.sip, *self._departing, self._media, self._renegotiation]
 
+    def _ring(self) -> None:
+        self._rang_at = self._effects.now
+        self.matrix.record()
+        self.matrix.invite(self._media.to_matrix)
+
     def _ring_while_joining(self) -> None:
         """Joining may take a while: the caller is not left in silence."""
         if self.matrix.state is MatrixState.JOINING and self.sip.state in _RINGING_HERE:
@@ -338,15 +344,17 @@ class Call:
             return "preparing"
         return "ringing"
 
-    def _last_words(self, over: Over) -> str:
-        """What the person cannot see: why a call failed, or that they missed one."""
-        cause, by = over.cause, over.by
-        if by == "matrix" and cause in (Cause.DECLINED, Cause.BUSY):
-            return ""  # They did that themselves.
-        if self.matrix.state not in _CALLED:
-            return MEANINGS[cause].sentence
-        if self._direction is Direction.TO_SIP:  # They asked for it, and did not come.
-            return "" if cause is Cause.NO_ANSWER else MEANINGS[cause].sentence
-        did_it = by == "matrix" and cause is not Cause.UNREACHABLE
-        seen = did_it or cause in (Cause.ANSWERED_ELSEWHERE, Cause.FORWARDED)
-        return "" if seen else MISSED_CALL
+    def notify(self, text: str) -> None:
+        """Tell the person something that has just happened, if they want to be told."""
+        if self._effects.notices is not Notices.NONE:
+            self.matrix.tell(text, self._effects.now)
+
+    def _past(self) -> Past:
+        """How far the call has come."""
+        now = self._effects.now
+        return Past(
+            inbound=self._direction is Direction.TO_MATRIX,
+            called=not self.matrix.polite and not self.matrix.description,
+            rang=0.0 if self._rang_at is None else now - self._rang_at,
+            talked=None if self._answered_at is None else now - self._answered_at,
+        )

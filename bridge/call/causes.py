@@ -33,6 +33,7 @@ class Cause(Enum):
     NUMBER_WITHHELD = "number_withheld"
     EMERGENCY_NUMBER = "emergency_number"
     PREMIUM_NUMBER = "premium_number"
+    IN_CALL = "in_call"
     TOO_MANY_CALLS = "too_many_calls"
     TOO_FREQUENT = "too_frequent"
     TRUNK_DOWN = "trunk_down"
@@ -53,7 +54,7 @@ class Cause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a cause is called on either side. An empty sentence: nothing to tell the person."""
+    """What a cause is called on either side, and by people. Empty: nothing to tell them."""
 
     status: int
     """Final SIP status for an INVITE that ends for this cause."""
@@ -62,25 +63,41 @@ class Meaning:
     reason: str
     """Reason of `m.call.hangup` and `m.call.reject`."""
     sentence: str
+    """Why a call of the person's failed, or ended."""
+    missed: str = ""
+    """Why a call to the person did not ring, or ceased to: follows "You missed a call: "."""
 
 
 MEANINGS: dict[Cause, Meaning] = {
     Cause.NORMAL: Meaning(480, 16, "user_hangup", ""),
     Cause.CANCELLED: Meaning(480, 16, "user_hangup", ""),
     Cause.ANSWERED_ELSEWHERE: Meaning(480, 26, "user_hangup", ""),
-    Cause.BUSY: Meaning(486, 17, "user_busy", "The line is busy."),
+    Cause.BUSY: Meaning(
+        486, 17, "user_busy", "The line is busy.", missed="you were in another call"
+    ),
     Cause.DECLINED: Meaning(603, 21, "user_hangup", "The call was declined."),
     Cause.NO_ANSWER: Meaning(480, 19, "invite_timeout", "Nobody answered."),
-    Cause.UNREACHABLE: Meaning(480, 20, "unknown_error", "The other side cannot be reached now."),
-    Cause.DO_NOT_DISTURB: Meaning(480, 21, "user_hangup", "Do not disturb is on."),
+    Cause.UNREACHABLE: Meaning(
+        480, 20, "unknown_error", "This number cannot be reached at the moment."
+    ),
+    Cause.DO_NOT_DISTURB: Meaning(
+        480, 21, "user_hangup", "Do not disturb is on.", missed="do not disturb was on"
+    ),
     Cause.FORWARDED: Meaning(302, 23, "user_hangup", "The call was forwarded."),
     Cause.NOT_IN_SERVICE: Meaning(404, 1, "unknown_error", "This number is not in service."),
     Cause.NUMBER_CHANGED: Meaning(410, 22, "unknown_error", "This number has changed."),
     Cause.NUMBER_INCOMPLETE: Meaning(
-        484, 28, "unknown_error", "This number is incomplete or not valid."
+        484, 28, "unknown_error", "This number is incomplete, or not a valid one."
     ),
-    Cause.NO_ROUTE: Meaning(404, 3, "unknown_error", "No trunk is set up for this number."),
-    Cause.NOT_PERMITTED: Meaning(403, 21, "unknown_error", "You are not permitted to make calls."),
+    Cause.NO_ROUTE: Meaning(
+        404, 3, "unknown_error", "There is no way to reach this number from here."
+    ),
+    Cause.NOT_PERMITTED: Meaning(
+        403,
+        21,
+        "unknown_error",
+        "You are not allowed to make calls. Please ask the bridge's administrator.",
+    ),
     Cause.REFUSED: Meaning(403, 21, "unknown_error", "The telephone network refused the call."),
     Cause.FORBIDDEN_NUMBER: Meaning(
         403, 21, "unknown_error", "Calls to this number are not allowed here."
@@ -94,48 +111,103 @@ MEANINGS: dict[Cause, Meaning] = {
     Cause.PREMIUM_NUMBER: Meaning(
         403, 21, "unknown_error", "Calls to premium-rate numbers are not allowed here."
     ),
+    Cause.IN_CALL: Meaning(486, 17, "user_busy", "You are in a call with this number already."),
     Cause.TOO_MANY_CALLS: Meaning(
-        486, 17, "user_busy", "You are in as many calls as you may be in at once."
+        486,
+        17,
+        "user_busy",
+        "You are in too many calls. Please end one of them first.",
+        missed="you were in too many other calls",
     ),
     Cause.TOO_FREQUENT: Meaning(
         503, 42, "unknown_error", "Too many calls within a minute. Please wait a little."
     ),
     Cause.TRUNK_DOWN: Meaning(
-        503, 38, "unknown_error", "The telephone network cannot be reached now."
+        503, 38, "unknown_error", "The telephone network cannot be reached at the moment."
     ),
     Cause.TRUNK_CREDENTIALS: Meaning(
-        503, 38, "unknown_error", "The telephone provider refused the bridge's credentials."
+        503,
+        38,
+        "unknown_error",
+        "The telephone provider does not accept the bridge's password."
+        " Please tell the bridge's administrator.",
     ),
     Cause.CONGESTION: Meaning(
-        503, 42, "unknown_error", "The telephone network is overloaded. Please try again later."
+        503,
+        42,
+        "unknown_error",
+        "The telephone network could not put the call through. Please try again later.",
     ),
     Cause.NO_COMMON_CODEC: Meaning(
-        488, 88, "user_media_failed", "The two sides have no audio codec in common."
+        488,
+        88,
+        "user_media_failed",
+        "Your app and the telephone network have no audio format in common.",
+        missed="your app and the telephone network have no audio format in common",
     ),
     Cause.MEDIA_FAILED: Meaning(
-        500, 41, "user_media_failed", "Audio could not be set up for this call."
+        500,
+        41,
+        "user_media_failed",
+        "Audio could not be set up for this call.",
+        missed="audio could not be set up",
     ),
     Cause.ICE_FAILED: Meaning(
-        480, 41, "ice_failed", "The audio connection to your device was lost or refused."
+        480,
+        41,
+        "ice_failed",
+        "The audio connection to your app was lost.",
+        missed="no audio connection to your app could be made",
     ),
     Cause.ICE_TIMEOUT: Meaning(
-        480, 41, "ice_timeout", "No audio connection to your device could be made."
+        480,
+        41,
+        "ice_timeout",
+        "No audio connection to your app could be made.",
+        missed="no audio connection to your app could be made",
     ),
-    Cause.NO_RESOURCES: Meaning(503, 47, "unknown_error", "The bridge has no capacity left now."),
-    Cause.UNDELIVERABLE: Meaning(480, 20, "unknown_error", "The homeserver could not be reached."),
+    Cause.NO_RESOURCES: Meaning(
+        503,
+        47,
+        "unknown_error",
+        "The bridge has no room for more calls. Please try again later.",
+        missed="the bridge had no room for more calls",
+    ),
+    Cause.UNDELIVERABLE: Meaning(
+        480,
+        20,
+        "unknown_error",
+        "The homeserver could not be reached, so the call was ended.",
+        missed="the homeserver could not be reached",
+    ),
     Cause.CONNECTION_LOST: Meaning(
         500, 41, "unknown_error", "The connection to the telephone network was lost."
     ),
     Cause.MAX_DURATION: Meaning(
         480, 31, "user_hangup", "The call reached the longest time allowed."
     ),
-    Cause.ENDED_BY_ADMIN: Meaning(480, 31, "user_hangup", "An administrator ended the call."),
-    Cause.SHUTDOWN: Meaning(503, 41, "unknown_error", "The bridge is being restarted."),
-    Cause.ERROR: Meaning(500, 41, "unknown_error", "Something went wrong. Please try again."),
+    Cause.ENDED_BY_ADMIN: Meaning(
+        480,
+        31,
+        "user_hangup",
+        "An administrator ended the call.",
+        missed="an administrator ended it",
+    ),
+    Cause.SHUTDOWN: Meaning(
+        503,
+        41,
+        "unknown_error",
+        "The bridge is being restarted. Please call again in a minute.",
+        missed="the bridge was being restarted",
+    ),
+    Cause.ERROR: Meaning(
+        500,
+        41,
+        "unknown_error",
+        "Something went wrong in the bridge. Please try again.",
+        missed="something went wrong in the bridge",
+    ),
 }
-
-MISSED_CALL = "You missed a call."
-MISSED_WHILE_BUSY = "You missed another call from here while you were in this one."
 
 _STATUSES = {
     400: Cause.ERROR,

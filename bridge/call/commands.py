@@ -123,11 +123,16 @@ class SendMatrixAssertedIdentity(SendCallEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendNotice(MatrixCommand):
-    """A sentence for the person, from the ghost, in the portal."""
+    """A sentence for the person, from the ghost, in the portal.
+
+    `{time}` in it stands for the time of day `ago` seconds before the command, for the core knows
+    no clock.
+    """
 
     room: RoomId
     address: Address
     text: str
+    ago: float = 0.0
 
 
 # --- SIP ------------------------------------------------------------------------------------

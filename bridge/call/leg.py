@@ -106,8 +106,8 @@ class PersonLeg(Protocol):
         `telling`: something will be told. Where the person is not known yet, that is waited for.
         """
 
-    def tell(self, text: str) -> None:
-        """Tell the person something as soon as it is known where."""
+    def tell(self, text: str, since: float) -> None:
+        """Tell the person, as soon as it is known where, of something that began at `since`."""
 
     def reoffer(self, op: OpId, sdp: str) -> Command:
         """The command that offers a change of what was agreed."""

@@ -4,6 +4,7 @@
 from bridge.call.commands import Command
 from bridge.call.deadlines import DEADLINES, Deadline, Timeouts
 from bridge.call.ids import OpId
+from bridge.call.notices import Notices
 from bridge.call.policy import Limits
 from bridge.call.states import Message, State, Table
 
@@ -11,9 +12,12 @@ from bridge.call.states import Message, State, Table
 class Effects:
     """The hands of the core: what time it is, and what is to be done, in order."""
 
-    def __init__(self, timeouts: Timeouts, limits: Limits) -> None:
+    def __init__(
+        self, timeouts: Timeouts, limits: Limits, notices: Notices = Notices.ERRORS
+    ) -> None:
         self.timeouts = timeouts
         self.limits = limits
+        self.notices = notices
         self.now = 0.0
         self._commands: list[Command] = []
         self._ops = 0

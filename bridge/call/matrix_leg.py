@@ -99,7 +99,7 @@ class MatrixLeg(Machine):
         self._negotiates = False
         self._candidates: dict[PartyId, list[tuple[str, ...]]] = {}
         self._portal_op: OpId | None = None
-        self._untold: list[str] = []
+        self._untold: list[tuple[str, float]] = []
         self._vital_op: OpId | None = None
         self._reoffer_op: OpId | None = None
 
@@ -185,9 +185,9 @@ class MatrixLeg(Machine):
         elif how is not None:
             self.says(SendMatrixHangup(**about(self._effects.op()), reason=reason))
 
-    def tell(self, text: str) -> None:
+    def tell(self, text: str, since: float) -> None:
         """A notice in the portal, now or when it is ready."""
-        self._untold.append(text)
+        self._untold.append((text, since))
         self._tell()
 
     def reoffer(self, op: OpId, sdp: str) -> SendCallEvent:
@@ -309,9 +309,16 @@ class MatrixLeg(Machine):
 
     def _tell(self) -> None:
         while self._untold and self.room is not None:
-            text = self._untold.pop(0)
-            notice = SendNotice(call=self._call, room=self.room, address=self._address, text=text)
-            self._effects.emit(notice)
+            text, since = self._untold.pop(0)
+            self._effects.emit(
+                SendNotice(
+                    call=self._call,
+                    room=self.room,
+                    address=self._address,
+                    text=text,
+                    ago=self._effects.now - since,
+                )
+            )
 
     def _fix(self, party: PartyId, *, negotiates: bool) -> None:
         self._party = party

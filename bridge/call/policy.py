@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from bridge.call.causes import Cause
 from bridge.call.ids import ANONYMOUS, Address, TrunkName, UserId
+from bridge.call.notices import Notices
 
 
 class Access(IntEnum):
@@ -103,6 +104,8 @@ class Policy:
     inbound: Sequence[InboundRule] = ()
     forbidden_prefixes: Sequence[str] = ()
     limits: Limits = Limits()
+    notices: Notices = Notices.ERRORS
+    """How much people read about their calls."""
     kind_of: Callable[[str], NumberKind] = ordinary
     """Tells emergency and premium-rate numbers from others; must be pure."""
     meanings: Callable[[str], Collection[str]] = as_written

@@ -11,7 +11,7 @@ from dataclasses import replace
 from heapq import heappop, heappush
 
 from bridge.call.call import Call, CallView
-from bridge.call.causes import MISSED_WHILE_BUSY, Cause
+from bridge.call.causes import Cause
 from bridge.call.commands import Command
 from bridge.call.deadlines import Timeouts
 from bridge.call.events import (
@@ -37,6 +37,7 @@ from bridge.call.ids import (
 )
 from bridge.call.machine import Effects
 from bridge.call.matrix_leg import MatrixLeg
+from bridge.call.notices import MISSED_WHILE_BUSY
 from bridge.call.people import People, Rates
 from bridge.call.policy import (
     OutboundRoute,
@@ -70,7 +71,7 @@ class Switchboard:
         self._party = party
         self._nonce = nonce
         self._made = 0
-        self._effects = Effects(timeouts or Timeouts(), policy.limits)
+        self._effects = Effects(timeouts or Timeouts(), policy.limits, policy.notices)
         self._calls: dict[CallId, Call] = {}
         self._names: dict[Hashable, CallId] = {}
         """Whose a SIP leg, a Matrix call or a call id is; kept for a while after the call."""
@@ -251,7 +252,7 @@ class Switchboard:
         if forward is not None:
             self._forward(call, forward)
         elif other is not None:
-            other.matrix.tell(MISSED_WHILE_BUSY)
+            other.notify(MISSED_WHILE_BUSY)
             call.end(Cause.BUSY, "bridge")
         elif (refusal := self._why_not_ring(call)) is not None:
             call.refuse(refusal.cause, event.caller_name)
@@ -279,7 +280,7 @@ class Switchboard:
         if isinstance(route, Refusal):
             return route
         if other is not None:
-            return Refusal(Cause.BUSY)
+            return Refusal(Cause.IN_CALL)
         limit = check_limits(
             self._policy.limits,
             active=self._active(person),

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from ipaddress import IPv6Address
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import phonenumbers
 from yarl import URL
@@ -51,6 +52,7 @@ def check(config: Config) -> Iterator[Finding]:
     for number, entry in enumerate(config.inbound):
         yield from _inbound(config, entry, ("inbound", number))
     yield from _numbers(config)
+    yield from _notices(config)
     yield from _media(config)
     yield from _listeners(config)
 
@@ -306,6 +308,20 @@ def _numbers(config: Config) -> Iterator[Finding]:
                 ("numbers", "outside_lines", number),
                 f"{digits!r} is not accepted; wanted: one to four of 0-9 * #, in quotes",
             )
+
+
+def _notices(config: Config) -> Iterator[Finding]:
+    zone = config.notices.timezone
+    if not zone:
+        return
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        yield (
+            ("notices", "timezone"),
+            f"{zone!r} is not a time zone that this machine knows; wanted: one like Europe/Berlin "
+            "(where none is known, the package tzdata is missing)",
+        )
 
 
 def _media(config: Config) -> Iterator[Finding]:

@@ -278,6 +278,20 @@ class Limits(Section):
     ring_time: Seconds = Field(60, description="Seconds that a call may ring.")
 
 
+class Notices(Section):
+    """What ghosts write to people about their calls."""
+
+    level: Literal["none", "errors", "all"] = Field(
+        "errors",
+        description="errors: why a call failed, and that one was missed; all: also how long a call "
+        "lasted. What is wrong with a room is said in any case, once.",
+    )
+    timezone: str = Field(
+        "",
+        description="Time zone of the times in them, like Europe/Berlin; empty: the machine's.",
+    )
+
+
 class TurnServer(Section):
     """A STUN or TURN server."""
 
@@ -372,6 +386,7 @@ class Config(Section):
     )
     numbers: Numbers = Field(default_factory=Numbers)
     limits: Limits = Field(default_factory=Limits)
+    notices: Notices = Field(default_factory=Notices)
     media: Media = Field(default_factory=Media)
     logging: Logging = Field(default_factory=Logging)
     web: Web = Field(default_factory=Web)

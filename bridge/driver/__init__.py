@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from datetime import tzinfo
 from typing import Any, Final, Protocol
 
 import structlog
@@ -33,6 +34,7 @@ from bridge.call.events import (
 )
 from bridge.call.ids import CallId, LegId
 from bridge.driver import ladder
+from bridge.driver.times import timed
 from bridge.ports import CallStore, LadderEntry, MatrixPort, MediaEngine, SipPort
 
 __all__ = ["Core", "Driver", "Handle", "Observer", "Ports", "Scheduler"]
@@ -99,7 +101,8 @@ class Ports:
 class Driver:
     """The one place where events, commands and time meet. For the event loop's thread only.
 
-    `wall` tells seconds since the epoch.
+    `wall` tells seconds since the epoch; `zone` is that of times which people read, the machine's
+    if it is None.
     """
 
     def __init__(
@@ -108,11 +111,13 @@ class Driver:
         scheduler: Scheduler,
         *,
         wall: Callable[[], float] = time.time,
+        zone: tzinfo | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
         self._core = core
         self._scheduler = scheduler
         self._wall = wall
+        self._zone = zone
         self._observers = observers
         self._ports: Ports | None = None
         self._events: deque[Event] = deque()
@@ -234,7 +239,7 @@ class Driver:
         # What an adapter reports at once waits until all of these are handed over.
         was_busy, self._busy = self._busy, True
         try:
-            for command in commands:
+            for command in (timed(each, at, self._zone) for each in commands):
                 _log_command(command)
                 entry = ladder.of_command(command, at)
                 self._dispatch(command, at)

@@ -98,7 +98,7 @@ def test_a_ladder_shows_both_legs_with_times(config: Path) -> None:
     assert lines[2].split() == ["0", "ms", "matrix", "→", "m.call.invite"]
     assert lines[3].split() == ["250", "ms", "sip", "→", "486", "Busy", "Here", "(INVITE)"]
     assert lines[4] == "ended: busy (486), by sip; talked: not at all"
-    assert lines[5] == "the person was told: The line is busy."
+    assert lines[5] == "in words: The line is busy."
     assert lines[6] == "  mode none"
 
 

@@ -63,7 +63,7 @@ def test_what_no_rule_carries_is_shown_with_all_of_them() -> None:
     found = explain(POLICY, ANN, Address("sip:a@example.com"))
     assert len(found.steps) == 1 + len(POLICY.outbound)
     assert all(step.endswith(": no") for step in found.steps[1:])
-    assert found.verdict == "refused: No trunk is set up for this number."
+    assert found.verdict == "refused: There is no way to reach this number from here."
 
 
 def test_a_number_that_nobody_may_call_meets_no_rule() -> None:

@@ -126,7 +126,7 @@ def test_the_engine_cannot_join() -> None:
     assert isinstance(refuse, c.RejectSip)
     assert isinstance(notice, c.SendNotice)
     assert (reject.call_id, refuse.status) == (THEIR_CALL, 488)
-    assert notice.text == "The two sides have no audio codec in common."
+    assert notice.text == "Your app and the telephone network have no audio format in common."
     desk.is_over("no_common_codec", "media")
 
 

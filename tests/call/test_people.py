@@ -32,7 +32,8 @@ def test_do_not_disturb_refuses_and_leaves_a_word() -> None:
     assert [view.state for view in desk.core.active()] == ["ending"]
     desk.portal_is_ready(prepare.op)
     notice = desk.expect(c.SendNotice)
-    assert (notice.room, notice.address, notice.text) == (ROOM, NUMBER, "You missed a call.")
+    missed = "You missed a call at {time}: do not disturb was on."
+    assert (notice.room, notice.address, notice.text) == (ROOM, NUMBER, missed)
     desk.phone_ends(IN, 480)
     desk.is_over("do_not_disturb", "bridge")
 
@@ -68,7 +69,8 @@ def test_who_has_too_many_calls_learns_of_another() -> None:
     assert isinstance(reject, c.RejectSip)
     assert reject.status == 486
     desk.tell(e.PortalReady(call=prepare.call, op=prepare.op, room=ROOM))
-    assert desk.expect(c.SendNotice).text == "You missed a call."
+    missed = "You missed a call at {time}: you were in too many other calls."
+    assert desk.expect(c.SendNotice).text == missed
 
 
 # --- forward ----------------------------------------------------------------------------------

@@ -115,7 +115,10 @@ def test_a_requested_call_without_audio() -> None:
     desk.tell(e.MediaFailed(call=CALL, op=offer.op, fault=e.MediaFault.NO_RESOURCES))
     desk.expect(c.CloseMedia)
     desk.portal_is_ready(prepare.op)
-    assert desk.expect(c.SendNotice).text == "The bridge has no capacity left now."
+    assert (
+        desk.expect(c.SendNotice).text
+        == "The bridge has no room for more calls. Please try again later."
+    )
     desk.is_over("no_resources", "media")
 
 
@@ -131,7 +134,7 @@ def test_one_call_at_a_time_in_a_portal() -> None:
     desk = Desk()
     assert desk.core.why_not(PERSON, NUMBER, desk.now) is None
     desk.requested_and_rings_here()
-    assert desk.core.why_not(PERSON, NUMBER, desk.now) is Cause.BUSY
+    assert desk.core.why_not(PERSON, NUMBER, desk.now) is Cause.IN_CALL
     desk.tell(e.CallRequested(person=PERSON, address=NUMBER))
     assert desk.said == []
 

@@ -150,9 +150,13 @@ def test_busy_is_busy() -> None:
     desk = Desk()
     desk.rings_at_the_person()
     desk.person_rejects(reason="user_busy")
-    _, reject, _ = desk.expect_all(c.SendMatrixSelectAnswer, c.RejectSip, c.CloseMedia)
+    _, reject, _, notice = desk.expect_all(
+        c.SendMatrixSelectAnswer, c.RejectSip, c.CloseMedia, c.SendNotice
+    )
     assert isinstance(reject, c.RejectSip)
+    assert isinstance(notice, c.SendNotice)
     assert reject.status == 486
+    assert notice.text == "You missed a call at {time}: you were in another call."
     assert desk.recorded(c.RecordEnd).status == 486
     desk.is_over("busy", "matrix")
 
@@ -216,7 +220,7 @@ def test_the_caller_gives_up() -> None:
     hangup, _, notice = desk.expect_all(c.SendMatrixHangup, c.CloseMedia, c.SendNotice)
     assert isinstance(hangup, c.SendMatrixHangup)
     assert isinstance(notice, c.SendNotice)
-    assert (hangup.reason, notice.text) == ("user_hangup", "You missed a call.")
+    assert (hangup.reason, notice.text) == ("user_hangup", "You missed a call at {time}.")
     desk.phone_ends(IN, 487)
     desk.is_over("cancelled", "sip")
 
@@ -241,7 +245,7 @@ def test_nobody_answers() -> None:
     assert isinstance(reject, c.RejectSip)
     assert isinstance(notice, c.SendNotice)
     assert (hangup.reason, reject.status) == ("invite_timeout", 480)
-    assert notice.text == "You missed a call."
+    assert notice.text == "You missed a call at {time}. It rang for 1 min."
     desk.is_over("no_answer", "bridge")
 
 
@@ -253,7 +257,7 @@ def test_the_caller_gives_up_before_it_rings() -> None:
     desk.tell(e.SipCancelled(leg=IN))
     desk.expect(c.CloseMedia)
     desk.portal_is_ready(prepare.op)
-    assert desk.expect(c.SendNotice).text == "You missed a call."
+    assert desk.expect(c.SendNotice).text == "You missed a call at {time}."
     desk.is_over("cancelled", "sip")
 
 
@@ -354,7 +358,7 @@ def test_who_does_not_join_in_time_reads_later_of_a_missed_call() -> None:
     assert isinstance(reject, c.RejectSip)
     assert isinstance(notice, c.SendNotice)
     assert reject.status == 480
-    assert (notice.room, notice.text) == (ROOM, "You missed a call.")
+    assert (notice.room, notice.text) == (ROOM, "You missed a call at {time}.")
     desk.portal_is_ready(op)
     assert desk.said == []
     desk.is_over("no_answer", "bridge")
@@ -397,7 +401,7 @@ def test_the_invite_cannot_be_delivered() -> None:
     invite, _ = desk.expect_all(c.SendMatrixInvite, c.SendSipProgress)
     assert isinstance(invite, c.SendMatrixInvite)
     desk.tell(e.MatrixSendFailed(call=CALL, op=invite.op, reason="No homeserver."))
-    desk.expect_all(c.SendMatrixHangup, c.RejectSip, c.CloseMedia)
+    desk.expect_all(c.SendMatrixHangup, c.RejectSip, c.CloseMedia, c.SendNotice)
     desk.is_over("undeliverable", "matrix")
 
 
