@@ -92,12 +92,7 @@ MEANINGS: dict[Cause, Meaning] = {
     Cause.NO_ROUTE: Meaning(
         404, 3, "unknown_error", "There is no way to reach this number from here."
     ),
-    Cause.NOT_PERMITTED: Meaning(
-        403,
-        21,
-        "unknown_error",
-        "You are not allowed to make calls. Please ask the bridge's administrator.",
-    ),
+    Cause.NOT_PERMITTED: Meaning(403, 21, "unknown_error", "You are not allowed to make calls."),
     Cause.REFUSED: Meaning(403, 21, "unknown_error", "The telephone network refused the call."),
     Cause.FORBIDDEN_NUMBER: Meaning(
         403, 21, "unknown_error", "Calls to this number are not allowed here."

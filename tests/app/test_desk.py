@@ -122,7 +122,7 @@ def test_a_call_is_asked_for(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("cause", "sentence"),
-    [(Cause.NO_ROUTE, "No trunk is set up"), (Cause.NORMAL, "not possible now")],
+    [(Cause.NO_ROUTE, "There is no way to reach"), (Cause.NORMAL, "not possible now")],
 )
 def test_a_call_that_would_come_to_nothing_is_refused_with_the_reason(
     bench: Bench, cause: Cause, sentence: str

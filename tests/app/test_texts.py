@@ -128,10 +128,10 @@ async def test_a_trunk_without_texts_is_told_of_once(bench: Bench) -> None:
 async def test_what_may_not_be_sent_is_told_once_with_its_reason(bench: Bench) -> None:
     bench.refusal = Refusal(Cause.NOT_PERMITTED)
     [notice] = await bench.write("one", "two")
-    assert notice == "This was not sent. You are not permitted to make calls."
+    assert notice == "This was not sent. You are not allowed to make calls."
     bench.refusal = Refusal(Cause.NO_ROUTE)
     [notice] = await bench.write("three")
-    assert "No trunk" in notice
+    assert "no way to reach" in notice
     assert bench.sent == []
 
 
