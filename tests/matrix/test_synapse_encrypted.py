@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Encrypted portals beside a real Synapse; the person's side is another library's use of Olm."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -28,9 +29,11 @@ from bridge.config import EncryptionMode
 from bridge.matrix.adapter import MatrixAdapter
 from bridge.matrix.encryption.ghosts import Keys
 from bridge.matrix.registration import registration
+from bridge.matrix.rtc import WHO_CAN_CALL
 from bridge.store.database import open_database
 from bridge.store.secrets import open_sealer
 from tests.matrix.portal_store import MemoryPortalStore
+from tests.matrix.test_rtc import recorded as recorded_rtc
 from tests.matrix.test_synapse import recorded
 from tests.simulators.encrypted_client import EncryptedClient
 from tests.simulators.processes import free_port
@@ -203,3 +206,43 @@ async def test_a_call_out_to_sip(bridge: Bridge, server: Synapse) -> None:
         [invite] = bridge.all(MatrixInviteReceived)
         assert invite.sdp == recorded("plain-01_m.call.invite_alice")["offer"]["sdp"]
         assert 0 <= invite.age < 10
+
+
+async def test_the_dial_pad_answers_when_the_ghost_has_its_keys(
+    bridge: Bridge, server: Synapse
+) -> None:
+    """Element Web encrypts the chat if the ghost has a device, and to those cross-signed alone."""
+    async with bridge.running(), person(server) as client:
+        ghost = await client.dial_pad(bridge.number)
+        found = await client.request("POST", "/keys/query", {"device_keys": {ghost: []}})
+    [device] = found["device_keys"][ghost].values()
+    [signer] = found["self_signing_keys"][ghost]["keys"].values()
+    assert f"ed25519:{signer}" in device["signatures"][ghost]
+    assert found["master_keys"][ghost]
+
+
+async def test_several_lookups_at_once_make_one_device(bridge: Bridge, server: Synapse) -> None:
+    async with bridge.running(), person(server) as client:
+        lookups = [client.dial_pad(bridge.number) for _ in range(5)]
+        [ghost] = set(await asyncio.gather(*lookups))
+        found = await client.request("POST", "/keys/query", {"device_keys": {ghost: []}})
+    assert len(found["device_keys"][ghost]) == 1
+
+
+async def test_a_call_of_the_other_kind_is_told_who_can_call(
+    bridge: Bridge, server: Synapse
+) -> None:
+    member, *_ = recorded_rtc("rtc-sticky")
+    _, notification, *_ = recorded_rtc("rtc-state")
+    async with bridge.running(), person(server) as client:
+        room = await client.direct_room(bridge.ghost)
+        joined = await client.send(room, member["type"], member["content"])
+        reference = {"rel_type": "m.reference", "event_id": joined}
+        ring = {**notification["content"], "m.relates_to": reference}
+        await client.send(room, notification["type"], ring)
+        await until(lambda: client.seen("m.room.message"), within=20, what="the notice came")
+        await client.send(room, "m.call.invite", recorded("plain-01_m.call.invite_alice"))
+        await bridge.told_of(MatrixInviteReceived)
+    [notice] = client.seen("m.room.message")
+    assert notice.content["body"] == WHO_CAN_CALL
+    assert not client.unreadable
