@@ -195,6 +195,11 @@ class Trunk(Section):
     codecs: tuple[Literal["opus", "G722", "PCMU", "PCMA"], ...] = Field(
         ("opus", "G722", "PCMA", "PCMU"), description="Audio codecs offered, best first."
     )
+    trust_identity: bool = Field(
+        True,
+        description="Whether P-Asserted-Identity and Remote-Party-ID say who calls, rather than "
+        "From; a provider checks them, a telephone may not.",
+    )
     early_media: Literal["ignore", "connect"] = Field(
         "ignore", description="Whether audio before the answer (183) is let through."
     )

@@ -14,16 +14,20 @@ from bridge.call.events import (
     SipDialogChanged,
     SipEnded,
     SipEvent,
+    SipIdentityChanged,
     SipProgressed,
+    SipReferProgressed,
     SipReinviteAnswered,
     SipReinviteFailed,
     SipReinviteReceived,
 )
 from bridge.call.ids import LegId, OpId, TrunkName
+from bridge.sip.call import Call
 from bridge.sip.dialog_state import DialogState, as_callee, as_caller
-from bridge.sip.guard import guarded
+from bridge.sip.identity import FarParty
 from bridge.sip.messages import Message, causes_of, parse
 from bridge.sip.params import add_headers, audio_only, message_in
+from bridge.sip.refer import Transfer
 
 log = structlog.get_logger(__name__)
 
@@ -32,52 +36,6 @@ _NOT_ACCEPTABLE: Final = 488
 _CANCELLED: Final = 487
 
 Report = Callable[[SipEvent], None]
-
-
-class Call(pj.Call):
-    """Passes pjsua2's callbacks on to the leg, until the leg lets go of it."""
-
-    def __init__(self, account: pj.Account, leg: "Leg", call_id: int | None = None) -> None:
-        if call_id is None:
-            super().__init__(account)
-        else:
-            super().__init__(account, call_id)
-        self.leg: Leg | None = leg
-
-    @guarded
-    def onCallState(self, prm: pj.OnCallStateParam) -> None:
-        if self.leg:
-            self.leg.state_changed(self.getInfo(), prm.e)
-
-    @guarded
-    def onCallTsxState(self, prm: pj.OnCallTsxStateParam) -> None:
-        if self.leg:
-            self.leg.transaction_changed(prm.e.body.tsxState)
-
-    @guarded
-    def onCallSdpCreated(self, prm: pj.OnCallSdpCreatedParam) -> None:
-        if self.leg and self.leg.local_sdp:
-            prm.sdp.wholeSdp = self.leg.local_sdp
-
-    @guarded
-    def onCallRxReinvite(self, prm: pj.OnCallRxReinviteParam) -> None:
-        if self.leg:
-            prm.isAsync = self.leg.offered()
-
-    @guarded
-    def onCallRxOffer(self, prm: pj.OnCallRxOfferParam) -> None:
-        # Comes for UPDATE, and for a re-INVITE that changes nothing. A changed UPDATE would have to
-        # be answered at once, which the far side of the bridge cannot: re-INVITE is for that.
-        if self.leg and not self.leg.is_refresh():
-            prm.statusCode = _NOT_ACCEPTABLE
-
-    @guarded
-    def onCallTransferRequest(self, prm: pj.OnCallTransferRequestParam) -> None:
-        prm.statusCode = pj.PJSIP_SC_DECLINE
-
-    @guarded
-    def onCallReplaceRequest(self, prm: pj.OnCallReplaceRequestParam) -> None:
-        prm.statusCode = pj.PJSIP_SC_DECLINE
 
 
 class Leg:
@@ -97,6 +55,8 @@ class Leg:
         self.call: Call | None = None
         self.local_sdp: str | None = None
         """What we send wherever the stack asks for a description."""
+        self.far: FarParty | None = None
+        self.transfer = Transfer(self._transferring)
         self._report = report
         self._ended = ended
         self._ops = ops
@@ -169,10 +129,11 @@ class Leg:
         if not self._respond(prm):
             self.hang_up(_NOT_ACCEPTABLE, "")
 
-    def hang_up(self, status: int, reason: str, q850: int = 0) -> None:
+    def hang_up(self, status: int, reason: str, q850: int = 0, contact: str = "") -> None:
         """Refuse, cancel or end the call: whichever its state calls for.
 
-        If a 200 crosses our CANCEL, the stack sends ACK and BYE (RFC 3261 9.1).
+        `contact`: a URI to call instead (RFC 3261 section 21.3). If a 200 crosses our CANCEL, the
+        stack sends ACK and BYE (section 9.1).
         """
         if not self.call or self._our_end:
             return
@@ -183,6 +144,8 @@ class Leg:
             prm.statusCode = status
         if q850:
             add_headers(prm, {"Reason": f"Q.850;cause={q850}"})
+        if contact:
+            add_headers(prm, {"Contact": f"<{contact}>"})
         try:
             self.call.hangup(prm)
         except pj.Error as error:
@@ -201,6 +164,20 @@ class Leg:
             # The stack refuses while a transaction of the other side is under way: glare, too.
             self._log.info("cannot send re-INVITE now", error=error.reason)
             self._offer_failed(_BUSY)
+
+    def refer(self, op: OpId, target: str, other: "Leg | None" = None) -> None:
+        """Ask the far end to call `target`, or to take over the call of `other`."""
+        call, replaced = self.call, other.call if other else None
+        if call is None:
+            return
+
+        def send() -> None:
+            if replaced is not None:
+                call.xferReplaces(replaced, pj.CallOpParam())
+            else:
+                call.xfer(f"<{target}>", pj.CallOpParam())
+
+        self.transfer.ask(op, send)
 
     def answer_reinvite(self, op: OpId, sdp: str) -> None:
         """Send 200 to their re-INVITE."""
@@ -247,9 +224,11 @@ class Leg:
             self._cancel = message
         elif self._established and message.method in ("INVITE", "UPDATE"):
             self._offered_sdp = message.sdp
+            self._identify(message)
             self._awaits_ack_answer = message.method == "INVITE" and message.sdp is None
         elif method == "INVITE" and message.status and self._established:
             self._offer_answered(message)
+            self._identify(message)
         elif method == "INVITE" and 100 < message.status < 200:
             self._remote_sdp = message.sdp or self._remote_sdp
             self._report(SipProgressed(leg=self.id, status=message.status, sdp=message.sdp))
@@ -301,6 +280,7 @@ class Leg:
         self._established = True
         self._remote_sdp = sdp
         self._report(SipAnswered(leg=self.id, sdp=sdp))
+        self._identify(answer)
         self._dialog_is(as_caller(answer, self.trunk, self._transport, self._peer))
 
     def _confirmed(self, ack: Message | None) -> None:
@@ -382,6 +362,15 @@ class Leg:
         self._adopted.add(op)
         self._remote_sdp = answer
         self._report(SipReinviteReceived(leg=self.id, op=op, sdp=answer))
+
+    def _identify(self, message: Message) -> None:
+        changed = self.far.heard(message) if self.far else None
+        if changed:
+            address, name = changed
+            self._report(SipIdentityChanged(leg=self.id, address=address, name=name))
+
+    def _transferring(self, op: OpId, status: int) -> None:
+        self._report(SipReferProgressed(leg=self.id, op=op, status=status))
 
     def _dialog_is(self, state: DialogState) -> None:
         if state != self._dialog:

@@ -6,7 +6,7 @@ they never raise: what is missing is empty.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -33,7 +33,11 @@ _URI: Final = re.compile(
 _REASON: Final = re.compile(
     r"\s*(?P<protocol>[\w.\-]+)\s*;.*?\bcause\s*=\s*(?P<cause>\d{1,3})", re.I
 )
-_NAMELESS: Final = frozenset({"", "anonymous", "private", "restricted", "unavailable", "unknown"})
+_ASSERTED: Final = ("p-asserted-identity", "remote-party-id")
+_HIDDEN: Final = ("full", "name", "uri")
+_NOWHERE: Final = "anonymous.invalid"
+_WITHHELD: Final = frozenset({"anonymous", "private", "restricted"})
+_NAMELESS: Final = _WITHHELD | {"", "unavailable", "unknown"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,21 +185,18 @@ def parse_uri(text: str) -> Uri:
     return Uri(match["scheme"].lower(), user, host, port, _params(match["params"]))
 
 
-def caller_of(invite: Message) -> Caller:
+def caller_of(invite: Message, *, asserted: bool = True) -> Caller:
     """Who calls: P-Asserted-Identity (RFC 3325), else Remote-Party-ID, else From.
 
-    Privacy (RFC 3323) wins over all three.
+    Privacy (RFC 3323) wins over all three. `asserted`: whether the first two are believed.
     """
-    if _wants_privacy(invite):
-        return Caller()
-    for header in ("p-asserted-identity", "remote-party-id", "from"):
-        for value in invite.every(header):
-            identity = parse_name_addr(value)
-            uri = parse_uri(identity.uri)
-            if uri.host == "anonymous.invalid" or uri.user.lower() in _NAMELESS:
-                continue
-            return Caller(uri.user, uri.host, identity.name)
-    return Caller()
+    headers = (*_ASSERTED, "from") if asserted else ("from",)
+    return _party_in(invite, headers)
+
+
+def asserted_in(message: Message) -> Caller:
+    """The party that P-Asserted-Identity or Remote-Party-ID names, in a request or a response."""
+    return _party_in(message, _ASSERTED)
 
 
 def causes_of(message: Message) -> dict[str, int]:
@@ -233,13 +234,28 @@ def _params(text: str) -> dict[str, str]:
     return params
 
 
-def _wants_privacy(invite: Message) -> bool:
-    wishes = {wish.strip().lower() for wish in invite.first("privacy").split(";")}
+def _party_in(message: Message, headers: Iterable[str]) -> Caller:
+    if _wants_privacy(message):
+        return Caller()
+    for header in headers:
+        for value in message.every(header):
+            identity = parse_name_addr(value)
+            uri = parse_uri(identity.uri)
+            if uri.host == _NOWHERE or uri.user.lower() in _NAMELESS:
+                continue
+            return Caller(uri.user, uri.host, identity.name)
+    return Caller()
+
+
+def _wants_privacy(message: Message) -> bool:
+    wishes = {wish.strip().lower() for wish in message.first("privacy").split(";")}
     if wishes & {"id", "user", "header"}:
         return True
-    party = invite.first("remote-party-id")
-    return bool(party) and parse_name_addr(party).params.get("privacy", "off").lower() in (
-        "full",
-        "name",
-        "uri",
-    )
+    party = message.first("remote-party-id")
+    if party and parse_name_addr(party).params.get("privacy", "off").lower() in _HIDDEN:
+        return True
+    if "none" in wishes or message.status:
+        return False
+    # RFC 3323 section 4.1.1.3: who does not trust the network to hide them writes this into From.
+    uri = parse_uri(parse_name_addr(message.first("from")).uri)
+    return uri.host == _NOWHERE or uri.user.lower() in _WITHHELD

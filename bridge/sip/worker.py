@@ -14,6 +14,7 @@ from bridge.call.commands import (
     AnswerSipReinvite,
     ByeSip,
     CancelSip,
+    ReferSip,
     RejectSip,
     RejectSipReinvite,
     SendSipInvite,
@@ -21,13 +22,14 @@ from bridge.call.commands import (
     SendSipReinvite,
     SipCommand,
 )
-from bridge.call.events import SipEnded, SipEvent, SipInviteReceived
+from bridge.call.events import SipEnded, SipEvent, SipInviteReceived, SipReferProgressed
 from bridge.call.ids import Address, LegId, TrunkName
 from bridge.config import Sip
 from bridge.ports import SipText
 from bridge.sip.account import Account, Callbacks, Pause
 from bridge.sip.accounts import Accounts
 from bridge.sip.endpoint import Endpoint
+from bridge.sip.identity import FarParty, Normalise
 from bridge.sip.leg import Leg
 from bridge.sip.messages import Message, caller_of, parse, parse_name_addr, parse_uri
 from bridge.sip.pager import Answered, Pager
@@ -46,9 +48,6 @@ _LEAVING: Final = 2.0
 """Seconds that registrars get to answer when we unregister."""
 _UNPLACED: Final = 64
 """Messages remembered until it is known whether they begin a call."""
-
-Normalise = Callable[[str, str], Address]
-"""The canonical address of a URI's user part (still escaped) and host."""
 
 
 class Listener(Protocol):
@@ -178,11 +177,13 @@ class Worker:
             case AnswerSip():
                 leg.answer(command.sdp)
             case RejectSip():
-                leg.hang_up(command.status, command.reason)
+                leg.hang_up(command.status, command.reason, contact=self._contact(leg, command))
             case CancelSip():
                 leg.hang_up(_CANCELLED, "")
             case ByeSip():
                 leg.hang_up(_OK, "", command.q850)
+            case ReferSip():
+                self._refer(command, leg)
             case SendSipReinvite():
                 leg.reinvite(command.op, command.sdp)
             case AnswerSipReinvite():
@@ -191,6 +192,23 @@ class Worker:
                 leg.reject_reinvite(command.op, command.status)
             case _:
                 raise TypeError(f"unknown SIP command {type(command).__name__}")
+
+    def _contact(self, leg: Leg, command: RejectSip) -> str:
+        """Where the caller is sent instead, as a URI."""
+        account = self._accounts.get(leg.trunk)
+        if not command.contact or account is None or account.route is None:
+            return ""
+        return account.route.target(command.contact)
+
+    def _refer(self, command: ReferSip, leg: Leg) -> None:
+        account = self._accounts.get(leg.trunk)
+        route = account.route if account else None
+        other = self._legs.get(command.replaces) if command.replaces else None
+        if route is None or (command.replaces and other is None):
+            failed = SipReferProgressed(leg=leg.id, op=command.op, status=_UNAVAILABLE)
+            self._listener.happened(failed)
+            return
+        leg.refer(command.op, route.target(command.target), other)
 
     def _invite(self, command: SendSipInvite) -> None:
         account = self._accounts.get(command.trunk)
@@ -205,7 +223,10 @@ class Worker:
         self._place(leg)
         origin = route.origin(command.caller, command.caller_name)
         headers = {"P-Asserted-Identity": origin} if command.caller else {}
-        leg.invite(account, route.target(command.target), origin, headers, command.sdp)
+        target = route.target(command.target)
+        uri = parse_uri(target)
+        leg.far = self._far_party(route, self._normalise(uri.user, uri.host))
+        leg.invite(account, target, origin, headers, command.sdp)
 
     # --- what comes in ----------------------------------------------------------------------
 
@@ -245,7 +266,7 @@ class Worker:
     def _text(self, account: Account, request: Message, text: str) -> None:
         if account.route is None:
             return
-        caller = caller_of(request)
+        caller = caller_of(request, asserted=account.route.trunk.trust_identity)
         received = SipText(
             trunk=account.route.name,
             caller=self._normalise(caller.user, caller.host),
@@ -261,11 +282,13 @@ class Worker:
         leg.hang_up(status, reason)
 
     def _invite_received(self, leg: Leg, route: Route, invite: Message) -> SipInviteReceived:
-        caller = caller_of(invite)
+        caller = caller_of(invite, asserted=route.trunk.trust_identity)
+        address = self._normalise(caller.user, caller.host)
+        leg.far = self._far_party(route, address)
         return SipInviteReceived(
             leg=leg.id,
             trunk=route.name,
-            caller=self._normalise(caller.user, caller.host),
+            caller=address,
             caller_name=caller.name,
             dialled=self._dialled(route, invite),
             sdp=invite.sdp,
@@ -310,6 +333,9 @@ class Worker:
         leg = Leg(leg_id, trunk, self._listener.happened, self._ended, self._ops)
         self._legs[leg_id] = leg
         return leg
+
+    def _far_party(self, route: Route, known: Address) -> FarParty:
+        return FarParty(self._normalise, known, believed=route.trunk.trust_identity)
 
     def _place(self, leg: Leg) -> None:
         self._by_call_id[leg.sip_call_id] = leg

@@ -5,8 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.call.ids import Address
+from bridge.numbers import from_sip
+from bridge.sip.identity import FarParty
 from bridge.sip.messages import (
     Caller,
+    Message,
     NameAddr,
     Uri,
     caller_of,
@@ -148,8 +152,26 @@ def test_name_addr(text: str, expected: NameAddr) -> None:
         ),
         (
             ["P-Asserted-Identity: <tel:+12025550142>", "From: <sip:anonymous@anonymous.invalid>"],
+            Caller(),
+        ),
+        (
+            [
+                "P-Asserted-Identity: <tel:+12025550142>",
+                "From: <sip:anonymous@anonymous.invalid>",
+                "Privacy: none",
+            ],
             Caller("+12025550142"),
         ),
+        (
+            ["P-Asserted-Identity: <tel:+12025550142>", "From: <sip:Restricted@mx.test>"],
+            Caller(),
+        ),
+        (
+            ["P-Asserted-Identity: <tel:+12025550142>", "From: <sip:unknown@mx.test>"],
+            Caller("+12025550142"),
+        ),
+        (["P-Asserted-Identity: <sip:7@pbx.test>", "Privacy: header; critical"], Caller()),
+        (["From: <sip:unavailable@mx.test>"], Caller()),
         (
             ["From: <sip:x@y>", 'Remote-Party-ID: "D" <sip:7@pbx.test>;privacy=off'],
             Caller("7", "pbx.test", "D"),
@@ -164,6 +186,34 @@ def test_name_addr(text: str, expected: NameAddr) -> None:
 )
 def test_caller(headers: list[str], expected: Caller) -> None:
     assert caller_of(parse(invite(*headers))) == expected
+
+
+def test_caller_by_a_trunk_whose_word_does_not_count() -> None:
+    headers = ["From: <sip:7@pbx.test>", "P-Asserted-Identity: <sip:8@pbx.test>"]
+    assert caller_of(parse(invite(*headers)), asserted=False) == Caller("7", "pbx.test")
+    hidden = parse(invite(*headers, "Privacy: id"))
+    assert caller_of(hidden, asserted=False) == Caller()
+
+
+def ok(*headers: str) -> Message:
+    return parse("SIP/2.0 200 OK\r\n" + "\r\n".join(headers) + "\r\n\r\n")
+
+
+def test_another_party_is_noticed_once() -> None:
+    def normalise(user: str, host: str) -> Address:
+        return from_sip(user, host, "US")
+
+    party = FarParty(normalise, Address("tel:+12025550123"))
+    assert party.heard(ok()) is None
+    assert party.heard(ok("P-Asserted-Identity: <sip:2025550123@mx.test>")) is None
+    desk = 'P-Asserted-Identity: "Front Desk" <sip:+12025550142@mx.test>'
+    assert party.heard(ok(desk)) == ("tel:+12025550142", "Front Desk")
+    assert party.heard(ok(desk)) is None
+    assert party.heard(ok("P-Asserted-Identity: <sip:7@pbx.test>", "Privacy: id")) is None
+    other = ok("Remote-Party-ID: <sip:door@pbx.test>;party=called", "From: <sip:anonymous@x>")
+    assert party.heard(other) == ("sip:door@pbx.test", "")
+    deaf = FarParty(normalise, Address("tel:+12025550123"), believed=False)
+    assert deaf.heard(ok(desk)) is None
 
 
 @pytest.mark.parametrize(
