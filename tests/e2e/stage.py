@@ -5,13 +5,15 @@ from pathlib import Path
 
 from tests.simulators.gate import Gate
 from tests.simulators.stage import Line, Stage, Subscriber
+from tests.simulators.synapse import SERVER_NAME
 
 RING_TIME = 6
 """Seconds that calls may ring."""
-PCMU = Line("pcmu", "127.0.0.10", "+12025550110", ("PCMU",))
+PCMU = Line("pcmu", "127.0.0.10", "+12025550110", ("PCMU",), messages=True)
 PCMA = Line("pcma", "127.0.0.11", "+12025550120", ("PCMA",))
 G722 = Line("g722", "127.0.0.12", "+12025550130", ("G722",))
 OPUS = Line("opus", "127.0.0.13", "+12025550140", ("opus",))
+CHIEF, BARRED = f"@chief:{SERVER_NAME}", f"@barred:{SERVER_NAME}"
 _PEOPLE = 100
 
 
@@ -24,6 +26,7 @@ class GatedStage(Stage):
             (PCMU, PCMA, G722, OPUS),
             [Subscriber(f"person{n}", f"+130355501{n:02}") for n in range(_PEOPLE)],
             ring_time=RING_TIME,
+            permissions={CHIEF: "admin", BARRED: "blocked"},
             logging={"level": "debug", "format": "json"},
         )
         self.gate = Gate(self.synapse.port)

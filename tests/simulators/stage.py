@@ -28,6 +28,8 @@ class Line:
     number: str
     codecs: Sequence[str]
     port: int = SIP_PORT
+    messages: bool = False
+    """Whether texts go over it, too."""
 
     @property
     def ghost(self) -> str:
@@ -72,6 +74,7 @@ class Stage:
         ring_time: int = 60,
         logging: Mapping[str, Any] | None = None,
         federated: Federated | None = None,
+        permissions: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory
         self.bridge = BridgeProcess(directory / "bridge")
@@ -83,6 +86,7 @@ class Stage:
         self._subscribers = subscribers
         self._ring_time = ring_time
         self._logging = logging or {}
+        self._permissions = permissions or {}
         self._next = iter(subscribers)
         self._phones = itertools.count()
 
@@ -135,15 +139,18 @@ class Stage:
         """A party at the end of a line that is called and acts out a scenario."""
         return Sipp(self._phone_directory(line), scenario, address=line.address, port=line.port)
 
-    def scripted_caller(self, line: Line, scenario: str, dials: str) -> Sipp:
-        """A party at the end of a line that calls a number by a scenario."""
+    def scripted_caller(self, line: Line, scenario: str, dials: str, *, caller: str = "") -> Sipp:
+        """A party at the end of a line that calls a number by a scenario.
+
+        `caller`: its own number, if it is not the line's.
+        """
         return Sipp(
             self._phone_directory(line),
             scenario,
             address=line.address,
             port=line.port,
             calls=f"127.0.0.1:{self.sip_port}",
-            caller=line.number,
+            caller=caller or line.number,
             dials=dials,
         )
 
@@ -155,12 +162,16 @@ class Stage:
         return {
             "homeserver": {"address": self.homeserver_url, "domain": self.synapse.name},
             "appservice": {"address": f"http://127.0.0.1:{port}", "port": port},
-            "permissions": {self.synapse.name: "call"},
+            "permissions": {self.synapse.name: "call", **self._permissions},
             "sip": {
                 "transports": [{"protocol": "udp", "listen": "127.0.0.1", "port": self.sip_port}]
             },
             "trunks": {
-                line.name: {"server": f"{line.address}:{line.port}", "codecs": [*line.codecs]}
+                line.name: {
+                    "server": f"{line.address}:{line.port}",
+                    "codecs": [*line.codecs],
+                    "messages": line.messages,
+                }
                 for line in self._lines
             },
             "outbound": [{"prefix": line.number, "trunk": line.name} for line in self._lines],

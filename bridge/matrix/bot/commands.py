@@ -102,7 +102,9 @@ async def dnd(request: Request) -> Reply:
     if request.words:
         await request.desk.set_dnd(request.person, _switch(request.words))
     if request.desk.settings(request.person).dnd:
-        return Reply("Do not disturb is on: callers are told that you are busy. `dnd off` ends it.")
+        return Reply(
+            "Do not disturb is on: callers hear that you cannot be reached. `dnd off` ends it."
+        )
     return Reply("Do not disturb is off: your calls ring.")
 
 

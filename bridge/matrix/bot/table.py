@@ -39,7 +39,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "dnd": Command(
         usage="[on|off]",
-        help="do not disturb: while it is on, callers are told that you are busy.",
+        help="do not disturb: while it is on, callers are told that you cannot be reached.",
         run=commands.dnd,
     ),
     "forward": Command(

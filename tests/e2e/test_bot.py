@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""People talk to the bot of a running bridge: every command once, and what comes of it."""
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from tests.e2e.conftest import NewMatrixPhone
+from tests.e2e.stage import BARRED, CHIEF, PCMU, GatedStage
+from tests.simulators.bot_chat import BOT, BotChat
+from tests.simulators.matrix_client import MatrixClient
+from tests.simulators.waiting import until
+
+_SHOWN = "+1 202-555-0110"
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def chief(stage: GatedStage) -> AsyncIterator[MatrixClient]:
+    """An admin's client."""
+    credentials = await stage.synapse.register(CHIEF[1:].partition(":")[0])
+    async with MatrixClient(stage.synapse.url, credentials) as client:
+        yield client
+
+
+async def test_help_shows_what_one_may_do(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone, chief: MatrixClient
+) -> None:
+    _, phone = await new_matrix_phone()
+    person, admin = await BotChat.open(phone.client), await BotChat.open(chief)
+    assert "`call <number>`" in await person.say("help")
+    assert "hangup" not in await person.say("help")
+    assert "`hangup <call>`" in await admin.say("help")
+    html = admin.notices[-1].content["formatted_body"]
+    assert "<li><code>hangup &lt;call&gt;</code>: end a call" in html
+    assert "`help` lists" in await person.say("good morning")
+
+
+async def test_strangers_are_declined_with_a_sentence(stage: GatedStage) -> None:
+    credentials = await stage.synapse.register(BARRED[1:].partition(":")[0])
+    async with MatrixClient(stage.synapse.url, credentials) as client:
+        made = await client.request("POST", "/createRoom", {"is_direct": True, "invite": [BOT]})
+        room = made["room_id"]
+        left = await until(
+            lambda: [
+                event
+                for event in client.seen("m.room.member", room=room)
+                if event.state_key == BOT and event.content["membership"] == "leave"
+            ],
+            within=15,
+            what="the bot declined",
+        )
+        assert "not allowed" in left[0].content["reason"]
+
+
+async def test_a_call_that_the_bot_is_asked_for(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    person, mine = await new_matrix_phone()
+    chat = await BotChat.open(mine.client)
+    async with stage.phone(PCMU) as phone:
+        assert _SHOWN in await chat.say("call (202) 555-0110")
+        call = await mine.rings()
+        await call.answer()
+        await call.connected()
+        await phone.sees("CALL_ESTABLISHED")
+        await phone.hears(440)
+        await call.voice.hears(1000)
+        status = await chat.say("status")
+        assert f"In a call: to {_SHOWN}, connected" in status
+        await call.hang_up()
+        await phone.sees("CALL_CLOSED")
+    await stage.bridge.ended(person.user_id)
+    history = await chat.say("calls")
+    assert f" to {_SHOWN}, talked 0:0" in history
+    assert "one" not in await chat.say("calls 1")
+
+
+async def test_a_call_that_cannot_be_is_refused_with_the_reason(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    _, mine = await new_matrix_phone()
+    chat = await BotChat.open(mine.client)
+    assert "Emergency calls cannot" in await chat.say("call 911")
+    assert "No trunk" in await chat.say("call +44 20 7946 0000")
+    assert "neither a telephone number" in await chat.say("call me, please!")
+
+
+async def test_do_not_disturb_refuses_a_telephone(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    person, mine = await new_matrix_phone()
+    chat = await BotChat.open(mine.client)
+    assert "is on" in await chat.say("dnd on")
+    assert "Do not disturb: on" in await chat.say("status")
+    async with stage.scripted_caller(PCMU, "caller_hears_not_answered", person.number) as phone:
+        await phone.succeeds()
+    record = await stage.bridge.ended(person.user_id)
+    assert record.cause == "do_not_disturb"
+    assert not mine.calls
+    assert "is off" in await chat.say("dnd off")
+    async with stage.phone(PCMU) as telephone:
+        await telephone.dial(stage.uri(person))
+        await (await mine.rings()).reject()
+    await stage.bridge.ended(person.user_id, count=2)
+
+
+async def test_forwarding_sends_a_telephone_elsewhere(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    person, mine = await new_matrix_phone()
+    chat = await BotChat.open(mine.client)
+    assert _SHOWN in await chat.say(f"forward {PCMU.number}")
+    async with stage.scripted_caller(
+        PCMU, "caller_is_forwarded", person.number, caller="+12025550155"
+    ) as phone:
+        await phone.succeeds()
+    assert (await stage.bridge.ended(person.user_id)).cause == "forwarded"
+    assert "not forwarded" in await chat.say("forward off")
+    assert "Emergency" in await chat.say("forward 911")
+
+
+async def test_choices_outlast_a_restart(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    person, mine = await new_matrix_phone()
+    chat = await BotChat.open(mine.client)
+    await chat.say("dnd on")
+    await stage.bridge.stop()
+    await stage.bridge.start()
+    async with stage.scripted_caller(PCMU, "caller_hears_not_answered", person.number) as phone:
+        await phone.succeeds()
+    assert "Do not disturb is on" in await chat.say("dnd")
+
+
+async def test_an_admin_sees_and_ends_a_call(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone, chief: MatrixClient
+) -> None:
+    person, mine = await new_matrix_phone()
+    chat = await BotChat.open(chief)
+    async with stage.phone(PCMU) as phone:
+        call = await mine.call(await mine.client.direct_room(PCMU.ghost))
+        await call.connected()
+        await phone.hears(440)
+        active = await chat.say("active")
+        assert f"{person.user_id} to {_SHOWN}, connected" in active
+        name = next(line for line in active.splitlines() if person.user_id in line).split("`")[1]
+        theirs = await BotChat.open(mine.client)
+        assert "not permitted" in await theirs.say(f"hangup {name}")
+        assert "being ended" in await chat.say(f"hangup {name}")
+        assert (await call.ended()).startswith("m.call.hangup")
+        await phone.sees("CALL_CLOSED")
+    record = await stage.bridge.ended(person.user_id)
+    assert record.call == name
+    assert "no such call" in await chat.say(f"hangup {name}")
+
+
+async def test_an_admin_sees_trunks_and_routes(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone, chief: MatrixClient
+) -> None:
+    person, _ = await new_matrix_phone()
+    chat = await BotChat.open(chief)
+    trunks = await chat.say("trunks")
+    assert "✓ `pcmu`: known by its address" in trunks
+    explained = await chat.say("route +1 202 555 0120")
+    assert explained.splitlines() == [
+        f"For {CHIEF}: trunk `pcma` dials `+12025550120`",
+        f"- permissions: `{CHIEF}` is admin",
+        "- outbound[0], numbers from +12025550110: no",
+        "- outbound[1], numbers from +12025550120: this one",
+    ]
+    assert "permissions: `mx.test` is call" in await chat.say(f"route {person.user_id} 2025550120")
+    assert f"For {BARRED}: refused" in await chat.say(f"route {BARRED} 2025550120")
