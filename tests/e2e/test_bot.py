@@ -2,6 +2,7 @@
 """People talk to the bot of a running bridge: every command once, and what comes of it."""
 
 from collections.abc import AsyncIterator
+from urllib.parse import quote
 
 import pytest_asyncio
 
@@ -170,3 +171,33 @@ async def test_an_admin_sees_trunks_and_routes(
     ]
     assert "permissions: `mx.test` is call" in await chat.say(f"route {person.user_id} 2025550120")
     assert f"For {BARRED}: refused" in await chat.say(f"route {BARRED} 2025550120")
+
+
+async def test_a_password_is_deleted_and_kept_nowhere(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    _, mine = await new_matrix_phone()
+    chat = await BotChat.open(mine.client)
+    assert "Which SIP account?" in await chat.say("login")
+    assert "its password?" in await chat.say("alice@sip.example.org")
+    before = len(chat.notices)
+    event = await chat.write("correct-horse-battery")
+    await chat.hears(before + 1)
+    path = f"/rooms/{quote(chat.room)}/event/{quote(event)}"
+    found = await mine.client.request("GET", path)
+    assert found["content"] == {}
+    assert found["unsigned"]["redacted_because"]["sender"] == BOT
+    assert "correct-horse" not in stage.bridge.output()
+    for file in stage.bridge.directory.iterdir():
+        assert b"correct-horse" not in file.read_bytes(), file
+
+
+async def test_who_may_not_delete_a_password_asks_for_it(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    _, mine = await new_matrix_phone()
+    body = {"is_direct": True, "preset": "private_chat", "invite": [BOT]}
+    made = await mine.client.request("POST", "/createRoom", body)
+    chat = BotChat(mine.client, made["room_id"])
+    await chat.hears(1)
+    assert "please delete it yourself" in await chat.say("login alice@sip.example.org battery")
