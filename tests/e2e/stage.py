@@ -13,6 +13,8 @@ PCMU = Line("pcmu", "127.0.0.10", "+12025550110", ("PCMU",), messages=True)
 PCMA = Line("pcma", "127.0.0.11", "+12025550120", ("PCMA",))
 G722 = Line("g722", "127.0.0.12", "+12025550130", ("G722",))
 OPUS = Line("opus", "127.0.0.13", "+12025550140", ("opus",))
+REGISTRAR = Line("registrar", "127.0.0.14", "+12025550160", ("PCMU",))
+"""Not a trunk: where people have accounts of their own."""
 CHIEF, BARRED = f"@chief:{SERVER_NAME}", f"@barred:{SERVER_NAME}"
 _PEOPLE = 100
 
@@ -27,6 +29,7 @@ class GatedStage(Stage):
             [Subscriber(f"person{n}", f"+130355501{n:02}") for n in range(_PEOPLE)],
             ring_time=RING_TIME,
             permissions={CHIEF: "admin", BARRED: "blocked"},
+            registrars=[REGISTRAR.address],
             logging={"level": "debug", "format": "json"},
         )
         self.gate = Gate(self.synapse.port)

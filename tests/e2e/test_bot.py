@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest_asyncio
 
 from tests.e2e.conftest import NewMatrixPhone
-from tests.e2e.stage import BARRED, CHIEF, PCMU, GatedStage
+from tests.e2e.stage import BARRED, CHIEF, PCMU, REGISTRAR, GatedStage
 from tests.simulators.bot_chat import BOT, BotChat
 from tests.simulators.matrix_client import MatrixClient
 from tests.simulators.waiting import until
@@ -105,21 +105,6 @@ async def test_do_not_disturb_refuses_a_telephone(
     await stage.bridge.ended(person.user_id, count=2)
 
 
-async def test_forwarding_sends_a_telephone_elsewhere(
-    stage: GatedStage, new_matrix_phone: NewMatrixPhone
-) -> None:
-    person, mine = await new_matrix_phone()
-    chat = await BotChat.open(mine.client)
-    assert _SHOWN in await chat.say(f"forward {PCMU.number}")
-    async with stage.scripted_caller(
-        PCMU, "caller_is_forwarded", person.number, caller="+12025550155"
-    ) as phone:
-        await phone.succeeds()
-    assert (await stage.bridge.ended(person.user_id)).cause == "forwarded"
-    assert "not forwarded" in await chat.say("forward off")
-    assert "Emergency" in await chat.say("forward 911")
-
-
 async def test_choices_outlast_a_restart(
     stage: GatedStage, new_matrix_phone: NewMatrixPhone
 ) -> None:
@@ -201,3 +186,34 @@ async def test_who_may_not_delete_a_password_asks_for_it(
     chat = BotChat(mine.client, made["room_id"])
     await chat.hears(1)
     assert "please delete it yourself" in await chat.say("login alice@sip.example.org battery")
+
+
+async def test_a_sip_account_of_ones_own(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    _, mine = await new_matrix_phone()
+    chat = await BotChat.open(mine.client)
+    account = f"alice@{REGISTRAR.address}:{REGISTRAR.port}"
+    async with stage.scripted_phone(REGISTRAR, "registrar_of_an_account") as registrar:
+        await chat.say(f"login {account}")
+        assert await chat.say("correct-horse-battery") == (
+            f"You are logged in as `{account}`: registered."
+        )
+        assert f"account: `{account}`, registered" in await chat.say("status")
+        assert "logged out" in await chat.say("logout")
+        await registrar.succeeds()
+    assert "account: none" in await chat.say("status")
+    assert "no SIP account" in await chat.say("logout")
+
+
+async def test_a_login_that_fails_says_why(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    _, mine = await new_matrix_phone()
+    chat = await BotChat.open(mine.client)
+    async with stage.scripted_phone(REGISTRAR, "registrar_refuses"):
+        await chat.say(f"login alice@{REGISTRAR.address}")
+        assert "refuses the user name or the password (403" in await chat.say("wrong")
+    assert "account: none" in await chat.say("status")
+    await chat.say("login alice@sip.example.org")
+    assert "does not allow accounts there" in await chat.say("right")

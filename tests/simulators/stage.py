@@ -75,7 +75,9 @@ class Stage:
         logging: Mapping[str, Any] | None = None,
         federated: Federated | None = None,
         permissions: Mapping[str, str] | None = None,
+        registrars: Sequence[str] = (),
     ) -> None:
+        """`registrars`: hosts that people may have SIP accounts of their own with."""
         self.directory = directory
         self.bridge = BridgeProcess(directory / "bridge")
         self.synapse = Synapse(
@@ -87,6 +89,7 @@ class Stage:
         self._ring_time = ring_time
         self._logging = logging or {}
         self._permissions = permissions or {}
+        self._registrars = registrars
         self._next = iter(subscribers)
         self._phones = itertools.count()
 
@@ -163,6 +166,7 @@ class Stage:
             "homeserver": {"address": self.homeserver_url, "domain": self.synapse.name},
             "appservice": {"address": f"http://127.0.0.1:{port}", "port": port},
             "permissions": {self.synapse.name: "call", **self._permissions},
+            "accounts": {"servers": [*self._registrars]},
             "sip": {
                 "transports": [{"protocol": "udp", "listen": "127.0.0.1", "port": self.sip_port}]
             },

@@ -9,7 +9,7 @@ from bridge.errors import NotDone
 from bridge.matrix.bot.commands import Request
 from bridge.matrix.bot.reply import Question, Reply
 
-_ADDRESS: Final = re.compile(r"(?:sips?:)?(?P<user>[^\s@]+)@(?P<server>[^\s@]+)")
+_ADDRESS: Final = re.compile(r"(?:sips?:)?(?P<user>\S+)@(?P<server>[^\s@]+)")
 _FORM: Final = "Write it as `username@server`, with `:port` after the server if it needs one."
 _CANCEL: Final = "(`cancel` stops this.)"
 
