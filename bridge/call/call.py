@@ -26,6 +26,7 @@ from bridge.call.events import (
     MediaEvent,
     SipDialogChanged,
     SipEvent,
+    SipIdentityChanged,
 )
 from bridge.call.ids import Address, CallId, Direction, Side, TrunkName, UserId
 from bridge.call.leg import EarlyMedia, Over, OwnOfferAnswered, PersonLeg, Reoffer, Signal
@@ -250,6 +251,10 @@ class Call:
         if isinstance(event, SipDialogChanged):
             if self.over is None:
                 self._effects.emit(RecordLegs(call=self.id, sip_dialog=event.state))
+            return
+        if isinstance(event, SipIdentityChanged):
+            if self.over is None:
+                self.matrix.identify(event.address, event.name)
             return
         self._act(self.sip.handle(event))
 

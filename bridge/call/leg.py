@@ -12,7 +12,7 @@ from typing import Protocol
 from bridge.call.causes import Cause
 from bridge.call.commands import Command
 from bridge.call.events import Event
-from bridge.call.ids import OpId, RoomId
+from bridge.call.ids import Address, OpId, RoomId
 from bridge.call.states import State
 
 
@@ -108,6 +108,9 @@ class PersonLeg(Protocol):
 
     def tell(self, text: str, since: float) -> None:
         """Tell the person, as soon as it is known where, of something that began at `since`."""
+
+    def identify(self, address: Address, name: str) -> None:
+        """Somebody else is at the other end now."""
 
     def reoffer(self, op: OpId, sdp: str) -> Command:
         """The command that offers a change of what was agreed."""

@@ -14,6 +14,7 @@ from bridge.call.commands import (
     RecordLegs,
     SendCallEvent,
     SendMatrixAnswer,
+    SendMatrixAssertedIdentity,
     SendMatrixHangup,
     SendMatrixInvite,
     SendMatrixNegotiate,
@@ -95,6 +96,8 @@ class MatrixLeg(Machine):
         self._us = us
         self._person = person
         self._address = address
+        self._identity: tuple[Address, str] | None = None
+        """Who is at the other end, if that is not who was called; told as soon as we talk."""
         self._party: PartyId | None = None
         self._negotiates = False
         self._candidates: dict[PartyId, list[tuple[str, ...]]] = {}
@@ -171,6 +174,7 @@ class MatrixLeg(Machine):
         self._vital_op = self._effects.op()
         answer = SendMatrixAnswer(**self._about(self._vital_op), sdp=sdp)
         self.says(answer, "" if self.version else V0)
+        self._identify()
 
     def end(self, cause: Cause, *, telling: bool = False) -> None:
         """End the leg with the event that its state and version call for."""
@@ -189,6 +193,14 @@ class MatrixLeg(Machine):
         """A notice in the portal, now or when it is ready."""
         self._untold.append((text, since))
         self._tell()
+
+    def identify(self, address: Address, name: str) -> None:
+        """Tell who is at the other end now, if the client is to be told (v1)."""
+        known = self._identity or (self._address, "")
+        if address == known[0]:
+            return
+        self._identity = (address, name)
+        self._identify()
 
     def reoffer(self, op: OpId, sdp: str) -> SendCallEvent:
         """The command that offers a change of what was agreed."""
@@ -279,6 +291,7 @@ class MatrixLeg(Machine):
         self._fix(event.sender.party, negotiates=event.capabilities.negotiate)
         if self.version:
             self.says(self._select(event.sender.party))
+        self._identify()
 
     def _rejected(self, event: MatrixRejectReceived) -> Over | None:
         """One device's reject ends the call at all of them, unless one has answered."""
@@ -319,6 +332,13 @@ class MatrixLeg(Machine):
                     ago=self._effects.now - since,
                 )
             )
+
+    def _identify(self) -> None:
+        if self._identity is None or not self.version or self.state not in _UP:
+            return
+        address, name = self._identity
+        about = self._about(self._effects.op())
+        self.says(SendMatrixAssertedIdentity(**about, identity=address, name=name))
 
     def _fix(self, party: PartyId, *, negotiates: bool) -> None:
         self._party = party

@@ -190,11 +190,16 @@ MATRIX: Table = {
         **_MATRIX_OVER,
     },
     _M.ANSWERED: {
+        c.SendMatrixAssertedIdentity: _M.ANSWERED,
         e.MatrixSelectAnswerReceived: _M.ACTIVE,
         (e.MatrixSelectAnswerReceived, ANOTHER_PARTY): _M.ENDED,
         **_MATRIX_OVER,
     },
-    _M.ACTIVE: {c.SendMatrixSelectAnswer: _M.ACTIVE, **_MATRIX_OVER},
+    _M.ACTIVE: {
+        c.SendMatrixSelectAnswer: _M.ACTIVE,
+        c.SendMatrixAssertedIdentity: _M.ACTIVE,
+        **_MATRIX_OVER,
+    },
     _M.ENDED: {},
 }
 

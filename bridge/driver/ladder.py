@@ -29,6 +29,7 @@ _MATRIX_COMMANDS: Final[dict[type[do.Command], str]] = {
     do.SendMatrixReject: "m.call.reject",
     do.SendMatrixHangup: "m.call.hangup",
     do.SendMatrixNegotiate: "m.call.negotiate",
+    do.SendMatrixAssertedIdentity: "m.call.asserted_identity",
     do.SendNotice: "notice",
 }
 _DETAILS: Final = ("sdp", "matrix_sdp", "sip_sdp", "candidates", "text", "detail", "statistics")

@@ -16,6 +16,7 @@ from bridge.call.commands import (
     MatrixCommand,
     PreparePortal,
     SendCallEvent,
+    SendMatrixAssertedIdentity,
     SendMatrixHangup,
     SendMatrixReject,
     SendNotice,
@@ -31,7 +32,7 @@ from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience, Refused, Unavailable
 from bridge.matrix.inbox import Inbox
 from bridge.matrix.lookups import Dial, Lookups
-from bridge.matrix.outbox import Outbox, call_event, is_last, notice
+from bridge.matrix.outbox import Outbox, asserted_identity, call_event, is_last, notice
 from bridge.matrix.portals import Portals
 from bridge.matrix.post import Post
 from bridge.matrix.transactions import Transactions
@@ -189,6 +190,8 @@ class MatrixAdapter:
         match command:
             case PreparePortal():
                 self._spawn(self._prepare(command))
+            case SendMatrixAssertedIdentity():
+                self._spawn(self._identify(command))
             case SendCallEvent():
                 self._send(command)
             case SendNotice():
@@ -269,6 +272,17 @@ class MatrixAdapter:
         if is_last(command):
             self._outbox.end(event)
         else:
+            self._outbox.put(event)
+
+    async def _identify(self, command: SendMatrixAssertedIdentity) -> None:
+        """The other party needs a ghost first: clients may open a chat with it."""
+        try:
+            other = await self._portals.ensure_ghost(command.identity, command.name)
+        except (HomeserverError, ValueError) as error:
+            log.warning("identity not told", call=command.call, reason=str(error))
+            return
+        ghost, now = self._ghosts.user_id(command.address), self._patience.clock()
+        for event in asserted_identity(command, ghost, other, now):
             self._outbox.put(event)
 
     async def _prepare(self, command: PreparePortal) -> None:

@@ -14,6 +14,7 @@ import structlog
 
 from bridge.call.commands import (
     SendCallEvent,
+    SendMatrixAssertedIdentity,
     SendMatrixHangup,
     SendMatrixInvite,
     SendMatrixNegotiate,
@@ -23,7 +24,7 @@ from bridge.call.commands import (
 from bridge.call.ids import CallId, RoomId, UserId
 from bridge.matrix.homeserver import HomeserverError, Patience
 from bridge.matrix.lanes import Lanes
-from bridge.matrix.writer import write_call_event
+from bridge.matrix.writer import write_asserted_identity, write_call_event
 
 log = structlog.get_logger(__name__)
 
@@ -139,6 +140,24 @@ def call_event(
         deadline=now + _time_for(command),
         on_failure=on_failure,
     )
+
+
+def asserted_identity(
+    command: SendMatrixAssertedIdentity, ghost: UserId, identity: UserId, now: float
+) -> list[Outgoing]:
+    """What tells a client that the ghost `identity` is on the line now."""
+    return [
+        Outgoing(
+            call=command.call,
+            room=command.room,
+            ghost=ghost,
+            type=event_type,
+            content=content,
+            transaction=f"{command.call}.{command.op}.{event_type}",
+            deadline=now + _WHILE_SETTING_UP,
+        )
+        for event_type, content in write_asserted_identity(command, identity)
+    ]
 
 
 def notice(command: SendNotice, ghost: UserId, now: float, number: int) -> Outgoing:

@@ -8,17 +8,21 @@ from typing import Any, Final
 from bridge.call.commands import (
     SendCallEvent,
     SendMatrixAnswer,
+    SendMatrixAssertedIdentity,
     SendMatrixHangup,
     SendMatrixInvite,
     SendMatrixNegotiate,
     SendMatrixReject,
     SendMatrixSelectAnswer,
 )
+from bridge.call.ids import UserId
+from bridge.matrix.ghosts import display_name
 
 Content = dict[str, Any]
 
 # Without these a client shows no keypad; a transfer it would send nobody could carry out.
 _CAPABILITIES: Final = {"m.call.dtmf": True, "m.call.transferee": False}
+_ASSERTED_IDENTITY: Final = ("m.call.asserted_identity", "org.matrix.call.asserted_identity")
 _V0_REASONS: Final = frozenset({"ice_failed", "invite_timeout"})
 _MSID: Final = re.compile(r"^a=msid:(\S+)", re.MULTILINE)
 
@@ -77,6 +81,15 @@ def _negotiate(command: SendMatrixNegotiate) -> tuple[str, Content]:
         "description": {"type": command.type.value, "sdp": command.sdp},
         **_streams(command.sdp),
     }
+
+
+def write_asserted_identity(
+    command: SendMatrixAssertedIdentity, ghost: UserId
+) -> list[tuple[str, Content]]:
+    """Who is on the line now: `ghost`. Under both names, for clients know one or the other."""
+    name = display_name(command.identity, command.name)
+    content = {**_common(command), "asserted_identity": {"id": ghost, "display_name": name}}
+    return [(event_type, content) for event_type in _ASSERTED_IDENTITY]
 
 
 def _common(command: SendCallEvent) -> Content:

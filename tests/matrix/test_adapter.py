@@ -13,11 +13,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from bridge import config
 from bridge.call.commands import (
     PreparePortal,
     SendMatrixAnswer,
+    SendMatrixAssertedIdentity,
     SendMatrixHangup,
     SendMatrixInvite,
     SendNotice,
@@ -325,6 +327,37 @@ async def test_events_go_out_in_order(bench: Bench, adapter: MatrixAdapter) -> N
         "m.room.message",
         "m.call.hangup",
     ]
+
+
+async def test_another_party_is_named_by_its_ghost_under_both_names(
+    bench: Bench, adapter: MatrixAdapter
+) -> None:
+    other = Address("tel:+12025550177")
+    adapter.do(SendMatrixAssertedIdentity(**about(3), identity=other, name="Reception"))
+    await until(lambda: len(bench.sent()) == 2, within=5, what="it was told")
+    asserted = {
+        "id": "@sip_12025550177:example.org",
+        "display_name": "Reception (+1 202-555-0177)",
+    }
+    common = {"call_id": "c", "party_id": "sip", "version": "1"}
+    assert bench.sent() == [
+        (name, {**common, "asserted_identity": asserted})
+        for name in ("m.call.asserted_identity", "org.matrix.call.asserted_identity")
+    ]
+    registered = [body["username"] for path, body in bench.seen if path.endswith("/register")]
+    assert registered == ["sip_12025550177"]
+
+
+async def test_another_party_that_gets_no_ghost_is_not_told(
+    bench: Bench, adapter: MatrixAdapter
+) -> None:
+    bench.refuses["/register"] = (403, "M_FORBIDDEN")
+    other = Address("tel:+12025550177")
+    with capture_logs() as logs:
+        adapter.do(SendMatrixAssertedIdentity(**about(3), identity=other, name=""))
+        await until(lambda: bool(logs), within=5, what="it was tried")
+    assert [entry["event"] for entry in logs] == ["identity not told"]
+    assert bench.sent() == []
 
 
 async def test_a_room_that_was_closed_is_not_taken_for_good_again(
