@@ -14,7 +14,15 @@ from bridge.ports import Portal
 from tests.matrix.fakes import room_event
 
 FIXTURES = Path(__file__).parent / "fixtures"
-RECORDED = ("rtc-state", "rtc-state-refreshed", "rtc-sticky", "rtc-draft")
+RECORDED = (
+    "rtc-state",
+    "rtc-state-refreshed",
+    "rtc-sticky",
+    "rtc-sticky-refreshed",
+    "rtc-encrypted-state",
+    "rtc-encrypted-sticky",
+    "rtc-draft",
+)
 STATE, STICKY = "org.matrix.msc3401.call.member", "org.matrix.msc4143.rtc.member"
 NOTIFICATION, NOTIFY = "org.matrix.msc4075.rtc.notification", "org.matrix.msc4075.call.notify"
 KEY = "_@alice:example.org_DEVICE_m.call"
@@ -22,8 +30,9 @@ IN_CALL = {"application": "m.call", "call_id": "", "expires": 14400000}
 
 
 def recorded(name: str) -> list[dict[str, Any]]:
+    """A whole attempt, decrypted. Even in an encrypted room the end of a membership is in clear."""
     events: list[dict[str, Any]] = json.loads((FIXTURES / f"{name}.json").read_text())
-    return events
+    return [{**raw["sent"], **(raw["clear"] or {})} if "sent" in raw else raw for raw in events]
 
 
 class Room:
