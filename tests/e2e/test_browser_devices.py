@@ -31,7 +31,7 @@ async def test_the_device_that_answers_is_connected_and_the_other_stops(
         assert (stopped.reason, stopped.ended_by) == ("answered_elsewhere", "remote")
         await phone.hears(MICROPHONE_HERTZ)
         await answering.hears(1000)
-        (selected,) = await answering.said("m.call.select_answer")
+        selected = await answering.is_told("m.call.select_answer")
         answer = await answering.says("m.call.answer")
         assert selected.content["selected_party_id"] == answer.content["party_id"]
         await answering.do("hangUp")
@@ -86,6 +86,7 @@ async def test_a_caller_who_gives_up_stops_every_device(
 ) -> None:
     person, first = await new_browser_client()
     _, second = await new_browser_client(of=person)
+    await first.room_with(PCMU.ghost)
     async with stage.scripted_caller(PCMU, "caller_cancels", person.number) as phone:
         for device in (first, second):
             await device.reaches("ringing")

@@ -232,13 +232,19 @@ class BrowserClient:
 
     async def says(self, event_type: str, *, count: int = 1, within: float = 10.0) -> Said:
         """Wait for the `count`th event of a type that the client's own user sent."""
+        return await self._event(event_type, count, within, ours=True)
 
-        async def sent() -> list[Said]:
+    async def is_told(self, event_type: str, *, count: int = 1, within: float = 10.0) -> Said:
+        """Wait for the `count`th event of a type that another user sent."""
+        return await self._event(event_type, count, within, ours=False)
+
+    async def _event(self, event_type: str, count: int, within: float, *, ours: bool) -> Said:
+        async def found() -> list[Said]:
             events = await self.said(event_type)
-            return [event for event in events if not event.sender][count - 1 :]
+            return [event for event in events if (not event.sender) is ours][count - 1 :]
 
-        what = f"the client said {event_type}"
-        return (await until_async(sent, within=within, what=what))[0]
+        what = f"{event_type} was {'said by' if ours else 'told to'} the client"
+        return (await until_async(found, within=within, what=what))[0]
 
     async def dial_pad(self, number: str) -> str:
         """The Matrix user that stands for what was typed into the dial pad."""
