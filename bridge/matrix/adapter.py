@@ -27,7 +27,7 @@ from bridge.errors import BridgeError, ConfigurationError, LocalError, RemoteErr
 from bridge.matrix.bot.conversation import Bot
 from bridge.matrix.doubles import Doubles
 from bridge.matrix.encryption.ghosts import GhostEncryption, Keys
-from bridge.matrix.encryption.seam import NONE, Encryption, KeyTraffic
+from bridge.matrix.encryption.seam import NONE, KeyTraffic
 from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience, Refused, Unavailable
 from bridge.matrix.inbox import Inbox
@@ -95,9 +95,9 @@ class MatrixAdapter:
             keys,
             appservice=self._appservice,
             homeserver=self._homeserver,
-            arrived=lambda session: self._inbox.key_arrived(session),
+            arrived=self._key_arrived,
         )
-        encryption: Encryption = self._keys or NONE
+        encryption = self._encryption = self._keys or NONE
         self._portals = Portals(
             ghosts=self._ghosts,
             homeserver=self._homeserver,
@@ -162,6 +162,8 @@ class MatrixAdapter:
             await self._introduce()
             if self._keys:
                 await self._keys.find_out(self._bot)
+            if self._attendant:
+                self._spawn(self._attendant.ready())
         except BaseException:
             await self._appservice.stop()
             raise
@@ -180,6 +182,8 @@ class MatrixAdapter:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._inbox.close()
+        if self._attendant:
+            await self._attendant.close()
         await self._outbox.close()
         if self._keys:
             await self._keys.stop()
@@ -211,6 +215,8 @@ class MatrixAdapter:
             desk=desk,
             patience=self._patience,
             clock=self._clock,
+            encryption=self._encryption,
+            again=self._inbox.again,
         )
         self._inbox.elsewhere = self._attendant.handle
         self._inbox.typed = typed
@@ -261,6 +267,11 @@ class MatrixAdapter:
             return Doubles(None, homeserver.domain)
         people = Homeserver(self._appservice, portals.people_token.get_secret_value())
         return Doubles(people, homeserver.domain)
+
+    def _key_arrived(self, session: str) -> None:
+        self._inbox.key_arrived(session)
+        if self._attendant:
+            self._attendant.key_arrived(session)
 
     def _send(self, command: SendCallEvent) -> None:
         def failed(reason: str) -> None:

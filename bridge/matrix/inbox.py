@@ -123,6 +123,10 @@ class Inbox:
         """The key of a Megolm session has come: what waits for it can be read."""
         self._waiting.arrived(session)
 
+    def again(self, event: RoomEvent) -> None:
+        """Handle an event once more, after what waits in its room."""
+        self._lanes.put(event.room, event)
+
     async def close(self) -> None:
         """Stop acting upon events."""
         await self._waiting.close()

@@ -11,8 +11,10 @@ from bridge.call.ids import RoomId, UserId
 from bridge.call.policy import Access
 from bridge.errors import NotDone
 from bridge.matrix.bot.commands import Request
+from bridge.matrix.bot.reading import Reader
 from bridge.matrix.bot.reply import Question, Reply
 from bridge.matrix.bot.table import COMMANDS, run
+from bridge.matrix.encryption.seam import ENCRYPTED, ENCRYPTION, Encryption
 from bridge.matrix.envelope import RoomEvent
 from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience, Refused
 from bridge.matrix.words import is_correction, text_of
@@ -39,6 +41,10 @@ _ENCRYPTED: Final = (
     "This room is encrypted, and I cannot read it."
     " Please start a direct chat with me without encryption."
 )
+_NO_KEY: Final = (
+    "I cannot read what you write: your client has not sent me its key. It may be set to keep keys"
+    " from unverified devices."
+)
 _LATE: Final = "I was away when you wrote that, and have not done it. Please say it again."
 _TOO_LATE: Final = "That took too long, so I have forgotten what it was about. Please start again."
 _STOPPED: Final = "All right, nothing is changed."
@@ -64,16 +70,21 @@ class Bot:
         desk: Desk,
         patience: Patience,
         clock: Callable[[], float],
+        encryption: Encryption,
+        again: Callable[[RoomEvent], None],
     ) -> None:
+        """`again` is given an event to be handled once more, when its key has come."""
         self.user = user
         self._homeserver = homeserver
+        self._encryption = encryption
+        self._reader = Reader(user, encryption, again=again, lost=self._lost, sleep=patience.sleep)
         self._rooms = rooms
         self._desk = desk
         self._patience = patience
         self._clock = clock
         self._open: dict[RoomId, _Open] = {}
         self._told: set[RoomId] = set()
-        """Rooms that were told that they are encrypted."""
+        """Rooms that were told why nothing is understood there."""
 
     async def handle(self, event: RoomEvent) -> None:
         """Take an event of a room that is no portal. Raises `HomeserverError`."""
@@ -85,14 +96,31 @@ class Bot:
             log.debug("not a portal", room=event.room, type=event.type)
         elif event.type == "m.room.member":
             await self._membership(event, person)
+        elif event.type == ENCRYPTION:
+            self._encryption.changed(event.room)
         elif event.sender != person:
             log.debug("not the person of this room", room=event.room, sender=event.sender)
-        elif event.type == "m.room.encrypted":
-            await self._unreadable(event)
-        elif event.type == "m.room.message" and not is_correction(event.content):
-            # A notice is another bot's; and what was corrected has been done.
-            if text := text_of(event.content):
-                await self._message(event, text)
+        elif event.type != ENCRYPTED:
+            await self._said(event)
+        elif not await self._reader.able():
+            await self._tell_once(event, _ENCRYPTED)
+        elif (clear := await self._reader.read(event)) is not None:
+            await self._said(clear)
+
+    async def ready(self) -> None:
+        """Get a device with keys, without which clients would not write encrypted to the bot."""
+        try:
+            await self._persist(lambda: self._encryption.ready(self.user))
+        except HomeserverError as error:
+            log.warning("bot has no keys; it takes commands unencrypted", reason=str(error))
+
+    def key_arrived(self, session: str) -> None:
+        """The key of a Megolm session has come."""
+        self._reader.key_arrived(session)
+
+    async def close(self) -> None:
+        """Stop waiting for keys."""
+        await self._reader.close()
 
     async def notify_admins(self, text: str, transaction: str) -> None:
         """Tell every admin who has a room with the bot. `transaction` makes repetition harmless."""
@@ -150,12 +178,24 @@ class Bot:
         rules = await self._homeserver.state(room, self.user, "m.room.join_rules")
         return _PUBLIC if rules.get("join_rule") == "public" else None
 
-    async def _unreadable(self, event: RoomEvent) -> None:
+    async def _lost(self, event: RoomEvent) -> None:
+        await self._tell_once(event, _NO_KEY)
+
+    async def _tell_once(self, event: RoomEvent, sentence: str) -> None:
+        """Say why nothing is understood in a room, until something is."""
         if event.room not in self._told:
             self._told.add(event.room)
-            await self._say(event.room, Reply(_ENCRYPTED), f"bot.{event.id}")
+            await self._say(event.room, Reply(sentence), f"bot.{event.id}")
 
     # --- words ------------------------------------------------------------------------------
+
+    async def _said(self, event: RoomEvent) -> None:
+        # A notice is another bot's; and what was corrected has been done.
+        if event.type != "m.room.message" or is_correction(event.content):
+            return
+        if text := text_of(event.content):
+            self._told.discard(event.room)
+            await self._message(event, text)
 
     async def _message(self, event: RoomEvent, text: str) -> None:
         reply = await self._answer(event, text)
@@ -216,10 +256,13 @@ class Bot:
         return True
 
     async def _say(self, room: RoomId, reply: Reply, transaction: str) -> None:
-        content = reply.content()
-        await self._persist(
-            lambda: self._homeserver.send(room, self.user, "m.room.message", content, transaction)
+        await self._persist(lambda: self._send(room, reply, transaction))
+
+    async def _send(self, room: RoomId, reply: Reply, transaction: str) -> None:
+        kind, content = await self._encryption.encrypt(
+            room, self.user, None, "m.room.message", reply.content()
         )
+        await self._homeserver.send(room, self.user, kind, content, transaction)
 
     async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         deadline = self._patience.clock() + _PATIENCE

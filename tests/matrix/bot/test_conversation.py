@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The bot in rooms: whose invitation and whose word it takes, and what it never does."""
 
+import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +14,10 @@ from bridge.call.events import Event
 from bridge.call.ids import RoomId, UserId
 from bridge.call.policy import Access
 from bridge.matrix.bot.conversation import Bot
+from bridge.matrix.encryption.seam import MissingKey, NoEncryption, Unreadable
+from bridge.matrix.envelope import RoomEvent
 from bridge.matrix.ghosts import Ghosts
-from bridge.matrix.homeserver import Patience, Unavailable
+from bridge.matrix.homeserver import HomeserverError, Patience, Unavailable
 from bridge.matrix.inbox import Inbox
 from bridge.matrix.portals import Portals
 from tests.matrix.bot.desk import ALICE, CHIEF, EVE, NUMBER, FakeDesk
@@ -28,6 +32,11 @@ from tests.matrix.fakes import (
     room_event,
 )
 from tests.matrix.portal_store import MemoryPortalStore
+
+
+async def never(_: float) -> None:
+    """Time stands still."""
+    await asyncio.Event().wait()
 
 
 class MemoryRooms:
@@ -49,6 +58,53 @@ class MemoryRooms:
         return [(person, room) for room, person in self.people.items()]
 
 
+class FakeEncryption(NoEncryption):
+    """Events say what they hide; keys come when they are told to."""
+
+    active = True
+
+    def __init__(self) -> None:
+        self.works = True
+        self.keys = {"known"}
+        self.asked: list[str] = []
+        self.changes: list[str] = []
+        self.ready_users: list[str] = []
+        self.refusal: HomeserverError | None = None
+
+    async def settled(self) -> bool:
+        return self.works
+
+    async def ready(self, user: UserId) -> None:
+        if self.refusal:
+            raise self.refusal
+        self.ready_users.append(user)
+
+    async def encrypt(
+        self,
+        room: RoomId,
+        user: UserId,
+        person: UserId | None,
+        event_type: str,
+        content: Mapping[str, Any],
+    ) -> tuple[str, Mapping[str, Any]]:
+        return event_type, {**content, "sealed": True}
+
+    async def decrypt(self, event: RoomEvent, user: UserId) -> RoomEvent:
+        assert user == BOT
+        session = event.content["session_id"]
+        if session == "forged":
+            raise Unreadable("not encrypted by a device of the sender")
+        if session not in self.keys:
+            raise MissingKey(session)
+        return replace(event, type="m.room.message", content=event.content["clear"])
+
+    async def ask(self, event: RoomEvent, user: UserId) -> None:
+        self.asked.append(event.id)
+
+    def changed(self, room: RoomId) -> None:
+        self.changes.append(room)
+
+
 class Bench:
     """Alice's room, into which she has invited the bot, and an inbox that tells it."""
 
@@ -58,7 +114,9 @@ class Bench:
         self.rooms = MemoryRooms()
         self.desk = FakeDesk()
         self.clock = FakeClock()
+        self.encryption = FakeEncryption()
         self.told: list[Event] = []
+        self.sleep: Callable[[float], Awaitable[None]] = self.clock.sleep
         self.ids = itertools.count()
         self.room = FakeRoom({ALICE: "join", BOT: "invite"})
         self.homeserver.rooms[ROOM] = self.room
@@ -66,7 +124,7 @@ class Bench:
 
     def restart(self) -> None:
         """A new process on the same database."""
-        patience = Patience(self.clock, self.clock.sleep)
+        patience = Patience(self.clock, lambda seconds: self.sleep(seconds))
         portals = Portals(
             ghosts=Ghosts("sip_", "example.org"),
             homeserver=self.homeserver,
@@ -91,6 +149,8 @@ class Bench:
             desk=self.desk,
             patience=patience,
             clock=self.clock,
+            encryption=self.encryption,
+            again=self.inbox.again,
         )
         self.inbox.elsewhere = self.bot.handle
 
@@ -108,6 +168,20 @@ class Bench:
         content = {"msgtype": "m.text", "body": text}
         event = room_event("m.room.message", content, sender=by, event_id=self.id(), **more)
         return await self.receive(event)
+
+    async def receive_and_wait(self, *raw: dict[str, Any]) -> list[str]:
+        """As `receive`, and what is said when nobody waits for a key any more."""
+        before = len(self.said())
+        await self.receive(*raw)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*others, return_exceptions=True)
+        return self.said()[before:]
+
+    def sealed(self, text: str, session: str = "known") -> dict[str, Any]:
+        """What somebody said encrypted."""
+        clear = {"msgtype": "m.text", "body": text}
+        content = {"session_id": session, "clear": clear}
+        return room_event("m.room.encrypted", content, event_id=self.id())
 
     def said(self) -> list[str]:
         """What was said in the room, by the bot alone."""
@@ -127,8 +201,10 @@ class Bench:
 
 
 @pytest.fixture
-async def bench() -> Bench:
-    return Bench()
+async def bench() -> AsyncIterator[Bench]:
+    bench = Bench()
+    yield bench
+    await bench.bot.close()
 
 
 @pytest.fixture
@@ -288,10 +364,64 @@ async def test_a_fault_of_ours_is_admitted_and_logged(room: Bench) -> None:
     assert [entry["log_level"] for entry in logs].count("error") == 1
 
 
-async def test_a_room_that_became_encrypted_is_told_once(room: Bench) -> None:
-    [answer] = await room.receive(room_event("m.room.encrypted", {}, event_id=room.id()))
+# --- encrypted rooms --------------------------------------------------------------------------
+
+
+async def test_what_is_encrypted_is_read_and_answered_in_kind(room: Bench) -> None:
+    [answer] = await room.receive(room.sealed("dnd on"))
+    assert "is on" in answer
+    assert room.homeserver.sent(ROOM)[-1][1]["sealed"] is True
+
+
+async def test_what_comes_before_its_key_is_answered_in_order_when_it_is_there(room: Bench) -> None:
+    room.sleep = never
+    assert await room.receive(room.sealed("dnd on", "late")) == []
+    assert await room.receive(room.sealed("dnd", "late")) == []
+    [answer] = await room.receive(room.sealed("help"))
+    assert "What I do" in answer
+    room.encryption.keys.add("late")
+    room.bot.key_arrived("late")
+    await room.inbox.drained()
+    assert ["is on" in said for said in room.said()[-2:]] == [True, True]
+
+
+async def test_a_key_that_never_comes_is_asked_for_and_missed_once(room: Bench) -> None:
+    lost = room.sealed("dnd on", "lost")
+    [answer] = await room.receive_and_wait(lost)
+    assert "has not sent me its key" in answer
+    assert room.encryption.asked == [lost["event_id"]] * 3
+    assert await room.receive_and_wait(room.sealed("dnd on", "lost too")) == []
+    assert not room.desk.chosen
+
+
+async def test_what_is_forged_is_not_heard(room: Bench) -> None:
+    assert await room.receive(room.sealed("dnd on", "forged")) == []
+    assert not room.desk.chosen
+
+
+async def test_a_room_becomes_encrypted(room: Bench) -> None:
+    await room.receive(room_event("m.room.encryption", {}, event_id=room.id(), state_key=""))
+    assert room.encryption.changes == [ROOM]
+
+
+async def test_without_encryption_a_room_that_became_encrypted_is_told_once(room: Bench) -> None:
+    room.encryption.works = False
+    [answer] = await room.receive(room.sealed("dnd on"))
     assert "encrypted" in answer
-    assert await room.receive(room_event("m.room.encrypted", {}, event_id=room.id())) == []
+    assert await room.receive(room.sealed("dnd on")) == []
+
+
+async def test_the_bot_has_keys_before_anybody_writes_to_it(bench: Bench) -> None:
+    await bench.bot.ready()
+    assert bench.encryption.ready_users == [BOT]
+
+
+async def test_a_homeserver_that_has_no_keys_for_it_stops_nothing(bench: Bench) -> None:
+    bench.encryption.refusal = refused("M_UNRECOGNIZED", "no such endpoint")
+    await bench.bot.ready()
+    await bench.invited()
+    [answer] = await bench.hear("dnd on")
+    assert "is on" in answer
 
 
 # --- passwords --------------------------------------------------------------------------------
