@@ -15,6 +15,7 @@ of everybody whom `permissions` let at least `receive`, and declines others with
 
 - It takes commands only from the person who invited it, in a room of just the two, which is not
   public. In any other room it says so, does nothing, and deletes a password all the same.
+- The room may be encrypted, where the homeserver can do what `encryption` needs.
 - A command is a message of its own. No prefix is needed; `!` or `/` before it does no harm. What is
   corrected later is not done again.
 - A command that reaches the bridge more than five minutes late, after a downtime, is not carried
@@ -36,8 +37,8 @@ _TAIL = """\
 `login` asks for the account first (`username@server`, with `:port` where it is needed) and then for
 the password. The message with the password is deleted from the room as soon as it is read; if the
 bot may not do that, it asks you to. An answer that takes longer than five minutes is deleted, and
-not used. The bridge keeps the password encrypted, and writes it to no log. Whoever runs your
-homeserver could read it in an unencrypted room until it was deleted.
+not used. The bridge keeps the password encrypted, and writes it to no log. In a room that is not
+encrypted, whoever runs your homeserver could read it until it was deleted.
 
 ## Alerts
 

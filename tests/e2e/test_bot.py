@@ -9,6 +9,7 @@ import pytest_asyncio
 from tests.e2e.conftest import NewMatrixPhone
 from tests.e2e.stage import BARRED, CHIEF, PCMU, REGISTRAR, GatedStage
 from tests.simulators.bot_chat import BOT, BotChat
+from tests.simulators.encrypted_client import EncryptedClient
 from tests.simulators.matrix_client import MatrixClient
 from tests.simulators.waiting import until
 
@@ -217,3 +218,22 @@ async def test_a_login_that_fails_says_why(
     assert "account: none" in await chat.say("status")
     await chat.say("login alice@sip.example.org")
     assert "does not allow accounts there" in await chat.say("right")
+
+
+async def test_an_encrypted_chat(stage: GatedStage) -> None:
+    person = await stage.person()
+    async with EncryptedClient(stage.synapse.url, person.credentials) as client:
+        found = await client.request("POST", "/keys/query", {"device_keys": {BOT: []}})
+        assert found["device_keys"][BOT], "clients would start a chat without encryption"
+        chat = await BotChat.open(client)
+        assert "is on" in await chat.say("dnd on")
+        assert "its password?" in await chat.say("login alice@sip.example.org")
+        event = await chat.write("correct-horse-battery")
+        await until(lambda: len(chat.notices) == 4, within=15, what="the bot answered")
+        found = await client.request("GET", f"/rooms/{quote(chat.room)}/event/{quote(event)}")
+        assert found["content"] == {}
+        history = await client.request("GET", f"/rooms/{quote(chat.room)}/messages?dir=b&limit=20")
+        sent = [each["type"] for each in history["chunk"] if each["sender"] == BOT]
+        # The newest first, back to the greeting, which came before the room was encrypted.
+        assert sent[:4] == ["m.room.encrypted", "m.room.redaction", *["m.room.encrypted"] * 2]
+        assert not client.unreadable

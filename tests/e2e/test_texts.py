@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What people write in a portal reaches a telephone, and what it writes reaches them."""
 
+from urllib.parse import quote
+
 from tests.e2e.conftest import NewMatrixPhone
 from tests.e2e.stage import PCMA, PCMU, GatedStage
+from tests.simulators.encrypted_client import EncryptedClient
 from tests.simulators.matrix_client import MatrixClient, RoomEvent
 from tests.simulators.waiting import until
 
@@ -79,3 +82,18 @@ async def test_a_trunk_for_calls_only_is_told_of_once(
         lambda: "call event dropped" in stage.bridge.output(), within=15, what="all was handled"
     )
     assert len(mine.client.seen("m.room.message", room=room)) == 1
+
+
+async def test_texts_in_an_encrypted_portal(stage: GatedStage) -> None:
+    person = await stage.person()
+    async with EncryptedClient(stage.synapse.url, person.credentials) as client:
+        room = await client.direct_room(PCMU.ghost)
+        async with stage.scripted_phone(PCMU, "phone_takes_text") as phone:
+            await write(client, room, "Is anybody there?")
+            await phone.succeeds()
+        async with stage.scripted_caller(PCMU, "phone_writes", person.number) as phone:
+            await phone.succeeds()
+        event = await said(client, "Grüße from a telephone", room=room)
+        path = f"/rooms/{quote(room)}/event/{quote(event.event_id)}"
+        assert (await client.request("GET", path))["type"] == "m.room.encrypted"
+        assert not client.unreadable
