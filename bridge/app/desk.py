@@ -8,6 +8,7 @@ from typing import Protocol
 import structlog
 
 from bridge.app.health import usable
+from bridge.app.pace import Pace
 from bridge.call.call import CallView
 from bridge.call.causes import MEANINGS, Cause
 from bridge.call.events import CallRequested, HangupRequested, PersonChanged
@@ -22,6 +23,8 @@ from bridge.sip.trunks import Registration, RegistrationState
 log = structlog.get_logger(__name__)
 
 _NOT_READ = "That is neither a telephone number nor a SIP address."
+_LOGINS = 5
+"""Tries within a minute: nobody is to guess the passwords of others through the bridge."""
 _STATES = {
     RegistrationState.NOT_USED: "known by its address, does not register",
     RegistrationState.TRYING: "registering",
@@ -73,6 +76,7 @@ class ServiceDesk:
 
     def __post_init__(self) -> None:
         self._chosen: dict[UserId, PersonSettings] = {}
+        self._logins = Pace(_LOGINS, self.clock)
 
     async def open(self) -> None:
         """Tell the core what everybody chose before; comes after the accounts are known."""
@@ -164,6 +168,8 @@ class ServiceDesk:
 
     async def login(self, person: UserId, server: str, username: str, password: str) -> LineView:
         """Use a SIP account for the person's calls, once it has registered."""
+        if not self._logins.allows(person):
+            raise NotDone("You have tried too often; please wait a minute.")
         return await self.accounts.login(person, server, username, password)
 
     async def logout(self, person: UserId) -> bool:

@@ -4,12 +4,12 @@
 import re
 import secrets
 import time
-from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import structlog
 
+from bridge.app.pace import Pace
 from bridge.call.causes import MEANINGS
 from bridge.call.ids import Address, RoomId, TrunkName, UserId
 from bridge.call.policy import OutboundRoute, Refusal
@@ -23,8 +23,6 @@ LONGEST: Final = 1000
 """Bytes of a text. RFC 3428 section 8 allows requests of 1300 over UDP, headers included."""
 LATE: Final = 3600.0
 """Seconds after which a text is not sent any more."""
-_MINUTE: Final = 60.0
-_KEPT: Final = 10_000
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufffe\uffff]")
 _TOO_LARGE: Final = 513
 _UNABLE: Final = frozenset({405, 415, 420, 488, 501, 505, 606})
@@ -60,26 +58,6 @@ class Routes(Protocol):
 
     def route_in(self, trunk: TrunkName, dialled: str) -> UserId | Refusal:
         """Whom a text is for."""
-
-
-class Pace:
-    """How many within any minute. `clock` counts seconds."""
-
-    def __init__(self, most: int, clock: Callable[[], float]) -> None:
-        self._most = most
-        self._clock = clock
-        self._times: dict[Hashable, deque[float]] = {}
-
-    def allows(self, who: Hashable) -> bool:
-        """Whether one more is not too many; if so, it counts."""
-        now = self._clock()
-        if len(self._times) > _KEPT:
-            self._times = {k: each for k, each in self._times.items() if each[-1] > now - _MINUTE}
-        times = self._times.setdefault(who, deque(maxlen=self._most))
-        if len(times) == self._most and times[0] > now - _MINUTE:
-            return False
-        times.append(now)
-        return True
 
 
 class Texts:

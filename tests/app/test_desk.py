@@ -208,3 +208,11 @@ def test_trunks_are_those_of_the_configuration(bench: Bench) -> None:
         LineView(name="provider", works=False, state="does not work: 403 Forbidden"),
         LineView(name="pbx", works=True, state="known by its address, does not register"),
     ]
+
+
+async def test_nobody_guesses_passwords_through_the_bridge(bench: Bench) -> None:
+    for _ in range(5):
+        await bench.desk.login(ALICE, "pbx.example.org", "bob", "guess")
+    with pytest.raises(NotDone, match="too often"):
+        await bench.desk.login(ALICE, "pbx.example.org", "bob", "guess")
+    await bench.desk.login(CHIEF, "pbx.example.org", "chief", "known")

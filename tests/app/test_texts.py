@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bridge.app.texts import LATE, LONGEST, Pace, Texts
+from bridge.app.texts import LATE, LONGEST, Texts
 from bridge.call.causes import Cause
 from bridge.call.ids import Address, RoomId, TrunkName, UserId
 from bridge.call.policy import OutboundRoute, Refusal
@@ -244,12 +244,3 @@ async def test_a_text_that_cannot_be_delivered_does_not_stop_the_next(bench: Ben
     bench.away = None
     await bench.text("kept")
     assert [words for *_, words in bench.delivered] == ["kept"]
-
-
-def test_the_pace_forgets_who_has_been_quiet() -> None:
-    now = 0.0
-    pace = Pace(1, lambda: now)
-    for number in range(20_000):
-        now += 0.01
-        assert pace.allows(number)
-    assert len(pace._times) <= 10_001
