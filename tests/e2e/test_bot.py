@@ -106,6 +106,21 @@ async def test_do_not_disturb_refuses_a_telephone(
     await stage.bridge.ended(person.user_id, count=2)
 
 
+async def test_forwarding_sends_a_telephone_elsewhere(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    person, mine = await new_matrix_phone()
+    chat = await BotChat.open(mine.client)
+    assert _SHOWN in await chat.say(f"forward {PCMU.number}")
+    async with stage.scripted_caller(
+        PCMU, "caller_is_forwarded", person.number, caller="+12025550155"
+    ) as phone:
+        await phone.succeeds()
+    assert (await stage.bridge.ended(person.user_id)).cause == "forwarded"
+    assert "not forwarded" in await chat.say("forward off")
+    assert "Emergency" in await chat.say("forward 911")
+
+
 async def test_choices_outlast_a_restart(
     stage: GatedStage, new_matrix_phone: NewMatrixPhone
 ) -> None:
