@@ -181,6 +181,12 @@ class PortalStore(Protocol):
     async def forget_portal(self, room: RoomId) -> None:
         """The room is not a portal any more; harmless if it never was."""
 
+    async def unanswered_portals(self, before: float) -> Sequence[Portal]:
+        """Portals whose calls all came from SIP, before this time, and were never answered.
+
+        Seconds since the epoch. Those without any call are none of them.
+        """
+
     async def ghost_name(self, address: Address) -> str | None:
         """The display name last given to this address's ghost; None if it was never made."""
 

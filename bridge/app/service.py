@@ -23,6 +23,7 @@ from bridge.app.health import Homeserver, database_answers, trunks_work, usable
 from bridge.app.notify import notify
 from bridge.app.policy import policy_of
 from bridge.app.texts import Texts
+from bridge.app.upkeep import keep_up
 from bridge.call.causes import Cause
 from bridge.call.commands import RecordEnd
 from bridge.call.events import Event
@@ -51,9 +52,6 @@ log = structlog.get_logger(__name__)
 
 FAREWELL: Final = 5.0
 """Seconds that calls get to end on both sides when the bridge stops."""
-LADDERS_KEPT: Final = 30 * 86400.0
-"""Seconds that ladders are kept; the records of calls stay."""
-_DAY: Final = 86400.0
 
 
 class Service:
@@ -171,8 +169,10 @@ class Service:
         await sip.start()
         accounts.start(sip, desk.changed)
         self._stack.push_async_callback(accounts.stop)
-        pruning = asyncio.create_task(_prune(calls), name="prune")
-        self._stack.callback(pruning.cancel)
+        upkeep = keep_up(
+            calls.prune_ladders, matrix.leave_unanswered, config.portals.leave_unanswered_after
+        )
+        self._stack.callback(asyncio.create_task(upkeep, name="upkeep").cancel)
         freeze_garbage_collector()
         self._state = "running"
         log.info("ready")
@@ -300,12 +300,3 @@ def _normalise(region: str, user: str, host: str) -> Address:
 
 def _trunk_usable(sip: SipAdapter, trunk: TrunkName) -> bool:
     return usable(sip.registrations()[trunk])
-
-
-async def _prune(calls: Calls) -> None:
-    while True:
-        try:
-            await calls.prune_ladders(time.time() - LADDERS_KEPT)
-        except Exception:
-            log.exception("old ladders could not be removed; trying again tomorrow")
-        await asyncio.sleep(_DAY)

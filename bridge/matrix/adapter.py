@@ -36,6 +36,7 @@ from bridge.matrix.outbox import Outbox, asserted_identity, call_event, is_last,
 from bridge.matrix.portals import Portals
 from bridge.matrix.post import Post
 from bridge.matrix.transactions import Transactions
+from bridge.matrix.unanswered import Unanswered
 from bridge.ports import CallRecord, Desk, Emit, ManagementRooms, Portal, PortalStore, Typed
 
 log = structlog.get_logger(__name__)
@@ -125,6 +126,12 @@ class MatrixAdapter:
             encryption=encryption,
             patience=self._patience,
         )
+        self._unanswered = Unanswered(
+            portals=self._portals,
+            homeserver=self._homeserver,
+            store=store,
+            encryption=encryption,
+        )
         self._outbox = Outbox(Post(self._homeserver, encryption, store).send, self._patience)
         self._notices = itertools.count()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -188,6 +195,13 @@ class MatrixAdapter:
         if self._keys:
             await self._keys.stop()
         await self._appservice.stop()
+
+    async def leave_unanswered(self, before: float) -> None:
+        """Leave the rooms of callers whom nobody ever answered, called back or wrote to.
+
+        Those whose last call was before this time (seconds since the epoch).
+        """
+        await self._unanswered.leave(before)
 
     def do(self, command: MatrixCommand) -> None:
         """Queue a command; order is kept per room."""

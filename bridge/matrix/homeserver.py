@@ -20,8 +20,11 @@ T = TypeVar("T")
 
 _REQUEST_TIME: Final = 30.0
 """Seconds for a reply; making or joining rooms may take a busy homeserver long."""
-_SEND_TIME: Final = 10.0
-"""Seconds for sending an event, which is harmless to repeat and usually urgent."""
+_SEND_TIME: Final = 20.0
+"""Seconds for sending an event, which is harmless to repeat and usually urgent.
+
+A busy homeserver may well take ten; to ask it again by then would keep what follows waiting.
+"""
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 4.0
 

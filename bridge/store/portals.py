@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Portals, the ghosts in them, and the events that were seen already."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from mautrix.util.async_db import Database
 
-from bridge.call.ids import Address, RoomId, UserId
+from bridge.call.ids import Address, Direction, RoomId, UserId
 from bridge.errors import StoreUnavailable
 from bridge.ports import Portal
 from bridge.store.database import TRANSIENT, transaction
@@ -74,6 +74,23 @@ class Portals:
     async def forget_portal(self, room: RoomId) -> None:
         """The room is not a portal any more; harmless if it never was."""
         await self._database.execute("DELETE FROM portal WHERE room=$1", room)
+
+    @_while_it_answers
+    async def unanswered_portals(self, before: float) -> Sequence[Portal]:
+        """Portals whose calls all came from SIP, before this time, and were never answered."""
+        rows = await self._database.fetch(
+            """
+            SELECT portal.room, portal.person, portal.address FROM portal
+            JOIN call ON call.person=portal.person AND call.address=portal.address
+            GROUP BY portal.room, portal.person, portal.address
+            HAVING MAX(call.started_at) < $1 AND COUNT(call.ended_at) = COUNT(*)
+            AND COUNT(call.answered_at) = 0
+            AND COUNT(CASE WHEN call.direction=$2 THEN 1 END) = 0
+            """,
+            float(before),
+            Direction.TO_SIP.value,
+        )
+        return [Portal(room=row[0], person=row[1], address=row[2]) for row in rows]
 
     @_while_it_answers
     async def ghost_name(self, address: Address) -> str | None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A `PortalStore` that keeps everything in memory."""
 
+from collections.abc import Sequence
+
 from bridge.call.ids import Address, RoomId, UserId
 from bridge.ports import Portal
 
@@ -10,6 +12,8 @@ class MemoryPortalStore:
 
     def __init__(self) -> None:
         self.portals: dict[RoomId, Portal] = {}
+        self.unanswered: dict[RoomId, float] = {}
+        """When the last call came of those portals in which none was ever answered."""
         self.ghost_names: dict[Address, str] = {}
         self.events: dict[str, float] = {}
 
@@ -30,6 +34,9 @@ class MemoryPortalStore:
 
     async def forget_portal(self, room: RoomId) -> None:
         self.portals.pop(room, None)
+
+    async def unanswered_portals(self, before: float) -> Sequence[Portal]:
+        return [self.portals[room] for room, at in self.unanswered.items() if at < before]
 
     async def ghost_name(self, address: Address) -> str | None:
         return self.ghost_names.get(address)

@@ -62,7 +62,13 @@ def recorded(name: str) -> dict[str, Any]:
 class Bridge:
     """The adapter, and what it told the core."""
 
-    def __init__(self, homeserver: config.Homeserver, appservice: config.AppService) -> None:
+    def __init__(
+        self,
+        homeserver: config.Homeserver,
+        appservice: config.AppService,
+        portals: config.Portals | None = None,
+    ) -> None:
+        self.portals = portals
         self.homeserver = homeserver
         self.appservice = appservice
         self.store = MemoryPortalStore()
@@ -79,6 +85,7 @@ class Bridge:
             may_use=lambda user: user not in self.barred,
             is_address=lambda _: True,
             dial=self.dial,
+            portals=self.portals,
             join_time=10,
         )
         await adapter.start()

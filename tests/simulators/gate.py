@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A gate on the bridge's way to the homeserver: closed, requests wait before it.
+"""A gate on the bridge's way to the homeserver: requests wait before it, are refused, or take long.
 
 The homeserver's own way to the bridge stays open. So the bridge can be made to be still preparing
 something when it hears of something else.
@@ -7,23 +7,55 @@ something when it hears of something else.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
 from tests.simulators.processes import free_port
 
+_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host"})
+"""Headers that are between two neighbours only (RFC 9110 7.6.1), or are written anew."""
+
+
+@dataclass(slots=True)
+class _Refusal:
+    what: re.Pattern[str]
+    left: int
+    status: int
+    retry_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A request that was asked of the gate."""
+
+    at: float
+    """Monotonic seconds at which it came."""
+    what: str
+    """Method and path."""
+    status: int
+    """What it was answered; 0 as long as it was not."""
+
 
 class Gate:
-    """A TCP proxy on loopback that can hold back what clients send."""
+    """An HTTP proxy on loopback that can hold back, refuse, and slow down what clients ask."""
 
     def __init__(self, target_port: int) -> None:
         self.port = free_port()
         self.waiting = 0
-        """How many connections have something that is held back."""
-        self._target_port = target_port
+        """How many requests are held back."""
+        self.log: list[Passage] = []
+        self._target = f"http://127.0.0.1:{target_port}"
         self._open = asyncio.Event()
         self._open.set()
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._refusals: list[_Refusal] = []
+        self._delay = 0.0
+        self._runner: web.AppRunner | None = None
+        self._http: ClientSession | None = None
 
     @property
     def url(self) -> str:
@@ -32,59 +64,83 @@ class Gate:
 
     async def start(self) -> None:
         """Start to listen."""
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+        self._http = ClientSession(auto_decompress=False, timeout=ClientTimeout(total=120))
+        application = web.Application(client_max_size=64 << 20)
+        application.router.add_route("*", "/{path:.*}", self._pass)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
 
     async def stop(self) -> None:
         """Close every connection."""
-        if self._server:
-            self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._open.set()
+        if self._runner:
+            await self._runner.cleanup()
+        if self._http:
+            await self._http.close()
 
     @contextlib.contextmanager
     def closed(self) -> Iterator[None]:
-        """Hold back what is sent meanwhile."""
+        """Hold back what is asked meanwhile."""
         self._open.clear()
         try:
             yield
         finally:
             self._open.set()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    @contextlib.contextmanager
+    def slow(self, seconds: float) -> Iterator[None]:
+        """Let the homeserver's answers take this long, although it acts at once."""
+        self._delay = seconds
         try:
-            answers, requests = await asyncio.open_connection("127.0.0.1", self._target_port)
-        except OSError:
-            writer.close()
-            return
-        self._spawn(self._pump(reader, requests, self._pass))
-        self._spawn(self._pump(answers, writer, _at_once))
+            yield
+        finally:
+            self._delay = 0.0
 
-    async def _pump(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        permission: Callable[[], Awaitable[None]],
+    def refuse(
+        self, what: str, *, times: int = 1, status: int = 429, retry_after: float = 1.0
     ) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                await permission()
-                writer.write(data)
-                await writer.drain()
-        writer.close()
+        """Refuse the next requests whose method and path this pattern is found in."""
+        self._refusals.append(_Refusal(re.compile(what), times, status, retry_after))
 
-    async def _pass(self) -> None:
+    def asked(self, what: str) -> list[Passage]:
+        """The requests whose method and path this pattern is found in, oldest first."""
+        return [each for each in self.log if re.search(what, each.what)]
+
+    async def _pass(self, request: web.Request) -> web.StreamResponse:
+        what, at = f"{request.method} {request.path}", time.monotonic()
         self.waiting += 1
         try:
             await self._open.wait()
         finally:
             self.waiting -= 1
+        response = self._refused(what) or await self._forward(request)
+        self.log.append(Passage(at, what, response.status))
+        if self._delay:
+            await asyncio.sleep(self._delay)
+        return response
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _refused(self, what: str) -> web.Response | None:
+        for refusal in self._refusals:
+            if refusal.left and refusal.what.search(what):
+                refusal.left -= 1
+                body = {"errcode": "M_LIMIT_EXCEEDED", "error": "Too Many Requests"}
+                wait = {"retry_after_ms": round(refusal.retry_after * 1000)}
+                return web.json_response({**body, **wait}, status=refusal.status)
+        return None
 
-
-async def _at_once() -> None:
-    """The way back is never closed."""
+    async def _forward(self, request: web.Request) -> web.Response:
+        assert self._http is not None
+        headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP}
+        try:
+            async with self._http.request(
+                request.method,
+                self._target + request.raw_path,
+                headers=headers,
+                data=await request.read(),
+                allow_redirects=False,
+            ) as reply:
+                kept = {k: v for k, v in reply.headers.items() if k.lower() not in _HOP}
+                return web.Response(body=await reply.read(), status=reply.status, headers=kept)
+        except ClientError:
+            return web.Response(status=502, text="Bad Gateway")

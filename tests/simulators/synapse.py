@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,14 +57,19 @@ class Synapse:
         port: int | None = None,
         *,
         federated: Federated | None = None,
+        settings: Mapping[str, object] | None = None,
     ) -> None:
-        """`federated`: it speaks with other homeservers, and is named so."""
+        """`federated`: it speaks with other homeservers, and is named so.
+
+        `settings` are laid over those that every test gets.
+        """
         self.directory = directory
         self.port = port or free_port()
         self.name = federated.name if federated else SERVER_NAME
         self._federated = federated
         self._secret = secrets.token_hex()
         self._registrations = registrations
+        self._more = settings or {}
         self._child: Child | None = None
 
     @property
@@ -181,6 +186,7 @@ class Synapse:
             },
             "rc_room_creation": _NO_LIMIT,
             **self._federation(),
+            **self._more,
         }
 
     def _federation(self) -> dict[str, object]:

@@ -2,12 +2,12 @@
 """Portals, ghosts and seen events."""
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from mautrix.util.async_db import Database
 
-from bridge.call.ids import Address, RoomId, UserId
+from bridge.call.ids import Address, Direction, RoomId, UserId
 from bridge.errors import StoreUnavailable
 from bridge.ports import Portal, PortalStore
 from bridge.store.portals import Portals
@@ -107,3 +107,59 @@ async def test_a_database_that_is_away_is_worth_another_attempt() -> None:
 
     with pytest.raises(StoreUnavailable, match="no server"):
         await Portals(cast(Database, Away())).portal_by_room(RoomId("!r"))
+
+
+# --- callers whom nobody ever answered --------------------------------------------------------
+
+
+async def call(
+    database: Database,
+    number: int,
+    *,
+    at: float = 100.0,
+    person: UserId = ALICE,
+    direction: Direction = Direction.TO_MATRIX,
+    answered: float | None = None,
+    ended: float | None = 130.0,
+) -> None:
+    await database.execute(
+        "INSERT INTO call (call, direction, person, address, trunk, started_at, answered_at, "
+        "ended_at) VALUES ($1, $2, $3, $4, 'provider', $5, $6, $7)",
+        f"c{number}",
+        direction.value,
+        person,
+        NUMBER,
+        at,
+        answered,
+        ended,
+    )
+
+
+async def test_a_portal_of_missed_calls_is_unanswered(
+    database: Database, portals: PortalStore
+) -> None:
+    await portals.save_portal(portal("!alice"))
+    await portals.save_portal(portal("!bob", BOB))
+    assert await portals.unanswered_portals(1000) == []
+    await call(database, 1, at=100)
+    await call(database, 2, at=200)
+    assert await portals.unanswered_portals(1000) == [portal("!alice")]
+    assert await portals.unanswered_portals(200) == []
+    assert await portals.unanswered_portals(200.5) == [portal("!alice")]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"answered": 105.0},
+        {"direction": Direction.TO_SIP},
+        {"ended": None},
+    ],
+)
+async def test_one_other_call_makes_it_another_matter(
+    database: Database, portals: PortalStore, other: dict[str, Any]
+) -> None:
+    await portals.save_portal(portal("!alice"))
+    await call(database, 1)
+    await call(database, 2, **other)
+    assert await portals.unanswered_portals(1000) == []

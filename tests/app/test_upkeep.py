@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is swept, when, and how old it has to be."""
+
+import asyncio
+
+import pytest
+
+from bridge.app.upkeep import LADDERS_KEPT, keep_up
+
+NOW = 1_800_000_000.0
+
+
+class Broom:
+    """Notes what it was to sweep; the third pause never ends."""
+
+    def __init__(self) -> None:
+        self.swept: list[tuple[str, float]] = []
+        self.pauses: list[float] = []
+        self.fails = False
+
+    async def ladders(self, before: float) -> None:
+        self.swept.append(("ladders", NOW - before))
+        if self.fails:
+            raise RuntimeError("the database is away")
+
+    async def rooms(self, before: float) -> None:
+        self.swept.append(("rooms", NOW - before))
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        if len(self.pauses) == 2:
+            raise asyncio.CancelledError
+
+    async def run(self, after: float | None) -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await keep_up(self.ladders, self.rooms, after, clock=lambda: NOW, sleep=self.sleep)
+
+
+async def test_rooms_stay_unless_it_is_set() -> None:
+    broom = Broom()
+    await broom.run(None)
+    assert broom.swept == [("ladders", LADDERS_KEPT)] * 2
+    assert broom.pauses == [3600, 3600]
+
+
+async def test_what_fails_does_not_keep_the_rest_from_being_swept() -> None:
+    broom = Broom()
+    broom.fails = True
+    await broom.run(86400)
+    assert broom.swept == [("ladders", LADDERS_KEPT), ("rooms", 86400)] * 2
+
+
+async def test_a_short_time_is_looked_at_more_often() -> None:
+    broom = Broom()
+    await broom.run(60)
+    assert broom.pauses == [60, 60]
