@@ -2,9 +2,10 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 
-/* Limits that are otherwise those of a softphone (4 calls, 8 accounts). */
+/* Limits that are otherwise those of a softphone (4 calls, 8 accounts). A person may have an account
+ * of their own, besides the trunks. */
 #define PJSUA_MAX_CALLS 1024
-#define PJSUA_MAX_ACC 256
+#define PJSUA_MAX_ACC 1024
 #define PJSUA_MAX_CONF_PORTS 2100
 #define PJ_IOQUEUE_MAX_HANDLES 8192
 
@@ -24,6 +25,9 @@
 /* A trunk's transport is what its settings say: a long INVITE that tries TCP first (RFC 3261 18.1.1)
  * waits in vain for a provider whose firewall drops that. */
 #define PJSIP_DONT_SWITCH_TO_TCP 1
+
+/* Which account uses IPv6 is decided by the address of its server. */
+#define PJ_HAS_IPV6 1
 
 /* Bursts of requests wait in the kernel instead of being lost (the kernel caps these at its own
  * net.core.rmem_max and wmem_max). */

@@ -47,6 +47,7 @@ config = pj.EpConfig()
 print(json.dumps({
     "version": endpoint.libVersion().full,
     "calls": config.uaConfig.maxCalls,
+    "ipv6": pj.AccountConfig().sipConfig.ipv6Use != pj.PJSUA_IPV6_DISABLED,
     "module": pj._pjsua2.__file__,
 }))
 """
@@ -94,6 +95,7 @@ def _complaints(facts: dict[str, object], libraries: str, version: str) -> list[
             found.partition("-")[0] == version.partition("-")[0]
         ),
         f"it allows {facts['calls']} calls, not {WANTED_CALLS}": facts["calls"] == WANTED_CALLS,
+        "it has no IPv6": facts["ipv6"] is True,
         "it is not linked to OpenSSL 3": "libssl.so.3" in libraries,
         "it is not linked to the system's libsrtp2": "libsrtp2.so" in libraries,
         "it is not linked to the system's Opus": "libopus.so" in libraries,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
+from ipaddress import IPv6Address
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -30,7 +31,7 @@ from bridge.call.events import Event
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.policy import Access, access_of
 from bridge.call.switchboard import Switchboard
-from bridge.config import Config, EncryptionMode
+from bridge.config import Config, EncryptionMode, Media
 from bridge.driver import Driver, Ports
 from bridge.matrix.adapter import MatrixAdapter
 from bridge.matrix.encryption.ghosts import Keys
@@ -96,7 +97,7 @@ class Service:
             return access_of(policy, person) >= Access.RECEIVE
 
         accounts = await self._open_accounts(database, may_use)
-        media = EmbeddedEngine(config.media, emit)
+        media = EmbeddedEngine(media_settings(config), emit)
         self._stack.push_async_callback(media.close)
         matrix = MatrixAdapter(
             config.homeserver,
@@ -252,6 +253,14 @@ class Service:
         self._metrics.watch(
             "writes_waiting", "Writes that wait for the database.", lambda: float(writer.waiting)
         )
+
+
+def media_settings(config: Config) -> Media:
+    """Where nothing is said about it, audio goes the way that SIP does: by IPv6 if that is all."""
+    media = config.media
+    if media.listen or any(each.listen.version == 4 for each in config.sip.transports):
+        return media
+    return media.model_copy(update={"listen": IPv6Address("::")})
 
 
 def _takes_texts(config: Config, trunk: TrunkName) -> bool:

@@ -61,7 +61,8 @@ class Account(pj.Account):
     ) -> None:
         """Create the account, and start to register if it has to. Raises pj.Error.
 
-        `address`: the trunk's server's, if it is known. `versions`: of IP, that its transport has.
+        `address`: the trunk's server's, if it is known. `versions`: of IP, that there are listeners
+        of.
         """
         self.route, self._address, self._versions = route, address, versions
         self._callbacks, self._registrar = callbacks, registrar
@@ -216,17 +217,16 @@ def _settings(route: Route | None, address: str, versions: Collection[int]) -> p
 
 
 def _ip_use(address: str, versions: Collection[int]) -> int:
-    """Which IP the stack may use: what the server's address is, else what there is a listener of.
+    """Which IP the stack looks for first: what the server's address is, if that is known.
 
     Where there is no listener on IPv6, nothing about it is left to the stack.
     """
     if 6 not in versions:
         return pj.PJSUA_IPV6_DISABLED
-    if address:
-        only = pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY
-        return only if ":" in address else pj.PJSUA_IPV6_DISABLED
-    both = 4 in versions
-    return pj.PJSUA_IPV6_ENABLED_NO_PREFERENCE if both else pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY
+    if not address:
+        return pj.PJSUA_IPV6_ENABLED_NO_PREFERENCE
+    six = ":" in address
+    return pj.PJSUA_IPV6_ENABLED_PREFER_IPV6 if six else pj.PJSUA_IPV6_ENABLED_PREFER_IPV4
 
 
 def _credentials(route: Route) -> pj.AuthCredInfo:

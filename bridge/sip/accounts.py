@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The accounts of all trunks: made, found, unregistered and deleted. SIP thread only."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Final
 
 import pjsua2 as pj
@@ -38,6 +38,7 @@ class Accounts:
         self._report = report
         self._call_later = call_later
         self._pause = pause
+        self._versions = {transport.listen.version for transport in sip.transports}
         self._strangers: Account | None = None
         self._accounts: dict[TrunkName, Account] = {}
         self._registrars: dict[TrunkName, Registrar] = {}
@@ -49,8 +50,7 @@ class Accounts:
     def open_strangers(self, callbacks: Callbacks) -> None:
         """The account that takes what comes from no trunk."""
         self._strangers = Account()
-        versions = {transport.listen.version for transport in self._sip.transports}
-        self._strangers.open(callbacks, None, versions=versions)
+        self._strangers.open(callbacks, None, versions=self._versions)
 
     def add(self, route: Route, callbacks: Callbacks) -> None:
         """Raises LocalError when the stack has no room for another account."""
@@ -61,7 +61,7 @@ class Accounts:
                 callbacks,
                 route,
                 address=self._address_of(route),
-                versions=self._versions(route),
+                versions=self._versions,
                 registrar=registrar,
             )
         except pj.Error as error:
@@ -151,11 +151,9 @@ class Accounts:
         self._spare.append(account)
 
     def _address_of(self, route: Route) -> str:
-        return self._peers.address_of(route.name, self._versions(route))
-
-    def _versions(self, route: Route) -> Collection[int]:
         protocol = route.trunk.transport
-        return {t.listen.version for t in self._sip.transports if t.protocol == protocol}
+        versions = {t.listen.version for t in self._sip.transports if t.protocol == protocol}
+        return self._peers.address_of(route.name, versions)
 
     def _registrar(self, account: Account, route: Route) -> Registrar:
         return Registrar(account, route.name, self._report, self._call_later, self._pause)

@@ -107,7 +107,7 @@ async def end_dialogs(
     if not dialogs:
         return
     responses = Responses()
-    sockets = await _open_sockets(sip, responses, {d.transport for _, d in dialogs})
+    sockets = await _open_sockets(sip, responses, [dialog for _, dialog in dialogs])
     try:
         await asyncio.gather(
             *(_end(record, dialog, sip, routes, responses, sockets) for record, dialog in dialogs)
@@ -133,10 +133,10 @@ async def _end(
     sip: Sip,
     routes: Mapping[TrunkName, Route],
     responses: Responses,
-    sockets: Mapping[str, asyncio.DatagramTransport],
+    sockets: Mapping[int, asyncio.DatagramTransport],
 ) -> None:
     route = routes.get(TrunkName(dialog.trunk))
-    listener = _listener(sip, dialog.transport)
+    listener = _listener(sip, dialog)
     if listener is None:
         log.warning("no transport left to end a lost call by", call=record.call)
         return
@@ -266,11 +266,22 @@ class _Stream:
 
 
 async def _open_sockets(
-    sip: Sip, responses: Responses, wanted: set[str]
-) -> dict[str, asyncio.DatagramTransport]:
-    listener = _listener(sip, "udp")
-    if "udp" not in wanted or listener is None:
-        return {}
+    sip: Sip, responses: Responses, dialogs: Iterable[DialogState]
+) -> dict[int, asyncio.DatagramTransport]:
+    """A socket for each version of IP that has UDP peers."""
+    sockets: dict[int, asyncio.DatagramTransport] = {}
+    for dialog in dialogs:
+        listener = _listener(sip, dialog)
+        if dialog.transport == "udp" and listener and listener.listen.version not in sockets:
+            transport = await _open_socket(listener, responses)
+            if transport:
+                sockets[listener.listen.version] = transport
+    return sockets
+
+
+async def _open_socket(
+    listener: SipTransport, responses: Responses
+) -> asyncio.DatagramTransport | None:
     loop = asyncio.get_running_loop()
     local = (str(listener.listen), listener.port)
     for address in (local, (local[0], 0)):
@@ -278,21 +289,22 @@ async def _open_sockets(
             transport, _ = await loop.create_datagram_endpoint(
                 lambda: _Datagrams(responses), local_addr=address
             )
-            return {"udp": transport}
-    return {}
+            return transport
+    return None
 
 
 async def _connect(
     dialog: DialogState,
     listener: SipTransport,
     responses: Responses,
-    sockets: Mapping[str, asyncio.DatagramTransport],
+    sockets: Mapping[int, asyncio.DatagramTransport],
 ) -> Wire:
     host, port = split_host_port(dialog.peer)
     if dialog.transport == "udp":
-        if "udp" not in sockets:
+        transport = sockets.get(listener.listen.version)
+        if transport is None:
             raise OSError("no UDP socket")
-        return _Udp(sockets["udp"], (host, port or 5060))
+        return _Udp(transport, (host, port or 5060))
     context = _tls(listener) if dialog.transport == "tls" else None
     connection = asyncio.open_connection(host, port or 5060, ssl=context)
     return _Stream(*await asyncio.wait_for(connection, _PATIENCE), responses)
@@ -310,8 +322,11 @@ def _tls(listener: SipTransport) -> ssl.SSLContext:
     return context
 
 
-def _listener(sip: Sip, protocol: str) -> SipTransport | None:
-    return next((t for t in sip.transports if t.protocol == protocol), None)
+def _listener(sip: Sip, dialog: DialogState) -> SipTransport | None:
+    """The listener that the dialog's messages came by, or one like it."""
+    version = 6 if ":" in split_host_port(dialog.peer)[0] else 4
+    fitting = (t for t in sip.transports if t.protocol == dialog.transport)
+    return next((t for t in fitting if t.listen.version == version), None)
 
 
 def _via(listener: SipTransport, peer: str) -> str:

@@ -146,3 +146,14 @@ def test_routing_chooses_the_address_for_a_peer() -> None:
     assert local_address(None, "127.0.0.5") == "127.0.0.1"
     with pytest.raises(SdpError, match=r"'mx\.test': not an IP address"):
         local_address(None, "mx.test")
+
+
+def test_audio_is_offered_by_the_ip_that_is_listened_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    adapters = [Adapter("10.0.0.5", ("2001:db8::5", 0, 0))]
+    monkeypatch.setattr("ifaddr.get_adapters", lambda: adapters)
+    # Nothing but loopback here, so that routing has no answer.
+    monkeypatch.setattr("bridge.media.embedded.sockets._PROBE", {4: "256.0.0.1", 6: "256.0.0.1"})
+    assert local_address(None, None) == "10.0.0.5"
+    assert local_address(IPv4Address("0.0.0.0"), None) == "10.0.0.5"
+    assert local_address(IPv6Address("::"), None) == "2001:db8::5"
+    assert local_address(IPv6Address("::"), "127.0.0.5") == "127.0.0.1"

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A certificate authority of our own, and a certificate of it for localhost."""
+"""A certificate authority of our own, and a certificate of it for localhost and ::1."""
 
 import datetime
 import ssl
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
 
 from cryptography import x509
@@ -32,9 +33,10 @@ class Certificates:
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .sign(ca_key, SHA256())
         )
+        names = [x509.DNSName("localhost"), x509.IPAddress(IPv6Address("::1"))]
         certificate = (
             _begun(_named("localhost"), ca_name, key)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(ca_key, SHA256())
         )
         files = cls(directory / "authority.pem", directory / "chain.pem", directory / "key.pem")

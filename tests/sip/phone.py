@@ -5,7 +5,7 @@ import asyncio
 import shutil
 import socket
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self, TypeVar
@@ -26,6 +26,7 @@ from tests.sip.certificates import Certificates
 
 SCENARIOS: Final = Path(__file__).parent / "scenarios"
 LOCALHOST: Final = "127.0.0.1"
+LOCALHOST_6: Final = "::1"
 CALL: Final = CallId("call")
 TRUNK: Final = TrunkName("provider")
 _PATIENCE: Final = 10.0
@@ -58,10 +59,12 @@ def encrypted(sdp: str) -> str:
     return sdp.replace("RTP/AVP", "RTP/SAVP") + f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 {key}\r\n"
 
 
-def trunk(port: int, *, transport: Protocol = "udp", register: bool = False) -> Trunk:
+def trunk(
+    port: int, *, transport: Protocol = "udp", register: bool = False, host: str = LOCALHOST
+) -> Trunk:
     """A trunk at a port of this machine."""
     return Trunk(
-        server=f"{LOCALHOST}:{port}",
+        server=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         transport=transport,
         register=register,
         username="me",
@@ -70,17 +73,17 @@ def trunk(port: int, *, transport: Protocol = "udp", register: bool = False) -> 
     )
 
 
-def tcp() -> SipTransport:
+def tcp(host: str = LOCALHOST) -> SipTransport:
     """A TCP listener at a free port."""
     port = free_port(socket.SOCK_STREAM)
-    return SipTransport(protocol="tcp", listen=IPv4Address(LOCALHOST), port=port)
+    return SipTransport(protocol="tcp", listen=ip_address(host), port=port)
 
 
-def tls(certificates: Certificates, *, trusted: bool = True) -> SipTransport:
+def tls(certificates: Certificates, *, trusted: bool = True, host: str = LOCALHOST) -> SipTransport:
     """A TLS listener at a free port."""
     return SipTransport(
         protocol="tls",
-        listen=IPv4Address(LOCALHOST),
+        listen=ip_address(host),
         port=free_port(socket.SOCK_STREAM),
         certificate=certificates.chain,
         private_key=certificates.key,
@@ -108,7 +111,7 @@ class Bridge:
         self.texts: list[SipText] = []
         self.observer: Callable[[TrunkName, Registration], None] = lambda trunk, state: None
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        udp = SipTransport(listen=IPv4Address(listen), port=self.port)
+        udp = SipTransport(listen=ip_address(listen), port=self.port)
         self.sip = SipAdapter(
             Sip(transports=(udp, *transports), max_calls=max_calls, log_messages=log_messages),
             trunks,
@@ -202,16 +205,19 @@ class Sipp:
     async def __aenter__(self) -> Self:
         sipp = shutil.which("sipp")
         assert sipp, "sipp is missing: apt-get install sip-tester"
-        target = (f"{LOCALHOST}:{self._calls}",) if self._calls else ()
+        host = LOCALHOST_6 if ":" in self._address else LOCALHOST
+        target = (f"[{host}]:{self._calls}" if ":" in host else f"{host}:{self._calls}",)
         text = (SCENARIOS / f"{self._name}.xml").read_text()
         for key, value in self._keys.items():
             text = text.replace(f"[{key}]", value)
+        if ":" in self._address:
+            text = text.replace("IN IP4 127.0.0.1", "IN IP6 ::1")
         scenario = self._directory / f"{self._name}.xml"
         scenario.write_text(text)
         self._child = await Child.start(
             f"sipp {self._name}",
             [
-                *(sipp, *target, "-sf", str(scenario)),
+                *(sipp, *(target if self._calls else ()), "-sf", str(scenario)),
                 *("-i", self._address, "-p", str(self.port), "-t", "t1" if self._tcp else "u1"),
                 *(
                     "-m",
@@ -273,12 +279,12 @@ class Sipp:
     async def _listens(self) -> None:
         assert self._child
         if self._tcp:
-            await self._child.listens(self.port)
+            await self._child.listens(self.port, address=self._address)
             return
         child, mark = self._child, f":{self.port:04X} "
 
         def bound() -> bool:
             child.check()
-            return mark in Path("/proc/net/udp").read_text()
+            return any(mark in Path(f"/proc/net/{name}").read_text() for name in ("udp", "udp6"))
 
         await until(bound, within=_PATIENCE, what=f"{child.name} is bound to {self.port}")

@@ -11,9 +11,14 @@ from tests.sip.phone import LOCALHOST
 
 @asynccontextmanager
 async def relay(
-    target: int, *, server: ssl.SSLContext | None = None, client: ssl.SSLContext | None = None
+    target: int,
+    *,
+    server: ssl.SSLContext | None = None,
+    client: ssl.SSLContext | None = None,
+    host: str = LOCALHOST,
+    target_host: str = LOCALHOST,
 ) -> AsyncIterator[int]:
-    """Takes TLS off (`server`) or puts it on (`client`) between a port and `target`."""
+    """Takes TLS off (`server`) or puts it on (`client`) between a port of `host` and `target`."""
     writers: list[asyncio.StreamWriter] = []
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -25,12 +30,12 @@ async def relay(
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         name = "localhost" if client else None
         far_reader, far_writer = await asyncio.open_connection(
-            LOCALHOST, target, ssl=client, server_hostname=name
+            target_host, target, ssl=client, server_hostname=name
         )
         writers.extend((writer, far_writer))
         await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
 
-    listener = await asyncio.start_server(serve, LOCALHOST, 0, ssl=server)
+    listener = await asyncio.start_server(serve, host, 0, ssl=server)
     try:
         yield listener.sockets[0].getsockname()[1]
     finally:

@@ -2,6 +2,7 @@
 """Ending what a crash left behind, with sipp as the peer that still thinks it is in a call."""
 
 import socket
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from bridge.sip.adapter import SipAdapter
 from bridge.sip.dialog_state import DialogState
 from tests.simulators.processes import free_port
 from tests.sip.certificates import Certificates
-from tests.sip.phone import LOCALHOST, TRUNK, Bridge, Sipp, tcp, tls, trunk
+from tests.sip.phone import LOCALHOST, LOCALHOST_6, TRUNK, Bridge, Sipp, tcp, tls, trunk
 from tests.sip.relay import relay
 
 pytestmark = pytest.mark.e2e
@@ -26,12 +27,13 @@ def lost(
     call: str = "lost",
     transport: Literal["udp", "tcp", "tls"] = "udp",
     dialog: str = "",
+    host: str = LOCALHOST,
 ) -> CallRecord:
     """The record of a call with a phone at `port`."""
     state = DialogState(
         trunk=TRUNK,
         transport=transport,
-        peer=f"{LOCALHOST}:{port}",
+        peer=f"{host}:{port}",
         call_id=f"{call}@{LOCALHOST}",
         local="<sip:me@mx.test>;tag=ours",
         remote='"Ann" <sip:+12025550111@mx.test>;tag=theirs',
@@ -69,6 +71,15 @@ async def test_several_at_once_and_then_the_port_is_free(tmp_path: Path) -> None
         await peer.succeeds()
         async with bridge:
             pass
+
+
+async def test_by_ipv6_beside_ipv4(tmp_path: Path) -> None:
+    listener = SipTransport(listen=ip_address(LOCALHOST_6), port=free_port(socket.SOCK_DGRAM))
+    async with Sipp("peer_that_forgot_a_call", tmp_path, address=LOCALHOST_6) as peer:
+        bridge = Bridge({TRUNK: trunk(peer.port, host=LOCALHOST_6)}, transports=(listener,))
+        await bridge.sip.end_orphan(lost(peer.port, host=f"[{LOCALHOST_6}]"))
+        await peer.succeeds()
+        assert f"Via: SIP/2.0/UDP [::1]:{listener.port};rport" in peer.messages()
 
 
 async def test_by_tcp(tmp_path: Path) -> None:

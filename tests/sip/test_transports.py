@@ -14,6 +14,7 @@ from bridge.call.commands import AnswerSip, ByeSip
 from bridge.call.events import SipAnswered, SipConfirmed, SipEnded, SipInviteReceived, SipProgressed
 from bridge.config import SipTransport, Trunk
 from bridge.errors import ConfigurationError
+from bridge.sip import checks
 from bridge.sip.dialog_state import DialogState
 from tests.simulators.processes import free_port
 from tests.sip.certificates import Certificates
@@ -163,7 +164,10 @@ async def test_trunk_without_a_listener_for_its_transport_is_named() -> None:
             raise AssertionError("started without a TLS listener")
 
 
-async def test_listener_on_ipv6_is_named() -> None:
+async def test_listener_on_ipv6_is_named_where_the_stack_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checks, "has_ipv6", lambda: False)
     listener = SipTransport(protocol="tcp", listen=IPv6Address("::"))
     with pytest.raises(ConfigurationError, match=r"sip\.transports\.1\.listen: :: is an IPv6"):
         async with Bridge({TRUNK: trunk(9)}, transports=(listener,)):

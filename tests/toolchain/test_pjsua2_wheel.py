@@ -23,6 +23,7 @@ class Builder:
         self.built = 0
         self.version = "2.17"
         self.calls = 1024
+        self.ipv6 = True
 
     def fetch(self, _steps: Steps, work: Path) -> Source:
         return Source(work, self.version, f"{self.built:064}", "somewhere")
@@ -35,9 +36,11 @@ import _ssl
 class _Facts:
     full = {version!r}
     maxCalls = {self.calls}
-    uaConfig = property(lambda self: self)
+    ipv6Use = {int(self.ipv6)}
+    uaConfig = sipConfig = property(lambda self: self)
     libVersion = lambda self: self
-Endpoint = EpConfig = _Facts
+Endpoint = EpConfig = AccountConfig = _Facts
+PJSUA_IPV6_DISABLED = 0
 _pjsua2 = _ssl
 """
         with zipfile.ZipFile(wheel, "w") as archive:
@@ -164,9 +167,13 @@ def test_a_wheel_that_is_not_what_was_wanted_is_not_kept(builder: Builder, steps
     with pytest.raises(StepError, match=r"check the wheel: .* it allows 4 calls, not 1024"):
         pjsua2_wheel.ensure_wheel(steps)
 
-    builder.calls = 1024
+    builder.calls, builder.ipv6 = 1024, False
+    with pytest.raises(StepError, match=r"check the wheel: .* it has no IPv6"):
+        pjsua2_wheel.ensure_wheel(steps)
+
+    builder.ipv6 = True
     pjsua2_wheel.ensure_wheel(steps)
-    assert builder.built == 2
+    assert builder.built == 3
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 """How a session describes its own ends: what stays the same in all its descriptions."""
 
 import secrets
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from aiortc import RTCCertificate
 
@@ -26,6 +26,7 @@ class OwnEnds:
         cname: str,
     ) -> None:
         self._public_address = str(public_address) if public_address is not None else None
+        self._public_ip = public_address.version if public_address is not None else None
         self._fingerprint = Fingerprint(*fingerprint(certificate))
         self._ssrc = ssrc
         self._cname = cname
@@ -39,10 +40,16 @@ class OwnEnds:
         """
         return LocalRtp(
             session_id=self._ids[Side.SIP],
-            address=self._public_address or leg.address,
+            address=self._seen_as(leg.address),
             port=leg.port,
             rtcp_mux=answering or leg.muxed,
         )
+
+    def _seen_as(self, address: str) -> str:
+        """What peers know `address` as: an address of IPv4 says nothing about one of IPv6."""
+        if self._public_address and ip_address(address).version == self._public_ip:
+            return self._public_address
+        return address
 
     def webrtc(self, ice: IceConnection, setup: Setup | None) -> LocalWebRtc:
         """Our end of the Matrix leg; `setup` is the DTLS role in force."""

@@ -159,12 +159,12 @@ def _usable(ip: str | tuple[str, int, int]) -> str | None:
 def local_address(listen: IPv4Address | IPv6Address | None, remote: str | None) -> str:
     """The local address for RTP with `remote` (None: not known yet), as routing would choose it.
 
-    Raises SdpError.
+    Where it is not known, an unspecified `listen` says which IP it will be. Raises SdpError.
     """
     if listen is not None and not listen.is_unspecified:
         return str(listen)
     try:
-        version = ip_address(remote).version if remote else 4
+        version = ip_address(remote).version if remote else listen.version if listen else 4
     except ValueError:
         raise SdpError(f"The SIP peer wants audio at {remote!r}: not an IP address") from None
     family = socket.AF_INET6 if version == 6 else socket.AF_INET
@@ -173,4 +173,5 @@ def local_address(listen: IPv4Address | IPv6Address | None, remote: str | None) 
             probe.connect((remote or _PROBE[version], 9))
             return str(probe.getsockname()[0])
         except OSError:
-            return gathering_addresses(None)[0]
+            found = gathering_addresses(None)
+            return next((each for each in found if ip_address(each).version == version), found[0])
