@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -26,8 +27,9 @@ from bridge.call.ids import Address, Direction, MatrixCallId, OpId, PartyId, Roo
 from bridge.errors import BridgeError, ConfigurationError, LocalError, RemoteError
 from bridge.matrix.bot.conversation import Bot
 from bridge.matrix.doubles import Doubles
+from bridge.matrix.encryption.client import device_api
 from bridge.matrix.encryption.ghosts import GhostEncryption, Keys
-from bridge.matrix.encryption.seam import NONE, KeyTraffic
+from bridge.matrix.encryption.seam import NONE, Encryption, KeyTraffic
 from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience, Refused, Unavailable
 from bridge.matrix.inbox import Inbox
@@ -92,13 +94,16 @@ class MatrixAdapter:
         self._clock = clock
         self._homeserver = Homeserver(self._appservice)
         self._ghosts = Ghosts(appservice.ghost_prefix, homeserver.domain)
-        self._keys = keys and GhostEncryption(
-            keys,
-            appservice=self._appservice,
-            homeserver=self._homeserver,
-            arrived=self._key_arrived,
-        )
-        encryption = self._encryption = self._keys or NONE
+        self._keys: GhostEncryption | None = None
+        if keys is not None:
+            self._keys = GhostEncryption(
+                keys,
+                api=partial(device_api, self._appservice),
+                homeserver=self._homeserver,
+                arrived=self._key_arrived,
+            )
+        encryption: Encryption = self._keys or NONE
+        self._encryption = encryption
         self._portals = Portals(
             ghosts=self._ghosts,
             homeserver=self._homeserver,
@@ -167,8 +172,6 @@ class MatrixAdapter:
         self._appservice.take()
         try:
             await self._introduce()
-            if self._keys:
-                await self._keys.find_out(self._bot)
             if self._attendant:
                 self._spawn(self._attendant.ready())
         except BaseException:
@@ -350,6 +353,9 @@ class MatrixAdapter:
             await persist(self._check_identity)
             await persist(lambda: self._homeserver.set_display_name(self._bot, BOT_NAME))
             await persist(self._check_way_back)
+            if self._keys is not None:
+                keys = self._keys
+                await persist(lambda: keys.find_out(self._bot))
         except Unavailable as error:
             raise RemoteError(
                 f"the homeserver at {self._address} cannot be reached: {error}",

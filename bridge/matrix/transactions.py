@@ -17,6 +17,7 @@ from mautrix.types import UserID as MautrixUserId
 
 from bridge import config
 from bridge.call.ids import UserId
+from bridge.errors import StoreUnavailable
 from bridge.matrix.encryption.seam import KeyTraffic
 from bridge.matrix.lookups import PROTOCOL_PATH
 
@@ -125,10 +126,13 @@ class Transactions(AppService):
         )
         try:
             await self._receive_keys(traffic)
-        except Exception as error:
+        except StoreUnavailable as error:
             self._failed.add(txn_id)
-            log.error("keys could not be kept; the homeserver has to bring them again", error=error)
+            log.warning("keys not kept; the homeserver has to bring them again", reason=str(error))
             return {}
+        except Exception:
+            # The same would go wrong the next time, and nothing else would ever come.
+            log.exception("keys could not be taken")
         await self._receive(events)
         return {}
 

@@ -41,7 +41,7 @@ from bridge.call.ids import (
     TrunkName,
     UserId,
 )
-from bridge.errors import ConfigurationError, LocalError, RemoteError
+from bridge.errors import ConfigurationError, LocalError, RemoteError, StoreUnavailable
 from bridge.matrix import adapter as module
 from bridge.matrix.adapter import MatrixAdapter
 from bridge.matrix.lookups import Unreachable
@@ -540,3 +540,17 @@ async def test_an_orphan_whose_room_is_gone_is_let_go(bench: Bench, adapter: Mat
     bench.refuses = {"/send/": (403, "M_FORBIDDEN")}
     await adapter.end_orphan(record())
     assert bench.told == []
+
+
+async def test_a_transaction_whose_keys_are_not_kept_has_to_come_again(
+    bench: Bench, adapter: MatrixAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = [StoreUnavailable("disk full")]
+
+    async def receive(_: object) -> None:
+        if fails:
+            raise fails.pop()
+
+    monkeypatch.setattr(adapter._appservice, "_receive_keys", receive)
+    assert await bench.push("transactions/1", events=[]) == 503
+    assert await bench.push("transactions/1", events=[]) == 200

@@ -25,19 +25,23 @@ class _Api(HTTPAPI):
             return await super().request(*args, **kwargs)
 
 
-class DeviceClient(ClientAPI):
-    """A user and a device of ours: one of many on the same connections."""
+def device_api(appservice: AppService, user: UserId, device: str) -> HTTPAPI:
+    """Requests as a user and device of ours, on the connections that all of them share."""
+    return _Api(
+        appservice.intent.api.base_url,
+        appservice.as_token,
+        client_session=appservice.http_session,
+        log=appservice.intent.api.log,
+        as_user_id=MautrixUserId(user),
+        # mautrix sends it as `device_id` too, the only name that Synapse heeds (MSC4326).
+        as_device_id=DeviceID(device),  # type: ignore[arg-type]  # mautrix says UserID
+    )
 
-    def __init__(self, appservice: AppService, user: UserId, device: str) -> None:
-        api = _Api(
-            appservice.intent.api.base_url,
-            appservice.as_token,
-            client_session=appservice.http_session,
-            log=appservice.intent.api.log,
-            as_user_id=MautrixUserId(user),
-            # mautrix sends it as `device_id` too, the only name that Synapse heeds (MSC4326).
-            as_device_id=DeviceID(device),  # type: ignore[arg-type]  # mautrix says UserID
-        )
+
+class DeviceClient(ClientAPI):
+    """A user and a device of ours."""
+
+    def __init__(self, api: HTTPAPI, user: UserId, device: str) -> None:
         super().__init__(MautrixUserId(user), DeviceID(device), api=api)
 
     async def make_device(self, name: str) -> None:

@@ -2,19 +2,19 @@
 """The `Encryption` of a homeserver that lets our users have devices."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import structlog
-from mautrix.appservice import AppService
+from mautrix.api import HTTPAPI
 from mautrix.types import DeviceID, DeviceIdentity, IdentityKey, RoomID, SessionID, UserID
 from mautrix.util.async_db import Database
 
 from bridge.call.ids import RoomId, UserId
 from bridge.config import EncryptionMode
-from bridge.errors import ConfigurationError
+from bridge.errors import ConfigurationError, StoreUnavailable
 from bridge.matrix.encryption import tables
 from bridge.matrix.encryption.client import DeviceClient
 from bridge.matrix.encryption.identity import Identity
@@ -27,7 +27,7 @@ from bridge.matrix.encryption.seam import ENCRYPTED, ENCRYPTION, KeyTraffic, Unr
 from bridge.matrix.encryption.tables import AccountStore, OwnDevices
 from bridge.matrix.encryption.vault import Vault
 from bridge.matrix.envelope import RoomEvent
-from bridge.matrix.homeserver import Homeserver, Unavailable
+from bridge.matrix.homeserver import Homeserver
 from bridge.ports import Sealer
 
 log = structlog.get_logger(__name__)
@@ -48,18 +48,20 @@ class Keys:
 
 
 class GhostEncryption:
-    """Keys of ghosts (and of the bot). `arrived` is told the session of each key that comes."""
+    """Keys of ghosts. `api` makes requests as one of them and its device; `arrived` is told the
+    session of each key that comes.
+    """
 
     def __init__(
         self,
         keys: Keys,
         *,
-        appservice: AppService,
+        api: Callable[[UserId, str], HTTPAPI],
         homeserver: Homeserver,
         arrived: Callable[[str], None],
     ) -> None:
         self._mode = keys.mode
-        self._appservice = appservice
+        self._api = api
         self._homeserver = homeserver
         self._database = keys.database
         self._pickle_key = keys.sealer.derive("olm pickles")
@@ -91,7 +93,6 @@ class GhostEncryption:
         """
         own = await self._identity.begun(bot)
         lacking = await self._probe.run(self._client(bot, own.device), bot, wait)
-        self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
         if lacking is None:
             self._active = True
             log.info("encryption works", mode=self._mode.value)
@@ -100,6 +101,7 @@ class GhostEncryption:
         else:
             log.warning("no calls in encrypted rooms", reason=lacking, remedy=_REMEDY)
         self._settled.set()
+        self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
 
     async def stop(self) -> None:
         """Stop what goes on in the background."""
@@ -117,7 +119,8 @@ class GhostEncryption:
     async def ready(self, user: UserId) -> None:
         """See `Encryption`."""
         if await self.settled():
-            await self._identity.ready(user)
+            with _database():
+                await self._identity.ready(user)
 
     def initial_state(self) -> list[dict[str, Any]]:
         """See `Encryption`."""
@@ -136,10 +139,11 @@ class GhostEncryption:
         """See `Encryption`."""
         if not await self.settled() or not await self._rooms.encrypted(room, user):
             return
-        await self._identity.ready(user)
-        async with self.vault.open(user) as machine:
-            devices = await self._people.devices(person, machine)
-            await machine.share(room, devices, complete=True)
+        with _database():
+            await self._identity.ready(user)
+            async with self.vault.open(user) as machine:
+                devices = await self._people.devices(person, machine)
+                await machine.share(room, devices, complete=True)
 
     async def encrypt(
         self,
@@ -152,22 +156,24 @@ class GhostEncryption:
         """See `Encryption`."""
         if not await self.settled() or not await self._rooms.encrypted(room, user):
             return event_type, content
-        await self._identity.ready(user)
-        try:
+        with _database():
+            await self._identity.ready(user)
             async with self.vault.open(user) as machine:
                 devices: list[DeviceIdentity] = []
                 for reader in await self._readers(room, user, person):
                     devices += await self._people.devices(reader, machine)
                 await machine.share(room, devices)
                 return ENCRYPTED, await machine.write(room, event_type, content)
-        except DATABASE_FAILURES as error:
-            raise Unavailable(f"the keys cannot be read: {error}") from error
 
     async def decrypt(self, event: RoomEvent, user: UserId) -> RoomEvent:
         """See `Encryption`."""
         if not await self.settled():
             raise Unreadable("the homeserver gives us no keys")
         self._rooms.saw_encrypted(event.room)
+        with _database():
+            return await self._decrypt(event, user)
+
+    async def _decrypt(self, event: RoomEvent, user: UserId) -> RoomEvent:
         async with self.vault.open(user) as machine:
             session = await machine.session_of(event)
             sender = await self._people.device_with(event.sender, session.sender_key, machine)
@@ -178,7 +184,7 @@ class GhostEncryption:
 
     async def ask(self, event: RoomEvent, user: UserId) -> None:
         """See `Encryption`."""
-        await self._identity.ready(user)
+        await self.ready(user)
         session = str(event.content.get("session_id"))
         self._asked[session] = event.sender
         if len(self._asked) > _MOST_ASKED:
@@ -187,14 +193,15 @@ class GhostEncryption:
         # Events need not say which device they are from any more (Matrix 1.3).
         devices = [DeviceID(named if isinstance(named, str) and named else "*")]
         sender_key = event.content.get("sender_key")
-        async with self.vault.open(user) as machine:
-            await machine.request_room_key(
-                RoomID(event.room),
-                IdentityKey(sender_key if isinstance(sender_key, str) else ""),
-                SessionID(session),
-                {UserID(event.sender): devices},
-                timeout=0,
-            )
+        with _database():
+            async with self.vault.open(user) as machine:
+                await machine.request_room_key(
+                    RoomID(event.room),
+                    IdentityKey(sender_key if isinstance(sender_key, str) else ""),
+                    SessionID(session),
+                    {UserID(event.sender): devices},
+                    timeout=0,
+                )
         log.info("asked for the key of an event", room=event.room, person=event.sender)
 
     async def receive(self, traffic: KeyTraffic) -> None:
@@ -202,14 +209,15 @@ class GhostEncryption:
         if self._probe.look(traffic) and self._settled.is_set() and not self._active:
             self._active = True
             log.info("encryption works after all: the homeserver was slow")
-        await self._incoming.receive(traffic)
+        with _database():
+            await self._incoming.receive(traffic)
 
     def changed(self, room: RoomId) -> None:
         """See `Encryption`."""
         self._rooms.changed(room)
 
     def _client(self, user: UserId, device: str) -> DeviceClient:
-        return DeviceClient(self._appservice, user, device)
+        return DeviceClient(self._api(user, device), user, device)
 
     async def _load(self, user: UserId) -> Machine:
         own = await self._identity.begun(user)
@@ -234,3 +242,12 @@ class GhostEncryption:
         while True:
             await asyncio.sleep(_SWEEP)
             self.vault.sweep()
+
+
+@contextmanager
+def _database() -> Iterator[None]:
+    """What the database raises is worth another attempt."""
+    try:
+        yield
+    except DATABASE_FAILURES as error:
+        raise StoreUnavailable(f"the keys cannot be read or written: {error!r}") from error

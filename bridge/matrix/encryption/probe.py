@@ -57,7 +57,11 @@ class Probe:
             return NO_DEVICES
         kind = EventType.find(_TYPE, EventType.Class.TO_DEVICE)
         message: Any = {bot: {client.device_id: {"word": self._word}}}
-        await client.send_to_device(kind, message)
+        try:
+            await client.send_to_device(kind, message)
+        except Refused as error:
+            log.debug("no message to a device", reason=str(error))
+            return NO_MESSAGES
         return None if await self._comes(wait) else NO_MESSAGES
 
     async def _comes(self, wait: float) -> bool:

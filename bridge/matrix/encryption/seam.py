@@ -37,7 +37,10 @@ class KeyTraffic:
 
 
 class Encryption(Protocol):
-    """End-to-end encryption of our users. Methods raise `HomeserverError` unless they say."""
+    """End-to-end encryption of our users.
+
+    Methods raise `HomeserverError` and `StoreUnavailable` unless they say.
+    """
 
     @property
     def active(self) -> bool:
@@ -80,7 +83,7 @@ class Encryption(Protocol):
     async def receive(self, traffic: KeyTraffic) -> None:
         """Take what came with a transaction; once this returns, nothing of it can be lost.
 
-        Raises what the database raises: then the transaction must come again.
+        Raises `StoreUnavailable`: then the transaction must come again.
         """
 
     def changed(self, room: RoomId) -> None:
