@@ -46,7 +46,11 @@ async def test_a_text_comes_in_and_makes_a_portal(
         await phone.succeeds()
     event = await said(mine.client, "Grüße from a telephone")
     assert (event.sender, event.content["msgtype"]) == (PCMU.ghost, "m.text")
-    assert mine.client.members(event.room) == {person.user_id, PCMU.ghost}
+    await until(
+        lambda: mine.client.members(event.room) == {person.user_id, PCMU.ghost},
+        within=5,
+        what="the two were in the room",
+    )
 
 
 async def test_a_telephone_that_takes_no_texts_is_told_of_once(
