@@ -28,11 +28,20 @@ from bridge.call.events import (
     SipEvent,
     SipIdentityChanged,
 )
-from bridge.call.ids import Address, CallId, Direction, Side, TrunkName, UserId
-from bridge.call.leg import EarlyMedia, Over, OwnOfferAnswered, PersonLeg, Reoffer, Signal
+from bridge.call.ids import Address, CallId, Direction, LegId, Side, TrunkName, UserId
+from bridge.call.leg import (
+    EarlyMedia,
+    HandedOver,
+    NotTransferred,
+    Over,
+    OwnOfferAnswered,
+    PersonLeg,
+    Reoffer,
+    Signal,
+)
 from bridge.call.machine import Effects
 from bridge.call.media_session import MediaSession
-from bridge.call.notices import Notices, Past, last_words
+from bridge.call.notices import NOT_TRANSFERRED, Notices, Past, last_words
 from bridge.call.renegotiation import Renegotiation
 from bridge.call.sip_leg import SipLeg
 from bridge.call.states import (
@@ -98,6 +107,12 @@ class Call:
         self._rang_at: float | None = None
         """Since when it rings at the person's devices."""
         self._answered_at: float | None = None
+        self._transfer: HandedOver | None = None
+        """What the person wants, to be looked at by the switchboard."""
+        self._kept = False
+        """Whether a transfer came to nothing, so that who asked for it may have left."""
+        self._gone: Over | None = None
+        """How the person left a call that is being transferred."""
         effects.emit(
             RecordStart(
                 call=call, direction=direction, person=person, address=address, trunk=sip.trunk
@@ -188,6 +203,30 @@ class Call:
             answered_at=self._answered_at,
         )
 
+    # --- transfer -------------------------------------------------------------------------
+
+    def take_transfer(self) -> HandedOver | None:
+        """To whom the person wants to transfer the call, if that was not dealt with yet."""
+        wanted, self._transfer = self._transfer, None
+        return wanted if self.over is None else None
+
+    def transfer(self, target: str, replaces: LegId | None = None) -> None:
+        """Have the far end call `target`, or take the place of the one that `replaces` is with."""
+        if not self.sip.refer(target, replaces):
+            self.refuse_transfer(NOT_TRANSFERRED)
+
+    def await_transfer(self) -> None:
+        """Let the far end wait for the call that replaces this one."""
+        if not self.sip.await_replacement():
+            self.refuse_transfer(NOT_TRANSFERRED)
+
+    def refuse_transfer(self, why: str) -> None:
+        """Go on, as far as the person is still there."""
+        self._kept = True
+        self.notify(why)
+        if self._gone is not None:
+            self.end(Cause.NOT_TRANSFERRED, self._gone.by)
+
     # --- setup glare ----------------------------------------------------------------------
 
     @property
@@ -239,8 +278,10 @@ class Call:
             self._ring_while_joining()
         if isinstance(signal, Over):
             self._act(signal)
+        elif isinstance(signal, HandedOver):
+            self._transfer = signal
         elif signal is not None and self.over is None:
-            assert not isinstance(signal, EarlyMedia | OwnOfferAnswered)
+            assert not isinstance(signal, EarlyMedia | OwnOfferAnswered | NotTransferred)
             self._renegotiation.matrix_said(signal)
 
     def _sip_event(self, event: SipEvent) -> None:
@@ -270,13 +311,25 @@ class Call:
         if signal is None or self.over is not None:
             return
         if isinstance(signal, Over):
-            self.end(signal.cause, signal.by, signal.status)
+            self._end(signal)
+        elif isinstance(signal, NotTransferred):
+            self.refuse_transfer(NOT_TRANSFERRED)
         elif isinstance(signal, EarlyMedia):
             self._media.answer_early(signal.sdp)
         elif self._renegotiation.state is not RenegotiationState.CLOSED:
+            assert not isinstance(signal, HandedOver)
             self._act(self._renegotiation.sip_said(signal))
         elif isinstance(signal, Reoffer) and signal.op is not None:
             self.sip.refuse(signal.op, _PENDING)  # What it would change is not agreed yet.
+
+    def _end(self, over: Over) -> None:
+        """End for this reason, unless it is only the person who left what they handed over."""
+        theirs = over.by in ("matrix", "media") and over.cause is not Cause.TRANSFERRED
+        if theirs and self.sip.is_handed_over:
+            self._gone = over
+            return
+        lost = self._kept and over.by == "media"
+        self.end(Cause.NOT_TRANSFERRED if lost else over.cause, over.by, over.status)
 
     # --- steps ----------------------------------------------------------------------------
 
@@ -307,7 +360,7 @@ class Call:
             case Step.TAKE_SIP_ANSWER:
                 media.answer(Side.SIP, sip.description)
             case Step.ANSWER_MATRIX:
-                matrix.answer(media.to_matrix)
+                matrix.answer(media.to_matrix, transferable=sip.refers)
             case Step.OFFER_FROM_SIP:
                 media.offer(Side.SIP, sip.description or None, self._codecs)
             case Step.INVITE_MATRIX:
@@ -333,7 +386,7 @@ class Call:
     def _ring(self) -> None:
         self._rang_at = self._effects.now
         self.matrix.record()
-        self.matrix.invite(self._media.to_matrix)
+        self.matrix.invite(self._media.to_matrix, transferable=self.sip.refers)
 
     def _ring_while_joining(self) -> None:
         """Joining may take a while: the caller is not left in silence."""

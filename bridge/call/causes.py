@@ -46,6 +46,8 @@ class Cause(Enum):
     NO_RESOURCES = "no_resources"
     UNDELIVERABLE = "undeliverable"
     CONNECTION_LOST = "connection_lost"
+    TRANSFERRED = "transferred"
+    NOT_TRANSFERRED = "not_transferred"
     MAX_DURATION = "max_duration"
     ENDED_BY_ADMIN = "ended_by_admin"
     SHUTDOWN = "shutdown"
@@ -177,6 +179,10 @@ MEANINGS: dict[Cause, Meaning] = {
     ),
     Cause.CONNECTION_LOST: Meaning(
         500, 41, "unknown_error", "The connection to the telephone network was lost."
+    ),
+    Cause.TRANSFERRED: Meaning(480, 16, "user_hangup", ""),
+    Cause.NOT_TRANSFERRED: Meaning(
+        480, 16, "user_hangup", "The call was not transferred, and has ended."
     ),
     Cause.MAX_DURATION: Meaning(
         480, 31, "user_hangup", "The call reached the longest time allowed."

@@ -69,18 +69,23 @@ class SendCallEvent(MatrixCommand):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendMatrixInvite(SendCallEvent):
-    """`m.call.invite` with every candidate already in the SDP."""
+    """`m.call.invite` with every candidate already in the SDP.
+
+    `transferable`: the far end lets itself be transferred, so `m.call.replaces` has an effect.
+    """
 
     sdp: str
+    transferable: bool = False
     lifetime: float
     invitee: UserId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendMatrixAnswer(SendCallEvent):
-    """`m.call.answer` with every candidate already in the SDP."""
+    """`m.call.answer` with every candidate already in the SDP; else as `SendMatrixInvite`."""
 
     sdp: str
+    transferable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

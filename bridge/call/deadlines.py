@@ -19,6 +19,7 @@ class Deadline(Enum):
     CONFIRM = "confirm"
     CONNECT = "connect"
     DURATION = "duration"
+    TRANSFER = "transfer"
     NEGOTIATE = "negotiate"
     REINVITE = "reinvite"
     BACKOFF = "backoff"
@@ -39,6 +40,8 @@ DEADLINES: Mapping[State, Deadline] = {
     SipState.INVITED_BARE: Deadline.SETUP,
     SipState.ANSWERED: Deadline.CONFIRM,
     SipState.CONFIRMED: Deadline.DURATION,
+    SipState.REFERRING: Deadline.TRANSFER,
+    SipState.AWAITING: Deadline.TRANSFER,
     SipState.CANCELLING: Deadline.END,
     SipState.CLOSING: Deadline.CONFIRM,
     SipState.ENDING: Deadline.END,
@@ -77,6 +80,8 @@ class Timeouts:
     """Until the ACK to our 200 comes: 64 * T1 (RFC 3261 13.3.1.4) and a little."""
     connect: float = 30.0
     """Until audio can pass after offer and answer."""
+    transfer: float = 30.0
+    """Until we know what became of a transfer, besides the time that its target rings."""
     negotiate: float = 10.0
     """Until the client answers our `m.call.negotiate`: a re-INVITE waits meanwhile."""
     reinvite: float = 35.0
@@ -95,6 +100,8 @@ class Timeouts:
         match deadline:
             case Deadline.RING:
                 return limits.ring_time
+            case Deadline.TRANSFER:
+                return limits.ring_time + self.transfer
             case Deadline.DURATION:
                 return limits.max_duration
             case Deadline.SETUP:

@@ -125,6 +125,18 @@ class MatrixNegotiateReceived(MatrixCallEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixReplacesReceived(MatrixCallEvent):
+    """`m.call.replaces`: the client transfers the call, and most clients then leave it in silence.
+
+    `target` is the address of the ghost to which it goes; None: it is not to go to a ghost of ours.
+    `waits`: the other party is to be called by the target (`await_call`), and not to call it.
+    """
+
+    target: Address | None
+    waits: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MatrixMuteChanged(MatrixCallEvent):
     """Stream metadata (in any event) says that the client muted or unmuted its microphone."""
 

@@ -63,7 +63,34 @@ class OwnOfferAnswered:
     sdp: str
 
 
-Signal = Over | EarlyMedia | Reoffer | ReofferAnswered | ReofferRefused | OwnOfferAnswered
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The person transfers the call: to `target`, if that is an address at all.
+
+    `waits`: it is the target that calls; the far end is replaced by that call.
+    """
+
+    target: Address | None
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NotTransferred:
+    """The far end was not connected with whom it was transferred to; `status` is SIP's."""
+
+    status: int
+
+
+Signal = (
+    Over
+    | EarlyMedia
+    | Reoffer
+    | ReofferAnswered
+    | ReofferRefused
+    | OwnOfferAnswered
+    | HandedOver
+    | NotTransferred
+)
 """What a leg tells the call, besides going to another state."""
 
 
@@ -94,10 +121,10 @@ class PersonLeg(Protocol):
     def prepare(self, display_name: str) -> None:
         """Make ready to ring."""
 
-    def invite(self, sdp: str) -> None:
-        """Ring."""
+    def invite(self, sdp: str, *, transferable: bool) -> None:
+        """Ring. `transferable`: the person may transfer the call."""
 
-    def answer(self, sdp: str) -> None:
+    def answer(self, sdp: str, *, transferable: bool) -> None:
         """Accept the person's call."""
 
     def end(self, cause: Cause, *, telling: bool = False) -> None:

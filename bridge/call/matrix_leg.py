@@ -32,6 +32,7 @@ from bridge.call.events import (
     MatrixMemberLeft,
     MatrixNegotiateReceived,
     MatrixRejectReceived,
+    MatrixReplacesReceived,
     MatrixSelectAnswerReceived,
     MatrixSendFailed,
     PersonInvited,
@@ -50,7 +51,7 @@ from bridge.call.ids import (
     RoomId,
     UserId,
 )
-from bridge.call.leg import Over, Reoffer, ReofferAnswered, ReofferRefused, Signal
+from bridge.call.leg import HandedOver, Over, Reoffer, ReofferAnswered, ReofferRefused, Signal
 from bridge.call.machine import Effects, Machine
 from bridge.call.states import (
     ANOTHER_PARTY,
@@ -138,7 +139,7 @@ class MatrixLeg(Machine):
     @property
     def can_renegotiate(self) -> bool:
         """Whether the client answers an `m.call.negotiate`. One that cannot hangs up instead."""
-        return self._negotiates
+        return self._negotiates and self.state in _UP
 
     def yields_to(self, call_id: str) -> bool:
         """Until our invite is sent, to any call; then, the lesser call id survives."""
@@ -157,22 +158,24 @@ class MatrixLeg(Machine):
             )
         )
 
-    def invite(self, sdp: str) -> None:
+    def invite(self, sdp: str, *, transferable: bool) -> None:
         """Ring at the person's devices."""
         self._vital_op = self._effects.op()
         self.says(
             SendMatrixInvite(
                 **self._about(self._vital_op),
                 sdp=sdp,
+                transferable=transferable,
                 lifetime=self._effects.limits.ring_time,
                 invitee=self._person,
             )
         )
 
-    def answer(self, sdp: str) -> None:
+    def answer(self, sdp: str, *, transferable: bool) -> None:
         """Accept the person's call."""
         self._vital_op = self._effects.op()
-        answer = SendMatrixAnswer(**self._about(self._vital_op), sdp=sdp)
+        about = self._about(self._vital_op)
+        answer = SendMatrixAnswer(**about, sdp=sdp, transferable=transferable)
         self.says(answer, "" if self.version else V0)
         self._identify()
 
@@ -279,6 +282,8 @@ class MatrixLeg(Machine):
                 self._negotiates = True
                 offered = event.type is SdpType.OFFER
                 return Reoffer(event.sdp) if offered else ReofferAnswered(event.sdp)
+            case MatrixReplacesReceived() if self.version and self.state in _UP:
+                return HandedOver(event.target, event.waits)
         return None
 
     def _answered(self, event: MatrixAnswerReceived) -> None:

@@ -15,6 +15,8 @@ TIME = "{time}"
 """Stands in a notice for the time of day, which the core does not know."""
 MISSED_WHILE_BUSY = f"You missed another call from here at {TIME} while you were in this one."
 _MISSED = f"You missed a call at {TIME}"
+NOT_TRANSFERRED = "The call could not be transferred."
+ONLY_TO_NUMBERS = "Calls can only be transferred to telephone numbers and SIP addresses."
 _ELSEWHERE = "Somebody else answered this call."
 _THEIR_OWN = (Cause.NORMAL, Cause.DECLINED, Cause.FORWARDED)
 """Ends of a call that rings the person: they brought them about, or asked for them."""

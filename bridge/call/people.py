@@ -72,10 +72,16 @@ class People:
         to = self.wishes(person).forward
         if to is None or to in (caller, _address(dialled)) or self._comes_back(person, trunk, to):
             return None
+        route = self.route_by(trunk, person, to)
+        return route if isinstance(route, OutboundRoute) else None
+
+    def route_by(
+        self, trunk: TrunkName, person: UserId, address: Address
+    ) -> OutboundRoute | Refusal:
+        """How `trunk` is told to call `address` for `person`, or why it may not be."""
         rules = [rule for rule in self._policy.outbound if rule.trunk == trunk]
         account = trunk if self._owners.get(trunk) == person else None
-        route = route_out(replace(self._policy, outbound=rules), person, to, account)
-        return route if isinstance(route, OutboundRoute) else None
+        return route_out(replace(self._policy, outbound=rules), person, address, account)
 
     def _comes_back(self, person: UserId, trunk: TrunkName, to: Address) -> bool:
         """Whether what is forwarded to a number of ours ends where it began.

@@ -12,6 +12,7 @@ from bridge.call.commands import (
     AnswerSipReinvite,
     ByeSip,
     CancelSip,
+    ReferSip,
     RejectSip,
     RejectSipReinvite,
     SendSipInvite,
@@ -26,6 +27,7 @@ from bridge.call.events import (
     SipEvent,
     SipInviteReceived,
     SipProgressed,
+    SipReferProgressed,
     SipReinviteAnswered,
     SipReinviteFailed,
     SipReinviteReceived,
@@ -33,6 +35,7 @@ from bridge.call.events import (
 from bridge.call.ids import CallId, LegId, OpId, TrunkName
 from bridge.call.leg import (
     EarlyMedia,
+    NotTransferred,
     Over,
     OwnOfferAnswered,
     Reoffer,
@@ -42,10 +45,10 @@ from bridge.call.leg import (
 )
 from bridge.call.machine import Effects, Machine
 from bridge.call.policy import OutboundRoute
-from bridge.call.states import SIP, SIP_ENDS, SipState
+from bridge.call.states import REFUSED, SIP, SIP_ENDS, HandOver, SipState
 
 _RINGING = 180
-_UP = (SipState.ANSWERED, SipState.CONFIRMED)
+_UP = (SipState.ANSWERED, SipState.CONFIRMED, SipState.REFERRING, SipState.AWAITING)
 _ELSEWHERE = (26, 200)
 """Reasons of a CANCEL that mean "answered elsewhere": Q.850 and SIP (RFC 3326)."""
 
@@ -67,6 +70,11 @@ class SipLeg(Machine):
         self._bare = state is SipState.INVITED_BARE
         self._cause: Cause | None = None
         self._contact = ""
+        self._refer: OpId | None = None
+        self._until: float | None = None
+        """When a call that goes on after all has lasted long enough."""
+        self.refers = False
+        """Whether the far end lets itself be transferred."""
         self._reinvites: set[OpId] = set()
 
     @classmethod
@@ -91,6 +99,7 @@ class SipLeg(Machine):
         state = SipState.INVITED_BARE if invite.sdp is None else SipState.INVITED
         made = cls(effects, state, call=call, leg=invite.leg, trunk=invite.trunk)
         made.description = invite.sdp or ""
+        made.refers = invite.refers
         return made
 
     # --- what the call wants --------------------------------------------------------------
@@ -140,6 +149,27 @@ class SipLeg(Machine):
         """The command that answers the far end's re-INVITE."""
         return AnswerSipReinvite(call=self._call, leg=self.leg, op=op, sdp=sdp)
 
+    @property
+    def is_handed_over(self) -> bool:
+        """Whether the person has left the far end to somebody else."""
+        return self.state in (SipState.REFERRING, SipState.AWAITING)
+
+    def refer(self, target: str, replaces: LegId | None) -> bool:
+        """Transfer the far end to `target`, or into the call of `replaces`; whether it can be."""
+        if self.state is not SipState.CONFIRMED:
+            return False
+        self._refer, self._until = self._effects.op(), self.deadline
+        self.says(
+            ReferSip(
+                call=self._call, leg=self.leg, op=self._refer, target=target, replaces=replaces
+            )
+        )
+        return True
+
+    def await_replacement(self) -> bool:
+        """Wait for a call that replaces this one; whether it can be."""
+        return self.hears(HandOver)
+
     def refuse(self, op: OpId, status: int) -> None:
         """Refuse a re-INVITE; the call goes on as it was."""
         self._effects.emit(RejectSipReinvite(call=self._call, leg=self.leg, op=op, status=status))
@@ -165,18 +195,22 @@ class SipLeg(Machine):
                 return Over(cause=Cause.CONNECTION_LOST, by="bridge")
             case SipState.CONFIRMED:
                 return Over(cause=Cause.MAX_DURATION, by="bridge")
+            case SipState.REFERRING | SipState.AWAITING:  # Nobody objected.
+                return Over(cause=Cause.TRANSFERRED, by="bridge")
         return Over(cause=Cause.NO_ANSWER, by="bridge")
 
     def _heard(self, event: SipEvent) -> Signal | None:
         match event:
             case SipProgressed(sdp=sdp):
                 return self._progressed(sdp)
-            case SipAnswered(sdp=sdp):
-                self._answered(sdp)
+            case SipAnswered():
+                self._answered(event)
             case SipConfirmed(sdp=sdp):
                 return self._confirmed(sdp)
             case SipCancelled(cause=cause):
                 return self._cancelled(cause)
+            case SipReferProgressed(op=op, status=status) if op == self._refer:
+                return self._referred(status)
             case SipEnded():
                 return self._ended(event)
         return self._renegotiated(event)
@@ -185,9 +219,9 @@ class SipLeg(Machine):
         early = self._route is not None and self._route.early_media
         return EarlyMedia(sdp) if self.hears(SipProgressed) and early and sdp else None
 
-    def _answered(self, sdp: str) -> None:
+    def _answered(self, event: SipAnswered) -> None:
         if self.hears(SipAnswered):
-            self.description = sdp
+            self.description, self.refers = event.sdp, event.refers
 
     def _cancelled(self, cause: int) -> Over | None:
         if not self.hears(SipCancelled):
@@ -205,10 +239,23 @@ class SipLeg(Machine):
         self.description = sdp
         return None
 
+    def _referred(self, status: int) -> Signal | None:
+        """What became of our REFER: with a 2xx, the far end talks to the target (RFC 5589 6)."""
+        if status < 200 or self.state is not SipState.REFERRING:
+            return None
+        if status < 300:
+            return Over(cause=Cause.TRANSFERRED, by="matrix")
+        self.hears((SipReferProgressed, REFUSED))
+        self.deadline = self._until
+        return NotTransferred(status)
+
     def _ended(self, event: SipEnded) -> Over | None:
+        handed_over = self.is_handed_over
         if not self.hears(SipEnded):
             return None
         cause = from_sip(event.status, event.q850, remote=event.remote)
+        if handed_over and cause is Cause.NORMAL:
+            cause = Cause.TRANSFERRED
         return Over(cause=cause, by="sip", status=event.status)
 
     def _renegotiated(self, event: SipEvent) -> Signal | None:

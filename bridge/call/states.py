@@ -65,6 +65,10 @@ class SipState(State):
     """Our 200 is out, the ACK has not come."""
     CONFIRMED = "confirmed"
     """The dialog is established."""
+    REFERRING = "referring"
+    """Our REFER is out: the far end calls whom the person transferred the call to."""
+    AWAITING = "awaiting"
+    """The person transferred another call to this one: the far end is to get a new call instead."""
     CANCELLING = "cancelling"
     """CANCEL is out; a 200 may cross it."""
     CLOSING = "closing"
@@ -137,6 +141,10 @@ class BothConnected(e.Event):
     """Stands for: both legs are connected and media is agreed for the first time."""
 
 
+class HandOver(e.Event):
+    """Stands for: the person transferred another call to this one, and leaves both."""
+
+
 Message = type | tuple[type, str]
 """An event or command class, alone or with a qualifier."""
 Table = Mapping[State, Mapping[Message, State]]
@@ -152,6 +160,7 @@ EARLY = "early"
 TO_BARE_INVITE = "from matrix, sip offered nothing"
 AFTER_491 = "after 491"
 WITH_OUR_OFFER = "with our offer"
+REFUSED = "refused"
 
 _MATRIX_OVER: Mapping[Message, State] = {
     e.MatrixHangupReceived: _M.ENDED,
@@ -224,7 +233,9 @@ SIP: Table = {
     _S.INVITED: {c.SendSipProgress: _S.INVITED, **_SIP_IN},
     _S.INVITED_BARE: {c.SendSipProgress: _S.INVITED_BARE, **_SIP_IN},
     _S.ANSWERED: {e.SipConfirmed: _S.CONFIRMED, **_SIP_UP},
-    _S.CONFIRMED: _SIP_UP,
+    _S.CONFIRMED: {c.ReferSip: _S.REFERRING, HandOver: _S.AWAITING, **_SIP_UP},
+    _S.REFERRING: {(e.SipReferProgressed, REFUSED): _S.CONFIRMED, **_SIP_UP},
+    _S.AWAITING: _SIP_UP,
     _S.CANCELLING: {e.SipAnswered: _S.CONFIRMED, e.SipEnded: _S.ENDED},
     _S.CLOSING: {e.SipConfirmed: _S.CONFIRMED, **_SIP_UP},
     _S.ENDING: {e.SipEnded: _S.ENDED},
@@ -400,5 +411,7 @@ SIP_ENDS: Mapping[State, type | State] = {
     _S.INVITED_BARE: c.RejectSip,
     _S.ANSWERED: _S.CLOSING,
     _S.CONFIRMED: c.ByeSip,
+    _S.REFERRING: c.ByeSip,
+    _S.AWAITING: c.ByeSip,
 }
 """How the leg is ended from our side; states that are missing are already on their way."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from heapq import heappop, heappush
 
 from bridge.call.call import Call, CallView
-from bridge.call.causes import Cause
+from bridge.call.causes import MEANINGS, Cause
 from bridge.call.commands import Command
 from bridge.call.deadlines import Timeouts
 from bridge.call.events import (
@@ -35,9 +35,10 @@ from bridge.call.ids import (
     TrunkName,
     UserId,
 )
+from bridge.call.leg import HandedOver
 from bridge.call.machine import Effects
 from bridge.call.matrix_leg import MatrixLeg
-from bridge.call.notices import MISSED_WHILE_BUSY
+from bridge.call.notices import MISSED_WHILE_BUSY, ONLY_TO_NUMBERS
 from bridge.call.people import People, Rates
 from bridge.call.policy import (
     OutboundRoute,
@@ -294,6 +295,31 @@ class Switchboard:
             return Refusal(Cause.DO_NOT_DISTURB)
         return check_limits(self._policy.limits, active=self._active(call.person) - 1)
 
+    # --- transfer -------------------------------------------------------------------------
+
+    def _transfer(self, call: Call, wanted: HandedOver) -> None:
+        """A person transfers a call: to another address, or to one that they talk to already."""
+        if wanted.target is None:
+            call.refuse_transfer(ONLY_TO_NUMBERS)
+            return
+        if wanted.waits:
+            call.await_transfer()
+            return
+        other = self._between(call.person, wanted.target)
+        if other is not None and other is not call:
+            call.transfer(wanted.target.removeprefix("tel:"), other.sip.leg)
+            return
+        now = self._effects.now
+        route = self._people.route_by(call.sip.trunk, call.person, wanted.target)
+        recent = self._placed.of(call.person, now)
+        if not isinstance(route, Refusal):
+            route = check_limits(self._policy.limits, active=0, recent=recent) or route
+        if isinstance(route, Refusal):
+            call.refuse_transfer(MEANINGS[route.cause].sentence)
+            return
+        self._placed.add(call.person, now)
+        call.transfer(route.target)
+
     # --- setup glare ----------------------------------------------------------------------
 
     def _matrix_glare(self, other: Call, event: MatrixInviteReceived) -> None:
@@ -355,6 +381,9 @@ class Switchboard:
 
     def _pass_on(self, call: Call, event: Event) -> None:
         call.handle(event)
+        wanted = call.take_transfer()
+        if wanted is not None:
+            self._transfer(call, wanted)
         self._settle(call)
 
     def _settle(self, call: Call) -> None:

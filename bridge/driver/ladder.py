@@ -19,6 +19,7 @@ _MATRIX_EVENTS: Final[dict[type[happened.Event], str]] = {
     happened.MatrixRejectReceived: "m.call.reject",
     happened.MatrixHangupReceived: "m.call.hangup",
     happened.MatrixNegotiateReceived: "m.call.negotiate",
+    happened.MatrixReplacesReceived: "m.call.replaces",
     happened.MatrixMuteChanged: "mute changed",
     happened.MatrixMemberLeft: "member left",
 }

@@ -31,6 +31,7 @@ from bridge.call.events import (
     MatrixMuteChanged,
     MatrixNegotiateReceived,
     MatrixRejectReceived,
+    MatrixReplacesReceived,
     MatrixSelectAnswerReceived,
     SdpType,
 )
@@ -169,6 +170,16 @@ class _Ending(_Common):
     reason: Annotated[str, BeforeValidator(_read_reason)] = ""
 
 
+class _Target(_Model):
+    id: str = ""
+
+
+class _Replaces(_Common):
+    target_user: Annotated[_Target | None, WrapValidator(_or_none)] = None
+    create_call: Annotated[str | None, WrapValidator(_or_none)] = None
+    await_call: Annotated[str | None, WrapValidator(_or_none)] = None
+
+
 class _Negotiate(_Streams):
     description: _TypedDescription
     lifetime: _Lifetime = _DEFAULT_LIFETIME
@@ -182,6 +193,7 @@ class _Context:
     address: Address
     ghost: str
     now: float
+    address_of: Callable[[str], Address | None]
 
 
 class _About(TypedDict):
@@ -259,6 +271,20 @@ def _hangup(context: _Context) -> _Result:
     return (MatrixHangupReceived(**about, reason=content.reason or "user_hangup"),)
 
 
+def _replaces(context: _Context) -> _Result:
+    """Not in the specification: as matrix-js-sdk sends it, and iOS with a `lifetime`."""
+    content = _Replaces.model_validate(context.event.content)
+    if not content.create_call and not content.await_call:
+        return Unusable("neither create_call nor await_call says which call replaces this one")
+    target = content.target_user.id if content.target_user else ""
+    about = _about(context, content)
+    return (
+        MatrixReplacesReceived(
+            **about, target=context.address_of(target), waits=not content.create_call
+        ),
+    )
+
+
 def _negotiate(context: _Context) -> _Result:
     content = _Negotiate.model_validate(context.event.content)
     about = _about(context, content)
@@ -285,6 +311,8 @@ _READERS: Final[dict[str, Callable[[_Context], _Result]]] = {
     "m.call.reject": _reject,
     "m.call.hangup": _hangup,
     "m.call.negotiate": _negotiate,
+    "m.call.replaces": _replaces,
+    "org.matrix.call.replaces": _replaces,
     "m.call.sdp_stream_metadata_changed": _metadata_changed,
     "org.matrix.call.sdp_stream_metadata_changed": _metadata_changed,
 }
@@ -292,13 +320,23 @@ _READERS: Final[dict[str, Callable[[_Context], _Result]]] = {
 CALL_EVENT_TYPES: Final = frozenset(_READERS)
 
 
-def read_call_event(event: RoomEvent, address: Address, ghost: str, now: float) -> _Result:
-    """What a person's call event in the portal of `address` (user id `ghost`) tells the core."""
+def read_call_event(
+    event: RoomEvent,
+    address: Address,
+    ghost: str,
+    now: float,
+    *,
+    address_of: Callable[[str], Address | None],
+) -> _Result:
+    """What a person's call event in the portal of `address` (user id `ghost`) tells the core.
+
+    `address_of` tells whose ghost a user id is.
+    """
     reader = _READERS.get(event.type)
     if reader is None:
         return Unusable("not a call event that is acted upon")
     try:
-        return reader(_Context(event, address, ghost, now))
+        return reader(_Context(event, address, ghost, now, address_of))
     except ValidationError as error:
         return Unusable(_first_problem(error))
 

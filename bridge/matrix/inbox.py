@@ -331,7 +331,13 @@ class Inbox:
 
     def _read(self, event: RoomEvent, portal: Portal) -> tuple[MatrixCallEvent, ...]:
         ghost = self._ghosts.user_id(portal.address)
-        read = read_call_event(event, portal.address, ghost, self._clock())
+        read = read_call_event(
+            event,
+            portal.address,
+            ghost,
+            self._clock(),
+            address_of=self._portals.address_of,
+        )
         if isinstance(read, Unusable):
             log.warning("call event dropped", room=event.room, type=event.type, reason=read.reason)
             return ()

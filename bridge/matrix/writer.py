@@ -20,8 +20,6 @@ from bridge.matrix.ghosts import display_name
 
 Content = dict[str, Any]
 
-# Without these a client shows no keypad; a transfer it would send nobody could carry out.
-_CAPABILITIES: Final = {"m.call.dtmf": True, "m.call.transferee": False}
 _ASSERTED_IDENTITY: Final = ("m.call.asserted_identity", "org.matrix.call.asserted_identity")
 _V0_REASONS: Final = frozenset({"ice_failed", "invite_timeout"})
 _MSID: Final = re.compile(r"^a=msid:(\S+)", re.MULTILINE)
@@ -40,7 +38,7 @@ def _invite(command: SendMatrixInvite) -> tuple[str, Content]:
         "lifetime": _milliseconds(command.lifetime),
         "offer": {"type": "offer", "sdp": command.sdp},
         "invitee": command.invitee,
-        **_abilities(command, command.sdp),
+        **_abilities(command),
     }
 
 
@@ -49,7 +47,7 @@ def _answer(command: SendMatrixAnswer) -> tuple[str, Content]:
     return "m.call.answer", {
         **_common(command),
         "answer": {"type": "answer", "sdp": command.sdp},
-        **_abilities(command, command.sdp),
+        **_abilities(command),
     }
 
 
@@ -98,10 +96,12 @@ def _common(command: SendCallEvent) -> Content:
     return {"call_id": command.call_id, "party_id": command.party, "version": "1"}
 
 
-def _abilities(command: SendCallEvent, sdp: str) -> Content:
+def _abilities(command: SendMatrixInvite | SendMatrixAnswer) -> Content:
+    """What the keypad and the transfer menu of a client depend on."""
     if command.version == 0:
         return {}
-    return {"capabilities": dict(_CAPABILITIES), **_streams(sdp)}
+    can = {"m.call.dtmf": True, "m.call.transferee": command.transferable}
+    return {"capabilities": can, **_streams(command.sdp)}
 
 
 def _streams(sdp: str) -> Content:

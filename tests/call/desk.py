@@ -207,6 +207,20 @@ class Desk:
             )
         )
 
+    def person_transfers(
+        self,
+        target: Address | None,
+        *,
+        waits: bool = False,
+        call_id: MatrixCallId = THEIR_CALL,
+        room: RoomId = ROOM,
+    ) -> None:
+        self.tell(
+            e.MatrixReplacesReceived(
+                room=room, call_id=call_id, sender=LAPTOP, target=target, waits=waits
+            )
+        )
+
     def portal_is_ready(self, op: OpId) -> None:
         self.tell(e.PortalReady(call=CALL, op=op, room=ROOM))
 

@@ -22,7 +22,7 @@ MATRIX_REASONS = {
     "user_busy",
     "unknown_error",
 }
-SILENT = {Cause.NORMAL, Cause.CANCELLED, Cause.ANSWERED_ELSEWHERE}
+SILENT = {Cause.NORMAL, Cause.CANCELLED, Cause.ANSWERED_ELSEWHERE, Cause.TRANSFERRED}
 
 
 @pytest.mark.parametrize("cause", Cause)

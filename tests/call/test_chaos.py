@@ -38,6 +38,19 @@ _sdps = st.sampled_from(["one", "two", "three"])
 _luck = st.integers(0, 1000)
 
 
+_SAID = (
+    "hangup",
+    "reject",
+    "busy",
+    "candidates",
+    "select",
+    "other",
+    "mute",
+    "transfer",
+    "wait",
+)
+
+
 class Chaos(RuleBasedStateMachine):
     """Tells the core anything that an adapter could ever tell it."""
 
@@ -114,7 +127,19 @@ class Chaos(RuleBasedStateMachine):
         luck=_luck,
         call_id=_theirs,
         sender=_senders,
-        what=st.sampled_from(["hangup", "reject", "busy", "candidates", "select", "other", "mute"]),
+        what=st.sampled_from(
+            [
+                "hangup",
+                "reject",
+                "busy",
+                "candidates",
+                "select",
+                "other",
+                "mute",
+                "transfer",
+                "wait",
+            ]
+        ),
     )
     def say(self, luck: int, call_id: MatrixCallId, sender: Party, what: str) -> None:
         call_id = self.pick_call(luck, call_id)
@@ -132,6 +157,16 @@ class Chaos(RuleBasedStateMachine):
                 self.tell(
                     e.MatrixSelectAnswerReceived(
                         room=ROOM, call_id=call_id, sender=sender, selected=selected
+                    )
+                )
+            case "transfer" | "wait":
+                self.tell(
+                    e.MatrixReplacesReceived(
+                        room=ROOM,
+                        call_id=call_id,
+                        sender=sender,
+                        target=_OTHER_NUMBER,
+                        waits=what == "wait",
                     )
                 )
             case "mute":

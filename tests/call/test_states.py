@@ -8,7 +8,7 @@ import pytest
 from bridge.call import commands as c
 from bridge.call import events as e
 from bridge.call.deadlines import DEADLINES, Deadline, Timeouts
-from bridge.call.ids import OpId, Side
+from bridge.call.ids import Address, OpId, Side
 from bridge.call.machine import Effects, Machine
 from bridge.call.policy import Limits
 from bridge.call.states import (
@@ -238,6 +238,16 @@ def _closing(desk: Desk) -> None:
     desk.person_hangs_up(OUR_CALL)
 
 
+def _referring(desk: Desk) -> None:
+    desk.connected_to_the_phone()
+    desk.person_transfers(Address("tel:+12025550177"))
+
+
+def _awaiting(desk: Desk) -> None:
+    desk.connected_to_the_phone()
+    desk.person_transfers(Address("tel:+12025550177"), waits=True)
+
+
 def _ended(desk: Desk) -> None:
     desk.connected_to_the_phone()
     desk.person_hangs_up()
@@ -265,6 +275,8 @@ SITUATIONS: dict[str, Callable[[Desk], None]] = {
     "negotiate out": _negotiating,
     "cancelling": _cancelling,
     "closing": _closing,
+    "transfer asked for": _referring,
+    "to be replaced": _awaiting,
     "ended": _ended,
     "call requested": _requested,
     "requested, and rings here": Desk.requested_and_rings_here,
@@ -284,6 +296,13 @@ def events(op: OpId) -> Iterable[e.Event]:
         yield e.MatrixRejectReceived(**about)  # type: ignore[arg-type]
         yield e.MatrixHangupReceived(**about)  # type: ignore[arg-type]
         yield e.MatrixMuteChanged(**about, muted=True)  # type: ignore[arg-type]
+        yield e.MatrixReplacesReceived(**about, target=NUMBER)  # type: ignore[arg-type]
+        yield e.MatrixReplacesReceived(**about, target=None)  # type: ignore[arg-type]
+        yield e.MatrixReplacesReceived(
+            **about,  # type: ignore[arg-type]
+            target=NUMBER,
+            waits=True,
+        )
         for kind in e.SdpType:
             yield e.MatrixNegotiateReceived(
                 **about,  # type: ignore[arg-type]

@@ -19,12 +19,14 @@ from bridge.call.events import (
     MatrixMuteChanged,
     MatrixNegotiateReceived,
     MatrixRejectReceived,
+    MatrixReplacesReceived,
     MatrixSelectAnswerReceived,
     SdpType,
 )
 from bridge.call.ids import Address, Party, PartyId, UserId
 from bridge.matrix.content import CALL_EVENT_TYPES, Unusable, read_call_event
 from bridge.matrix.envelope import read_room_event
+from bridge.matrix.ghosts import Ghosts
 from tests.matrix.fakes import ROOM, room_event
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -40,7 +42,10 @@ def read(
     event_type: str, content: object, **more: Any
 ) -> tuple[MatrixCallEvent, ...] | Unusable | None:
     event = read_room_event(room_event(event_type, content, **more), NOW)
-    return None if event is None else read_call_event(event, NUMBER, GHOST, NOW)
+    if event is None:
+        return None
+    ghosts = Ghosts("sip_", "example.org")
+    return read_call_event(event, NUMBER, GHOST, NOW, address_of=ghosts.address)
 
 
 def only(event_type: str, content: object, **more: Any) -> MatrixCallEvent:
@@ -261,7 +266,7 @@ def test_a_lifetime_is_in_bounds(lifetime: object, expected: float) -> None:
         ("m.call.candidates", {"candidates": [7]}, "no candidate"),
         ("m.call.select_answer", {}, "selected_party_id"),
         ("m.call.negotiate", {"description": {"type": "rollback", "sdp": "v=0"}}, "type"),
-        ("m.call.replaces", {}, "not a call event"),
+        ("m.call.unheard_of", {}, "not a call event"),
     ],
 )
 def test_what_cannot_be_used_says_why(event_type: str, change: dict[str, Any], reason: str) -> None:
@@ -309,3 +314,35 @@ def test_no_content_raises(event_type: str, content: object, age: object) -> Non
 def test_no_envelope_raises(raw: object, room: object) -> None:
     read_room_event(raw, NOW)
     read_room_event({"room_id": room, "unsigned": raw, "content": {}, "type": raw}, NOW)
+
+
+# --- transfer ---------------------------------------------------------------------------------
+
+
+def replaces(**more: Any) -> dict[str, Any]:
+    target = {"id": "@sip_12025550177:example.org", "display_name": "Desk", "avatar_url": None}
+    return {**V1, "replacement_id": "r", "target_user": target, **more}
+
+
+@pytest.mark.parametrize("name", ["m.call.replaces", "org.matrix.call.replaces"])
+def test_a_transfer_goes_to_a_ghost(name: str) -> None:
+    event = only(name, replaces(create_call="x", lifetime=30000, target_room="!r:x"))
+    assert isinstance(event, MatrixReplacesReceived)
+    assert (event.target, event.waits) == (Address("tel:+12025550177"), False)
+
+
+def test_a_call_waits_for_the_one_that_replaces_it() -> None:
+    event = only("m.call.replaces", replaces(await_call="x"))
+    assert isinstance(event, MatrixReplacesReceived)
+    assert event.waits
+
+
+@pytest.mark.parametrize("target", [None, "nobody", {}, {"id": 3}, {"id": "@bob:example.org"}])
+def test_a_transfer_to_anybody_else_has_no_target(target: object) -> None:
+    event = only("m.call.replaces", replaces(create_call="x", target_user=target))
+    assert isinstance(event, MatrixReplacesReceived)
+    assert event.target is None
+
+
+def test_a_transfer_that_names_no_call_is_none() -> None:
+    assert "create_call" in refusal("m.call.replaces", replaces(create_call=""))

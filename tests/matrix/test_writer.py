@@ -133,3 +133,14 @@ def test_metadata_is_keyed_as_the_sdp_names_its_streams(
 def test_a_command_that_is_no_event_is_our_own_mistake() -> None:
     with pytest.raises(TypeError, match="SendCallEvent"):
         write_call_event(SendCallEvent(**about()))
+
+
+@pytest.mark.parametrize("kind", ["invite", "answer"])
+def test_the_transfer_menu_appears_where_a_transfer_is_possible(kind: str) -> None:
+    command = (
+        SendMatrixInvite(**about(), sdp=SDP, lifetime=60, invitee=INVITEE, transferable=True)
+        if kind == "invite"
+        else SendMatrixAnswer(**about(), sdp=SDP, transferable=True)
+    )
+    _, content = write_call_event(command)
+    assert content["capabilities"] == {"m.call.dtmf": True, "m.call.transferee": True}
