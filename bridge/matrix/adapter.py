@@ -25,6 +25,7 @@ from bridge.call.commands import (
 from bridge.call.events import Event, MatrixSendFailed, PersonInvited, PortalFailed, PortalReady
 from bridge.call.ids import Address, Direction, MatrixCallId, OpId, PartyId, RoomId, UserId
 from bridge.errors import BridgeError, ConfigurationError, LocalError, RemoteError
+from bridge.matrix.announced import Announced
 from bridge.matrix.bot.conversation import Bot
 from bridge.matrix.doubles import Doubles
 from bridge.matrix.encryption.client import device_api
@@ -140,6 +141,7 @@ class MatrixAdapter:
         self._outbox = Outbox(Post(self._homeserver, encryption, store).send, self._patience)
         self._notices = itertools.count()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._announced = Announced(self._homeserver)
         self._listening = False
 
     async def listen(self) -> None:
@@ -172,11 +174,13 @@ class MatrixAdapter:
         self._appservice.take()
         try:
             await self._introduce()
+            await self._announced.look()
             if self._attendant:
                 self._spawn(self._attendant.ready())
         except BaseException:
             await self._appservice.stop()
             raise
+        self._spawn(self._announced.run())
         log.info("connected to homeserver", homeserver=self._address, bot=self._bot)
 
     async def stop(self) -> None:

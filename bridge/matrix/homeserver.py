@@ -172,6 +172,10 @@ class Homeserver:
         chunk = reply.get("chunk")
         return chunk[::-1] if isinstance(chunk, list) else []
 
+    async def protocols(self) -> frozenset[str]:
+        """The third-party protocols that clients are told of."""
+        return frozenset(await self._bot(Method.GET, Path.v3.thirdparty.protocols))
+
     async def send(
         self, room: RoomId, user: UserId, event_type: str, content: Mapping[str, Any], txn: str
     ) -> None:

@@ -63,12 +63,22 @@ async def test_calls_before_the_ghost_has_joined(
         await phone.sees("CALL_CLOSED")
 
 
-@pytest.mark.parametrize("typed", ["911", "9911", "+1 900 555 0110", "door", "+12025550999"])
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [
+        ("911", "tel:911: emergency_number"),
+        ("9911", "tel:9911: emergency_number"),
+        ("+1 900 555 0110", "tel:+19005550110: premium_number"),
+        ("door", "4 characters that are no number and no SIP address"),
+    ],
+)
 async def test_dials_what_leads_nowhere(
-    stage: GatedStage, new_browser_client: NewBrowserClient, typed: str
+    stage: GatedStage, new_browser_client: NewBrowserClient, typed: str, why: str
 ) -> None:
     person, client = await new_browser_client()
+    log = len(stage.bridge.output())
     assert await client.do("dialNumber", typed) is None
+    assert why in stage.bridge.output()[log:]
     assert not stage.bridge.calls(person.user_id)
 
 

@@ -173,6 +173,7 @@ async def test_the_start_introduces_both_to_each_other(bench: Bench, server: Tes
         "/v3/account/whoami",
         "/v3/profile/@sipbot:example.org/displayname",
         "/v1/appservice/matrix-sip/ping",
+        "/v3/thirdparty/protocols",
     ]
 
 

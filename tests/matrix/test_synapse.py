@@ -296,6 +296,17 @@ async def test_the_dial_pad(bridge: Bridge, server: Synapse) -> None:
         assert await client.request("GET", path) == []
 
 
+async def test_clients_are_shown_the_dial_pad_while_the_bridge_restarts(
+    bridge: Bridge, server: Synapse
+) -> None:
+    """The bridge has asked, as a client does, so the homeserver knows without asking it."""
+    async with bridge.running():
+        pass
+    async with person(server) as client:
+        protocols = await client.request("GET", "/thirdparty/protocols")
+    assert {"m.protocol.pstn", "im.vector.protocol.pstn"} <= protocols.keys()
+
+
 async def test_a_call_from_the_dial_pad_rings_whether_or_not_the_ghost_has_joined(
     bridge: Bridge, server: Synapse
 ) -> None:
