@@ -3,7 +3,7 @@
 
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -37,11 +37,14 @@ class FakeHomeserver:
     as_token: str = "ours"
     hs_token: str = "theirs"
     bot: str = "@sipbot:mx.test"
+    people_bot: str = "@sipbot-people:mx.test"
     way_back: str = ""
     skew: timedelta = timedelta()
     date: str | None = None
     knows_ping: bool = True
     is_one: bool = True
+    protocols: tuple[str, ...] | None = ("m.protocol.pstn", "im.vector.protocol.pstn")
+    makes_devices: bool = True
     seen: list[str] = field(default_factory=list)
 
     async def versions(self, request: web.Request) -> web.Response:
@@ -50,6 +53,8 @@ class FakeHomeserver:
         return web.json_response(body, headers={"Date": date})
 
     async def whoami(self, request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") == "Bearer people":
+            return web.json_response({"user_id": self.people_bot})
         return self._for_us(request) or web.json_response({"user_id": self.bot})
 
     async def ping(self, request: web.Request) -> web.Response:
@@ -75,6 +80,17 @@ class FakeHomeserver:
             body = {"errcode": "M_CONNECTION_FAILED", "error": "no way"}
         return web.json_response(body, status=502)
 
+    async def thirdparty(self, request: web.Request) -> web.Response:
+        if self.protocols is None:
+            return web.json_response({"errcode": "M_UNRECOGNIZED"}, status=404)
+        return self._for_us(request) or web.json_response({key: {} for key in self.protocols})
+
+    async def device(self, request: web.Request) -> web.Response:
+        self.seen.append(f"{request.method} {request.path}")
+        if not self.makes_devices:
+            return web.json_response({"errcode": "M_NOT_FOUND"}, status=404)
+        return self._for_us(request) or web.json_response({})
+
     def _for_us(self, request: web.Request) -> web.Response | None:
         if request.headers.get("Authorization") == f"Bearer {self.as_token}":
             return None
@@ -85,6 +101,8 @@ class FakeHomeserver:
         application.router.add_get("/_matrix/client/versions", self.versions)
         application.router.add_get("/_matrix/client/v3/account/whoami", self.whoami)
         application.router.add_post("/_matrix/client/v1/appservice/{id}/ping", self.ping)
+        application.router.add_get("/_matrix/client/v3/thirdparty/protocols", self.thirdparty)
+        application.router.add_route("*", "/_matrix/client/v3/devices/{id}", self.device)
         return application
 
 
@@ -149,6 +167,8 @@ async def test_all_is_well(world: World) -> None:
         "clock",
         "as_token",
         "hs_token",
+        "dial pad",
+        "encryption",
         "pjsua2",
         "sip.transports[0]",
         "trunks.provider",
@@ -224,7 +244,109 @@ async def test_a_homeserver_that_does_not_reach_us(world: World) -> None:
 async def test_a_homeserver_that_cannot_ping(world: World) -> None:
     world.homeserver.knows_ping = False
     finding = await world.finding("hs_token")
+    assert finding.verdict is Verdict.WARNING
     assert "knows no ping" in finding.message
+
+
+@asynccontextmanager
+async def running_bridge(world: World, **details: Any) -> AsyncIterator[None]:
+    """A bridge that says of itself what it does."""
+
+    async def health(_: web.Request) -> web.Response:
+        return web.json_response({"ready": True, **details})
+
+    application = web.Application()
+    application.router.add_get("/health", health)
+    async with TestServer(application) as running:
+        assert running.port is not None
+        world.settings["web"]["port"] = running.port
+        yield
+
+
+async def test_a_dial_pad_that_is_offered(world: World) -> None:
+    async with running_bridge(world):
+        assert (await world.finding("dial pad")).message == "offered to clients"
+
+
+async def test_the_dial_pad_is_not_asked_about_while_nobody_could_answer(world: World) -> None:
+    world.homeserver.protocols = None
+    finding = await world.finding("dial pad")
+    assert finding.verdict is Verdict.OK
+    assert "not asked" in finding.message
+
+
+@pytest.mark.parametrize("protocols", [None, (), ("m.protocol.pstn",)])
+async def test_a_homeserver_without_the_dial_pad(
+    world: World, protocols: tuple[str, ...] | None
+) -> None:
+    world.homeserver.protocols = protocols
+    async with running_bridge(world):
+        finding = await world.finding("dial pad")
+    assert finding.verdict is Verdict.WARNING
+    assert "clients show none" in finding.message
+    assert finding.remedy
+
+
+async def test_encryption_that_is_off_needs_nothing(world: World) -> None:
+    world.homeserver.makes_devices = False
+    assert (await world.finding("encryption")).verdict is Verdict.OK
+
+
+async def test_ghosts_can_have_devices(world: World) -> None:
+    allow_encryption(world, "allow")
+    finding = await world.finding("encryption")
+    assert finding.verdict is Verdict.OK
+    assert "can have devices" in finding.message
+    path = "/_matrix/client/v3/devices/MATRIX_SIP_CHECK"
+    assert world.homeserver.seen == [f"PUT {path}", f"DELETE {path}"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "verdict"), [("allow", Verdict.WARNING), ("require", Verdict.FAILED)]
+)
+async def test_a_homeserver_without_devices_for_ghosts(
+    world: World, mode: str, verdict: Verdict
+) -> None:
+    allow_encryption(world, mode)
+    world.homeserver.makes_devices = False
+    finding = await world.finding("encryption")
+    assert finding.verdict is verdict
+    assert "MSC4190" in finding.message
+    assert "msc3202_transaction_extensions" in finding.remedy
+
+
+@pytest.mark.parametrize(("works", "verdict"), [(True, Verdict.OK), (False, Verdict.WARNING)])
+async def test_the_bridge_that_runs_knows_whether_encryption_works(
+    world: World, works: bool, verdict: Verdict
+) -> None:
+    allow_encryption(world, "allow")
+    async with running_bridge(world, encryption=works):
+        assert (await world.finding("encryption")).verdict is verdict
+    assert world.homeserver.seen == []
+
+
+def allow_encryption(world: World, mode: str) -> None:
+    world.settings["encryption"]["mode"] = mode
+    world.settings["database"] = {"secret_key": "0123456789abcdef0123456789abcdef"}
+
+
+@pytest.mark.parametrize(
+    ("bot", "verdict"),
+    [("@sipbot-people:mx.test", Verdict.OK), ("@sipbot:mx.test", Verdict.FAILED)],
+)
+async def test_the_second_registration(world: World, bot: str, verdict: Verdict) -> None:
+    world.settings["portals"] = {"auto_join": "as_token", "people_token": "people"}
+    world.homeserver.people_bot = bot
+    finding = await world.finding("portals.people_token")
+    assert finding.verdict is verdict
+    assert verdict is Verdict.OK or "--people" in finding.remedy
+
+
+async def test_a_second_registration_that_is_not_loaded(world: World) -> None:
+    world.settings["portals"] = {"auto_join": "as_token", "people_token": "unknown"}
+    finding = await world.finding("portals.people_token")
+    assert finding.verdict is Verdict.FAILED
+    assert "does not accept it" in finding.message
 
 
 async def test_a_sip_port_that_is_taken(world: World, taken: socket.socket) -> None:

@@ -4,14 +4,14 @@
 import asyncio
 import resource
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
-from bridge.app import check_matrix, check_network
+from bridge.app import check_features, check_matrix, check_network
 from bridge.app.health import ask
-from bridge.config import Config, Permission
+from bridge.config import AutoJoin, Config, Permission
 from bridge.errors import BridgeError, RemoteError
 from bridge.sip.loader import check_pjsua2
 from bridge.store.database import open_database, version
@@ -19,7 +19,14 @@ from bridge.store.database import open_database, version
 _FILES_PER_CALL: Final = 6
 """Sockets of a call: RTP and RTCP towards SIP, ICE candidates; and some to spare."""
 _FEW_CALLS: Final = 20
-_NEEDS: Final = {"clock": "homeserver", "as_token": "homeserver", "hs_token": "as_token"}
+_NEEDS: Final = {
+    "clock": "homeserver",
+    "as_token": "homeserver",
+    "hs_token": "as_token",
+    "dial pad": "as_token",
+    "encryption": "as_token",
+    "portals.people_token": "as_token",
+}
 """Checks that make no sense when another one has failed."""
 
 
@@ -46,11 +53,11 @@ Check = Callable[[], Awaitable[str]]
 
 async def check(config: Config) -> AsyncIterator[Finding]:
     """Every finding, as it comes. A bridge that runs with these settings is not disturbed."""
-    running = await _running(config)
-    if running:
+    health = await _health(config)
+    if health is not None:
         yield Finding(Verdict.OK, "bridge", "is running; its ports are its own")
     failed = set()
-    for what, attempt in _checks(config, running).items():
+    for what, attempt in _checks(config, health).items():
         if _NEEDS.get(what) in failed:
             failed.add(what)
             continue
@@ -62,15 +69,20 @@ async def check(config: Config) -> AsyncIterator[Finding]:
         yield finding
 
 
-def _checks(config: Config, running: bool) -> dict[str, Check]:
+def _checks(config: Config, health: Mapping[str, Any] | None) -> dict[str, Check]:
+    running = health is not None
     checks: dict[str, Check] = {
         "database": lambda: _database(config),
         "homeserver": lambda: check_matrix.reachable(config),
         "clock": lambda: check_matrix.clock(config, time.time),
         "as_token": lambda: check_matrix.as_token(config),
         "hs_token": lambda: check_matrix.hs_token(config),
+        "dial pad": lambda: check_features.dial_pad(config, running=running),
+        "encryption": lambda: check_features.encryption(config, health),
         "pjsua2": _pjsua2,
     }
+    if config.portals.auto_join is AutoJoin.AS_TOKEN:
+        checks["portals.people_token"] = lambda: check_features.people_token(config)
     for number, transport in enumerate(config.sip.transports):
         checks[f"sip.transports[{number}]"] = lambda transport=transport: (  # type: ignore[misc]
             check_network.transport(transport, running=running)
@@ -90,12 +102,13 @@ async def _try(what: str, attempt: Check) -> Finding:
         return Finding(Verdict.FAILED, what, str(error), error.remedy)
 
 
-async def _running(config: Config) -> bool:
+async def _health(config: Config) -> Mapping[str, Any] | None:
+    """What the bridge that runs says of itself; None if none does."""
     try:
-        await ask(config.web)
+        _, details = await ask(config.web)
     except RemoteError:
-        return False
-    return True
+        return None
+    return details
 
 
 async def _database(config: Config) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import aiohttp
 from aiohttp import web
 
+from bridge.app.check_network import Doubt
 from bridge.app.health import why
 from bridge.config import AppService, Config
 from bridge.errors import ConfigurationError, RemoteError
@@ -27,7 +28,7 @@ _LOAD = (
 
 async def reachable(config: Config) -> str:
     """The homeserver answers, and speaks a version that the bridge can use."""
-    _, reply = await _request(config, "GET", "/_matrix/client/versions")
+    _, reply = await request(config, "GET", "/_matrix/client/versions")
     versions = reply.get("versions")
     if not isinstance(versions, list) or not versions:
         raise RemoteError(
@@ -39,7 +40,7 @@ async def reachable(config: Config) -> str:
 
 async def clock(config: Config, now: Callable[[], float]) -> str:
     """The clocks of homeserver and bridge agree."""
-    headers, _ = await _request(config, "GET", "/_matrix/client/versions")
+    headers, _ = await request(config, "GET", "/_matrix/client/versions")
     date = headers.get("Date")
     if date is None:
         return "not compared: the homeserver does not tell the time"
@@ -60,7 +61,7 @@ async def as_token(config: Config) -> str:
     """The homeserver knows our token, as our bot's."""
     token = config.appservice.as_token.get_secret_value()
     try:
-        _, reply = await _request(config, "GET", "/_matrix/client/v3/account/whoami", token)
+        _, reply = await request(config, "GET", "/_matrix/client/v3/account/whoami", token)
     except Refused as error:
         raise ConfigurationError(
             f"the homeserver does not accept it: {error}", remedy=_LOAD
@@ -80,18 +81,18 @@ async def hs_token(config: Config) -> str:
     path = f"/_matrix/client/v1/appservice/{quote(service.id, safe='')}/ping"
     async with _listening(service) as seen:
         try:
-            await _request(config, "POST", path, service.as_token.get_secret_value())
+            await request(config, "POST", path, service.as_token.get_secret_value(), {})
         except Refused as error:
             raise _explained(service, error, wrong=seen.wrong) from error
     return f"the homeserver reaches {service.address} and shows the right token"
 
 
-def _explained(service: AppService, error: "Refused", *, wrong: bool) -> ConfigurationError:
+def _explained(service: AppService, error: "Refused", *, wrong: bool) -> ConfigurationError | Doubt:
     if error.errcode in ("M_UNRECOGNIZED", "M_NOT_FOUND"):
-        return ConfigurationError(
+        return Doubt(
             f"cannot be checked: the homeserver knows no ping (before {_PING_SINCE}), or no "
             f"application service {service.id!r}",
-            remedy=_LOAD,
+            remedy="Nothing, if calls from Matrix arrive. Else: " + _LOAD,
         )
     if wrong or error.upstream in (401, 403):
         return ConfigurationError("the homeserver shows another token", remedy=_LOAD)
@@ -117,12 +118,16 @@ class Refused(RemoteError):
         super().__init__(f"HTTP {status} {self.errcode}: {body.get('error', 'no explanation')}")
 
 
-async def _request(
-    config: Config, method: str, path: str, token: str = ""
+async def request(
+    config: Config,
+    method: str,
+    path: str,
+    token: str = "",
+    body: Mapping[str, Any] | None = None,
 ) -> tuple[Mapping[str, str], Mapping[str, Any]]:
+    """A request to the homeserver: headers and JSON of its reply. Raises Refused, RemoteError."""
     url = config.homeserver.address.rstrip("/") + path
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    body: dict[str, Any] | None = {} if method == "POST" else None
     try:
         async with (
             aiohttp.ClientSession(timeout=_PATIENCE) as session,

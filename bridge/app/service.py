@@ -67,6 +67,7 @@ class Service:
         self._database: Database | None = None
         self._driver: Driver | None = None
         self._sip: SipAdapter | None = None
+        self._matrix: MatrixAdapter | None = None
 
     async def start(self) -> None:
         """Bring both sides up, after what a crash left behind is cleared away."""
@@ -99,7 +100,7 @@ class Service:
         accounts = await self._open_accounts(database, may_use)
         media = EmbeddedEngine(media_settings(config), emit)
         self._stack.push_async_callback(media.close)
-        matrix = MatrixAdapter(
+        matrix = self._matrix = MatrixAdapter(
             config.homeserver,
             config.appservice,
             store=Portals(database),
@@ -210,6 +211,7 @@ class Service:
             "state": self._state,
             "homeserver": homeserver,
             "database": database,
+            "encryption": bool(self._matrix and self._matrix.encrypts),
             "sip": self._sip.responsive,
             "trunks": {str(name): each.state.value for name, each in registrations.items()},
             "calls": self._driver.active,

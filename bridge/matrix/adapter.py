@@ -183,6 +183,11 @@ class MatrixAdapter:
         self._spawn(self._announced.run())
         log.info("connected to homeserver", homeserver=self._address, bot=self._bot)
 
+    @property
+    def encrypts(self) -> bool:
+        """Whether calls work in encrypted rooms, as far as that has been found out."""
+        return self._encryption.active
+
     async def stop(self) -> None:
         """Send what is still to be said, within seconds, and close."""
         self._appservice.turn_away()
