@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Beside a homeserver without ping, third-party lookups, devices of ghosts and keys by transactions.
+"""Beside a homeserver without ping, third-party lookups, devices of ghosts and keys for them.
 
 Calls in unencrypted rooms need none of that, and `matrix-sip check` says what is missing.
 """
