@@ -279,7 +279,7 @@ class Leg:
             return
         self._established = True
         self._remote_sdp = sdp
-        self._report(SipAnswered(leg=self.id, sdp=sdp))
+        self._report(SipAnswered(leg=self.id, sdp=sdp, refers=answer.allows("REFER")))
         self._identify(answer)
         self._dialog_is(as_caller(answer, self.trunk, self._transport, self._peer))
 

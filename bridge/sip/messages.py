@@ -94,6 +94,10 @@ class Message:
             if key == name:
                 yield from split_list(value)
 
+    def allows(self, method: str) -> bool:
+        """Whether its Allow header names the method (RFC 3261 20.5)."""
+        return method in self.every("allow")
+
     def _sdp_part(self) -> str | None:
         boundary = _BOUNDARY.search(self.first("content-type"))
         if not boundary:

@@ -293,6 +293,7 @@ class Worker:
             dialled=self._dialled(route, invite),
             sdp=invite.sdp,
             sip_call_id=leg.sip_call_id,
+            refers=invite.allows("REFER"),
         )
 
     def _dialled(self, route: Route, invite: Message) -> str:

@@ -238,3 +238,16 @@ def test_sequence_number_that_is_none() -> None:
 def test_display_name_cannot_break_out() -> None:
     assert quoted('Eve"\r\nRoute: <sip:evil.test> \\') == '"EveRoute: <sip:evil.test> " '
     assert quoted("") == ""
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        ("Allow: INVITE, ACK,REFER\r\n", True),
+        ("Allow: INVITE\r\nallow: REFER\r\n", True),
+        ("Allow: INVITE, XREFER\r\n", False),
+        ("", False),
+    ],
+)
+def test_methods_that_are_allowed(headers: str, allowed: bool) -> None:
+    assert parse(f"SIP/2.0 200 OK\r\n{headers}\r\n").allows("REFER") is allowed

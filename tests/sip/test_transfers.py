@@ -32,7 +32,7 @@ async def test_transfer_is_told_as_it_goes(tmp_path: Path, outcome: str, status:
         Bridge({TRUNK: trunk(phone.port)}) as bridge,
     ):
         leg = bridge.call()
-        await bridge.expect(SipAnswered)
+        assert (await bridge.expect(SipAnswered)).refers
         bridge.sip.do(ReferSip(call=CALL, leg=leg, op=OP, target="+12025550199"))
         accepted = await bridge.expect(SipReferProgressed)
         assert accepted == SipReferProgressed(leg=leg, op=OP, status=100)
@@ -76,7 +76,7 @@ async def test_transfer_that_is_refused(tmp_path: Path) -> None:
         Bridge({TRUNK: trunk(phone.port)}) as bridge,
     ):
         leg = bridge.call()
-        await bridge.expect(SipAnswered)
+        assert not (await bridge.expect(SipAnswered)).refers
         gone = ReferSip(call=CALL, leg=leg, op=OpId(6), target="100", replaces=LegId("gone"))
         bridge.sip.do(gone)
         assert (await bridge.expect(SipReferProgressed)).status == 503
