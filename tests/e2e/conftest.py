@@ -110,12 +110,13 @@ async def new_matrix_phone(stage: GatedStage) -> AsyncIterator[NewMatrixPhone]:
             says: int = 440,
             codecs: tuple[str, ...] = CODECS,
             of: Person | None = None,
+            joins: bool = True,
         ) -> tuple[Person, MatrixPhone]:
             person = of or await stage.person()
             credentials = person.credentials
             if of:
                 credentials = await stage.synapse.another_device(credentials)
-            client = MatrixClient(stage.synapse.url, credentials)
+            client = MatrixClient(stage.synapse.url, credentials, auto_join=joins)
             await stack.enter_async_context(client)
             phone = MatrixPhone(client, version=version, says=says, codecs=codecs)
             return person, await stack.enter_async_context(phone)

@@ -161,6 +161,10 @@ class MatrixClient:
             and room in (None, event.room)
         ]
 
+    def invitations(self) -> list[str]:
+        """Rooms that we are invited to and have not joined."""
+        return [room for room, known in self._rooms.items() if known.membership == "invite"]
+
     async def _sync_forever(self) -> None:
         while True:
             try:
