@@ -217,7 +217,7 @@ class PersonalAccounts:
         try:
             await lines.add_trunk(trunk, _settings(account), personal=True)
             if not lines.has_address(trunk):
-                raise NotDone(f"There is no server {account.server}.")
+                raise NotDone(f"The bridge finds no address of {account.server}.")
             answer = await asyncio.wait_for(first, _PATIENCE)
         except TimeoutError:
             answer = _NOBODY

@@ -61,12 +61,18 @@ class Account(pj.Account):
     ) -> None:
         """Create the account, and start to register if it has to. Raises pj.Error.
 
-        `address`: the trunk's server's, if it is known. `versions`: of IP, that there are listeners
-        of.
+        `address`: the trunk's server's. While it is empty nothing is sent: the stack would look the
+        name up itself, and do nothing else until that has failed.
+        `versions`: of IP, that there are listeners of.
         """
         self.route, self._address, self._versions = route, address, versions
         self._callbacks, self._registrar = callbacks, registrar
         self.create(_settings(route, address, versions))
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the server's address is known."""
+        return self._address != ""
 
     def move(self, address: str) -> None:
         """Follow the server to another address."""
@@ -203,7 +209,7 @@ def _settings(route: Route | None, address: str, versions: Collection[int]) -> p
     config.sipConfig.proxies.append(route.proxy(address))
     if route.trunk.username:
         config.sipConfig.authCreds.append(_credentials(route))
-    if route.trunk.register:
+    if route.trunk.register and address:
         registration.registrarUri = route.registrar
         registration.timeoutSec = route.trunk.registration_interval
         registration.registerOnAdd = True
@@ -212,6 +218,7 @@ def _settings(route: Route | None, address: str, versions: Collection[int]) -> p
             registration.retryIntervalSec = _NEVER
             registration.firstRetryIntervalSec = _RECONNECT
             registration.randomRetryIntervalSec = 0
+    if route.trunk.register:
         config.sipConfig.contactUriParams = f";line={route.line}"
     return config
 

@@ -11,6 +11,7 @@ from bridge.call.ids import TrunkName
 from bridge.config import Sip
 from bridge.errors import LocalError
 from bridge.sip.account import Account, Callbacks, Pause, Registrar
+from bridge.sip.checks import ip_versions
 from bridge.sip.trunks import Peers, Registration, Route
 
 log = structlog.get_logger(__name__)
@@ -151,9 +152,7 @@ class Accounts:
         self._spare.append(account)
 
     def _address_of(self, route: Route) -> str:
-        protocol = route.trunk.transport
-        versions = {t.listen.version for t in self._sip.transports if t.protocol == protocol}
-        return self._peers.address_of(route.name, versions)
+        return self._peers.address_of(route.name, ip_versions(self._sip, route.trunk.transport))
 
     def _registrar(self, account: Account, route: Route) -> Registrar:
         return Registrar(account, route.name, self._report, self._call_later, self._pause)

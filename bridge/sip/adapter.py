@@ -15,7 +15,7 @@ from bridge.call.ids import Address, LegId, TrunkName
 from bridge.config import Sip, Trunk
 from bridge.errors import ConfigurationError, LocalError
 from bridge.ports import CallRecord, Emit, SipMessageTap, SipText
-from bridge.sip.checks import check_listeners, check_transport
+from bridge.sip.checks import check_listeners, check_transport, ip_versions
 from bridge.sip.errands import Errands, detached
 from bridge.sip.loader import check_pjsua2
 from bridge.sip.orphans import end_dialogs
@@ -193,8 +193,11 @@ class SipAdapter:
         return dict(self._registrations)
 
     def has_address(self, trunk: TrunkName) -> bool:
-        """Whether the name of the trunk's server was found."""
-        return self._peers.address_of(trunk) != ""
+        """Whether the trunk's server has an address that a listener of ours can reach."""
+        route = self._routes.get(trunk)
+        if route is None:
+            return False
+        return self._peers.address_of(trunk, ip_versions(self._sip, route.trunk.transport)) != ""
 
     def leg_of(self, sip_call_id: str) -> LegId | None:
         """The leg that a message given to the tap belongs to, up to a minute after its end."""
@@ -324,7 +327,9 @@ class SipAdapter:
             self._moved.set()
 
     async def _resolve(self, trunks: Collection[TrunkName] | None = None) -> None:
+        asked = frozenset(self._routes if trunks is None else trunks)
         missing = frozenset(await self._peers.resolve(trunks))
+        missing |= {name for name in asked if not self.has_address(name)}
         for trunk in missing - self._unresolved:
             log.warning("trunk's server has no address", trunk=trunk)
         self._unresolved = missing if trunks is None else self._unresolved | missing

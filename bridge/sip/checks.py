@@ -26,3 +26,8 @@ def check_transport(sip: Sip, name: str, trunk: Trunk) -> None:
         f"{name}.transport is {trunk.transport}, but sip.transports has no such listener",
         remedy=f"Add a transport with protocol {trunk.transport}.",
     )
+
+
+def ip_versions(sip: Sip, protocol: str) -> set[int]:
+    """The versions of IP that there are listeners of, for a protocol."""
+    return {each.listen.version for each in sip.transports if each.protocol == protocol}

@@ -149,7 +149,7 @@ class Worker:
     ) -> None:
         """MESSAGE a number or SIP URI by a trunk; its final status is told."""
         account = self._accounts.get(trunk)
-        if account is None or account.route is None:
+        if account is None or account.route is None or not account.reachable:
             answered(_UNAVAILABLE)
             return
         route = account.route
@@ -193,6 +193,14 @@ class Worker:
             case _:
                 raise TypeError(f"unknown SIP command {type(command).__name__}")
 
+    def _why_not(self, account: Account | None) -> str:
+        """Why no call can leave by a trunk; empty if it can."""
+        if account is None:
+            return "No such trunk"
+        if not account.reachable:
+            return "Unknown server"
+        return "Too many calls" if len(self._legs) >= self._sip.max_calls else ""
+
     def _contact(self, leg: Leg, command: RejectSip) -> str:
         """Where the caller is sent instead, as a URI."""
         account = self._accounts.get(leg.trunk)
@@ -213,8 +221,8 @@ class Worker:
     def _invite(self, command: SendSipInvite) -> None:
         account = self._accounts.get(command.trunk)
         route = account.route if account else None
-        if account is None or route is None or len(self._legs) >= self._sip.max_calls:
-            reason = "No such trunk" if route is None else "Too many calls"
+        reason = self._why_not(account)
+        if account is None or route is None or reason:
             ended = SipEnded(leg=command.leg, status=_UNAVAILABLE, reason=reason, remote=False)
             self._listener.happened(ended)
             return

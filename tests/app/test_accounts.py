@@ -176,7 +176,7 @@ async def test_server_that_nobody_knows() -> None:
     desk = Desk()
     accounts = await desk.start()
     desk.exchange.unknown = True
-    with pytest.raises(NotDone, match=r"There is no server sip\.example\.com"):
+    with pytest.raises(NotDone, match=r"finds no address of sip\.example\.com"):
         await accounts.login(ANN, SERVER, "ann", "secret")
     assert not desk.exchange.trunks
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from bridge.call.commands import AnswerSip, ByeSip, RejectSip
 from bridge.call.events import SipConfirmed, SipEnded, SipInviteReceived
@@ -111,3 +112,20 @@ async def test_trunks_that_cannot_be_added() -> None:
         assert set(bridge.sip.registrations()) == {ACCOUNT}
     with pytest.raises(LocalError, match="does not run"):
         await bridge.sip.add_trunk(TrunkName("late"), trunk(9))
+
+
+async def test_server_without_an_address_that_can_be_reached_from_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def look_up(*_: object, **__: object) -> list[object]:
+        return [(0, 0, 0, "", ("2001:db8::1", 0))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
+    settings = trunk(9).model_copy(update={"server": "six.test"})
+    with capture_logs() as logs:
+        async with Bridge({}) as bridge:
+            await bridge.sip.add_trunk(ACCOUNT, settings)
+            assert not bridge.sip.has_address(ACCOUNT)
+            assert not bridge.sip.has_address(TrunkName("other"))
+    told = [entry["trunk"] for entry in logs if entry["event"] == "trunk's server has no address"]
+    assert told == [ACCOUNT]

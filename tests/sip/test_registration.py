@@ -7,6 +7,7 @@ import socket
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from structlog.testing import capture_logs
@@ -153,6 +154,36 @@ async def test_name_that_is_not_known_yet_is_looked_up_soon(
                 await bridge.expect(SipEnded)
                 await phone.succeeds()
     assert [entry["event"] for entry in logs].count("trunk's server has no address") == 1
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_nothing_is_sent_before_the_server_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: Literal["udp", "tcp"]
+) -> None:
+    known = asyncio.Event()
+
+    async def look_up(*_: object, **__: object) -> list[object]:
+        if not known.is_set():
+            raise OSError("no such name")
+        return [(0, 0, 0, "", (LOCALHOST, 0))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
+    monkeypatch.setattr(adapter, "_RESOLVE_AGAIN", 0.05)
+    async with Sipp("registrar", tmp_path, tcp=transport == "tcp") as registrar:
+        settings = trunk(registrar.port, transport=transport, register=True)
+        settings = settings.model_copy(update={"server": f"pbx.test:{registrar.port}"})
+        async with Bridge({TRUNK: settings}, transports=(tcp(),)) as bridge:
+            bridge.call()
+            ended = await bridge.expect(SipEnded)
+            assert (ended.status, ended.reason) == (503, "Unknown server")
+            assert await bridge.sip.send_message(TRUNK, "100", "hello") == 503
+            assert not bridge.sip.has_address(TRUNK)
+            assert bridge.registrations.empty()
+            known.set()
+            assert (await bridge.registration()).state is RegistrationState.REGISTERED
+            assert bridge.sip.has_address(TRUNK)
+        await registrar.succeeds()
+        assert registrar.messages().count(";line=") >= 1
 
 
 async def test_registers_again_over_another_connection_when_one_is_lost() -> None:
