@@ -281,7 +281,9 @@ class Accounts(Protocol):
     def line_of(self, person: UserId) -> LineView | None:
         """How the person's account stands."""
 
-    async def login(self, person: UserId, server: str, username: str, password: str) -> LineView:
+    async def login(
+        self, person: UserId, server: str, username: str, password: str, auth_username: str = ""
+    ) -> LineView:
         """Register with an account, in place of the one before, which is kept if that fails."""
 
     async def logout(self, person: UserId) -> bool:
@@ -312,7 +314,9 @@ class Desk(Protocol):
     def account(self, person: UserId) -> LineView | None:
         """How the person's own SIP account stands, if they have one."""
 
-    async def login(self, person: UserId, server: str, username: str, password: str) -> LineView:
+    async def login(
+        self, person: UserId, server: str, username: str, password: str, auth_username: str = ""
+    ) -> LineView:
         """Use a SIP account for the person's calls, once it has registered."""
 
     async def logout(self, person: UserId) -> bool:

@@ -32,13 +32,22 @@ _SECTIONS = {
     Access.ADMIN: "For admins (`admin`)",
 }
 _TAIL = """\
-## Passwords
+## Forwarding
 
-`login` asks for the account first (`username@server`, with `:port` where it is needed) and then for
-the password. The message with the password is deleted from the room as soon as it is read; if the
-bot may not do that, it asks you to. An answer that takes longer than five minutes is deleted, and
-not used. The bridge keeps the password encrypted, and writes it to no log. In a room that is not
-encrypted, whoever runs your homeserver could read it until it was deleted.
+Whoever calls is told where to call instead (SIP 302), and it is the trunk that follows. So a call
+is forwarded only if the trunk that it came by reaches that number by the `outbound` rules; other
+calls ring as usual. A number that you may not call yourself is refused at once.
+
+## Accounts and passwords
+
+`login` asks for the account first and then for the password. The account is `username@server`,
+where needed with a port (`username@server:5070`) or a transport (`username@server;transport=tls`);
+where the registrar wants another name with the password, write `username@server as name`.
+
+The message with the password is deleted from the room as soon as it is read; if the bot may not do
+that, it asks you to. An answer that takes longer than five minutes is deleted, and not used. The
+bridge keeps the password encrypted, and writes it to no log. In a room that is not encrypted,
+whoever runs your homeserver could read it until it was deleted.
 
 ## Alerts
 
@@ -50,10 +59,13 @@ chat with the bot is told there.
 What is written into the chat with a number is sent to it as a SIP MESSAGE (RFC 3428), if the trunk
 has `messages: true`, and what comes in that way appears there as text.
 
-- Where texts cannot go, a notice in the chat says why, once, and one when they go through again.
+- Where texts cannot go, a notice in the chat says why, once (and again after a restart of the
+  bridge), and one says when they go through again.
 - Only text is sent. A picture or file is answered by one notice; a correction, too: what was sent
   stays sent. Deleting a message deletes it in Matrix alone.
-- A text may have 1000 bytes of UTF-8, and a person may send `limits.texts_per_minute` of them.
+- A text has to fit into one message: over UDP some 700 bytes of UTF-8, depending on the addresses,
+  over TCP and TLS 6000. What does not fit is not sent, and the person told so.
+- A person may send `limits.texts_per_minute`, and so may a number.
 - One that reaches the bridge more than an hour late is not sent.
 - No notice means that the other side has taken the text, not that somebody has read it.
 """

@@ -166,11 +166,13 @@ class ServiceDesk:
         """How the person's own SIP account stands, if they have one."""
         return self.accounts.line_of(person)
 
-    async def login(self, person: UserId, server: str, username: str, password: str) -> LineView:
+    async def login(
+        self, person: UserId, server: str, username: str, password: str, auth_username: str = ""
+    ) -> LineView:
         """Use a SIP account for the person's calls, once it has registered."""
         if not self._logins.allows(person):
             raise NotDone("You have tried too often; please wait a minute.")
-        return await self.accounts.login(person, server, username, password)
+        return await self.accounts.login(person, server, username, password, auth_username)
 
     async def logout(self, person: UserId) -> bool:
         """Forget the person's SIP account; False if they had none."""

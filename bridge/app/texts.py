@@ -19,8 +19,6 @@ from bridge.ports import SipText, TextRooms, Typed
 
 log = structlog.get_logger(__name__)
 
-LONGEST: Final = 1000
-"""Bytes of a text. RFC 3428 section 8 allows requests of 1300 over UDP, headers included."""
 LATE: Final = 3600.0
 """Seconds after which a text is not sent any more."""
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufffe\uffff]")
@@ -37,7 +35,7 @@ _FAILED: Final = (
 )
 _AGAIN: Final = "Texts go through again."
 _TOO_MANY: Final = "You write too fast: this was not sent. Please wait a minute."
-_TOO_LONG: Final = f"This is too long for a text, and was not sent: at most {LONGEST} bytes are."
+_TOO_LONG: Final = "This is too long for one text, and was not sent. Please write it in parts."
 _TOO_LATE: Final = "The bridge was away when you wrote this, and did not send it."
 _NOT_TEXT: Final = "Only text can be sent to a telephone: this was not."
 _CORRECTED: Final = "A text that was sent cannot be changed: the other side keeps what it got."
@@ -118,8 +116,6 @@ class Texts:
             await self._tell_once(typed, _NOT_TEXT)
         elif typed.age > LATE:
             await self._tell(typed, _TOO_LATE)
-        elif len(typed.text.encode()) > LONGEST:
-            await self._tell(typed, _TOO_LONG)
         elif not self._pace.allows(typed.portal.person):
             bound.warning("text refused", reason="too many")
             await self._fails(typed, _TOO_MANY)
@@ -141,7 +137,7 @@ class Texts:
             await self._works(typed)
             return
         bound.warning("text not taken", status=status)
-        if status == _TOO_LARGE:
+        if status == _TOO_LARGE:  # the adapter itself says so where a text does not fit
             await self._tell(typed, _TOO_LONG)
         else:
             await self._fails(typed, _why(status))

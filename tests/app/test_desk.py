@@ -93,7 +93,9 @@ class Bench:
     def line_of(self, person: UserId) -> LineView | None:
         return LineView(name="hers", works=True, state="registered") if self.account else None
 
-    async def login(self, person: UserId, server: str, username: str, password: str) -> LineView:
+    async def login(
+        self, person: UserId, server: str, username: str, password: str, auth_username: str = ""
+    ) -> LineView:
         return LineView(name=f"{username}@{server}", works=True, state=f"{len(password)}")
 
     async def logout(self, person: UserId) -> bool:

@@ -9,18 +9,21 @@ from bridge.errors import NotDone
 from bridge.matrix.bot.commands import Request
 from bridge.matrix.bot.reply import Question, Reply
 
-_ADDRESS: Final = re.compile(r"(?:sips?:)?(?P<user>\S+)@(?P<server>[^\s@]+)")
+_ACCOUNT: Final = re.compile(
+    r"(?:(?P<scheme>sips:)|sip:)?(?P<user>\S+)@(?P<server>[^\s@]+)(?:\s+as\s+(?P<name>\S+))?(?=\s|$)"
+)
 _FORM: Final = "Write it as `username@server`, with `:port` after the server if it needs one."
 _CANCEL: Final = "(`cancel` stops this.)"
 
 
 async def login(request: Request) -> Reply:
-    """Ask for what is missing of address and password, one after the other."""
+    """Ask for what is missing of account and password, one after the other."""
     if not request.words:
-        return Reply(f"Which SIP account? {_FORM} {_CANCEL}", question=_about_address(request))
-    if len(request.words) == 1:
-        return await _address(request, request.words[0])
-    return await _password(request, *_parts(request.words[0]), " ".join(request.words[1:]))
+        return Reply(f"Which SIP account? {_FORM} {_CANCEL}", question=_about_account(request))
+    account, rest = _split(" ".join(request.words))
+    if not rest:
+        return await _account(request, account)
+    return await _password(request, _read(account), rest)
 
 
 async def logout(request: Request) -> Reply:
@@ -30,28 +33,37 @@ async def logout(request: Request) -> Reply:
     return Reply("You have no SIP account here.")
 
 
-async def _address(request: Request, text: str) -> Reply:
+async def _account(request: Request, text: str) -> Reply:
     try:
-        user, server = _parts(text)
+        account = _read(text)
     except NotDone as error:
-        return Reply(f"{error} {_CANCEL}", question=_about_address(request))
+        return Reply(f"{error} {_CANCEL}", question=_about_account(request))
     return Reply(
         f"And its password? I delete your message as soon as I have read it. {_CANCEL}",
-        question=Question(partial(_password, request, user, server), secret=True),
+        question=Question(partial(_password, request, account), secret=True),
     )
 
 
-async def _password(request: Request, user: str, server: str, password: str) -> Reply:
-    line = await request.desk.login(request.person, server, user, password)
+async def _password(request: Request, account: re.Match[str], password: str) -> Reply:
+    server = (account["scheme"] or "") + account["server"]
+    line = await request.desk.login(
+        request.person, server, account["user"], password, account["name"] or ""
+    )
     return Reply(f"You are logged in as `{line.name}`: {line.state}.")
 
 
-def _about_address(request: Request) -> Question:
-    return Question(partial(_address, request))
+def _about_account(request: Request) -> Question:
+    return Question(partial(_account, request))
 
 
-def _parts(text: str) -> tuple[str, str]:
-    found = _ADDRESS.fullmatch(text.strip())
+def _split(text: str) -> tuple[str, str]:
+    """The account, with the name that it may have, and what follows it."""
+    found = _ACCOUNT.match(text)
+    return (text, "") if found is None else (found[0], text[found.end() :].strip())
+
+
+def _read(text: str) -> re.Match[str]:
+    found = _ACCOUNT.fullmatch(text.strip())
     if found is None:
         raise NotDone(f"That is no SIP account. {_FORM}")
-    return found["user"], found["server"]
+    return found

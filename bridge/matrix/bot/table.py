@@ -49,7 +49,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         run=commands.forward,
     ),
     "login": Command(
-        usage="[<username>@<server>]",
+        usage="[<username>@<server> [as <name>]]",
         help="use a SIP account of your own for your calls; I ask for the password.",
         access=Access.CALL,
         run=account.login,

@@ -30,7 +30,7 @@ class FakeDesk:
         self.lines: list[LineView] = []
         self.called: list[tuple[UserId, Address]] = []
         self.hung_up: list[tuple[str, UserId]] = []
-        self.logins: list[tuple[UserId, str, str, str]] = []
+        self.logins: list[tuple[UserId, str, str, str, str]] = []
         self.accounts: dict[UserId, LineView] = {}
         self.works = True
         self.fault: Exception | None = None
@@ -62,8 +62,10 @@ class FakeDesk:
     def account(self, person: UserId) -> LineView | None:
         return self.accounts.get(person)
 
-    async def login(self, person: UserId, server: str, username: str, password: str) -> LineView:
-        self.logins.append((person, server, username, password))
+    async def login(
+        self, person: UserId, server: str, username: str, password: str, auth_username: str = ""
+    ) -> LineView:
+        self.logins.append((person, server, username, password, auth_username))
         if not self.works:
             raise NotDone(f"{server} refuses the user name or the password.")
         line = LineView(name=f"{username}@{server}", works=True, state="registered")

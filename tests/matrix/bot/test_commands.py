@@ -192,7 +192,7 @@ async def test_login_asks_for_the_account_and_then_for_the_password(desk: FakeDe
     assert second.question.secret
     assert not desk.logins
     done = await second.question.answered("correct horse")
-    assert desk.logins == [(ALICE, "pbx.example.org:5070", "alice", "correct horse")]
+    assert desk.logins == [(ALICE, "pbx.example.org:5070", "alice", "correct horse", "")]
     assert "logged in as `alice@pbx.example.org:5070`: registered" in body(done)
     assert done.question is None
 
@@ -205,12 +205,31 @@ async def test_login_takes_the_account_at_once(desk: FakeDesk) -> None:
 
 async def test_login_takes_everything_at_once(desk: FakeDesk) -> None:
     await say(desk, "login alice@pbx.example.org correct horse")
-    assert desk.logins == [(ALICE, "pbx.example.org", "alice", "correct horse")]
+    assert desk.logins == [(ALICE, "pbx.example.org", "alice", "correct horse", "")]
+
+
+async def test_the_name_that_goes_with_the_password_may_be_another(desk: FakeDesk) -> None:
+    asked = await say(desk, "login alice@pbx.example.org as 4711")
+    assert asked.question
+    await asked.question.answered("correct horse")
+    await say(desk, "login alice@example.com@pbx.example.org as 4711 correct horse")
+    assert desk.logins == [
+        (ALICE, "pbx.example.org", "alice", "correct horse", "4711"),
+        (ALICE, "pbx.example.org", "alice@example.com", "correct horse", "4711"),
+    ]
+
+
+async def test_a_secure_address_asks_for_a_secure_transport(desk: FakeDesk) -> None:
+    await say(desk, "login sips:alice@pbx.example.org secret")
+    await say(desk, "login sip:alice@pbx.example.org;transport=tcp secret")
+    servers = [server for _, server, *_ in desk.logins]
+    assert servers == ["sips:pbx.example.org", "pbx.example.org;transport=tcp"]
 
 
 async def test_a_password_alone_is_not_taken_for_an_account(desk: FakeDesk) -> None:
-    with pytest.raises(NotDone, match="no SIP account"):
-        await say(desk, "login alice hunter2")
+    asked = await say(desk, "login alice hunter2")
+    assert "no SIP account" in body(asked)
+    assert "hunter2" not in body(asked)
     assert not desk.logins
 
 

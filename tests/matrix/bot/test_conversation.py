@@ -434,7 +434,7 @@ async def test_a_password_is_deleted_and_appears_nowhere(room: Bench) -> None:
         password = f"$event{next(room.ids) + 1}"
         [answer] = await room.hear("hunter2 and more")
     assert room.redacted() == [password]
-    assert room.desk.logins == [(ALICE, "pbx.example.org", "alice", "hunter2 and more")]
+    assert room.desk.logins == [(ALICE, "pbx.example.org", "alice", "hunter2 and more", "")]
     assert "logged in" in answer
     assert "hunter2" not in repr(logs)
     assert not any("hunter2" in repr(request) for request in room.homeserver.requests)
