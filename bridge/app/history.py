@@ -20,7 +20,16 @@ LAST = "last"
 _ARROWS = {"in": "→", "out": "←", "": " "}
 """Seen from the leg: into the bridge, or out of it."""
 _COLOURS = {"matrix": "cyan", "sip": "magenta", "media": "yellow", "bridge": "dim"}
-_WELL = frozenset({Cause.NORMAL.value, Cause.CANCELLED.value, Cause.ANSWERED_ELSEWHERE.value})
+_WELL = frozenset(
+    cause.value
+    for cause in (
+        Cause.NORMAL,
+        Cause.CANCELLED,
+        Cause.ANSWERED_ELSEWHERE,
+        Cause.REPLACED,
+        Cause.FORWARDED,
+    )
+)
 
 
 async def recent(config: Config, count: int) -> Sequence[CallRecord]:

@@ -6,7 +6,9 @@ where they have come to together (`states.STEPS`) and does what is due, in whate
 there. As soon as anything ends, everything ends.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from bridge.call.causes import MEANINGS, Cause
 from bridge.call.commands import (
@@ -85,14 +87,12 @@ class Call:
         call: CallId,
         direction: Direction,
         *,
-        person: UserId,
         address: Address,
         matrix: PersonLeg,
         sip: SipLeg,
         codecs: tuple[str, ...],
     ) -> None:
         self.id = call
-        self.person = person
         self.address = address
         self.matrix = matrix
         self.sip = sip
@@ -106,6 +106,8 @@ class Call:
         self._since = effects.now
         self._rang_at: float | None = None
         """Since when it rings at the person's devices."""
+        self._recorded = False
+        self._abandoned = False
         self._answered_at: float | None = None
         self._transfer: HandedOver | None = None
         """What the person wants, to be looked at by the switchboard."""
@@ -115,10 +117,19 @@ class Call:
         """How the person left a call that is being transferred."""
         effects.emit(
             RecordStart(
-                call=call, direction=direction, person=person, address=address, trunk=sip.trunk
+                call=call,
+                direction=direction,
+                person=self.person,
+                address=address,
+                trunk=sip.trunk,
             )
         )
         self.matrix.record()
+
+    @property
+    def person(self) -> UserId:
+        """Whose call it is; of several who ring, the first, until one has answered."""
+        return self.matrix.people[0]
 
     # --- what the switchboard wants -------------------------------------------------------
 
@@ -138,7 +149,7 @@ class Call:
         self.sip.redirect(contact)
         self.end(Cause.FORWARDED, "bridge")
 
-    def end(self, cause: Cause, by: str, status: int = 0) -> None:
+    def end(self, cause: Cause, by: str, status: int = 0, detail: str = "") -> None:
         """End both legs and the media session, and say why. Only the first reason counts."""
         if self.over is not None:
             return
@@ -152,7 +163,15 @@ class Call:
         self._media.close()
         if text:
             self.matrix.tell(text, self._since)
-        self._effects.emit(RecordEnd(call=self.id, cause=cause.value, status=status, ended_by=by))
+        self._record_end(status, detail)
+
+    def give_up(self) -> None:
+        """Something went wrong in here: end the call in order, or else let go of everything."""
+        if self.over is None:
+            with suppress(Exception):
+                self.end(Cause.ERROR, "bridge")
+                return
+        self._abandon()
 
     def handle(self, event: Event) -> None:
         """Take an event that concerns this call."""
@@ -184,7 +203,7 @@ class Call:
     @property
     def is_finished(self) -> bool:
         """Whether nothing can happen any more."""
-        return (
+        return self._abandoned or (
             self.matrix.state is MatrixState.ENDED
             and self._media.state is MediaState.CLOSED
             and all(leg.state is SipState.ENDED for leg in (self.sip, *self._departing))
@@ -238,6 +257,7 @@ class Call:
         """The person called the caller: their call goes on, ours to them does not."""
         self.matrix.end(Cause.ANSWERED_ELSEWHERE)
         self.matrix = leg
+        self._effects.emit(RecordLegs(call=self.id, person=self.person, ringing=()))
         self.matrix.record()
         self._media.restart()
         self._advance()
@@ -267,10 +287,32 @@ class Call:
         """Keep what names the SIP leg."""
         self._effects.emit(RecordLegs(call=self.id, sip_call_id=sip_call_id))
 
+    def _record_end(self, status: int = 0, detail: str = "") -> None:
+        assert self.over is not None
+        cause, by = self.over.cause.value, self.over.by
+        self._effects.emit(
+            RecordEnd(call=self.id, cause=cause, status=status, ended_by=by, detail=detail)
+        )
+        self._recorded = True
+
+    def _abandon(self) -> None:
+        """Try once more to end each part, and wait for none of them."""
+        parts = (
+            partial(self.matrix.end, Cause.ERROR),
+            partial(self.sip.end, Cause.ERROR),
+            self._media.close,
+        )
+        for end in parts:
+            with suppress(Exception):
+                end()
+        if not self._recorded:
+            self._record_end()
+        self._abandoned = True
+
     # --- events ---------------------------------------------------------------------------
 
     def _matrix_event(self, event: Event) -> None:
-        if isinstance(event, MatrixCallEvent) and event.key != self.matrix.key:
+        if isinstance(event, MatrixCallEvent) and event.key not in self.matrix.keys:
             return  # Of a call that lost a glare.
         was = self.matrix.state
         signal = self.matrix.handle(event)

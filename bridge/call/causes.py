@@ -5,6 +5,7 @@ SIP statuses are those of RFC 3261 section 21, Q.850 causes are mapped as in RFC
 8, Matrix reasons are those of `m.call.hangup` in the Matrix specification.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -17,6 +18,7 @@ class Cause(Enum):
     NORMAL = "normal"
     CANCELLED = "cancelled"
     ANSWERED_ELSEWHERE = "answered_elsewhere"
+    REPLACED = "replaced"
     BUSY = "busy"
     DECLINED = "declined"
     NO_ANSWER = "no_answer"
@@ -74,6 +76,7 @@ MEANINGS: dict[Cause, Meaning] = {
     Cause.NORMAL: Meaning(480, 16, "user_hangup", ""),
     Cause.CANCELLED: Meaning(480, 16, "user_hangup", ""),
     Cause.ANSWERED_ELSEWHERE: Meaning(480, 26, "user_hangup", ""),
+    Cause.REPLACED: Meaning(480, 16, "user_hangup", ""),
     Cause.BUSY: Meaning(
         486, 17, "user_busy", "The line is busy.", missed="you were in another call"
     ),
@@ -210,6 +213,9 @@ MEANINGS: dict[Cause, Meaning] = {
     ),
 }
 
+_CLASSES = {6: 0, 4: 1, 5: 2, 3: 3}
+_TELLING = (Cause.NO_ANSWER, Cause.BUSY)
+
 _STATUSES = {
     400: Cause.ERROR,
     401: Cause.TRUNK_CREDENTIALS,
@@ -292,6 +298,19 @@ def from_sip(status: int, q850: int = 0, *, remote: bool = True) -> Cause:
     if known is not None:
         return known
     return Cause.CONGESTION if 500 <= status < 600 else Cause.REFUSED
+
+
+def best_of(causes: Sequence[Cause]) -> Cause:
+    """What to tell the caller where several were called and all failed (RFC 3261 16.7).
+
+    That somebody declined; or else what the caller can do something about; of those, that somebody
+    did not answer before that others are busy.
+    """
+    return min(causes, key=lambda cause: (_CLASSES[MEANINGS[cause].status // 100], _rank(cause)))
+
+
+def _rank(cause: Cause) -> int:
+    return _TELLING.index(cause) if cause in _TELLING else len(_TELLING)
 
 
 def from_hangup(reason: str) -> Cause:

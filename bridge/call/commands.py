@@ -329,12 +329,25 @@ class RecordStart(StoreCommand):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ringing:
+    """An invite of ours that rings at one of several people: what it takes to end it."""
+
+    person: UserId
+    room: RoomId
+    matrix_call_id: MatrixCallId
+    party: PartyId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordLegs(StoreCommand):
     """The legs of the call, as they became known: what it takes to end them after a crash.
 
-    Fields that are not known (yet) are None and leave the record as it is.
+    Fields that are not known (yet) are None and leave the record as it is. `ringing`: where else it
+    rings, while the call rings at several people.
     """
 
+    person: UserId | None = None
+    ringing: tuple[Ringing, ...] | None = None
     room: RoomId | None = None
     matrix_call_id: MatrixCallId | None = None
     matrix_version: int | None = None
@@ -356,6 +369,8 @@ class RecordEnd(StoreCommand):
     status: int
     ended_by: str
     """`matrix`, `sip`, `media` or `bridge`."""
+    detail: str = ""
+    """More about a refusal, for the admin: which rules were tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

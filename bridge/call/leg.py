@@ -5,14 +5,14 @@ Everything else about that leg (parties, versions, devices) is its own affair: a
 only has to follow the same states and speak the same words.
 """
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from bridge.call.causes import Cause
-from bridge.call.commands import Command
-from bridge.call.events import Event
-from bridge.call.ids import Address, OpId, RoomId
+from bridge.call.commands import Command, Ringing
+from bridge.call.events import Event, MatrixInviteReceived
+from bridge.call.ids import Address, OpId, RoomId, UserId
 from bridge.call.states import State
 
 
@@ -97,26 +97,42 @@ Signal = (
 class PersonLeg(Protocol):
     """The leg on the Matrix side. There may be more kinds of it than `m.call`."""
 
-    state: State
-    """One of `MatrixState`."""
-    deadline: float | None
     description: str
     """The last session description of the client that is in force."""
-    polite: bool
-    """Whether the person called, which makes us the one to give way when both offer at once."""
-    room: RoomId | None
-    """Where the person is; None until it is known."""
 
     @property
-    def key(self) -> Hashable:
-        """What this leg's events carry, to tell whose they are; None until it is known."""
+    def state(self) -> State:
+        """One of `MatrixState`."""
+
+    @property
+    def deadline(self) -> float | None:
+        """When `is_due` will be true."""
+
+    @property
+    def polite(self) -> bool:
+        """Whether the person called, which makes us the one to give way when both offer at once."""
+
+    @property
+    def people(self) -> Sequence[UserId]:
+        """Whose leg this is: of those who ring or may still, until one of them has answered."""
+
+    @property
+    def rooms(self) -> Collection[RoomId]:
+        """Where these people are, as far as it is known."""
+
+    @property
+    def keys(self) -> Collection[Hashable]:
+        """What this leg's events carry, to tell whose they are, as far as it is known."""
 
     @property
     def can_renegotiate(self) -> bool:
         """Whether the client can be offered a change."""
 
-    def yields_to(self, call_id: str) -> bool:
-        """Whether the person's own call, which has this id, is the one to survive a glare."""
+    def yields_to(self, event: MatrixInviteReceived) -> bool:
+        """Whether this call of a person's own is the one to survive a glare."""
+
+    def is_stale(self, event: MatrixInviteReceived) -> bool:
+        """Whether a new call by the same person tells that they have lost this one."""
 
     def prepare(self, display_name: str) -> None:
         """Make ready to ring."""
@@ -147,6 +163,9 @@ class PersonLeg(Protocol):
 
     def take_candidates(self) -> list[tuple[str, ...]]:
         """ICE candidates of the client that were not taken yet."""
+
+    def ringing(self) -> tuple[Ringing, ...]:
+        """Where it rings by now."""
 
     def record(self) -> None:
         """Record what it takes to end the leg after a crash, as far as it is known."""

@@ -12,6 +12,7 @@ from bridge.call.causes import MEANINGS, Cause, from_hangup, from_reject
 from bridge.call.commands import (
     PreparePortal,
     RecordLegs,
+    Ringing,
     SendCallEvent,
     SendMatrixAnswer,
     SendMatrixAssertedIdentity,
@@ -57,6 +58,7 @@ from bridge.call.states import (
     ANOTHER_PARTY,
     MATRIX,
     MATRIX_ENDS,
+    NOBODY_HERE,
     OF_A_REJECT,
     V0,
     MatrixState,
@@ -89,13 +91,13 @@ class MatrixLeg(Machine):
         super().__init__(MATRIX, state, effects)
         self.call_id = call_id
         self.version = version
+        self.person = person
         self.room: RoomId | None = None
         self.description = ""
         self.polite = state is MatrixState.INVITED
         """Whether we give way when both sides offer at once: the callee does."""
         self._call = call
         self._us = us
-        self._person = person
         self._address = address
         self._identity: tuple[Address, str] | None = None
         """Who is at the other end, if that is not who was called; told as soon as we talk."""
@@ -132,18 +134,35 @@ class MatrixLeg(Machine):
     # --- what the call wants --------------------------------------------------------------
 
     @property
-    def key(self) -> MatrixCallKey | None:
-        """What events of this leg carry; None while the room is not known."""
-        return None if self.room is None else MatrixCallKey(self.room, self.call_id)
+    def people(self) -> tuple[UserId]:
+        """The one whose leg this is."""
+        return (self.person,)
+
+    @property
+    def rooms(self) -> tuple[RoomId, ...]:
+        """The portal, if it is known."""
+        return () if self.room is None else (self.room,)
+
+    @property
+    def keys(self) -> tuple[MatrixCallKey, ...]:
+        """What events of this leg carry, once the room is known."""
+        return tuple(MatrixCallKey(room, self.call_id) for room in self.rooms)
 
     @property
     def can_renegotiate(self) -> bool:
         """Whether the client answers an `m.call.negotiate`. One that cannot hangs up instead."""
         return self._negotiates and self.state in _UP
 
-    def yields_to(self, call_id: str) -> bool:
+    def yields_to(self, event: MatrixInviteReceived) -> bool:
         """Until our invite is sent, to any call; then, the lesser call id survives."""
-        return self.state is not MatrixState.INVITING or call_id < self.call_id
+        return self.state is not MatrixState.INVITING or event.call_id < self.call_id
+
+    def is_stale(self, event: MatrixInviteReceived) -> bool:
+        """Whether the device that this call is with calls anew: it was restarted, or reloaded.
+
+        A device has one call in a room; one of v0, which has no name, is taken for the only one.
+        """
+        return (event.sender.user, event.sender.party) == (self.person, self._party)
 
     def prepare(self, display_name: str) -> None:
         """Have the portal made ready."""
@@ -152,7 +171,7 @@ class MatrixLeg(Machine):
             PreparePortal(
                 call=self._call,
                 op=self._portal_op,
-                person=self._person,
+                person=self.person,
                 address=self._address,
                 display_name=display_name,
             )
@@ -167,7 +186,7 @@ class MatrixLeg(Machine):
                 sdp=sdp,
                 transferable=transferable,
                 lifetime=self._effects.limits.ring_time,
-                invitee=self._person,
+                invitee=self.person,
             )
         )
 
@@ -190,6 +209,10 @@ class MatrixLeg(Machine):
         elif how is SendMatrixReject and self.version:
             self.says(SendMatrixReject(**about(self._effects.op()), reason=reason))
         elif how is not None:
+            if cause is Cause.ANSWERED_ELSEWHERE and self.state is MatrixState.INVITING:
+                # What a client hears when another device was chosen: it has not missed the call.
+                # A client of v0 only understands the hangup.
+                self.says(self._select(self._us), NOBODY_HERE)
             self.says(SendMatrixHangup(**about(self._effects.op()), reason=reason))
 
     def tell(self, text: str, since: float) -> None:
@@ -217,6 +240,16 @@ class MatrixLeg(Machine):
     def take_candidates(self) -> list[tuple[str, ...]]:
         """Candidates of the client we talk to that were not taken yet."""
         return [] if self._party is None else self._candidates.pop(self._party, [])
+
+    def ringing(self) -> tuple[Ringing, ...]:
+        """Our invite, about to be sent, or not answered."""
+        if self.room is None or self.state not in (MatrixState.READY, MatrixState.INVITING):
+            return ()
+        return (
+            Ringing(
+                person=self.person, room=self.room, matrix_call_id=self.call_id, party=self._us
+            ),
+        )
 
     def record(self) -> None:
         """Record what it takes to end the leg after a crash, as far as it is known."""
@@ -250,7 +283,7 @@ class MatrixLeg(Machine):
                 return Over(cause=Cause.UNDELIVERABLE, by="matrix")
             case MatrixSendFailed(op=op) if op == self._reoffer_op:
                 return ReofferRefused(0, op)
-            case MatrixMemberLeft(room=self.room, user=self._person):
+            case MatrixMemberLeft(room=self.room, user=self.person):
                 declined = self.state is MatrixState.JOINING
                 return self._over(MatrixMemberLeft, Cause.DECLINED if declined else Cause.NORMAL)
         return None
@@ -264,7 +297,7 @@ class MatrixLeg(Machine):
         return Over(cause=Cause.NO_ANSWER if prepared else Cause.UNREACHABLE, by="bridge")
 
     def _may_say(self, sender: Party) -> bool:
-        return sender.user == self._person and self._party in (None, sender.party)
+        return sender.user == self.person and self._party in (None, sender.party)
 
     def _said(self, event: MatrixCallEvent) -> Signal | None:
         match event:

@@ -18,8 +18,8 @@ _MISSED = f"You missed a call at {TIME}"
 NOT_TRANSFERRED = "The call could not be transferred."
 ONLY_TO_NUMBERS = "Calls can only be transferred to telephone numbers and SIP addresses."
 _ELSEWHERE = "Somebody else answered this call."
-_THEIR_OWN = (Cause.NORMAL, Cause.DECLINED, Cause.FORWARDED)
-"""Ends of a call that rings the person: they brought them about, or asked for them."""
+_DECLINED = (Cause.NORMAL, Cause.DECLINED)
+"""Ends of a call that rings the person, if they brought them about."""
 
 
 class Notices(Enum):
@@ -65,7 +65,8 @@ def _missed(over: Over, past: Past) -> str:
     """A call that the person did not answer."""
     if over.cause is Cause.ANSWERED_ELSEWHERE:
         return _ELSEWHERE if past.rang else ""
-    if over.by != "sip" and over.cause in _THEIR_OWN:
+    declined = over.by == "matrix" and over.cause in _DECLINED
+    if declined or over.cause is Cause.FORWARDED:
         return ""
     why = MEANINGS[over.cause].missed
     if why:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from bridge.call.events import PersonChanged
 from bridge.call.ids import Address, TrunkName, UserId
-from bridge.call.policy import OutboundRoute, Policy, Refusal, Wishes, route_in, route_out
+from bridge.call.inbound import route_in
+from bridge.call.policy import OutboundRoute, Policy, Refusal, Wishes, route_out
 
 _NOTHING = Wishes()
 _MINUTE = 60.0
@@ -57,7 +58,7 @@ class People:
         """Where a call of `person` leaves: by their own account, or else as the rules say."""
         return route_out(self._policy, person, address, self.wishes(person).account)
 
-    def route_in(self, trunk: TrunkName, dialled: str) -> UserId | Refusal:
+    def route_in(self, trunk: TrunkName, dialled: str) -> tuple[UserId, ...] | Refusal:
         """Whom a call rings: the owner of the account that it came by, or else by the rules."""
         return route_in(self._policy, trunk, dialled, self._owners.get(trunk))
 
@@ -90,16 +91,17 @@ class People:
         """
         rules = [rule for rule in self._policy.inbound if rule.number != "*"]
         policy = replace(self._policy, inbound=rules)
-        seen = {person}
+        seen: set[UserId] = set()
         following: Address | None = to
         while following is not None:
             routed = route_in(policy, trunk, following)
-            if isinstance(routed, Refusal):
+            # In a group, everybody rings, and nobody's forward counts.
+            if isinstance(routed, Refusal) or len(routed) > 1 or routed[0] in seen:
                 return False
-            if routed in seen:
+            if routed[0] == person:
                 return True
-            seen.add(routed)
-            following = self.wishes(routed).forward
+            seen.add(routed[0])
+            following = self.wishes(routed[0]).forward
         return False
 
 

@@ -74,13 +74,17 @@ class OutboundRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundRule:
-    """Whom an incoming call rings."""
+    """Whom an incoming call rings: these people, all at once, or whose localpart was dialled."""
 
-    person: UserId
+    people: tuple[UserId, ...] = ()
+    server: str = ""
+    """Rings whoever of this homeserver has what was dialled as their localpart."""
+    reserved: tuple[str, ...] = ()
+    """Localparts (patterns) that are nobody's: those of ghosts and of the bot."""
     trunk: TrunkName | None = None
     """Only calls of this trunk; None: of any."""
     number: str = "*"
-    """The number dialled, exactly, or a prefix with `*` at its end."""
+    """The number dialled, or a pattern: see `inbound.pattern_of`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +130,10 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The call is not to be made."""
+    """The call is not to be made. `detail` is for the admin."""
 
     cause: Cause
+    detail: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,25 +207,6 @@ def carries(rule: OutboundRule, address: Address) -> bool:
     return rule.sip_domain is not None and rule.sip_domain.lower() in ("*", _host(address))
 
 
-def route_in(
-    policy: Policy, trunk: TrunkName, dialled: str, owner: UserId | None = None
-) -> UserId | Refusal:
-    """Whom a call that came in by `trunk` for `dialled` rings, or why nobody.
-
-    If the trunk is somebody's own account, its `owner`.
-    """
-    if owner is not None:
-        permitted = access_of(policy, owner) >= Access.RECEIVE
-        return owner if permitted else Refusal(Cause.NOT_PERMITTED)
-    number = dialled.removeprefix("tel:")
-    for rule in policy.inbound:
-        if rule.trunk in (None, trunk) and _matches(rule.number, number):
-            if access_of(policy, rule.person) < Access.RECEIVE:
-                return Refusal(Cause.NOT_PERMITTED)
-            return rule.person
-    return Refusal(Cause.NOT_IN_SERVICE)
-
-
 def check_limits(limits: Limits, *, active: int, recent: int = 0) -> Refusal | None:
     """Whether one more call is too many.
 
@@ -262,12 +248,6 @@ def rewrite(rule: OutboundRule, number: str) -> str:
     digits = number.removeprefix("+")
     plus = "+" if rule.keep_plus and not rule.strip and digits != number else ""
     return rule.prepend + plus + digits[rule.strip :]
-
-
-def _matches(pattern: str, number: str) -> bool:
-    if pattern.endswith("*"):
-        return number.startswith(pattern[:-1])
-    return number == pattern
 
 
 def _host(uri: str) -> str:

@@ -154,6 +154,7 @@ _M, _S, _D, _R = MatrixState, SipState, MediaState, RenegotiationState
 V0 = "v0"
 ANOTHER_PARTY = "another party"
 OF_A_REJECT = "of a reject"
+NOBODY_HERE = "of nobody here"
 FROM_MATRIX = "from matrix"
 FROM_SIP = "from sip"
 EARLY = "early"
@@ -189,6 +190,7 @@ MATRIX: Table = {
     _M.INVITING: {
         e.MatrixAnswerReceived: _M.ACTIVE,
         (c.SendMatrixSelectAnswer, OF_A_REJECT): _M.INVITING,
+        (c.SendMatrixSelectAnswer, NOBODY_HERE): _M.INVITING,
         e.MatrixRejectReceived: _M.ENDED,
         **_MATRIX_OVER,
     },

@@ -6,12 +6,13 @@ what is to be done comes out.
 """
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from heapq import heappop, heappush
 
 from bridge.call.call import Call, CallView
-from bridge.call.causes import MEANINGS, Cause
+from bridge.call.causes import MEANINGS, Cause, best_of
 from bridge.call.commands import Command
 from bridge.call.deadlines import Timeouts
 from bridge.call.events import (
@@ -25,6 +26,7 @@ from bridge.call.events import (
     SipEvent,
     SipInviteReceived,
 )
+from bridge.call.group import RingGroup
 from bridge.call.ids import (
     Address,
     CallId,
@@ -35,7 +37,7 @@ from bridge.call.ids import (
     TrunkName,
     UserId,
 )
-from bridge.call.leg import HandedOver
+from bridge.call.leg import HandedOver, PersonLeg
 from bridge.call.machine import Effects
 from bridge.call.matrix_leg import MatrixLeg
 from bridge.call.notices import MISSED_WHILE_BUSY, ONLY_TO_NUMBERS
@@ -83,6 +85,7 @@ class Switchboard:
         """A heap of deadlines; those that `_deadlines` does not confirm are void."""
         self._placed = Rates()
         self._forwarded = Rates()
+        self._faults: list[tuple[CallId, Exception]] = []
         self._stopping = False
 
     # --- the interface --------------------------------------------------------------------
@@ -101,7 +104,7 @@ class Switchboard:
             case PersonChanged():
                 self._people.change(event)
             case MatrixMemberLeft(room=room):
-                for call in [c for c in self._calls.values() if c.matrix.room == room]:
+                for call in [c for c in self._calls.values() if room in c.matrix.rooms]:
                     self._pass_on(call, event)
             case ShutdownRequested():
                 self._shut_down()
@@ -122,14 +125,18 @@ class Switchboard:
         self._effects.now = now
         while (due := self.next_deadline()) is not None and due <= now:
             call = self._calls[self._due[0][1]]
-            call.handle_timer()
-            self._settle(call)
+            self._guard(call, call.handle_timer)
         return self._effects.take()
+
+    def take_faults(self) -> list[tuple[CallId, Exception]]:
+        """What went wrong in which call, each to be reported once; the calls were given up."""
+        faults, self._faults = self._faults, []
+        return faults
 
     def call_of(self, event: Event) -> CallId | None:
         """The call that an event belongs to, also for a while after that call has ended."""
         if isinstance(event, MatrixMemberLeft):
-            inside = (call.id for call in self._calls.values() if call.matrix.room == event.room)
+            inside = (call.id for call in self._calls.values() if event.room in call.matrix.rooms)
             return next(inside, None)
         return self._names.get(_name(event))
 
@@ -147,7 +154,7 @@ class Switchboard:
         """Where something of `person` that is no call leaves."""
         return self._people.route_out(person, address)
 
-    def route_in(self, trunk: TrunkName, dialled: str) -> UserId | Refusal:
+    def route_in(self, trunk: TrunkName, dialled: str) -> tuple[UserId, ...] | Refusal:
         """Whom something that is no call is for."""
         return self._people.route_in(trunk, dialled)
 
@@ -163,6 +170,9 @@ class Switchboard:
         if other is not None and other.can_take_matrix:
             self._matrix_glare(other, event)
             return
+        if other is not None and other.matrix.is_stale(event):
+            self._guard(other, partial(other.end, Cause.REPLACED, "matrix"))
+            other = None
         route = self._may_call(person, address, other)
         outbound = _NOWHERE if isinstance(route, Refusal) else route
         call = self._new_id()
@@ -171,7 +181,6 @@ class Switchboard:
             self._effects,
             call,
             Direction.TO_SIP,
-            person=person,
             address=address,
             matrix=MatrixLeg.called(self._effects, call, self._party, event),
             sip=sip,
@@ -179,11 +188,10 @@ class Switchboard:
         )
         self._add(made, event.key, _sip(sip.leg))
         if isinstance(route, Refusal):
-            made.end(route.cause, "bridge")
+            self._guard(made, partial(made.end, route.cause, "bridge"))
         else:
             self._placed.add(person, self._effects.now)
-            made.start()
-        self._settle(made)
+            self._guard(made, made.start)
 
     def _call_requested(self, person: UserId, address: Address) -> None:
         """A person asked to be called, and then connected. Who asks was told if it cannot be."""
@@ -203,7 +211,6 @@ class Switchboard:
             self._effects,
             call,
             Direction.TO_SIP,
-            person=person,
             address=address,
             matrix=self._calling_leg(call, person, address),
             sip=sip,
@@ -211,54 +218,64 @@ class Switchboard:
         )
         self._add(made, _sip(sip.leg))
         self._placed.add(person, self._effects.now)
-        made.start()
-        self._settle(made)
+        self._guard(made, made.start)
 
     def _sip_invite(self, event: SipInviteReceived) -> None:
         """A telephone calls."""
         if _sip(event.leg) in self._names:
             return
         routed = self._people.route_in(event.trunk, event.dialled)
-        person = UserId("") if isinstance(routed, Refusal) else routed
-        other = self._between(person, event.caller)
-        if other is not None and other.can_take_sip:
-            self._sip_glare(other, event)
-            return
+        people = () if isinstance(routed, Refusal) else routed
+        for person in people:
+            other = self._between(person, event.caller)
+            if other is not None and other.can_take_sip:
+                self._sip_glare(other, event)
+                return
+        absent = {person: why for person in people if (why := self._why_not(person, event.caller))}
         call = self._new_id()
         made = Call(
             self._effects,
             call,
             Direction.TO_MATRIX,
-            person=person,
             address=event.caller,
-            matrix=self._calling_leg(call, person, event.caller),
+            matrix=self._ringing_leg(call, people, event.caller, absent),
             sip=SipLeg.called(self._effects, call, event),
             codecs=codecs_of(self._policy, event.trunk),
         )
         made.record_sip_call_id(event.sip_call_id)
         self._add(made, _sip(event.leg))
         if isinstance(routed, Refusal):
-            made.end(routed.cause, "bridge")
+            self._guard(made, lambda: made.end(routed.cause, "bridge", detail=routed.detail))
         else:
-            self._ring(made, event, other)
-        self._settle(made)
+            self._guard(made, lambda: self._ring(made, event, routed, absent))
 
-    def _ring(self, call: Call, event: SipInviteReceived, other: Call | None) -> None:
+    def _ring(
+        self,
+        call: Call,
+        event: SipInviteReceived,
+        people: Sequence[UserId],
+        absent: Mapping[UserId, Cause],
+    ) -> None:
         """Let an incoming call ring, unless something is in the way."""
-        person = call.person
         if self._stopping:
             call.end(Cause.SHUTDOWN, "bridge")
             return
-        forward = self._people.forward(person, event.trunk, event.caller, event.dialled)
+        # What several have in common is no one's to forward.
+        forward = (
+            self._people.forward(people[0], event.trunk, event.caller, event.dialled)
+            if len(people) == 1
+            else None
+        )
+        other = self._between(people[0], event.caller, besides=call)
         if forward is not None:
             self._forward(call, forward)
-        elif other is not None:
+        elif len(absent) < len(people):
+            call.start(event.caller_name)
+        elif len(people) == 1 and other is not None:
             other.notify(MISSED_WHILE_BUSY)
             call.end(Cause.BUSY, "bridge")
-        elif (refusal := self._why_not_ring(call)) is not None:
-            call.refuse(refusal.cause, event.caller_name)
         else:
-            call.start(event.caller_name)
+            call.refuse(best_of(list(absent.values())), event.caller_name)
 
     def _forward(self, call: Call, route: OutboundRoute) -> None:
         """Redirect the caller; but where calls go round in circles, that has to stop."""
@@ -289,11 +306,14 @@ class Switchboard:
         )
         return limit or route
 
-    def _why_not_ring(self, call: Call) -> Refusal | None:
+    def _why_not(self, person: UserId, caller: Address) -> Cause | None:
         """Why a person is not rung; None if they are."""
-        if self._people.wishes(call.person).dnd:
-            return Refusal(Cause.DO_NOT_DISTURB)
-        return check_limits(self._policy.limits, active=self._active(call.person) - 1)
+        if self._between(person, caller) is not None:
+            return Cause.BUSY
+        if self._people.wishes(person).dnd:
+            return Cause.DO_NOT_DISTURB
+        limit = check_limits(self._policy.limits, active=self._active(person))
+        return None if limit is None else limit.cause
 
     # --- transfer -------------------------------------------------------------------------
 
@@ -330,27 +350,39 @@ class Switchboard:
         """
         self._name(other, event.key)
         theirs = MatrixLeg.called(self._effects, other.id, self._party, event)
-        if not other.matrix.yields_to(event.call_id):
+        if not other.matrix.yields_to(event):
             theirs.end(Cause.ANSWERED_ELSEWHERE)
             return
-        other.take_matrix(theirs)
-        self._settle(other)
+        self._guard(other, lambda: other.take_matrix(theirs))
 
     def _sip_glare(self, other: Call, event: SipInviteReceived) -> None:
         """The number that a person is calling calls them."""
         self._name(other, _sip(event.leg))
         leg = SipLeg.called(self._effects, other.id, event)
-        other.take_sip(leg, event.sip_call_id, codecs_of(self._policy, event.trunk))
-        self._settle(other)
+        codecs = codecs_of(self._policy, event.trunk)
+        self._guard(other, lambda: other.take_sip(leg, event.sip_call_id, codecs))
 
-    def _between(self, person: UserId, address: Address) -> Call | None:
+    def _between(
+        self, person: UserId, address: Address, besides: Call | None = None
+    ) -> Call | None:
         """The call that goes on between these two."""
-        for call in self._calls.values():
-            if (call.person, call.address) == (person, address) and call.over is None:
+        for call in self._of(person):
+            if call.address == address and call is not besides:
                 return call
         return None
 
     # --- inside ---------------------------------------------------------------------------
+
+    def _ringing_leg(
+        self,
+        call: CallId,
+        people: Sequence[UserId],
+        address: Address,
+        absent: Mapping[UserId, Cause],
+    ) -> PersonLeg:
+        """The leg of a call that rings at these people; nobody's, if there are none."""
+        legs = [self._calling_leg(call, person, address) for person in people or [UserId("")]]
+        return legs[0] if len(legs) == 1 else RingGroup(self._effects, call, legs, absent)
 
     def _calling_leg(self, call: CallId, person: UserId, address: Address) -> MatrixLeg:
         return MatrixLeg(
@@ -367,8 +399,13 @@ class Switchboard:
         self._made += 1
         return CallId(f"{self._nonce}-{self._made}")
 
+    def _of(self, person: UserId) -> Sequence[Call]:
+        """The calls of a person, also those that ring at others as well."""
+        calls = self._calls.values()
+        return [each for each in calls if each.over is None and person in each.matrix.people]
+
     def _active(self, person: UserId) -> int:
-        return sum(c.person == person and c.over is None for c in self._calls.values())
+        return len(self._of(person))
 
     def _add(self, call: Call, *names: Hashable) -> None:
         self._calls[call.id] = call
@@ -380,10 +417,21 @@ class Switchboard:
         self._names_of.setdefault(call.id, set()).add(name)
 
     def _pass_on(self, call: Call, event: Event) -> None:
+        self._guard(call, lambda: self._hand_over(call, event))
+
+    def _hand_over(self, call: Call, event: Event) -> None:
         call.handle(event)
         wanted = call.take_transfer()
         if wanted is not None:
             self._transfer(call, wanted)
+
+    def _guard(self, call: Call, action: Callable[[], None]) -> None:
+        """Do something to a call. If that goes wrong, it does so for this call alone."""
+        try:
+            action()
+        except Exception as error:
+            self._faults.append((call.id, error))
+            call.give_up()
         self._settle(call)
 
     def _settle(self, call: Call) -> None:
@@ -393,8 +441,8 @@ class Switchboard:
             self._deadlines.pop(call.id, None)
             self._past.append((self._effects.now + self._effects.timeouts.forget, call.id))
             return
-        if call.matrix.key is not None:
-            self._name(call, call.matrix.key)
+        for name in call.matrix.keys:
+            self._name(call, name)
         if call.deadline != self._deadlines.get(call.id):
             self._deadlines[call.id] = call.deadline
             heappush(self._due, (call.deadline, call.id))
@@ -408,8 +456,7 @@ class Switchboard:
     def _shut_down(self) -> None:
         self._stopping = True
         for call in list(self._calls.values()):
-            call.end(Cause.SHUTDOWN, "bridge")
-            self._settle(call)
+            self._guard(call, partial(call.end, Cause.SHUTDOWN, "bridge"))
 
 
 def _sip(leg: LegId) -> Hashable:

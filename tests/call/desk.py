@@ -45,7 +45,7 @@ POLICY = Policy(
     access={"mx.test": Access.CALL},
     trunks={TRUNK: TrunkPolicy(caller_id=OURS, codecs=("PCMA",))},
     outbound=[OutboundRule(trunk=TRUNK, prefix="+1")],
-    inbound=[InboundRule(person=PERSON, number=OURS)],
+    inbound=[InboundRule(people=(PERSON,), number=OURS)],
     limits=LIMITS,
 )
 EARLY_POLICY = Policy(
@@ -111,6 +111,8 @@ class Desk:
         self.audit.all_is_over()
 
     def _take(self, commands: list[c.Command], *, forced: bool) -> None:
+        for _, error in self.core.take_faults():
+            raise error
         for command in commands:
             self.audit.say(command, forced=forced)
             if isinstance(command, c.StoreCommand):

@@ -22,7 +22,13 @@ MATRIX_REASONS = {
     "user_busy",
     "unknown_error",
 }
-SILENT = {Cause.NORMAL, Cause.CANCELLED, Cause.ANSWERED_ELSEWHERE, Cause.TRANSFERRED}
+SILENT = {
+    Cause.NORMAL,
+    Cause.CANCELLED,
+    Cause.ANSWERED_ELSEWHERE,
+    Cause.REPLACED,
+    Cause.TRANSFERRED,
+}
 
 
 @pytest.mark.parametrize("cause", Cause)

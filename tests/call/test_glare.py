@@ -57,7 +57,8 @@ def test_after_our_invite_is_sent_the_lesser_call_id_survives_and_that_is_theirs
     desk = Desk()
     desk.rings_at_the_person()
     desk.person_calls()
-    aborted = desk.said.pop(0)
+    select, aborted = desk.said.pop(0), desk.said.pop(0)
+    assert isinstance(select, c.SendMatrixSelectAnswer)
     assert isinstance(aborted, c.SendMatrixHangup)
     assert aborted.call_id == OUR_CALL
     joined(desk)
@@ -83,6 +84,7 @@ def test_the_invite_that_came_in_had_no_offer() -> None:
     desk = Desk()
     desk.rings_at_the_person(sdp=None)
     desk.person_calls()
+    assert isinstance(desk.said.pop(0), c.SendMatrixSelectAnswer)
     assert isinstance(desk.said.pop(0), c.SendMatrixHangup)
     desk.media_offers(Side.MATRIX, "matrix offer")
     assert desk.expect(c.AnswerSip).sdp == "offer to sip"
@@ -96,27 +98,27 @@ def test_once_the_person_has_answered_it_is_no_glare() -> None:
     desk.rings_at_the_person()
     desk.person_answers()
     desk.expect_all(c.SendMatrixSelectAnswer, c.AnswerMedia)
-    desk.person_calls()
+    desk.person_calls(sender=MOBILE)
     desk.expect_all(c.SendMatrixReject, c.SendNotice)
 
 
 def test_a_person_who_may_only_receive_can_still_meet_the_caller() -> None:
     policy = Policy(
         access={PERSON: Access.RECEIVE},
-        inbound=[InboundRule(person=PERSON)],
+        inbound=[InboundRule(people=(PERSON,))],
         outbound=[OutboundRule(trunk=TRUNK)],
     )
     desk = Desk(policy)
     desk.rings_at_the_person()
     desk.person_calls()
-    desk.expect_all(c.SendMatrixHangup, c.JoinMedia)
+    desk.expect_all(c.SendMatrixSelectAnswer, c.SendMatrixHangup, c.JoinMedia)
 
 
 def test_the_engine_cannot_join() -> None:
     desk = Desk()
     desk.rings_at_the_person()
     desk.person_calls()
-    _, join = desk.expect_all(c.SendMatrixHangup, c.JoinMedia)
+    *_, join = desk.expect_all(c.SendMatrixSelectAnswer, c.SendMatrixHangup, c.JoinMedia)
     assert isinstance(join, c.JoinMedia)
     desk.tell(e.MediaFailed(call=CALL, op=join.op, fault=e.MediaFault.NO_COMMON_CODEC))
     reject, refuse, _, notice = desk.expect_all(

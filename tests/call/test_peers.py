@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bridge.call import commands as c
 from bridge.call import events as e
 from bridge.call.ids import LegId, MatrixCallId, MatrixCallKey
+from bridge.call.switchboard import PARTY
 from tests.call.desk import IN, LAPTOP, NUMBER, OURS, ROOM, THEIR_CALL, TRUNK, Desk
 
 
@@ -52,6 +53,8 @@ class Client:
                 )
             case c.SendMatrixReject() if command.call_id == self.own:
                 self.own = None
+            case c.SendMatrixSelectAnswer() if command.selected == PARTY:
+                self.hung_up(command.call_id)  # Another than this client was chosen.
             case c.SendMatrixHangup():
                 self.hung_up(command.call_id)
 

@@ -140,9 +140,9 @@ TWO = Policy(
     access=POLICY.access,
     outbound=POLICY.outbound,
     inbound=[
-        InboundRule(person=PERSON, number=OURS),
-        InboundRule(person=BOB, number=BOBS),
-        InboundRule(person=PERSON),
+        InboundRule(people=(PERSON,), number=OURS),
+        InboundRule(people=(BOB,), number=BOBS),
+        InboundRule(people=(PERSON,)),
     ],
     limits=LIMITS,
 )

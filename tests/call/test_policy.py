@@ -7,7 +7,6 @@ from bridge.call.causes import Cause
 from bridge.call.ids import ANONYMOUS, Address, TrunkName, UserId
 from bridge.call.policy import (
     Access,
-    InboundRule,
     Limits,
     NumberKind,
     OutboundRoute,
@@ -19,7 +18,6 @@ from bridge.call.policy import (
     check_limits,
     codecs_of,
     rewrite,
-    route_in,
     route_out,
 )
 
@@ -32,7 +30,6 @@ NUMBER = Address("tel:+12025550123")
 def test_nobody_may_call_until_it_is_written_down() -> None:
     assert access_of(Policy(), ANN) is Access.BLOCKED
     assert route_out(Policy(), ANN, NUMBER) == Refusal(Cause.NOT_PERMITTED)
-    assert route_in(Policy(), PROVIDER, "+12025550100") == Refusal(Cause.NOT_IN_SERVICE)
 
 
 def test_the_most_exact_permission_counts() -> None:
@@ -145,22 +142,6 @@ def test_numbers_that_nobody_may_call() -> None:
     lenient = everyone(OutboundRule(trunk=PBX), kind_of=policy.kind_of)
     for number in ("tel:+19005550123", "tel:0019005550123"):
         assert route_out(lenient, ANN, Address(number)) == Refusal(Cause.PREMIUM_NUMBER)
-
-
-def test_whom_a_call_rings() -> None:
-    policy = Policy(
-        access={"mx.test": Access.RECEIVE},
-        inbound=(
-            InboundRule(person=ANN, number="+12025550100"),
-            InboundRule(person=BOB, number="+1202555*", trunk=PBX),
-            InboundRule(person=GUEST, trunk=PBX),
-        ),
-    )
-    assert route_in(policy, PROVIDER, "+12025550100") == ANN
-    assert route_in(policy, PROVIDER, "tel:+12025550100") == ANN
-    assert route_in(policy, PBX, "+12025550101") == BOB
-    assert route_in(policy, PBX, "door") == Refusal(Cause.NOT_PERMITTED)
-    assert route_in(policy, PROVIDER, "door") == Refusal(Cause.NOT_IN_SERVICE)
 
 
 def test_limits() -> None:

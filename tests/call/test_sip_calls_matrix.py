@@ -230,7 +230,9 @@ def test_a_call_answered_elsewhere_is_not_missed(cause: int) -> None:
     desk = Desk()
     desk.rings_at_the_person()
     desk.tell(e.SipCancelled(leg=IN, cause=cause))
-    desk.expect_all(c.SendMatrixHangup, c.CloseMedia)
+    select, *_ = desk.expect_all(c.SendMatrixSelectAnswer, c.SendMatrixHangup, c.CloseMedia)
+    assert isinstance(select, c.SendMatrixSelectAnswer)
+    assert select.selected == PARTY  # None of theirs: "answered elsewhere".
     desk.is_over("answered_elsewhere", "sip")
 
 
@@ -486,7 +488,7 @@ def test_a_number_that_nobody_has_is_not_busy() -> None:
 
 
 def test_a_person_who_may_not_be_called() -> None:
-    desk = Desk(Policy(access={PERSON: Access.BLOCKED}, inbound=[InboundRule(person=PERSON)]))
+    desk = Desk(Policy(access={PERSON: Access.BLOCKED}, inbound=[InboundRule(people=(PERSON,))]))
     desk.phone_calls()
     assert refused(desk) == ("not_permitted", 403)
 

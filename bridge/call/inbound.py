@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whom an incoming call rings: the rules, and the patterns of numbers in them."""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from urllib.parse import unquote
+
+from bridge.call.causes import Cause
+from bridge.call.ids import TrunkName, UserId
+from bridge.call.policy import Access, InboundRule, Policy, Refusal, access_of
+
+# https://spec.matrix.org/v1.15/appendices/#user-identifiers
+_LOCALPART = re.compile(r"[a-z0-9._=/+-]+")
+_CLASSES = {"X": "[0-9]", "Z": "[1-9]", "N": "[2-9]"}
+_SET = re.compile(r"\[[0-9-]+\]")
+_SHOWN = 20
+"""Rules that are named where none was for a number."""
+
+
+def route_in(
+    policy: Policy, trunk: TrunkName, dialled: str, owner: UserId | None = None
+) -> tuple[UserId, ...] | Refusal:
+    """Whom a call that came in by `trunk` for `dialled` rings, or why nobody.
+
+    The first rule that is for it decides; who may not be called is left out. If the trunk is
+    somebody's own account, its `owner` rings, whatever the rules say.
+    """
+    if owner is not None:
+        return _permitted(policy, [owner]) or Refusal(Cause.NOT_PERMITTED, f"account of {owner}")
+    number = dialled.removeprefix("tel:")
+    for index, rule in enumerate(policy.inbound):
+        if rule.trunk not in (None, trunk) or not matches(rule.number, number):
+            continue
+        named = _named(rule, number)
+        people = _permitted(policy, named)
+        if people:
+            return people
+        # Nobody is to find out by dialling who has an account here.
+        if not rule.server:
+            return Refusal(Cause.NOT_PERMITTED, f"inbound[{index}]: {', '.join(named)}")
+    return Refusal(Cause.NOT_IN_SERVICE, _tried(policy.inbound, trunk, number))
+
+
+def matches(pattern: str, number: str) -> bool:
+    """Whether a number is as the pattern says: see `pattern_of`."""
+    return pattern_of(pattern).fullmatch(number) is not None
+
+
+@lru_cache(maxsize=4096)
+def pattern_of(text: str) -> re.Pattern[str]:
+    """A rule's number as a regular expression. Raises `ValueError` if it is no pattern.
+
+    A number is itself; with `*` at its end, every number that begins so. After an underscore, a
+    pattern as in a dial plan of Asterisk: X is 0-9, Z 1-9, N 2-9, [15-7] one of those digits, and
+    at the end `.` stands for one or more of anything, `!` for none or more.
+    """
+    if text.startswith("_"):
+        try:
+            return re.compile(_dial_plan(text[1:]), re.DOTALL)
+        except re.error as error:
+            raise ValueError(f"wanted: lower digits first in [ ] ({error})") from error
+    if text.endswith("*"):
+        return re.compile(re.escape(text[:-1]) + ".*", re.DOTALL)
+    return re.compile(re.escape(text))
+
+
+def _dial_plan(text: str) -> str:
+    body = text.rstrip(".!")
+    ending = text[len(body) :]
+    if not text or len(ending) > 1:
+        raise ValueError("wanted: _ and at least one character, with . or ! only at the end")
+    parts = []
+    while body:
+        found = _SET.match(body)
+        size = found.end() if found else 1
+        part, body = body[:size], body[size:]
+        if not found and part in "[].!":
+            raise ValueError("wanted: digits in [ ], and . or ! only at the end")
+        parts.append(part if found else _CLASSES.get(part.upper(), re.escape(part)))
+    return "".join(parts) + {"": "", ".": ".+", "!": ".*"}[ending]
+
+
+def _named(rule: InboundRule, number: str) -> Sequence[UserId]:
+    """Whom the rule means."""
+    if not rule.server:
+        return rule.people
+    localpart = unquote(number).lower()
+    taken = any(matches(reserved, localpart) for reserved in rule.reserved)
+    if taken or not _LOCALPART.fullmatch(localpart):
+        return ()
+    return (UserId(f"@{localpart}:{rule.server}"),)
+
+
+def _permitted(policy: Policy, people: Iterable[UserId]) -> tuple[UserId, ...]:
+    return tuple(each for each in people if access_of(policy, each) >= Access.RECEIVE)
+
+
+def _tried(rules: Sequence[InboundRule], trunk: TrunkName, number: str) -> str:
+    """The rules that were not for a number, for whoever asks why it does not ring."""
+    shown = [f"inbound[{index}] ({_words(rule)})" for index, rule in enumerate(rules[:_SHOWN])]
+    if len(rules) > _SHOWN:
+        shown.append(f"{len(rules) - _SHOWN} more")
+    return f"nothing for {number!r} by {trunk}; tried: {', '.join(shown) or 'no rules at all'}"
+
+
+def _words(rule: InboundRule) -> str:
+    words = [f"number {rule.number}"]
+    if rule.server:
+        words.append("localpart")
+    if rule.trunk is not None:
+        words.append(f"trunk {rule.trunk}")
+    return ", ".join(words)
