@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from bridge.call.call import CallView
-from bridge.call.commands import MatrixCommand, MediaCommand, SipCommand, StoreCommand
+from bridge.call.commands import MatrixCommand, MediaCommand, Ringing, SipCommand, StoreCommand
 from bridge.call.events import Event
 from bridge.call.explain import Explanation
 from bridge.call.ids import (
@@ -44,6 +44,8 @@ class CallRecord:
     started_at: float
     answered_at: float | None = None
     ended_at: float | None = None
+    ringing: tuple[Ringing, ...] = ()
+    """Where it rings, while several people may answer."""
     room: RoomId | None = None
     matrix_call_id: MatrixCallId | None = None
     matrix_version: int | None = None

@@ -203,6 +203,28 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
             "1: outbound[0].sip_domain: cannot be combined with prefix; wanted: two rules",
         ),
         (
+            "inbound: [{number: '600'}]\n",
+            "1: inbound[0]: rings nobody; wanted: person, people, or localpart: true",
+        ),
+        (
+            "inbound: [{localpart: true, people: ['@a:mx.test']}]\npermissions: {'*': receive}\n",
+            "1: inbound[0].localpart: cannot be combined with people; wanted: one of person, "
+            "people and localpart",
+        ),
+        (
+            "inbound: [{people: ['@a:mx.test', bob]}]\npermissions: {'*': receive}\n",
+            "1: inbound[0].people[1]: 'bob' is not a Matrix id; wanted: like '@person:example.org'",
+        ),
+        (
+            "inbound: [{people: ['@a:mx.test', '@a:mx.test']}]\npermissions: {'*': receive}\n",
+            "1: inbound[0].people[1]: @a:mx.test is there twice",
+        ),
+        (
+            "inbound: [{person: '@a:mx.test', number: _7X.X}]\npermissions: {'*': receive}\n",
+            "1: inbound[0].number: '_7X.X' is not accepted; wanted: digits in [ ], and . or ! only "
+            "at the end",
+        ),
+        (
             "inbound: [{person: alice}]\n",
             "1: inbound[0].person: 'alice' is not a Matrix id; wanted: like '@person:example.org'",
         ),
@@ -214,7 +236,7 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
         (
             "inbound: [{person: '@a:mx.test', number: '*12'}]\npermissions: {'*': receive}\n",
             "1: inbound[0].number: '*12' is not accepted; wanted: a number, a prefix followed by "
-            "*, or *",
+            "*, *, or a pattern after _ (_7XX)",
         ),
         (
             "permissions: {'@alice': call}\n",

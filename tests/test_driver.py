@@ -4,6 +4,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -112,6 +113,7 @@ class ScriptedCore:
     deadline: float | None = None
     on_timer: Reaction = ()
     seen: list[tuple[Event, float]] = field(default_factory=list)
+    faults: list[tuple[CallId, Exception]] = field(default_factory=list)
     began: bool = False
     """Whether the one call of the test is known by its legs."""
 
@@ -134,6 +136,10 @@ class ScriptedCore:
         if not isinstance(self.on_timer, Exception):
             self.deadline = None
         return self._give(self.on_timer)
+
+    def take_faults(self) -> Sequence[tuple[CallId, Exception]]:
+        faults, self.faults = self.faults, []
+        return faults
 
     def _give(self, reaction: Reaction) -> Sequence[Command]:
         if isinstance(reaction, Exception):
@@ -386,6 +392,23 @@ def test_a_core_that_fails_ends_the_call_and_goes_on(rig: Rig) -> None:
         rig.driver.emit(SipAnswered(leg=LEG, sdp="v=0"))
     assert rig.events[-1] == CallFaulted(call=CALL)
     assert rig.outside.done[-1] == END
+
+
+def test_what_went_wrong_in_a_call_is_logged_and_the_rest_done(rig: Rig) -> None:
+    rig.core.reactions = {MatrixInviteReceived: [START]}
+    rig.core.on_timer = [END]
+    rig.core.deadline = 130.0
+    steps: list[tuple[Callable[[], None], Command]] = [
+        (partial(rig.driver.emit, INVITE), START),
+        (partial(rig.clock.advance, 130.0), END),
+    ]
+    for happens, done in steps:
+        rig.core.faults = [(CALL, RuntimeError("boom"))]
+        with capture_logs() as logs:
+            happens()
+        (fault,) = [each for each in logs if each["log_level"] == "error"]
+        assert (fault["call"], str(fault["exc_info"])) == (CALL, "boom")
+        assert rig.outside.done[-1] == done
 
 
 def test_a_core_that_fails_on_an_incoming_call_leaves_no_caller_waiting(rig: Rig) -> None:

@@ -6,6 +6,7 @@ from functools import partial
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberType
 
+from bridge import config as settings
 from bridge.call.ids import TrunkName, UserId
 from bridge.call.notices import Notices
 from bridge.call.policy import (
@@ -17,7 +18,7 @@ from bridge.call.policy import (
     Policy,
     TrunkPolicy,
 )
-from bridge.config import Config, Permission, Trunk
+from bridge.config import AppService, Config, Permission, Trunk
 from bridge.numbers import meanings
 
 _ACCESS = {
@@ -46,12 +47,7 @@ def policy_of(config: Config) -> Policy:
             for rule in config.outbound
         ],
         inbound=[
-            InboundRule(
-                person=UserId(rule.person),
-                trunk=None if rule.trunk is None else TrunkName(rule.trunk),
-                number=rule.number,
-            )
-            for rule in config.inbound
+            _inbound(rule, config.homeserver.domain, config.appservice) for rule in config.inbound
         ],
         forbidden_prefixes=config.numbers.forbidden_prefixes,
         limits=Limits(
@@ -67,6 +63,17 @@ def policy_of(config: Config) -> Policy:
             region=config.numbers.region,
             outside_lines=config.numbers.outside_lines,
         ),
+    )
+
+
+def _inbound(rule: settings.InboundRule, server: str, appservice: AppService) -> InboundRule:
+    people = (rule.person,) if rule.person is not None else rule.people
+    return InboundRule(
+        people=tuple(UserId(person) for person in people),
+        server=server if rule.localpart else "",
+        reserved=(f"{appservice.ghost_prefix}*", appservice.bot_localpart),
+        trunk=None if rule.trunk is None else TrunkName(rule.trunk),
+        number=rule.number,
     )
 
 

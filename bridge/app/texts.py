@@ -54,7 +54,7 @@ class Routes(Protocol):
     def route_out(self, person: UserId, address: Address) -> OutboundRoute | Refusal:
         """Where a text leaves."""
 
-    def route_in(self, trunk: TrunkName, dialled: str) -> UserId | Refusal:
+    def route_in(self, trunk: TrunkName, dialled: str) -> tuple[UserId, ...] | Refusal:
         """Whom a text is for."""
 
 
@@ -168,9 +168,9 @@ class Texts:
 
     async def _deliver(self, text: SipText) -> None:
         bound = log.bind(trunk=text.trunk, caller=text.caller, dialled=text.dialled)
-        person = self._routes.route_in(text.trunk, text.dialled)
-        if isinstance(person, Refusal):
-            bound.warning("text for nobody", reason=person.cause.value)
+        people = self._routes.route_in(text.trunk, text.dialled)
+        if isinstance(people, Refusal):
+            bound.warning("text for nobody", reason=people.cause.value, detail=people.detail)
             return
         if not self._pace.allows(text.caller):
             bound.warning("text dropped: too many within a minute")
@@ -178,14 +178,15 @@ class Texts:
         words = _CONTROL.sub("", text.text.replace("\r\n", "\n")).strip()
         if not words:
             return
-        try:
-            await self._rooms.deliver_text(
-                person, text.caller, text.caller_name, words, f"text.{secrets.token_hex(8)}"
-            )
-        except BridgeError as error:
-            bound.warning("text not delivered", person=person, reason=str(error))
-            return
-        bound.info("text delivered", person=person, bytes=len(words.encode()))
+        for person in people:
+            try:
+                await self._rooms.deliver_text(
+                    person, text.caller, text.caller_name, words, f"text.{secrets.token_hex(8)}"
+                )
+            except BridgeError as error:
+                bound.warning("text not delivered", person=person, reason=str(error))
+            else:
+                bound.info("text delivered", person=person, bytes=len(words.encode()))
 
 
 def _why(status: int) -> str:

@@ -14,6 +14,7 @@ from bridge.call.events import Event, MatrixCallEvent, MatrixInviteReceived
 from bridge.call.ids import Address, CallId, OpId, RoomId, UserId
 from bridge.call.leg import Over, PersonLeg, Signal
 from bridge.call.machine import Effects
+from bridge.call.notices import SOMEBODY_ELSE, Notices
 from bridge.call.states import MatrixState, State
 
 _PROGRESS: Sequence[State] = (
@@ -45,6 +46,7 @@ class RingGroup:
         self._absent = absent
         self._chosen: PersonLeg | None = None
         self._offer = ""
+        self._transferable = False
         self._failed: list[Cause] = []
         self._declined: list[PersonLeg] = []
 
@@ -115,15 +117,16 @@ class RingGroup:
                 self._failed.append(cause)
                 member.end(cause, telling=True)
 
-    def invite(self, sdp: str) -> None:
+    def invite(self, sdp: str, *, transferable: bool) -> None:
         """Ring at everybody who is ready; the others follow."""
         self._offer = sdp
+        self._transferable = transferable
         for member in self._members:
             self._ring(member)
 
-    def answer(self, sdp: str) -> None:
+    def answer(self, sdp: str, *, transferable: bool) -> None:
         """Of no use: nobody in a group has called."""
-        self._front.answer(sdp)
+        self._front.answer(sdp, transferable=transferable)
 
     def end(self, cause: Cause, *, telling: bool = False) -> None:
         """End it for everybody who has not left."""
@@ -207,7 +210,7 @@ class RingGroup:
     def _ring(self, member: PersonLeg) -> None:
         if member.state is MatrixState.READY:
             self.record()
-            member.invite(self._offer)
+            member.invite(self._offer, transferable=self._transferable)
 
     def _lose(self, member: PersonLeg, over: Over) -> None:
         self._failed.append(over.cause)
@@ -217,8 +220,11 @@ class RingGroup:
 
     def _choose(self, chosen: PersonLeg) -> None:
         for member in self._members:
+            rings = member.state is MatrixState.INVITING
             if member is not chosen:
                 member.end(Cause.ANSWERED_ELSEWHERE)
+            if rings and self._effects.notices is not Notices.NONE:
+                member.tell(SOMEBODY_ELSE, self._effects.now)
         self._chosen = chosen
         person = chosen.people[0]
         self._effects.emit(RecordLegs(call=self._call, person=person, ringing=()))

@@ -17,7 +17,7 @@ MISSED_WHILE_BUSY = f"You missed another call from here at {TIME} while you were
 _MISSED = f"You missed a call at {TIME}"
 NOT_TRANSFERRED = "The call could not be transferred."
 ONLY_TO_NUMBERS = "Calls can only be transferred to telephone numbers and SIP addresses."
-_ELSEWHERE = "Somebody else answered this call."
+SOMEBODY_ELSE = "Somebody else answered this call."
 _DECLINED = (Cause.NORMAL, Cause.DECLINED)
 """Ends of a call that rings the person, if they brought them about."""
 
@@ -64,7 +64,7 @@ def last_words(level: Notices, over: Over, past: Past) -> str:
 def _missed(over: Over, past: Past) -> str:
     """A call that the person did not answer."""
     if over.cause is Cause.ANSWERED_ELSEWHERE:
-        return _ELSEWHERE if past.rang else ""
+        return SOMEBODY_ELSE if past.rang else ""
     declined = over.by == "matrix" and over.cause in _DECLINED
     if declined or over.cause is Cause.FORWARDED:
         return ""

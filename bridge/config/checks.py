@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import phonenumbers
 from yarl import URL
 
+from bridge.call.inbound import pattern_of
 from bridge.config.models import (
     AutoJoin,
     Config,
@@ -31,10 +32,10 @@ NAME = re.compile(r"[A-Za-z0-9_-]+")
 OUTSIDE_LINE = re.compile(r"[0-9*#]{1,4}")
 E164_PREFIX = re.compile(r"\+\d+")
 ICE_URL = re.compile(r"(?:stun|turns?):[^\s:?]+(?::\d{1,5})?(?:\?transport=(?:udp|tcp))?")
+DIALLED = re.compile(r"\*|[^*\s]+\*?")
 LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 SERVER = re.compile(rf"(?:{LABEL}(?:\.{LABEL})*\.?|\[(?P<ipv6>[^\]]+)\])(?::(?P<port>\d{{1,5}}))?")
 SHORTEST_KEY = 16
-DIALLED = re.compile(r"\*|[^*\s]+\*?")
 
 
 def check(config: Config) -> Iterator[Finding]:
@@ -271,20 +272,43 @@ def _outbound(config: Config, rule: OutboundRule, path: KeyPath) -> Iterator[Fin
 def _inbound(config: Config, rule: InboundRule, path: KeyPath) -> Iterator[Finding]:
     if rule.trunk is not None:
         yield from _known_trunk(config, rule.trunk, path)
-    if not DIALLED.fullmatch(rule.number):
+    yield from _dialled(rule.number, (*path, "number"))
+    named = [key for key in ("person", "people", "localpart") if getattr(rule, key)]
+    if not named:
+        yield path, "rings nobody; wanted: person, people, or localpart: true"
+    elif len(named) > 1:
         yield (
-            (*path, "number"),
-            f"{rule.number!r} is not accepted; wanted: a number, a prefix followed by *, or *",
+            (*path, named[1]),
+            f"cannot be combined with {named[0]}; wanted: one of person, people and localpart",
         )
-    if not USER_ID.fullmatch(rule.person):
+    if rule.person is not None:
+        yield from _callee(config, rule.person, (*path, "person"))
+    for number, person in enumerate(rule.people):
+        yield from _callee(config, person, (*path, "people", number))
+        if person in rule.people[:number]:
+            yield (*path, "people", number), f"{person} is there twice"
+
+
+def _dialled(number: str, path: KeyPath) -> Iterator[Finding]:
+    wanted = "wanted: a number, a prefix followed by *, *, or a pattern after _ (_7XX)"
+    if not number.startswith("_"):
+        # Inside of a number, an asterisk would only be itself: a pattern says that it is meant.
+        if not DIALLED.fullmatch(number):
+            yield path, f"{number!r} is not accepted; {wanted}"
+        return
+    try:
+        pattern_of(number)
+    except ValueError as error:
+        yield path, f"{number!r} is not accepted; {error}"
+
+
+def _callee(config: Config, person: str, path: KeyPath) -> Iterator[Finding]:
+    if not USER_ID.fullmatch(person):
+        yield path, f"{person!r} is not a Matrix id; wanted: like '@person:example.org'"
+    elif permission_of(config, person) is Permission.BLOCKED:
         yield (
-            (*path, "person"),
-            f"{rule.person!r} is not a Matrix id; wanted: like '@person:example.org'",
-        )
-    elif permission_of(config, rule.person) is Permission.BLOCKED:
-        yield (
-            (*path, "person"),
-            f"permissions do not let {rule.person} receive calls; wanted: receive or more there",
+            path,
+            f"permissions do not let {person} receive calls; wanted: receive or more there",
         )
 
 

@@ -240,15 +240,26 @@ class OutboundRule(Section):
 
 
 class InboundRule(Section):
-    """Whom an incoming call rings. Rules are tried in order; the first that matches wins."""
+    """Whom an incoming call rings: a person, several at once, or whose localpart was dialled.
+
+    Rules are tried in order; the first that matches wins.
+    """
 
     trunk: str | None = Field(None, description="Only calls of this trunk; empty: of any.")
     number: str = Field(
         "*",
         description="The number dialled, with its country code (+1…) if it is a public one; with * "
-        "at the end a prefix; *: any.",
+        "at the end a prefix; *: any; a pattern as in Asterisk's dial plans after _ (_7XX).",
     )
-    person: str = Field(..., description="Matrix id of the person to ring.")
+    person: str | None = Field(None, description="Matrix id of the person to ring.")
+    people: tuple[str, ...] = Field(
+        (), description="Matrix ids of people to ring all at once; who answers first has the call."
+    )
+    localpart: bool = Field(
+        False,
+        description="Ring the person of this homeserver whose localpart was dialled (alice rings "
+        "@alice:example.org), if permissions let them receive calls.",
+    )
 
 
 class Numbers(Section):

@@ -68,6 +68,9 @@ class Core(Protocol):
     def handle_timer(self, now: float) -> Sequence[Command]:
         """What is to be done about the deadlines that have passed."""
 
+    def take_faults(self) -> Sequence[tuple[CallId, Exception]]:
+        """What went wrong in single calls, which were given up for it."""
+
 
 class Handle(Protocol):
     """A timer that can be stopped."""
@@ -187,6 +190,7 @@ class Driver:
             log.exception("the core failed", call=known, on=ladder.words(event))
             self._save(event, known)
             return
+        self._report_faults()
         at = self._wall()
         known = known or self._core.call_of(event)
         calls = [known] if known else list(dict.fromkeys(each.call for each in commands))
@@ -230,8 +234,13 @@ class Driver:
             log.exception("the core failed", on="timer")
             self._not_before = now + _AFTER_FAILURE
         else:
+            self._report_faults()
             self._carry_out(commands, self._wall())
         self._drain()
+
+    def _report_faults(self) -> None:
+        for call, error in self._core.take_faults():
+            log.error("the core failed; the call is given up", call=call, exc_info=error)
 
     # --- commands ---------------------------------------------------------------------------
 

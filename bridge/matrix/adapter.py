@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -265,7 +266,17 @@ class MatrixAdapter:
         await self._portals.say(portal, text, key, "m.text")
 
     async def end_orphan(self, record: CallRecord) -> None:
-        """Hang up the Matrix leg of a call that a crash left behind."""
+        """Hang up the Matrix leg of a call that a crash left behind, or all that still rang."""
+        for each in record.ringing:
+            rang = replace(
+                record,
+                ringing=(),
+                room=each.room,
+                matrix_call_id=each.matrix_call_id,
+                matrix_version=1,
+                party=each.party,
+            )
+            await self.end_orphan(rang)
         if record.room is None or record.matrix_call_id is None:
             return
         ghost = self._ghosts.user_id(record.address)

@@ -3,6 +3,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -14,13 +15,14 @@ from bridge.call.commands import (
     RecordLegs,
     RecordStart,
     RecordStatistics,
+    Ringing,
     StoreCommand,
 )
 from bridge.call.ids import CallId, Direction, UserId
 from bridge.ports import CallRecord, LadderEntry
 from bridge.store.writer import Write, Writer
 
-LEGS = ("room", "matrix_call_id", "matrix_version", "party", "sip_call_id", "sip_dialog")
+LEGS = ("person", "room", "matrix_call_id", "matrix_version", "party", "sip_call_id", "sip_dialog")
 
 
 class Calls:
@@ -120,6 +122,8 @@ async def _start(connection: Connection, command: RecordStart, at: float) -> Non
 
 async def _legs(connection: Connection, command: RecordLegs) -> None:
     known = {name: value for name in LEGS if (value := getattr(command, name)) is not None}
+    if command.ringing is not None:
+        known["ringing"] = json.dumps([asdict(each) for each in command.ringing])
     if not known:
         return
     changes = ", ".join(f"{name}=${number}" for number, name in enumerate(known, 2))
@@ -176,4 +180,5 @@ def _record(row: Mapping[str, Any]) -> CallRecord:
     values = {name: row[name] for name in row.keys()}
     values["direction"] = Direction(values["direction"])
     values["statistics"] = json.loads(values["statistics"])
+    values["ringing"] = tuple(Ringing(**each) for each in json.loads(values["ringing"]))
     return CallRecord(**values)

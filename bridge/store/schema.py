@@ -123,8 +123,14 @@ async def _accounts(connection: Connection, _: Scheme) -> None:
     )
 
 
+async def _ringing(connection: Connection, _: Scheme) -> None:
+    """Where a call rings that several people may answer, as JSON."""
+    await connection.execute("ALTER TABLE call ADD COLUMN ringing TEXT NOT NULL DEFAULT '[]'")
+
+
 migrations = UpgradeTable(version_table_name=VERSION_TABLE, database_name="matrix-sip")
 migrations.upgrades.append(_first)
 migrations.upgrades.append(_secrets)
 migrations.upgrades.append(_bot)
 migrations.upgrades.append(_accounts)
+migrations.upgrades.append(_ringing)

@@ -25,6 +25,7 @@ from bridge.call.policy import (
 from bridge.config import parse
 
 ALICE = UserId("@alice:mx.test")
+RESERVED = ("sip_*", "sipbot")
 
 
 @pytest.fixture
@@ -32,6 +33,7 @@ def policy() -> Policy:
     return policy_of(
         parse(
             """
+homeserver: {domain: mx.test}
 appservice: {as_token: ours, hs_token: theirs}
 encryption: {mode: off}
 permissions: {mx.test: receive, "@alice:mx.test": call, "*": blocked, "@chief:mx.test": admin}
@@ -42,7 +44,8 @@ outbound:
   - {sip_domain: pbx.example.org, trunk: provider}
 inbound:
   - {trunk: provider, number: "+1202*", person: "@alice:mx.test"}
-  - {person: "@bob:mx.test"}
+  - {number: "_6XX", people: ["@alice:mx.test", "@bob:mx.test"]}
+  - {trunk: provider, localpart: true}
 numbers: {region: DE, forbidden_prefixes: ["+881"]}
 limits: {calls_per_person: 3, calls_per_minute: 4, max_duration: 50, ring_time: 6}
 """,
@@ -61,8 +64,9 @@ def test_every_setting_arrives(policy: Policy) -> None:
         OutboundRule(trunk=provider, sip_domain="pbx.example.org"),
     ]
     assert list(policy.inbound) == [
-        InboundRule(person=ALICE, trunk=provider, number="+1202*"),
-        InboundRule(person=UserId("@bob:mx.test")),
+        InboundRule(people=(ALICE,), trunk=provider, number="+1202*", reserved=RESERVED),
+        InboundRule(people=(ALICE, UserId("@bob:mx.test")), number="_6XX", reserved=RESERVED),
+        InboundRule(server="mx.test", trunk=provider, reserved=RESERVED),
     ]
     assert policy.limits == Limits(
         calls_per_person=3, calls_per_minute=4, ring_time=6, max_duration=50

@@ -24,7 +24,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.routed: UserId | Refusal = ALICE
+        self.routed: tuple[UserId, ...] | Refusal = (ALICE,)
         self.refusal: Refusal | None = None
         self.supported = True
         self.answers: list[int | Exception] = []
@@ -47,7 +47,7 @@ class Bench:
             trunk=PROVIDER, target="+12025550123", caller="100", early_media=False, codecs=()
         )
 
-    def route_in(self, trunk: TrunkName, dialled: str) -> UserId | Refusal:
+    def route_in(self, trunk: TrunkName, dialled: str) -> tuple[UserId, ...] | Refusal:
         return self.routed
 
     async def send_message(self, trunk: TrunkName, target: str, text: str, caller: str = "") -> int:
@@ -214,6 +214,13 @@ async def test_a_text_is_said_by_the_ghost_each_under_a_name_of_its_own(bench: B
         (ALICE, NUMBER, "", "Hello"),
     ]
     assert len(set(bench.keys)) == 2
+
+
+async def test_a_text_for_several_people_reaches_each(bench: Bench) -> None:
+    bob = UserId("@bob:mx.test")
+    bench.routed = (ALICE, bob)
+    await bench.text("Hello")
+    assert [person for person, *_ in bench.delivered] == [ALICE, bob]
 
 
 async def test_a_text_for_nobody_is_dropped(bench: Bench) -> None:

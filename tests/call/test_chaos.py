@@ -11,11 +11,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from bridge.call import commands as c
 from bridge.call import events as e
 from bridge.call.ids import Address, LegId, MatrixCallId, OpId, Party, PartyId, RoomId, Side, UserId
+from bridge.call.policy import InboundRule, Policy
 from bridge.call.switchboard import PARTY
 from tests.call.desk import (
     CAPABLE,
     EARLY_POLICY,
     LAPTOP,
+    LIMITS,
     MOBILE,
     NUMBER,
     OLD_CLIENT,
@@ -31,8 +33,19 @@ _OTHER_NUMBER = Address("tel:+12025550124")
 _OTHER_ROOM = RoomId("!other:mx.test")
 _STRANGER = Party(UserId("@eve:mx.test"), PartyId("EVE"))
 
+_BOB = Party(UserId("@bob:mx.test"), PartyId("BOB"))
+_BOBS_ROOM = RoomId("!bob:mx.test")
+GROUP_POLICY = Policy(
+    access=POLICY.access,
+    trunks=POLICY.trunks,
+    outbound=POLICY.outbound,
+    inbound=[InboundRule(people=(PERSON, _BOB.user), number=OURS)],
+    limits=LIMITS,
+)
+"""A telephone rings at two people."""
+
 _theirs = st.sampled_from(["1a", "1b", "~~"]).map(MatrixCallId)
-_senders = st.sampled_from([LAPTOP, LAPTOP, LAPTOP, MOBILE, OLD_CLIENT, _STRANGER])
+_senders = st.sampled_from([LAPTOP, LAPTOP, LAPTOP, MOBILE, OLD_CLIENT, _STRANGER, _BOB, _BOB])
 _seconds = st.sampled_from([0.0, 0.5, 2.0, 5.0, 11.0, 21.0, 36.0, 61.0])
 _sdps = st.sampled_from(["one", "two", "three"])
 _luck = st.integers(0, 1000)
@@ -51,6 +64,10 @@ _SAID = (
 )
 
 
+def _room(person: UserId) -> RoomId:
+    return _BOBS_ROOM if person == _BOB.user else ROOM
+
+
 class Chaos(RuleBasedStateMachine):
     """Tells the core anything that an adapter could ever tell it."""
 
@@ -60,9 +77,9 @@ class Chaos(RuleBasedStateMachine):
         self.legs: list[LegId] = []
         self.ours: list[MatrixCallId] = []
 
-    @initialize(early=st.booleans())
-    def open(self, early: bool) -> None:
-        self.desk = Desk(EARLY_POLICY if early else POLICY)
+    @initialize(policy=st.sampled_from([POLICY, EARLY_POLICY, GROUP_POLICY]))
+    def open(self, policy: Policy) -> None:
+        self.desk = Desk(policy)
 
     def tell(self, event: e.Event) -> None:
         self.desk.tell(event)
@@ -91,14 +108,18 @@ class Chaos(RuleBasedStateMachine):
         capable=st.booleans(),
         age=st.sampled_from([0.0, 0.0, 30.0, 58.0, 100.0]),
         elsewhere=st.sampled_from([False, False, False, True]),
+        by=st.sampled_from([LAPTOP, LAPTOP, _BOB]),
     )
-    def invite(self, call_id: MatrixCallId, capable: bool, age: float, elsewhere: bool) -> None:
+    def invite(
+        self, call_id: MatrixCallId, capable: bool, age: float, elsewhere: bool, by: Party
+    ) -> None:
         version = 0 if call_id == "1b" else 1  # A call id has one author.
+        sender = by if version else Party(by.user, OLD_CLIENT.party)
         self.tell(
             e.MatrixInviteReceived(
-                room=_OTHER_ROOM if elsewhere else ROOM,
+                room=_OTHER_ROOM if elsewhere else _room(by.user),
                 call_id=call_id,
-                sender=LAPTOP if version else OLD_CLIENT,
+                sender=sender,
                 address=_OTHER_NUMBER if elsewhere else NUMBER,
                 version=version,
                 sdp="offer",
@@ -114,7 +135,7 @@ class Chaos(RuleBasedStateMachine):
     ) -> None:
         self.tell(
             e.MatrixAnswerReceived(
-                room=ROOM,
+                room=_room(sender.user),
                 call_id=self.pick_call(luck, call_id),
                 sender=sender,
                 version=1 if sender.party else 0,
@@ -145,24 +166,29 @@ class Chaos(RuleBasedStateMachine):
         call_id = self.pick_call(luck, call_id)
         match what:
             case "hangup":
-                self.tell(e.MatrixHangupReceived(room=ROOM, call_id=call_id, sender=sender))
+                self.tell(
+                    e.MatrixHangupReceived(room=_room(sender.user), call_id=call_id, sender=sender)
+                )
             case "candidates":
                 self.tell(
                     e.MatrixCandidatesReceived(
-                        room=ROOM, call_id=call_id, sender=sender, candidates=("a", "")
+                        room=_room(sender.user),
+                        call_id=call_id,
+                        sender=sender,
+                        candidates=("a", ""),
                     )
                 )
             case "select" | "other":
                 selected = PARTY if what == "select" else "SOMEONE"
                 self.tell(
                     e.MatrixSelectAnswerReceived(
-                        room=ROOM, call_id=call_id, sender=sender, selected=selected
+                        room=_room(sender.user), call_id=call_id, sender=sender, selected=selected
                     )
                 )
             case "transfer" | "wait":
                 self.tell(
                     e.MatrixReplacesReceived(
-                        room=ROOM,
+                        room=_room(sender.user),
                         call_id=call_id,
                         sender=sender,
                         target=_OTHER_NUMBER,
@@ -171,12 +197,16 @@ class Chaos(RuleBasedStateMachine):
                 )
             case "mute":
                 self.tell(
-                    e.MatrixMuteChanged(room=ROOM, call_id=call_id, sender=sender, muted=True)
+                    e.MatrixMuteChanged(
+                        room=_room(sender.user), call_id=call_id, sender=sender, muted=True
+                    )
                 )
             case _:
                 reason = "user_busy" if what == "busy" else ""
                 self.tell(
-                    e.MatrixRejectReceived(room=ROOM, call_id=call_id, sender=sender, reason=reason)
+                    e.MatrixRejectReceived(
+                        room=_room(sender.user), call_id=call_id, sender=sender, reason=reason
+                    )
                 )
 
     @rule(
@@ -194,7 +224,7 @@ class Chaos(RuleBasedStateMachine):
             return
         self.tell(
             e.MatrixNegotiateReceived(
-                room=ROOM,
+                room=_room(sender.user),
                 call_id=self.pick_call(luck, call_id),
                 sender=sender,
                 type=kind,
@@ -203,7 +233,10 @@ class Chaos(RuleBasedStateMachine):
             )
         )
 
-    @rule(room=st.sampled_from([ROOM, _OTHER_ROOM]), user=st.sampled_from([LAPTOP, _STRANGER]))
+    @rule(
+        room=st.sampled_from([ROOM, _OTHER_ROOM, _BOBS_ROOM]),
+        user=st.sampled_from([LAPTOP, _STRANGER, _BOB]),
+    )
     def leave(self, room: RoomId, user: Party) -> None:
         self.tell(e.MatrixMemberLeft(room=room, user=user.user))
 
@@ -250,9 +283,9 @@ class Chaos(RuleBasedStateMachine):
         call, op = command.call, command.op  # type: ignore[attr-defined]
         match command:
             case c.PreparePortal() if good and sdp == "three":
-                self.tell(e.PersonInvited(call=call, op=op, room=ROOM))
+                self.tell(e.PersonInvited(call=call, op=op, room=_room(command.person)))
             case c.PreparePortal() if good:
-                self.tell(e.PortalReady(call=call, op=op, room=ROOM))
+                self.tell(e.PortalReady(call=call, op=op, room=_room(command.person)))
             case c.PreparePortal():
                 self.tell(e.PortalFailed(call=call, op=op, reason="No room."))
             case c.SendCallEvent() if not good:
@@ -302,20 +335,21 @@ class Chaos(RuleBasedStateMachine):
     @rule(
         what=st.sampled_from(["request", "request", "dnd", "forward", "account", "nothing", "end"]),
         elsewhere=st.booleans(),
+        who=st.sampled_from([LAPTOP, LAPTOP, _BOB]),
     )
-    def wish(self, what: str, elsewhere: bool) -> None:
+    def wish(self, what: str, elsewhere: bool, who: Party) -> None:
         """What the person sets or asks for through the bot, and what an admin asks for."""
         to = _OTHER_NUMBER if elsewhere else NUMBER
         match what:
             case "request":
-                self.tell(e.CallRequested(person=PERSON, address=to))
+                self.tell(e.CallRequested(person=who.user, address=to))
             case "end":
                 if self.asked:
                     self.tell(e.HangupRequested(call=self.asked[-1].call, by=PERSON))
             case _:
                 self.tell(
                     e.PersonChanged(
-                        person=PERSON,
+                        person=who.user,
                         dnd=what == "dnd",
                         forward=to if what == "forward" else None,
                         account=TRUNK if what == "account" else None,

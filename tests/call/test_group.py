@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A telephone calls a number that several people have."""
 
+from dataclasses import replace
+
 import pytest
 
 from bridge.call import commands as c
 from bridge.call import events as e
 from bridge.call.causes import Cause, best_of
 from bridge.call.ids import LegId, MatrixCallId, OpId, Party, PartyId, RoomId, Side, UserId
+from bridge.call.notices import Notices
 from bridge.call.policy import Access, InboundRule, Policy
 from bridge.call.switchboard import PARTY
 from tests.call.desk import (
@@ -106,7 +109,7 @@ class Group:
     def connect(self, person: UserId) -> None:
         """They answer, and talk; the others have stopped ringing."""
         self.answer(person)
-        self.desk.said = self.desk.said[5:]
+        self.desk.said = self.desk.said[7:]
         self.desk.media_answers(Side.MATRIX, f"answer of {person}")
         self.desk.expect(c.AnswerSip)
         self.desk.phone_acknowledges()
@@ -131,8 +134,10 @@ def test_the_first_to_answer_has_the_call_and_the_others_stop_ringing() -> None:
     assert ends == [
         ("SendMatrixSelectAnswer", room(ANN)),
         ("SendMatrixHangup", room(ANN)),
+        ("SendNotice", room(ANN)),
         ("SendMatrixSelectAnswer", room(CLEO)),
         ("SendMatrixHangup", room(CLEO)),
+        ("SendNotice", room(CLEO)),
     ]
     elsewhere = [each.selected for each in others if isinstance(each, c.SendMatrixSelectAnswer)]
     assert elsewhere == [PARTY, PARTY]
@@ -154,6 +159,13 @@ def test_the_first_to_answer_has_the_call_and_the_others_stop_ringing() -> None:
     assert isinstance(hangup, c.SendMatrixHangup)
     assert hangup.room == room(BOB)
     group.desk.is_over("normal", "sip")
+
+
+def test_who_wants_no_notices_reads_of_none() -> None:
+    group = Group(replace(GROUP, notices=Notices.NONE))
+    group.ring()
+    group.answer(BOB)
+    assert group.notices() == []
 
 
 def test_the_one_who_answered_is_as_any_other() -> None:
@@ -206,6 +218,16 @@ def test_the_one_who_answered_is_as_any_other() -> None:
     group.desk.expect_all(c.ByeSip, c.CloseMedia)
 
 
+def test_who_answers_learns_who_has_come_to_the_line_before() -> None:
+    group = Group()
+    group.ring()
+    group.desk.tell(e.SipIdentityChanged(leg=IN, address=NUMBER, name="Front desk"))
+    assert group.desk.said == []
+    group.answer(BOB)
+    told = [each for each in group.desk.said if isinstance(each, c.SendMatrixAssertedIdentity)]
+    assert [(each.room, each.name) for each in told] == [(room(BOB), "Front desk")]
+
+
 def test_offers_that_meet_give_way_as_we_called() -> None:
     """The client was called, so it is the polite one: its offer is ignored while ours is out."""
     group = Group()
@@ -242,6 +264,7 @@ def test_who_is_not_ready_yet_rings_later() -> None:
         (c.SendMatrixSelectAnswer, room(ANN)),
         (c.SendMatrixSelectAnswer, room(BOB)),
         (c.SendMatrixHangup, room(BOB)),
+        (c.SendNotice, room(BOB)),
         (c.AnswerMedia, None),
     ]
     group.desk.said.clear()
@@ -272,7 +295,7 @@ def test_all_decline() -> None:
     group = Group()
     group.ring()
     group.reject(ANN)
-    group.reject(BOB, "user_busy")
+    group.reject(BOB)
     assert group.desk.recorded(c.RecordStart).call == CALL
     assert group.desk.core.active()[0].state == "ringing"
     group.desk.said.clear()
@@ -284,17 +307,28 @@ def test_all_decline() -> None:
     group.desk.is_over("declined", "matrix")
 
 
+def test_who_was_busy_missed_a_call_that_the_others_declined() -> None:
+    group = Group()
+    group.ring()
+    group.reject(ANN)
+    group.reject(BOB, "user_busy")
+    group.reject(CLEO)
+    assert group.notices() == [(room(BOB), "You missed a call at {time}.")]
+    group.desk.phone_ends(IN, 603)
+    group.desk.is_over("declined", "bridge")
+
+
 def test_nobody_answers_and_who_declined_did_not_miss_it() -> None:
     group = Group()
     group.ring()
-    group.reject(BOB, "user_busy")
+    group.reject(BOB)
     group.desk.said.clear()
     group.desk.wait(LIMITS.ring_time)
     assert group.notices() == [
-        (room(ANN), "You missed a call."),
-        (room(CLEO), "You missed a call."),
+        (room(ANN), "You missed a call at {time}. It rang for 1 min."),
+        (room(CLEO), "You missed a call at {time}. It rang for 1 min."),
     ]
-    group.desk.is_over("no_answer", "bridge")
+    group.desk.is_over("declined", "bridge")
 
 
 def test_the_caller_gives_up() -> None:
@@ -302,9 +336,9 @@ def test_the_caller_gives_up() -> None:
     group.comes_in(ANN)
     group.desk.said.clear()
     group.desk.tell(e.SipCancelled(leg=IN))
-    assert group.notices() == [(room(ANN), "You missed a call.")]
+    assert group.notices() == [(room(ANN), "You missed a call at {time}.")]
     group.ready(CLEO)  # Whose portal was not ready.
-    assert group.notices() == [(room(CLEO), "You missed a call.")]
+    assert group.notices() == [(room(CLEO), "You missed a call at {time}.")]
     assert [view.state for view in group.desk.core.active()] == ["ending"]
     group.desk.phone_ends(IN, 487)
     group.desk.is_over("cancelled", "sip")
@@ -511,7 +545,7 @@ def test_a_group_has_no_call_of_its_own_to_answer() -> None:
     group.ring()
     (call,) = group.desk.core._calls.values()
     with pytest.raises(AssertionError, match="must not be sent"):
-        call.matrix.answer("answer")
+        call.matrix.answer("answer", transferable=False)
 
 
 # --- the best of several causes ---------------------------------------------------------------

@@ -143,7 +143,9 @@ def test_answered_by_somebody_else_is_told_as_such() -> None:
     desk.rings_at_the_person()
     desk.wait(5)
     desk.tell(e.SipCancelled(leg=IN, cause=26))
-    _, _, notice = desk.expect_all(c.SendMatrixHangup, c.CloseMedia, c.SendNotice)
+    *_, notice = desk.expect_all(
+        c.SendMatrixSelectAnswer, c.SendMatrixHangup, c.CloseMedia, c.SendNotice
+    )
     assert isinstance(notice, c.SendNotice)
     assert notice.text == "Somebody else answered this call."
 

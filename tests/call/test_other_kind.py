@@ -5,7 +5,7 @@ It stands for a MatrixRTC session: the person joins a slot in the room, the brid
 whoever leaves it ends the call.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from bridge.call import commands as c
@@ -13,7 +13,7 @@ from bridge.call import events as e
 from bridge.call.call import Call
 from bridge.call.causes import Cause
 from bridge.call.deadlines import Timeouts
-from bridge.call.ids import Address, Direction, LegId, OpId, RoomId
+from bridge.call.ids import Address, Direction, LegId, OpId, RoomId, UserId
 from bridge.call.leg import Over, Signal
 from bridge.call.machine import Effects
 from bridge.call.policy import OutboundRoute
@@ -64,29 +64,33 @@ class SlotLeg:
         self.deadline: float | None = None
         self.description = offer
         self.polite = bool(offer)
-        self.room: RoomId | None = ROOM
+        self.people: Sequence[UserId] = (PERSON,)
+        self.rooms: Sequence[RoomId] = (ROOM,)
         self.told: list[str] = []
         self._effects = effects
 
     @property
-    def key(self) -> Hashable:
-        return ROOM, "m.call#ROOM"
+    def keys(self) -> Sequence[Hashable]:
+        return [(ROOM, "m.call#ROOM")]
 
     @property
     def can_renegotiate(self) -> bool:
         return False
 
-    def yields_to(self, call_id: str) -> bool:
+    def yields_to(self, event: e.MatrixInviteReceived) -> bool:
+        return False
+
+    def is_stale(self, event: e.MatrixInviteReceived) -> bool:
         return False
 
     def prepare(self, display_name: str) -> None:
         self.state = MatrixState.READY
 
-    def invite(self, sdp: str) -> None:
+    def invite(self, sdp: str, *, transferable: bool) -> None:
         self._effects.emit(JoinSlot(call=CALL, sdp=sdp, ring=True))
         self.state = MatrixState.INVITING
 
-    def answer(self, sdp: str) -> None:
+    def answer(self, sdp: str, *, transferable: bool) -> None:
         self._effects.emit(JoinSlot(call=CALL, sdp=sdp, ring=False))
         self.state = MatrixState.ACTIVE
 
@@ -109,6 +113,9 @@ class SlotLeg:
 
     def take_candidates(self) -> list[tuple[str, ...]]:
         return []
+
+    def ringing(self) -> tuple[c.Ringing, ...]:
+        return ()
 
     def record(self) -> None:
         """Whoever restarts leaves every slot anyway."""
@@ -145,7 +152,6 @@ class Table:
             self.effects,
             CALL,
             direction,
-            person=PERSON,
             address=NUMBER,
             matrix=self.slot,
             sip=sip,

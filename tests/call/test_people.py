@@ -6,7 +6,7 @@ import pytest
 from bridge.call import commands as c
 from bridge.call import events as e
 from bridge.call.ids import Address, LegId, TrunkName, UserId
-from bridge.call.policy import Access, InboundRule, OutboundRule, Policy
+from bridge.call.policy import Access, InboundRule, OutboundRoute, OutboundRule, Policy
 from tests.call.desk import IN, LIMITS, NUMBER, OURS, PERSON, POLICY, ROOM, TRUNK, Desk
 
 MOBILE_PHONE = Address("tel:+12025550177")
@@ -232,3 +232,12 @@ def test_an_account_that_was_left_rings_nobody(access: Access) -> None:
         changed(desk)
     account_calls(desk)
     assert desk.expect(c.RejectSip).status == (404 if access is Access.CALL else 403)
+
+
+def test_routes_of_what_is_no_call_are_the_same() -> None:
+    desk = Desk()
+    changed(desk, account=ACCOUNT)
+    route = desk.core.route_out(PERSON, NUMBER)
+    assert isinstance(route, OutboundRoute)
+    assert (route.trunk, route.target) == (ACCOUNT, "+12025550123")
+    assert desk.core.route_in(TRUNK, OURS) == (PERSON,)

@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from bridge import config
 from bridge.call.commands import (
     PreparePortal,
+    Ringing,
     SendMatrixAnswer,
     SendMatrixAssertedIdentity,
     SendMatrixHangup,
@@ -38,6 +39,7 @@ from bridge.call.ids import (
     MatrixCallId,
     OpId,
     PartyId,
+    RoomId,
     TrunkName,
     UserId,
 )
@@ -535,6 +537,25 @@ async def test_an_orphan_is_hung_up(
     await adapter.end_orphan(left)
     assert [event_type for event_type, _ in bench.sent()] == said
     assert all(content["call_id"] == "c" for _, content in bench.sent())
+
+
+async def test_an_orphan_that_rang_at_several_people_is_hung_up_at_all(
+    bench: Bench, adapter: MatrixAdapter
+) -> None:
+    ringing = tuple(
+        Ringing(
+            person=UserId(f"@{name}:mx.test"),
+            room=RoomId(f"!{name}:mx.test"),
+            matrix_call_id=MatrixCallId("c"),
+            party=PartyId("ours"),
+        )
+        for name in ("alice", "bob")
+    )
+    left = record(direction=Direction.TO_MATRIX, room=None, matrix_call_id=None, ringing=ringing)
+    await adapter.end_orphan(left)
+    sent = bench.sent()
+    assert [event_type for event_type, _ in sent] == ["m.call.hangup"] * 2
+    assert all((each["call_id"], each["party_id"]) == ("c", "ours") for _, each in sent)
 
 
 async def test_an_orphan_whose_room_is_gone_is_let_go(bench: Bench, adapter: MatrixAdapter) -> None:

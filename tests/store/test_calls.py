@@ -12,6 +12,7 @@ from bridge.call.commands import (
     RecordLegs,
     RecordStart,
     RecordStatistics,
+    Ringing,
     StoreCommand,
 )
 from bridge.call.ids import (
@@ -99,6 +100,28 @@ async def test_a_whole_call(calls: Calls, writer: Writer) -> None:
         ended_by="matrix",
         statistics={"packets": 5, "loss": 0.5, "codec": "PCMU/8000"},
     )
+
+
+async def test_a_call_that_several_people_may_answer(calls: Calls, writer: Writer) -> None:
+    ringing = tuple(
+        Ringing(
+            person=UserId(f"@{name}:mx.test"),
+            room=RoomId(f"!{name}:mx.test"),
+            matrix_call_id=MatrixCallId("~1"),
+            party=PartyId("p"),
+        )
+        for name in ("alice", "bob")
+    )
+    calls.do(start(direction=Direction.TO_MATRIX), AT)
+    calls.do(RecordLegs(call=CALL, ringing=ringing), AT)
+    calls.do(RecordLegs(call=CALL, sip_dialog="d"), AT)
+    await writer.flush()
+    (record,) = await calls.unfinished()
+    assert (record.person, record.ringing) == ("@alice:mx.test", ringing)
+    calls.do(RecordLegs(call=CALL, person=UserId("@bob:mx.test"), ringing=()), AT)
+    await writer.flush()
+    (record,) = await calls.unfinished()
+    assert (record.person, record.ringing) == ("@bob:mx.test", ())
 
 
 async def test_only_the_first_end_counts(calls: Calls, writer: Writer) -> None:
