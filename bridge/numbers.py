@@ -30,6 +30,8 @@ _AFTERWARDS: Final = re.compile(
     r"(?<=\d)\s*(?:,+|(?:x|ext(?:ension)?)[.:]?)\s*[\d*#][\d*#,\s]*", re.IGNORECASE
 )
 """An extension that is to be keyed in once somebody has answered."""
+_LONGEST_DIALLED: Final = 40
+"""Digits: E.164 has 15, and what stands before it is short. No trunk dials more."""
 _SERVICE_CODE: Final = re.compile(r"[*#]{1,2}[0-9]{2}(?:[0-9]?[*#])?(?=[+0-9])")
 """What goes in front of a number to withhold one's own or to divert, say: `*67`, `#31#`, `*21*`."""
 _MAYBE_DIALLED: Final = re.compile(r"[+0-9*#]+")
@@ -98,7 +100,8 @@ def meanings(dialled: str, region: str, outside_lines: Sequence[str] = ()) -> fr
     one of the `outside_lines`: digits by which a PBX gives a line. Empty for what is no number.
     """
     found: set[str] = set()
-    waiting = [_DECORATION.sub("", _plain(dialled))]
+    digits = _DECORATION.sub("", _plain(dialled))
+    waiting = [digits] if len(digits) <= _LONGEST_DIALLED else []
     while waiting:
         number = waiting.pop()
         if number in found or not _MAYBE_DIALLED.fullmatch(number):
