@@ -195,6 +195,8 @@ class MatrixAdapter:
         try:
             async with asyncio.timeout(_STOPPING):
                 await self._inbox.drained()
+                if self._attendant:
+                    await self._attendant.farewell()
                 await self._outbox.drained()
         except TimeoutError:
             log.warning("homeserver was too slow to finish with")

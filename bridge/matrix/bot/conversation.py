@@ -2,6 +2,7 @@
 """The bot in its rooms: whose word it takes, and how it answers."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -47,6 +48,7 @@ _NO_KEY: Final = (
 )
 _LATE: Final = "I was away when you wrote that, and have not done it. Please say it again."
 _TOO_LATE: Final = "That took too long, so I have forgotten what it was about. Please start again."
+_RESTART: Final = "The bridge stops now. Please start again when it is back; send no password."
 _STOPPED: Final = "All right, nothing is changed."
 _FAULT: Final = "Something went wrong in the bridge; its log says what."
 _KEPT: Final = " I may not delete your message with the password: please delete it yourself."
@@ -117,6 +119,14 @@ class Bot:
     def key_arrived(self, session: str) -> None:
         """The key of a Megolm session has come."""
         self._reader.key_arrived(session)
+
+    async def farewell(self) -> None:
+        """Nobody shall answer with a password what the bot will not remember to have asked."""
+        for room, opened in self._open.items():
+            if opened.until > self._clock():
+                with suppress(HomeserverError):
+                    await self._send(room, Reply(_RESTART), f"farewell.{opened.until}")
+        self._open.clear()
 
     async def close(self) -> None:
         """Stop waiting for keys."""

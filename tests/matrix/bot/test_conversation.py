@@ -492,6 +492,33 @@ async def test_a_question_is_forgotten_when_the_person_leaves(room: Bench) -> No
     assert "is on" in answer
 
 
+async def test_nobody_sends_a_password_to_a_bot_that_has_forgotten_its_question(
+    room: Bench,
+) -> None:
+    await room.hear("login alice@pbx.example.org")
+    before = len(room.said())
+    await room.bot.farewell()
+    [said] = room.said()[before:]
+    assert "send no password" in said
+    await room.bot.farewell()
+    assert len(room.said()) == before + 1
+
+
+async def test_who_was_asked_long_ago_is_left_in_peace(room: Bench) -> None:
+    await room.hear("login alice@pbx.example.org")
+    room.clock.now += 301
+    before = len(room.said())
+    await room.bot.farewell()
+    assert len(room.said()) == before
+
+
+async def test_a_farewell_does_not_wait_for_a_homeserver_that_is_away(room: Bench) -> None:
+    await room.hear("login alice@pbx.example.org")
+    room.homeserver.failures = [Unavailable("HTTP 502")]
+    await room.bot.farewell()
+    assert not room.homeserver.failures
+
+
 # --- alerts -----------------------------------------------------------------------------------
 
 
