@@ -383,11 +383,16 @@ class Portals:
         return True
 
     async def _invite_again(self, portal: Portal, ghost: UserId) -> bool:
-        """Invite who left; whether they are in the room then."""
-        if await self._membership(portal) != "invite":
+        """Invite who left; whether they are in the room then, as they may be by themselves."""
+        membership = await self._membership(portal)
+        if membership == "join":
+            return True
+        if membership != "invite":
             try:
                 await self._homeserver.invite(portal.room, ghost, portal.person)
             except Refused as error:
+                if await self._membership(portal) == "join":
+                    return True
                 raise PortalError(
                     f"The person cannot be invited to the room again: {error}"
                 ) from error

@@ -179,6 +179,38 @@ async def test_who_left_is_invited_again_but_not_pestered(bench: Bench) -> None:
     assert await first == await second == ROOM
 
 
+async def test_who_comes_in_while_the_room_is_looked_at_is_not_invited(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = bench.room(GHOST)
+    room.members[ALICE] = "invite"
+    await bench.store.save_portal(PORTAL)
+    joined_members = bench.homeserver.joined_members
+
+    async def joins_after(*arguments: Any) -> Any:
+        members = await joined_members(*arguments)
+        room.members[ALICE] = "join"
+        return members
+
+    monkeypatch.setattr(bench.homeserver, "joined_members", joins_after)
+    assert await bench.preparing() == ROOM
+
+
+async def test_who_comes_in_while_being_invited_is_in(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = bench.room(GHOST)
+    room.members[ALICE] = "leave"
+    await bench.store.save_portal(PORTAL)
+
+    async def invite(*_: object) -> None:
+        room.members[ALICE] = "join"
+        raise refused("M_FORBIDDEN", "already in the room")
+
+    monkeypatch.setattr(bench.homeserver, "invite", invite)
+    assert await bench.preparing() == ROOM
+
+
 async def test_two_calls_at_once_make_one_room(bench: Bench) -> None:
     tasks = [bench.preparing() for _ in range(3)]
     await bench.settle()
