@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Somebody in Matrix transfers a call; and somebody else comes to the phone."""
+
+from functools import partial
+
+from tests.e2e.conftest import NewMatrixPhone
+from tests.e2e.stage import G722, PCMU, GatedStage
+from tests.simulators.matrix_phone import MatrixCall, MatrixPhone
+from tests.simulators.waiting import until
+
+REFUSED = "The call could not be transferred."
+
+
+async def transfer(call: MatrixCall, target: str) -> None:
+    """Ask for it as matrix-js-sdk does, which says no more about the call."""
+    await call.send(
+        "m.call.replaces",
+        {
+            "replacement_id": "one",
+            "create_call": "two",
+            "target_user": {"id": target, "display_name": "Somebody", "avatar_url": None},
+        },
+    )
+
+
+async def reads(phone: MatrixPhone, room: str, sentence: str) -> None:
+    """Wait until the ghost has said it."""
+    await until(
+        lambda: (
+            sentence
+            in [event.content["body"] for event in phone.client.seen("m.room.message", room=room)]
+        ),
+        within=5,
+        what=f"the person read {sentence!r}",
+    )
+
+
+async def test_a_call_is_transferred(stage: GatedStage, new_matrix_phone: NewMatrixPhone) -> None:
+    person, caller = await new_matrix_phone()
+    room = await caller.client.direct_room(PCMU.ghost)
+    async with stage.scripted_phone(PCMU, "phone_is_transferred") as phone:
+        call = await caller.call(room)
+        await call.connected()
+        [answer] = [step for step in call.steps if step.type == "m.call.answer"]
+        assert answer.content["capabilities"] == {"m.call.dtmf": True, "m.call.transferee": True}
+        for name in ("m.call.asserted_identity", "org.matrix.call.asserted_identity"):
+            seen = partial(caller.client.seen, name, room=room)
+            [told] = await until(seen, within=5, what=f"{name} came")
+            assert told.content["asserted_identity"] == {
+                "id": PCMU.ghost.replace("550110", "550142"),
+                "display_name": "Front Desk (+1 202-555-0142)",
+            }
+        await transfer(call, PCMU.ghost)
+        await call.voice.close()
+        await phone.succeeds()
+        assert "REFER sip:" in phone.messages()
+    record = await stage.bridge.ended(person.user_id)
+    assert (record.cause, record.ended_by) == ("transferred", "matrix")
+
+
+async def test_a_transfer_that_is_refused_leaves_the_call(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    person, caller = await new_matrix_phone()
+    room = await caller.client.direct_room(PCMU.ghost)
+    async with stage.scripted_phone(PCMU, "phone_refuses_transfer") as phone:
+        call = await caller.call(room)
+        await call.connected()
+        await transfer(call, G722.ghost)
+        await reads(caller, room, "There is no way to reach this number from here.")
+        await transfer(call, "@somebody:mx.test")
+        await reads(
+            caller,
+            room,
+            "Calls can only be transferred to telephone numbers and SIP addresses.",
+        )
+        await transfer(call, PCMU.ghost)
+        await reads(caller, room, REFUSED)
+        await call.hang_up()
+        await phone.succeeds()
+    record = await stage.bridge.ended(person.user_id)
+    assert (record.cause, record.ended_by) == ("normal", "matrix")
