@@ -22,6 +22,8 @@ from cryptography.x509.oid import NameOID
 
 from bridge.app.check import Finding, Verdict, check
 from bridge.config import Config, parse
+from bridge.store.database import open_database
+from bridge.store.secrets import open_sealer
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
@@ -513,3 +515,13 @@ async def test_advice_for_what_is_probably_not_meant(world: World) -> None:
         assert findings[key].verdict is Verdict.WARNING
     del world.settings["trunks"]
     assert (await world.finding("trunks")).message == "none is set up"
+
+
+async def test_a_key_that_does_not_open_the_database(world: World) -> None:
+    world.settings["database"] = {"secret_key": "what nobody could ever guess"}
+    assert (await world.finding("database")).verdict is Verdict.OK
+    async with open_database(world.config.database.url.get_secret_value()) as database:
+        await open_sealer(database, "another one, of some length")
+    finding = await world.finding("database")
+    assert finding.verdict is Verdict.FAILED
+    assert "database.secret_key" in finding.message

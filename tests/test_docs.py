@@ -30,7 +30,7 @@ CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 YAML = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DESIGN = ROOT / "docs/discussion/design.md"
 MODULE = re.compile(r"`(\w+)`")
-HOMESERVER_KEYS = {"app_service_config_files", "auto_accept_invites"}
+HOMESERVER_KEYS = {"app_service_config_files", "auto_accept_invites", "experimental_features"}
 """Of snippets that are for Synapse."""
 
 

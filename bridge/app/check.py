@@ -15,6 +15,7 @@ from bridge.config import AutoJoin, Config, Permission
 from bridge.errors import BridgeError, RemoteError
 from bridge.sip.loader import check_pjsua2
 from bridge.store.database import open_database, version
+from bridge.store.secrets import check_key
 
 _FILES_PER_CALL: Final = 6
 """Sockets of a call: RTP and RTCP towards SIP, ICE candidates; and some to spare."""
@@ -113,6 +114,8 @@ async def _health(config: Config) -> Mapping[str, Any] | None:
 
 async def _database(config: Config) -> str:
     async with open_database(config.database.url.get_secret_value()) as database:
+        if key := config.database.secret_key.get_secret_value():
+            await check_key(database, key)
         return f"opens, schema version {await version(database)}"
 
 

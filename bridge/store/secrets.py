@@ -4,6 +4,7 @@
 import asyncio
 import base64
 import secrets
+from collections.abc import Mapping
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -21,6 +22,7 @@ _SALT: Final = 16
 # A key made by generate-config needs no stretching; a password that somebody typed does.
 _SCRYPT_COST: Final = 2**14
 _CHECK: Final = "matrix-sip"
+_QUERY: Final = "SELECT salt, sealed FROM secret_check"
 
 
 class UnsealError(LocalError):
@@ -67,7 +69,7 @@ async def open_sealer(database: Database, secret_key: str) -> Sealer:
 
     A sealed check value is kept, so that a wrong key shows at the start and not in a call.
     """
-    row = await database.fetchrow("SELECT salt, sealed FROM secret_check")
+    row = await database.fetchrow(_QUERY)
     if row is None:
         salt = secrets.token_bytes(_SALT)
         check = Sealer(await _stretch(secret_key, salt)).seal(_CHECK, "check")
@@ -78,9 +80,23 @@ async def open_sealer(database: Database, secret_key: str) -> Sealer:
             salt.hex(),
             check,
         )
-        row = await database.fetchrow("SELECT salt, sealed FROM secret_check")
+        row = await database.fetchrow(_QUERY)
     if row is None:
         raise LocalError("the database does not keep what is written to it")
+    return await _verified(row, secret_key)
+
+
+async def check_key(database: Database, secret_key: str) -> None:
+    """Whether this key opens the database; any will do for one in which nothing was sealed yet.
+
+    Raises `ConfigurationError`.
+    """
+    row = await database.fetchrow(_QUERY)
+    if row is not None:
+        await _verified(row, secret_key)
+
+
+async def _verified(row: Mapping[str, str], secret_key: str) -> Sealer:
     sealer = Sealer(await _stretch(secret_key, bytes.fromhex(row["salt"])))
     try:
         sealer.unseal(row["sealed"], "check")

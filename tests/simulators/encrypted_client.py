@@ -4,18 +4,21 @@
 import logging
 import warnings
 from typing import Any, Self, cast
+from urllib.parse import quote
 
 from mautrix.client import Client
 from mautrix.crypto import MemoryCryptoStore, OlmMachine, StateStore
 from mautrix.errors import EncryptionError
 from mautrix.types import (
     DeviceID,
+    DeviceIdentity,
     DeviceLists,
     DeviceOTKCount,
     EncryptedEvent,
     EncryptionAlgorithm,
     Event,
     EventType,
+    RequestedKeyInfo,
     RoomEncryptionStateEventContent,
     RoomID,
     SessionID,
@@ -42,11 +45,13 @@ class _Rooms(StateStore):
         return []
 
 
-class EncryptedClient(MatrixClient):
-    """Reads what is encrypted if it has the key when it sees it, as matrix-js-sdk does calls.
+async def _as_matrix_sdk_crypto_does(device: DeviceIdentity, request: RequestedKeyInfo) -> bool:
+    """Whoever asks for a key of ours that they were meant to have gets it once more."""
+    return True
 
-    `hear_keys` false: messages to the device are lost, as those are that a bridge was down for.
-    """
+
+class EncryptedClient(MatrixClient):
+    """Reads what is encrypted if it has the key when it sees it, as matrix-js-sdk does calls."""
 
     def __init__(self, url: str, credentials: Credentials, *, auto_join: bool = True) -> None:
         super().__init__(url, credentials, auto_join=auto_join)
@@ -56,6 +61,7 @@ class EncryptedClient(MatrixClient):
         self._client = Client(user, device, base_url=url, token=credentials.access_token, log=_LOG)
         self._store = MemoryCryptoStore(user, "pickle")
         self.machine = OlmMachine(self._client, self._store, _Rooms(), log=cast(Any, _LOG))
+        self.machine.allow_key_share = _as_matrix_sdk_crypto_does
         self.keys_asked_for: list[Content] = []
 
     async def __aenter__(self) -> Self:
@@ -101,9 +107,23 @@ class EncryptedClient(MatrixClient):
             sealed = await self.machine.encrypt_megolm_event(RoomID(room), kind, dict(content))
         return cast(Content, sealed.serialize())
 
-    async def forget_key(self, room: str) -> None:
-        """Use a new key for what is sent next."""
+    async def send_unreadable(self, room: str) -> None:
+        """Send an event whose key nobody is given; what comes after it has another key again."""
+        kept = await self._store.get_outbound_group_session(RoomID(room))
         await self._store.remove_outbound_group_session(RoomID(room))
+        await self.machine.share_group_session(RoomID(room), [])
+        await self.send(room, "m.room.message", {"msgtype": "m.text", "body": "lost"})
+        await self._store.remove_outbound_group_session(RoomID(room))
+        if kept is not None:
+            await self._store.add_outbound_group_session(kept)
+
+    async def session_of_last(self, room: str) -> str:
+        """The Megolm session of the newest encrypted event that somebody else sent."""
+        path = f"/rooms/{quote(room)}/messages?dir=b&limit=20"
+        for raw in (await self.request("GET", path))["chunk"]:
+            if raw["type"] == "m.room.encrypted" and raw["sender"] != self.user_id:
+                return str(raw["content"]["session_id"])
+        raise LookupError("nothing encrypted was sent")
 
     async def _understand(self, answer: dict[str, Any]) -> None:
         for raw in answer.get("to_device", {}).get("events", []):
