@@ -141,10 +141,11 @@ class Received:
 
 def _bound(host: str) -> tuple[socket.socket, socket.socket]:
     """A free pair of ports for RTP and RTCP."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     while True:
-        rtp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        rtp = socket.socket(family, socket.SOCK_DGRAM)
         rtp.bind((host, 0))
-        rtcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        rtcp = socket.socket(family, socket.SOCK_DGRAM)
         try:
             rtcp.bind((host, rtp.getsockname()[1] + 1))
         except (OSError, OverflowError):
@@ -189,11 +190,12 @@ class RtpPeer:
         formats |= {number: f"telephone-event/{clock}" for number, clock in events.items()}
         self._version += 1
         host = address or self.host
+        family = "IP6" if ":" in host else "IP4"
         lines = [
             "v=0",
-            f"o=- 4711 {self._version} IN IP4 {self.host}",
+            f"o=- 4711 {self._version} IN {family} {self.host}",
             "s=-",
-            f"c=IN IP4 {host}",
+            f"c=IN {family} {host}",
             "t=0 0",
             f"m=audio {port or self.port} RTP/AVP {' '.join(map(str, formats))}",
             *(f"a=rtpmap:{number} {name}" for number, name in formats.items()),
