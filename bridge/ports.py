@@ -333,5 +333,8 @@ class Desk(Protocol):
     def hang_up(self, call: str, by: UserId) -> CallView:
         """End a call, named by its id."""
 
+    def explain_in(self, trunk: str, number: str) -> str:
+        """Whom a call that comes by a trunk for a number would ring, or why nobody, in words."""
+
     def explain(self, person: UserId, number: str) -> Explanation:
         """Which rules a call of this person would meet, and what would become of it."""

@@ -41,6 +41,9 @@ class Core(Protocol):
     def why_not(self, person: UserId, address: Address, now: float) -> Cause | None:
         """Why a call would come to nothing now."""
 
+    def route_in(self, trunk: TrunkName, dialled: str) -> tuple[UserId, ...] | Refusal:
+        """Whom a call rings."""
+
 
 class History(Protocol):
     """What is asked of the records of calls."""
@@ -133,6 +136,16 @@ class ServiceDesk:
         """Which rules a call of this person would meet, and what would become of it."""
         account = self.accounts.trunk_of(person)
         return explain(self.policy, person, self._read(number), account)
+
+    def explain_in(self, trunk: str, number: str) -> str:
+        """Whom a call that comes by a trunk for a number would ring, or why nobody, in words."""
+        if trunk not in self.configured:
+            raise NotDone("There is no such trunk; `trunks` lists those that there are.")
+        address = read_address(number, self.region)
+        found = self.core.route_in(TrunkName(trunk), address or number)
+        if isinstance(found, Refusal):
+            return f"rings nobody: {found.detail}"
+        return f"rings {', '.join(found)}"
 
     # --- settings ---------------------------------------------------------------------------
 

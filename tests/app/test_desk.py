@@ -10,7 +10,7 @@ from bridge.call.call import CallView
 from bridge.call.causes import Cause
 from bridge.call.events import CallRequested, Event, HangupRequested, PersonChanged
 from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
-from bridge.call.policy import Access, NumberKind, OutboundRule, Policy
+from bridge.call.policy import Access, NumberKind, OutboundRule, Policy, Refusal
 from bridge.errors import NotDone
 from bridge.ports import CallRecord, Desk, LineView, PersonSettings
 from bridge.sip.trunks import Registration, RegistrationState
@@ -43,6 +43,8 @@ class Bench:
         self.saved: dict[UserId, PersonSettings] = {}
         self.cause: Cause | None = None
         self.asked_at: list[float] = []
+        self.ringing: tuple[UserId, ...] | Refusal = (ALICE, CHIEF)
+        self.dialled: list[str] = []
         self.account: TrunkName | None = None
         self.registered: dict[TrunkName, Registration] = {}
         self.desk = ServiceDesk(
@@ -65,6 +67,10 @@ class Bench:
     def why_not(self, person: UserId, address: Address, now: float) -> Cause | None:
         self.asked_at.append(now)
         return self.cause
+
+    def route_in(self, trunk: TrunkName, dialled: str) -> tuple[UserId, ...] | Refusal:
+        self.dialled.append(dialled)
+        return self.ringing
 
     # the store
     async def recent_of(self, person: UserId, limit: int) -> Sequence[CallRecord]:
@@ -159,6 +165,16 @@ def test_a_route_is_explained(bench: Bench) -> None:
     assert bench.desk.explain(ALICE, "202 555 0123").verdict.startswith("trunk `provider`")
     bench.account = HERS
     assert bench.desk.explain(ALICE, "202 555 0123").verdict.startswith("trunk `account-1`")
+
+
+def test_a_route_in_is_explained(bench: Bench) -> None:
+    shown = bench.desk.explain_in("provider", "(202) 555-0199")
+    assert shown == f"rings {ALICE}, {CHIEF}"
+    bench.ringing = Refusal(Cause.NOT_IN_SERVICE, "tried: inbound[0]")
+    assert bench.desk.explain_in("provider", "reception") == "rings nobody: tried: inbound[0]"
+    assert bench.dialled == ["tel:+12025550199", "reception"]
+    with pytest.raises(NotDone, match="no such trunk"):
+        bench.desk.explain_in("nowhere", "100")
 
 
 async def test_settings_are_kept_and_told_to_the_core_whole(bench: Bench) -> None:

@@ -172,6 +172,9 @@ async def test_an_admin_sees_trunks_and_routes(
         "- outbound[1], numbers from +12025550120: this one",
     ]
     assert "permissions: `mx.test` is call" in await chat.say(f"route {person.user_id} 2025550120")
+    rings = await chat.say(f"route in pcmu {person.number}")
+    assert rings == f"A call by `pcmu` for {person.number} rings {person.user_id}."
+    assert "rings nobody: nothing for '100' by pcmu; tried:" in await chat.say("route in pcmu 100")
     assert f"For {BARRED}: refused" in await chat.say(f"route {BARRED} 2025550120")
 
 

@@ -36,8 +36,12 @@ async def hang_up(request: Request) -> Reply:
 
 
 async def route(request: Request) -> Reply:
-    """Where a call would go."""
+    """Where a call would go, in either direction."""
     who, words = request.person, request.words
+    if len(words) > 2 and words[0].lower() == "in":
+        number = " ".join(words[2:])
+        verdict = request.desk.explain_in(words[1], number)
+        return Reply(f"A call by `{words[1]}` for {number} {verdict}.")
     if words and words[0].startswith("@"):
         who, words = UserId(words[0]), words[1:]
     if not words:

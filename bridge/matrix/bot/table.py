@@ -68,8 +68,9 @@ COMMANDS: Final[Mapping[str, Command]] = {
         run=admin.hang_up,
     ),
     "route": Command(
-        usage="[<Matrix id>] <number>",
-        help="show which rules a call to the number would meet, without calling.",
+        usage="[<Matrix id> | in <trunk>] <number>",
+        help="show which rules a call to the number would meet, or whom one for it would ring; "
+        "nobody is called.",
         access=Access.ADMIN,
         run=admin.route,
     ),

@@ -88,6 +88,9 @@ class FakeDesk:
                 return view
         raise NotDone("There is no such call.")
 
+    def explain_in(self, trunk: str, number: str) -> str:
+        return f"rings {ALICE}"
+
     def explain(self, person: UserId, number: str) -> Explanation:
         route = OutboundRoute(
             trunk=TrunkName("provider"),

@@ -79,8 +79,8 @@ async def test_what_is_no_command_is_not_repeated(desk: FakeDesk) -> None:
         ("dnd maybe", "`dnd [on|off]`"),
         ("hangup", "`hangup <call>`"),
         ("hangup ab 1", "`hangup <call>`"),
-        ("route", "`route [<Matrix id>] <number>`"),
-        ("route @bob:example.org", "`route [<Matrix id>] <number>`"),
+        ("route", "`route [<Matrix id> | in <trunk>] <number>`"),
+        ("route @bob:example.org", "`route [<Matrix id> | in <trunk>] <number>`"),
     ],
 )
 async def test_what_is_not_understood_is_answered_with_the_usage(
@@ -284,6 +284,11 @@ async def test_a_route_is_shown_for_oneself_and_for_others(desk: FakeDesk) -> No
     assert "- outbound[0]: this one" in own
     other = body(await say(desk, f"route {GUEST} 202 555 0123", CHIEF))
     assert other.startswith(f"For {GUEST}")
+
+
+async def test_a_route_in_is_shown(desk: FakeDesk) -> None:
+    shown = body(await say(desk, "route in provider 202 555 0199", CHIEF))
+    assert shown == f"A call by `provider` for 202 555 0199 rings {ALICE}."
 
 
 # --- how it is written ------------------------------------------------------------------------
