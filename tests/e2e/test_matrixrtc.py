@@ -40,6 +40,36 @@ async def test_the_ghost_says_once_for_each_session_who_can_call(
     assert len(await _explanations(client, room)) == 2
 
 
+async def test_it_is_seen_when_it_began_before_the_ghost_had_joined(
+    stage: GatedStage, new_browser_client: NewBrowserClient
+) -> None:
+    _, client = await new_browser_client()
+    assert await client.dial_pad(PCMU.number) == PCMU.ghost
+    with stage.gate.closed():
+        room = str(await client.do("room", PCMU.ghost))
+        await _is_known(client, room)
+        await client.do("rtcJoin", room)
+        await _rings(client, room)
+        assert await client.do("members", room) == 1
+    await _is_told(client, room, 1)
+    await client.do("rtcLeave", room)
+
+
+async def _is_known(client: BrowserClient, room: str) -> None:
+    async def known() -> bool:
+        return bool(await client.do("members", room))
+
+    await until_async(known, within=10, what="the client has its room")
+
+
+async def _rings(client: BrowserClient, room: str) -> None:
+    async def announced() -> bool:
+        kinds = [event["type"] for event in await client.do("timeline", room)]
+        return any(kind.endswith(".rtc.notification") for kind in kinds)
+
+    await until_async(announced, within=10, what="the session was announced")
+
+
 async def _is_told(client: BrowserClient, room: str, times: int) -> None:
     async def told() -> bool:
         return len(await _explanations(client, room)) == times
