@@ -191,6 +191,18 @@ async def test_no_homeserver(world: World) -> None:
     assert findings["pjsua2"].verdict is Verdict.OK
 
 
+async def test_listener_on_ipv6_with_a_stack_that_has_none(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.sip.checks.has_ipv6", lambda: False)
+    assert (await world.finding("pjsua2")).verdict is Verdict.OK
+    world.settings["sip"]["transports"] = [{"listen": "::1", "port": free_port()}]
+    finding = await world.finding("pjsua2")
+    assert finding.verdict is Verdict.FAILED
+    assert finding.message.startswith("sip.transports.0.listen: ::1 is an IPv6 address")
+    assert "make setup" in finding.remedy
+
+
 async def test_something_else_than_a_homeserver(world: World) -> None:
     world.homeserver.is_one = False
     finding = await world.finding("homeserver")

@@ -13,7 +13,8 @@ from bridge.app import check_features, check_matrix, check_network
 from bridge.app.health import ask
 from bridge.config import AutoJoin, Config, Permission
 from bridge.errors import BridgeError, RemoteError
-from bridge.sip.loader import check_pjsua2
+from bridge.sip.checks import check_listeners
+from bridge.sip.loader import check_pjsua2, has_ipv6
 from bridge.store.database import open_database, version
 from bridge.store.secrets import check_key
 
@@ -80,7 +81,7 @@ def _checks(config: Config, health: Mapping[str, Any] | None) -> dict[str, Check
         "hs_token": lambda: check_matrix.hs_token(config),
         "dial pad": lambda: check_features.dial_pad(config, running=running),
         "encryption": lambda: check_features.encryption(config, health),
-        "pjsua2": _pjsua2,
+        "pjsua2": lambda: _pjsua2(config),
     }
     if config.portals.auto_join is AutoJoin.AS_TOKEN:
         checks["portals.people_token"] = lambda: check_features.people_token(config)
@@ -119,8 +120,10 @@ async def _database(config: Config) -> str:
         return f"opens, schema version {await version(database)}"
 
 
-async def _pjsua2() -> str:
-    return f"version {await asyncio.to_thread(check_pjsua2)}"
+async def _pjsua2(config: Config) -> str:
+    found = await asyncio.to_thread(check_pjsua2)
+    check_listeners(config.sip)
+    return f"version {found}, {'with' if has_ipv6() else 'without'} IPv6"
 
 
 def _advice(config: Config) -> list[Finding]:

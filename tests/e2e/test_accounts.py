@@ -4,6 +4,7 @@
 from tests.e2e.conftest import NewMatrixPhone
 from tests.e2e.stage import REGISTRAR, GatedStage
 from tests.simulators.bot_chat import BotChat
+from tests.simulators.waiting import until_async
 
 ACCOUNT = f"alice@{REGISTRAR.address}:{REGISTRAR.port}"
 
@@ -52,5 +53,25 @@ async def test_registrar_calls_what_was_registered(
         await call.answer()
         await call.connected()
         await call.hang_up()
+        assert "logged out" in await chat.say("logout")
+        await registrar.succeeds()
+
+
+async def test_account_is_registered_again_when_the_bridge_was_stopped(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    _, mine = await new_matrix_phone()
+    chat = await BotChat.open(mine.client)
+    async with stage.scripted_phone(REGISTRAR, "registrar_of_an_account") as registrar:
+        await log_in(chat)
+        await stage.bridge.stop()
+        await registrar.succeeds()
+    async with stage.scripted_phone(REGISTRAR, "registrar_of_an_account") as registrar:
+        await stage.bridge.start()
+
+        async def registered() -> bool:
+            return f"account: `{ACCOUNT}`, registered" in await chat.say("status")
+
+        await until_async(registered, within=15, what="it is registered again")
         assert "logged out" in await chat.say("logout")
         await registrar.succeeds()
