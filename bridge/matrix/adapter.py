@@ -367,7 +367,7 @@ class MatrixAdapter:
         """Check our token, our name and the way back."""
         deadline = self._patience.clock() + _STARTUP
 
-        async def persist(attempt: Callable[[], Awaitable[None]]) -> None:
+        async def persist(attempt: Callable[[], Awaitable[object]]) -> None:
             await self._patience.persist(attempt, lambda: deadline)
 
         try:

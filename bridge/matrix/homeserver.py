@@ -95,8 +95,8 @@ class Homeserver:
         self._appservice = appservice
         self._token = token
 
-    async def register(self, user: UserId) -> None:
-        """Make a user of our namespace; harmless if it exists."""
+    async def register(self, user: UserId) -> bool:
+        """Make a user of our namespace; False, and harmless, if it exists."""
         name = user[1:].partition(":")[0]
         body = {
             "type": "m.login.application_service",
@@ -109,6 +109,8 @@ class Homeserver:
         except Refused as error:
             if error.errcode != "M_USER_IN_USE":
                 raise
+            return False
+        return True
 
     async def set_display_name(self, user: UserId, name: str) -> None:
         """What the user is called everywhere."""

@@ -17,6 +17,7 @@ from bridge.matrix.ghosts import Ghosts, display_name
 from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience, Refused
 from bridge.matrix.post import Post
 from bridge.matrix.rooms import PUBLIC, Look, Rooms
+from bridge.matrix.search import Search
 from bridge.ports import Portal, PortalStore
 
 log = structlog.get_logger(__name__)
@@ -27,11 +28,7 @@ Pair = tuple[UserId, Address]
 
 _PATIENCE: Final = 60.0
 """Seconds for which the homeserver may be away while a portal is prepared or joined."""
-_NOT_THERE: Final = (403, 404)
-"""Statuses that tell of the room, and not of our token, say."""
 _NOT_ALLOWED: Final = "You are not allowed to make calls here; ask the bridge's administrator."
-_MOST_LOOKED_AT: Final = 200
-"""Rooms of a ghost among which the one with a certain person is searched for."""
 _MOVED: Final = "You have opened a newer chat with this number; calls work there from now on."
 _ELSEWHERE: Final = "Calls go to another chat with this number."
 
@@ -60,12 +57,15 @@ class Portals:
         self._store = store
         self._doubles = doubles or Doubles(None, ghosts.domain)
         self._rooms = Rooms(homeserver, ghosts, encryption)
+        self._search = Search(homeserver, store, self._doubles, self._rooms)
         self._post = Post(homeserver, encryption, store)
         self._encryption = encryption
         self._patience = patience
         self._may_use = may_use
         self._is_address = is_address
         self._registered: set[Address] = set()
+        self._newborn: set[Address] = set()
+        """Those whose ghost did not exist before, and was in no room yet."""
         self._told: set[RoomId] = set()
         self._joining: dict[Pair, list[asyncio.Future[RoomId | None]]] = {}
         self._locks: WeakValueDictionary[Pair, asyncio.Lock] = WeakValueDictionary()
@@ -83,7 +83,8 @@ class Portals:
         """The ghost of an address, made and named where necessary."""
         ghost = self.ghosts.user_id(address)
         if address not in self._registered:
-            await self._homeserver.register(ghost)
+            if await self._homeserver.register(ghost):
+                self._newborn.add(address)
             # Before anybody looks it up: clients then decide whether their rooms are encrypted.
             await self._encryption.ready(ghost)
             self._registered.add(address)
@@ -210,21 +211,10 @@ class Portals:
         self._resolve(portal, None)
 
     async def recover(self, event: RoomEvent) -> Portal | None:
-        """The portal that a room is although the database does not know of it: it may be lost.
-
-        Whose ghost is there, only the event itself may say, or the person's own view of the room.
-        """
-        invitee = event.content.get("invitee")
-        inside = await self._doubles.members(event.room, event.sender)
-        for ghost in {*inside, *([invitee] if isinstance(invitee, str) else [])}:
-            address = self.address_of(ghost)
-            if address is None:
-                continue
-            portal = Portal(room=event.room, person=event.sender, address=address)
-            look = await self._look_inside(portal)
-            if look.unfit is None and look.present and self._may_use(event.sender):
-                return portal
-        return None
+        """The portal that a room is although the database does not know of it: it may be lost."""
+        if not self._may_use(event.sender):
+            return None
+        return await self._search.behind(event, self.address_of)
 
     async def mark_direct(self, portal: Portal, instead_of: Portal | None) -> None:
         """Have the person's clients know the portal for what it is, where we may tell them."""
@@ -275,32 +265,29 @@ class Portals:
         ghost = await self.ensure_ghost(address, caller_name)
         portal = await self._store.portal_by_pair(person, address)
         if portal is not None:
-            look = await self._look_inside(portal)
+            look = await self._rooms.look_inside(portal)
             if look.unfit is None:
                 return portal.room, look.present or await self._invite_again(portal, ghost)
             await self._give_up(portal, look.unfit)
             successor = await self._follow(portal, look.successor)
             if successor is not None:
                 return successor.room, True
-        found = await self._find(person, address, ghost)
-        if found is not None:
-            return found
-        return await self._make(person, address, ghost)
+        if address in self._newborn:  # It cannot be in any room.
+            return await self._make(person, address, ghost)
+        found = await self._search.between(person, address, ghost)
+        if found is None:
+            return await self._make(person, address, ghost)
+        if found.present:
+            await self.adopt(found.portal)
+            return found.portal.room, True
+        await self._store.save_portal(found.portal)
+        return found.portal.room, await self._enter(found.portal, ghost)
 
     async def _look(self, portal: Portal) -> Look:
         look = await self._rooms.look(portal)
         if look.unfit is None and look.present:
             self._told.discard(portal.room)
         return look
-
-    async def _look_inside(self, portal: Portal) -> Look:
-        """The same, where the ghost may not be in the room."""
-        try:
-            return await self._look(portal)
-        except Refused as error:
-            if error.status not in _NOT_THERE:
-                raise
-            return Look(f"I am not in this room any more ({error}).", False)
 
     async def _give_up(self, portal: Portal, reason: str) -> None:
         """Calls cannot work in this room any more: nobody shall call into it, and wonder."""
@@ -333,29 +320,6 @@ class Portals:
         await self.adopt(portal)
         return portal
 
-    async def _find(
-        self, person: UserId, address: Address, ghost: UserId
-    ) -> tuple[RoomId, bool] | None:
-        """A direct chat of the two that the database does not know of, and is there nonetheless."""
-        direct = await self._doubles.direct_rooms(person, ghost)
-        rooms = dict.fromkeys([*direct, *await self._homeserver.joined_rooms(ghost)])
-        invited: Portal | None = None
-        for room in list(rooms)[:_MOST_LOOKED_AT]:
-            if await self._store.portal_by_room(room) is not None:
-                continue
-            portal = Portal(room=room, person=person, address=address)
-            look = await self._look_inside(portal)
-            if look.unfit is None and look.present:
-                await self.adopt(portal)
-                return room, True
-            if look.unfit is None and await self._membership(portal) == "invite":
-                invited = invited or portal
-        if invited is None:
-            return None
-        await self._store.save_portal(invited)
-        log.info("portal found", room=invited.room, person=person, address=address)
-        return invited.room, await self._enter(invited, ghost)
-
     async def _make(self, person: UserId, address: Address, ghost: UserId) -> tuple[RoomId, bool]:
         room = await self._homeserver.create_room(
             ghost,
@@ -367,6 +331,7 @@ class Portals:
                 "initial_state": self._encryption.initial_state(),
             },
         )
+        self._newborn.discard(address)
         portal = Portal(room=room, person=person, address=address)
         await self._store.save_portal(portal)
         log.info("portal made", room=room, person=person, address=address)
@@ -374,17 +339,22 @@ class Portals:
 
     async def _enter(self, portal: Portal, ghost: UserId) -> bool:
         """Accept for the invited person, where we may; whether they are in the room then."""
-        if await self._doubles.join(portal.room, portal.person):
-            await self._doubles.mark_direct(portal.person, ghost, portal.room)
+        joined, _ = await asyncio.gather(
+            self._doubles.join(portal.room, portal.person),
+            self._doubles.mark_direct(portal.person, ghost, portal.room),
+        )
         # Homeservers and clients may accept for the person before we know of the room.
-        elif portal.person not in await self._homeserver.joined_members(portal.room, ghost):
+        if not joined:
+            members = await self._homeserver.joined_members(portal.room, ghost)
+            joined = portal.person in members
+        if not joined:
             return False
         self.joined(portal)
         return True
 
     async def _invite_again(self, portal: Portal, ghost: UserId) -> bool:
         """Invite who left; whether they are in the room then, as they may be by themselves."""
-        membership = await self._membership(portal)
+        membership = await self._rooms.membership(portal)
         if membership == "join":
             return True
         if membership != "invite":
@@ -397,11 +367,6 @@ class Portals:
                     f"The person cannot be invited to the room again: {error}"
                 ) from error
         return await self._enter(portal, ghost)
-
-    async def _membership(self, portal: Portal) -> object:
-        ghost = self.ghosts.user_id(portal.address)
-        member = await self._homeserver.state(portal.room, ghost, "m.room.member", portal.person)
-        return member.get("membership")
 
     async def _tell(
         self, portal: Portal, text: str, transaction: str, kind: str = "m.notice"

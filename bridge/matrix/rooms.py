@@ -7,7 +7,7 @@ from typing import Final
 from bridge.call.ids import RoomId
 from bridge.matrix.encryption.seam import NONE, Encryption
 from bridge.matrix.ghosts import Ghosts
-from bridge.matrix.homeserver import Homeserver
+from bridge.matrix.homeserver import Homeserver, Refused
 from bridge.ports import Portal
 
 PUBLIC: Final = "This room is public, so calls do not work here. Please start a direct chat."
@@ -19,6 +19,8 @@ REPLACED: Final = (
     "This room has been replaced by a newer one, so calls do not work here any more."
     " Please invite me to the newer one, or start a direct chat."
 )
+_NOT_THERE: Final = (403, 404)
+"""Statuses that tell of the room, and not of our token, say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,6 @@ class Rooms:
         self._good.discard(room)
         self._unchanged.discard(room)
 
-    def is_good(self, room: RoomId) -> bool:
-        """Whether the room was found good, with nothing heard of it since."""
-        return room in self._good
-
     async def look(self, portal: Portal) -> Look:
         """What the room is like. Raises `Refused` where the ghost has not joined it."""
         if portal.room in self._good:
@@ -67,6 +65,21 @@ class Rooms:
         if look == _GOOD and portal.room in self._unchanged:
             self._good.add(portal.room)
         return look
+
+    async def look_inside(self, portal: Portal) -> Look:
+        """The same, where the ghost may not have joined."""
+        try:
+            return await self.look(portal)
+        except Refused as error:
+            if error.status not in _NOT_THERE:
+                raise
+            return Look(f"I am not in this room any more ({error}).", False)
+
+    async def membership(self, portal: Portal) -> object:
+        """What the person is in the room: `join`, `invite`, `leave`, …, or None."""
+        ghost = self._ghosts.user_id(portal.address)
+        member = await self._homeserver.state(portal.room, ghost, "m.room.member", portal.person)
+        return member.get("membership")
 
     async def _ask(self, portal: Portal) -> Look:
         ghost, room = self._ghosts.user_id(portal.address), portal.room

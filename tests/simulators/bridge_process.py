@@ -57,6 +57,8 @@ class BridgeProcess:
         self.directory = directory
         self.config = directory / "config.yaml"
         self.registration = directory / "registration.yaml"
+        self.people_registration = directory / "people.yaml"
+        """Written where the bridge is to join for people."""
         self.log = directory / "bridge.log"
         self._child: Child | None = None
         self._health = ""
@@ -79,6 +81,10 @@ class BridgeProcess:
         self.registration.write_text(
             await self._command("generate-registration", "--config", self.config)
         )
+        if generated["portals"]["auto_join"] == "as_token":
+            self.people_registration.write_text(
+                await self._command("generate-registration", "--people", "--config", self.config)
+            )
 
     async def check(self) -> str:
         """What its own `check` says, in one line; raises RuntimeError if something failed."""

@@ -76,13 +76,16 @@ class Stage:
         federated: Federated | None = None,
         permissions: Mapping[str, str] | None = None,
         registrars: Sequence[str] = (),
+        auto_join: bool = False,
+        encryption: str = "allow",
     ) -> None:
         """`registrars`: hosts that people may have SIP accounts of their own with."""
         self.directory = directory
         self.bridge = BridgeProcess(directory / "bridge")
-        self.synapse = Synapse(
-            directory / "synapse", [self.bridge.registration], federated=federated
-        )
+        registrations = [self.bridge.registration]
+        if auto_join:
+            registrations.append(self.bridge.people_registration)
+        self.synapse = Synapse(directory / "synapse", registrations, federated=federated)
         self.sip_port = free_port(socket.SOCK_DGRAM)
         self._lines = lines
         self._subscribers = subscribers
@@ -90,6 +93,8 @@ class Stage:
         self._logging = logging or {}
         self._permissions = permissions or {}
         self._registrars = registrars
+        self._auto_join = auto_join
+        self._encryption = encryption
         self._next = iter(subscribers)
         self._phones = itertools.count()
 
@@ -166,6 +171,8 @@ class Stage:
             "homeserver": {"address": self.homeserver_url, "domain": self.synapse.name},
             "appservice": {"address": f"http://127.0.0.1:{port}", "port": port},
             "permissions": {self.synapse.name: "call", **self._permissions},
+            "portals": {"auto_join": "as_token" if self._auto_join else "off"},
+            "encryption": {"mode": self._encryption},
             "accounts": {"servers": [*self._registrars]},
             "sip": {
                 "transports": [{"protocol": "udp", "listen": "127.0.0.1", "port": self.sip_port}]
