@@ -21,6 +21,7 @@ from bridge.matrix.encryption.seam import (
     Encryption,
     MissingKey,
     Unreadable,
+    Withheld,
 )
 from bridge.matrix.encryption.waiting import Waiting
 from bridge.matrix.envelope import RoomEvent, finite, read_room_event
@@ -59,7 +60,11 @@ _ENCRYPTED: Final = (
 )
 _NO_KEY: Final = (
     "I could not read an encrypted message of yours, because your client has not sent me its key."
-    " If it was a call, please call again; clients may be set to keep keys from unverified devices."
+    " If it was a call, please call again."
+)
+_WITHHELD: Final = (
+    "Your client does not let me read your messages, so I could not take your call. Please let it"
+    " encrypt for devices that you have not verified, or verify mine."
 )
 _STILL_READ: Final = 120.0
 """Seconds after which an encrypted event from before the ghost joined is no call any more."""
@@ -230,9 +235,12 @@ class Inbox:
             raise MissingKey(session)
         try:
             return await self._encryption.decrypt(event, self._ghosts.user_id(portal.address))
+        except Withheld as error:
+            log.warning("encrypted event dropped", room=event.room, reason=str(error))
+            await self._portals.tell_once(portal, _WITHHELD, event.id)
         except Unreadable as error:
             log.warning("encrypted event dropped", room=event.room, reason=str(error))
-            return None
+        return None
 
     async def _ask(self, event: RoomEvent) -> None:
         portal = await self._portals.by_room(event.room)

@@ -66,6 +66,21 @@ async def test_a_call_placed_while_the_bridge_was_away_still_rings(
         await phone.sees("CALL_CLOSED")
 
 
+async def test_a_person_who_encrypts_for_verified_devices_alone_is_told_why_nothing_rings(
+    stage: GatedStage, new_browser_client: NewBrowserClient
+) -> None:
+    _, client = await new_browser_client(options={"crypto": "verified"})
+    room = await client.room_with(PCMU.ghost, encrypted=True)
+    await client.do("place", room)
+
+    async def told() -> bool:
+        timeline = await client.do("timeline", room)
+        return any("not verified" in str(event["body"]) for event in timeline)
+
+    await until_async(told, within=10, what="the ghost says why")
+    await client.do("hangUp")
+
+
 async def _all_encrypted(client: BrowserClient, room: str) -> None:
     """Every event of either side went encrypted, and the client could read every one."""
 

@@ -14,7 +14,7 @@ from bridge.call.events import (
     MatrixInviteReceived,
 )
 from bridge.call.ids import Address, RoomId, UserId
-from bridge.matrix.encryption.seam import MissingKey, NoEncryption, Unreadable
+from bridge.matrix.encryption.seam import MissingKey, NoEncryption, Unreadable, Withheld
 from bridge.matrix.encryption.waiting import Waiting
 from bridge.matrix.envelope import RoomEvent
 from bridge.matrix.ghosts import Ghosts
@@ -38,6 +38,7 @@ class FakeEncryption(NoEncryption):
 
     def __init__(self) -> None:
         self.keys: set[str] = set()
+        self.withheld: set[str] = set()
         self.asked: list[str] = []
         self.shared: list[tuple[RoomId, UserId, UserId]] = []
         self.failures: list[Exception] = []
@@ -53,6 +54,8 @@ class FakeEncryption(NoEncryption):
         if self.failures:
             raise self.failures.pop(0)
         session = str(event.content["session_id"])
+        if session in self.withheld:
+            raise Withheld("m.unverified")
         if session == "broken":
             raise Unreadable("not decrypted")
         if session not in self.keys:
@@ -245,3 +248,19 @@ def _invitation() -> dict[str, Any]:
 async def test_keys_are_shared_before_a_call_is_said_to_be_ready(bench: Bench) -> None:
     room = await bench.portals.prepare(ALICE, NUMBER, "")
     assert bench.encryption.shared == [(room, GHOST, ALICE)]
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_a_person_whose_client_withholds_its_key_is_told_why(
+    bench: Bench, before: bool
+) -> None:
+    if before:
+        bench.encryption.withheld.add("s1")
+    await bench.receive(INVITE, CANDIDATES)
+    if not before:
+        bench.encryption.withheld.add("s1")
+        bench.inbox.key_arrived("s1")
+        await bench.inbox.drained()
+    [(_, content)] = bench.homeserver.sent(ROOM)
+    assert "not verified" in content["body"]
+    assert bench.told == []

@@ -23,7 +23,14 @@ from bridge.matrix.encryption.machine import MEGOLM, Machine
 from bridge.matrix.encryption.people import People
 from bridge.matrix.encryption.probe import WAIT, Probe
 from bridge.matrix.encryption.rooms import Rooms
-from bridge.matrix.encryption.seam import ENCRYPTED, ENCRYPTION, KeyTraffic, Unreadable
+from bridge.matrix.encryption.seam import (
+    ENCRYPTED,
+    ENCRYPTION,
+    KeyTraffic,
+    MissingKey,
+    Unreadable,
+    Withheld,
+)
 from bridge.matrix.encryption.tables import AccountStore, OwnDevices
 from bridge.matrix.encryption.vault import Vault
 from bridge.matrix.envelope import RoomEvent
@@ -67,6 +74,8 @@ class GhostEncryption:
         self._pickle_key = keys.sealer.derive("olm pickles")
         self._arrived = arrived
         self._asked: dict[str, UserId] = {}
+        self._withheld: dict[str, tuple[UserId, str]] = {}
+        self._mending: set[asyncio.Task[None]] = set()
         self._active = False
         self._settled = asyncio.Event()
         self._probe = Probe()
@@ -74,7 +83,7 @@ class GhostEncryption:
         self._rooms = Rooms(homeserver)
         self._people = People()
         self._identity = Identity(OwnDevices(keys.database), self.vault, keys.sealer, self._client)
-        self._incoming = Incoming(self.vault, self._identity, self._people)
+        self._incoming = Incoming(self.vault, self._identity, self._people, self._is_withheld)
         self._sweeping: asyncio.Task[None] | None = None
 
     @property
@@ -106,6 +115,9 @@ class GhostEncryption:
     async def stop(self) -> None:
         """Stop what goes on in the background."""
         await self._incoming.close()
+        for task in self._mending:
+            task.cancel()
+        await asyncio.gather(*self._mending, return_exceptions=True)
         if self._sweeping is not None:
             self._sweeping.cancel()
             with suppress(asyncio.CancelledError):
@@ -171,7 +183,13 @@ class GhostEncryption:
             raise Unreadable("the homeserver gives us no keys")
         self._rooms.saw_encrypted(event.room)
         with _database():
-            return await self._decrypt(event, user)
+            try:
+                return await self._decrypt(event, user)
+            except MissingKey as missing:
+                withholder, code = self._withheld.get(missing.session, ("", ""))
+                if withholder == event.sender:
+                    raise Withheld(code) from missing
+                raise
 
     async def _decrypt(self, event: RoomEvent, user: UserId) -> RoomEvent:
         async with self.vault.open(user) as machine:
@@ -223,14 +241,38 @@ class GhostEncryption:
         own = await self._identity.begun(user)
         store = AccountStore(user, self._pickle_key, self._database)
         machine = Machine(
-            self._client(user, own.device), store, self._rooms, self._came, self._asked.get
+            self._client(user, own.device),
+            store,
+            self._rooms,
+            arrived=self._came,
+            asked=self._asked.get,
+            broken=self._broken,
         )
         await machine.load()
         await store.put_device_id(DeviceID(own.device))
         return machine
 
+    def _is_withheld(self, session: str, sender: UserId, code: str) -> None:
+        self._withheld[session] = (sender, code)
+        if len(self._withheld) > _MOST_ASKED:
+            del self._withheld[next(iter(self._withheld))]
+        self._arrived(session)
+
+    def _broken(self, user: UserId, sender: UserId, identity_key: str) -> None:
+        async def mend() -> None:
+            try:
+                async with self.vault.open(user) as machine:
+                    await machine.mend(sender, identity_key)
+            except Exception:
+                log.exception("channel to a device could not be mended", person=sender)
+
+        task = asyncio.get_running_loop().create_task(mend())
+        self._mending.add(task)
+        task.add_done_callback(self._mending.discard)
+
     def _came(self, session: str) -> None:
         self._asked.pop(session, None)
+        self._withheld.pop(session, None)
         self._arrived(session)
 
     async def _readers(self, room: RoomId, user: UserId, person: UserId | None) -> set[UserId]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 import asyncpg  # type: ignore[import-untyped]
@@ -27,12 +27,23 @@ DATABASE_FAILURES: Final = (sqlite3.Error, asyncpg.PostgresError, asyncpg.Interf
 _FEW_KEYS: Final = 25
 """One-time keys left on the homeserver at which new ones are uploaded; it has 50 of a device."""
 _REMEMBERED: Final = 1000
+_WITHHELD: Final = ("m.room_key.withheld", "org.matrix.room_key.withheld")
 
 
 class Incoming:
-    """Takes messages to devices, changes of people's devices, and counts of one-time keys."""
+    """Takes messages to devices, changes of people's devices, and counts of one-time keys.
 
-    def __init__(self, vault: Vault, identity: Identity, people: People) -> None:
+    `withheld` is told the session, the sender and the reason of a key that we shall not get.
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        identity: Identity,
+        people: People,
+        withheld: Callable[[str, UserId, str], None],
+    ) -> None:
+        self._withheld = withheld
         self._vault = vault
         self._identity = identity
         self._people = people
@@ -78,6 +89,12 @@ class Incoming:
             self._seen.popitem(last=False)
 
     async def _handle(self, raw: Mapping[str, Any]) -> None:
+        if raw.get("type") in _WITHHELD:
+            content = raw["content"]
+            session, code = content.get("session_id"), content.get("code")
+            if isinstance(session, str):
+                self._withheld(session, UserId(str(raw.get("sender"))), str(code))
+            return
         event = cast(ASToDeviceEvent, ASToDeviceEvent.deserialize(cast(JSON, raw)))
         user = UserId(str(event.to_user_id))
         if event.type != EventType.TO_DEVICE_ENCRYPTED:

@@ -22,10 +22,12 @@ from mautrix.types import (
     EventID,
     EventType,
     ForwardedRoomKeyEventContent,
+    IdentityKey,
     KeyID,
     RoomID,
     SessionID,
     TrustState,
+    UserID,
 )
 
 from bridge.call.ids import RoomId, UserId
@@ -47,7 +49,8 @@ class Machine(OlmMachine):
     """The keys of one of our users. Only one task may use it at a time: see `Vault`.
 
     `arrived` is told the id of each Megolm session that came. `asked` is whom this user has asked
-    for a session: nobody else may hand in the key of somebody else's session.
+    for a session: nobody else may hand in the key of somebody else's session. `broken` is told of
+    channels that have to be mended: our user, the other one, and the key of that one's device.
     """
 
     account: Any  # mautrix: None before `load`
@@ -59,10 +62,12 @@ class Machine(OlmMachine):
         rooms: StateStore,
         arrived: Callable[[str], None],
         asked: Callable[[str], UserId | None],
+        broken: Callable[[UserId, UserId, str], None],
     ) -> None:
         super().__init__(cast(Any, client), store, rooms, log=cast(Any, logging.getLogger(LOGGER)))
         self._arrived = arrived
         self._asked = asked
+        self._broken = broken
         # Nobody reads what we wrote ourselves, and nobody else asks us for it.
         self.dont_store_outbound_keys = True
 
@@ -206,6 +211,14 @@ class Machine(OlmMachine):
         ):
             raise Unreadable("a replay of another event")
         return _payload(plaintext, event.room)
+
+    async def mend(self, sender: UserId, identity_key: str) -> None:
+        """Make a new channel to a device whose messages cannot be decrypted; not too often."""
+        await super()._unwedge_session(UserID(sender), IdentityKey(identity_key))
+
+    async def _unwedge_session(self, sender: Any, sender_key: Any) -> None:
+        """mautrix would do it at once, beside whatever else this machine is used for."""
+        self._broken(UserId(str(self.client.mxid)), UserId(str(sender)), str(sender_key))
 
     async def resolve_trust(self, device: DeviceIdentity, allow_fetch: bool = True) -> TrustState:
         """Nobody is blacklisted; a person may call from every device of theirs."""

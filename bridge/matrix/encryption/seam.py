@@ -25,6 +25,14 @@ class Unreadable(RemoteError):
     """An encrypted event that no key will make readable or believable."""
 
 
+class Withheld(Unreadable):
+    """The sender's client will not give us the key of an event. `code` is its reason."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"the key of the event is withheld: {code}")
+        self.code = code
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyTraffic:
     """What a transaction brings besides room events (MSC2409, MSC3202), as it came."""
@@ -75,7 +83,7 @@ class Encryption(Protocol):
         """
 
     async def decrypt(self, event: RoomEvent, user: UserId) -> RoomEvent:
-        """What an encrypted event says to `user`. Raises `MissingKey` or `Unreadable`."""
+        """What an encrypted event says to `user`. Raises `MissingKey`, or `Unreadable`."""
 
     async def ask(self, event: RoomEvent, user: UserId) -> None:
         """Ask the devices of an event's sender for its key."""

@@ -21,7 +21,7 @@ function note(what, ...details) {
 }
 
 // Options: `crypto`, with end-to-end encryption; if "signed", also without devices that their own users
-// have not signed ("exclude insecure devices" in Element). More of them change what the browser does.
+// have not signed ("exclude insecure devices" in Element); if "verified", without those that nobody verified. More of them change what the browser does.
 async function start({ baseUrl, userId, deviceId, accessToken, ...options }) {
     if (options.tricklesAll) trickleAll();
     if (options.offerDelay) delayOffers(options.offerDelay);
@@ -38,7 +38,7 @@ async function start({ baseUrl, userId, deviceId, accessToken, ...options }) {
         }
     });
     client.on(sdk.ClientEvent.Event, (event) => heard.push(event));
-    if (options.crypto) await encrypt(options.crypto === "signed");
+    if (options.crypto) await encrypt(options.crypto);
     const synced = new Promise((resolve) => {
         client.on(sdk.ClientEvent.Sync, (state) => {
             if (state === "PREPARED" || state === "SYNCING") resolve();
@@ -60,10 +60,11 @@ function said(type) {
         }));
 }
 
-async function encrypt(onlySigned) {
+async function encrypt(how) {
     await client.initRustCrypto({ useIndexedDB: false });
-    if (!onlySigned) return;
     const ours = client.getCrypto();
+    ours.globalBlacklistUnverifiedDevices = how === "verified";
+    if (how !== "signed") return;
     // Who excludes unsigned devices must have signed their own.
     await ours.bootstrapCrossSigning({ authUploadDeviceSigningKeys: (upload) => upload(null) });
     ours.setDeviceIsolationMode(new OnlySignedDevicesIsolationMode());

@@ -11,7 +11,7 @@ import pytest
 from bridge.call.ids import RoomId, UserId
 from bridge.errors import StoreUnavailable
 from bridge.matrix.encryption.machine import Machine
-from bridge.matrix.encryption.seam import KeyTraffic, MissingKey, Unreadable
+from bridge.matrix.encryption.seam import KeyTraffic, MissingKey, Unreadable, Withheld
 from tests.matrix.encryption.world import ALICE, GHOST, ROOM, World
 from tests.simulators.waiting import until
 
@@ -248,3 +248,53 @@ async def test_uploads_that_fail_are_tried_again_at_the_next_count(world: World)
     await asyncio.sleep(0.01)
     await world.encryption.receive(none)
     await until(lambda: world.server.left(GHOST, name) == 50, within=5, what="keys were uploaded")
+
+
+async def test_a_key_that_the_client_withholds_is_not_waited_for(world: World) -> None:
+    await world.encryption.ready(GHOST)
+    event = await (await world.device()).write(ROOM, [GHOST])
+    world.server.take(GHOST)
+    session = event.content["session_id"]
+    await world.encryption.receive(KeyTraffic(to_device=[_withheld(MALLORY, session)]))
+    with pytest.raises(MissingKey):  # it is not hers to withhold
+        await world.encryption.decrypt(event, GHOST)
+    await world.encryption.receive(KeyTraffic(to_device=[_withheld(ALICE, session)]))
+    with pytest.raises(Withheld, match=r"m\.unverified"):
+        await world.encryption.decrypt(event, GHOST)
+    assert world.arrived == [session, session]
+
+
+async def test_a_key_that_comes_after_all_counts(world: World) -> None:
+    await world.encryption.ready(GHOST)
+    event = await (await world.device()).write(ROOM, [GHOST])
+    session = event.content["session_id"]
+    await world.encryption.receive(KeyTraffic(to_device=[_withheld(ALICE, session)]))
+    await world.deliver()
+    assert (await world.encryption.decrypt(event, GHOST)).type == "m.call.invite"
+
+
+def _withheld(sender: UserId, session: str) -> dict[str, Any]:
+    return {
+        "type": "m.room_key.withheld",
+        "sender": sender,
+        "to_user_id": GHOST,
+        "to_device_id": "SIP",
+        "content": {"session_id": session, "room_id": ROOM, "code": "m.unverified"},
+    }
+
+
+async def test_a_channel_that_is_broken_is_mended(world: World) -> None:
+    """The other side has forgotten its half of it; ours cannot decrypt what comes."""
+    await world.encryption.ready(GHOST)
+    phone = await world.device()
+    await phone.write(ROOM, [GHOST])
+    [message] = world.server.take(GHOST)
+    [name] = world.server.devices[GHOST]
+    world.server.one_time[GHOST, name].clear()
+    broken = message["content"]["ciphertext"]
+    for each in broken.values():
+        each["type"], each["body"] = 1, "A" * 80
+    await world.encryption.receive(KeyTraffic(to_device=[message]))
+    await until(
+        lambda: world.server.take(ALICE, "m.room.encrypted"), within=5, what="a new channel is made"
+    )
