@@ -251,6 +251,10 @@ window.mx = {
     camera: (on) => call.setLocalVideoMuted(!on),
     shareScreen: (on) => call.setScreensharingEnabled(on),
     restartIce: () => call.peerConn.restartIce(),
+    canTransfer: () => call.opponentCanBeTransferred(),
+    transfer: (target) => call.transfer(target),
+    transferToCall: (first, second) => calls[first].transferToCall(calls[second]),
+    assertedIdentity: () => call.getRemoteAssertedIdentity() ?? null,
     dtmf: (digit) => call.sendDtmfDigit(digit),
     timeline: (roomId) =>
         client
