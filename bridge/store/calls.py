@@ -60,9 +60,11 @@ class Calls:
         return [_record(row) for row in rows]
 
     async def recent_of(self, person: UserId, limit: int) -> Sequence[CallRecord]:
-        """A person's newest calls, newest first."""
+        """A person's newest calls, newest first: also those that somebody else answered."""
         rows = await self._database.fetch(
-            "SELECT * FROM call WHERE person=$1 ORDER BY started_at DESC, call LIMIT $2",
+            "SELECT * FROM call "
+            "WHERE person=$1 OR call IN (SELECT call FROM rang WHERE person=$1) "
+            "ORDER BY started_at DESC, call LIMIT $2",
             person,
             limit,
         )
@@ -122,6 +124,12 @@ async def _start(connection: Connection, command: RecordStart, at: float) -> Non
 
 async def _legs(connection: Connection, command: RecordLegs) -> None:
     known = {name: value for name in LEGS if (value := getattr(command, name)) is not None}
+    for each in command.ringing or ():
+        await connection.execute(
+            "INSERT INTO rang (person, call) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            each.person,
+            command.call,
+        )
     if command.ringing is not None:
         known["ringing"] = json.dumps([asdict(each) for each in command.ringing])
     if not known:

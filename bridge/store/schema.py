@@ -128,9 +128,17 @@ async def _ringing(connection: Connection, _: Scheme) -> None:
     await connection.execute("ALTER TABLE call ADD COLUMN ringing TEXT NOT NULL DEFAULT '[]'")
 
 
+async def _rang(connection: Connection, _: Scheme) -> None:
+    """At whom else a call rang, for their histories."""
+    await connection.execute(
+        "CREATE TABLE rang (person TEXT, call TEXT, PRIMARY KEY (person, call))"
+    )
+
+
 migrations = UpgradeTable(version_table_name=VERSION_TABLE, database_name="matrix-sip")
 migrations.upgrades.append(_first)
 migrations.upgrades.append(_secrets)
 migrations.upgrades.append(_bot)
 migrations.upgrades.append(_accounts)
 migrations.upgrades.append(_ringing)
+migrations.upgrades.append(_rang)

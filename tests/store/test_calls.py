@@ -211,3 +211,27 @@ async def test_a_persons_newest_calls_are_theirs_alone(calls: Calls, writer: Wri
     await writer.flush()
     newest = await calls.recent_of(UserId("@alice:mx.test"), 2)
     assert [record.call for record in newest] == ["c3", "c2"]
+
+
+async def test_a_call_that_rang_at_several_is_in_the_history_of_all(
+    calls: Calls, writer: Writer
+) -> None:
+    bob, carol = UserId("@bob:mx.test"), UserId("@carol:mx.test")
+    calls.do(start(direction=Direction.TO_MATRIX), AT)
+    rings = [
+        Ringing(
+            person=each,
+            room=RoomId(f"!{each}"),
+            matrix_call_id=MatrixCallId("~1"),
+            party=PartyId("sip"),
+        )
+        for each in (bob, carol)
+    ]
+    calls.do(RecordLegs(call=CALL, ringing=(rings[0],)), AT)
+    calls.do(RecordLegs(call=CALL, ringing=tuple(rings)), AT)
+    calls.do(RecordLegs(call=CALL, person=carol, ringing=()), AT)
+    await writer.flush()
+    for person in (bob, carol):
+        [record] = await calls.recent_of(person, 5)
+        assert (record.call, record.person) == (CALL, carol)
+    assert await calls.recent_of(UserId("@dave:mx.test"), 5) == []

@@ -74,7 +74,8 @@ async def calls(request: Request) -> Reply:
     records = await request.desk.history(request.person, _count(request.words))
     if not records:
         return Reply("You have had no calls yet.")
-    return Reply("Your latest calls:", tuple(map(_past, records)))
+    mine = (_past(record, own=record.person == request.person) for record in records)
+    return Reply("Your latest calls:", tuple(mine))
 
 
 async def status(request: Request) -> Reply:
@@ -136,13 +137,16 @@ def _may(access: Access) -> str:
             return "You may be called, but not call."
 
 
-def _past(record: CallRecord) -> str:
+def _past(record: CallRecord, *, own: bool) -> str:
+    """A call of the past. `own`: the person had it, not somebody else at whom it rang as well."""
     when = f"{datetime.fromtimestamp(record.started_at):%Y-%m-%d %H:%M}"
     way = "to" if record.direction is Direction.TO_SIP else "from"
-    return f"{when} {way} {international(record.address)}, {_outcome(record)}"
+    return f"{when} {way} {international(record.address)}, {_outcome(record, own=own)}"
 
 
-def _outcome(record: CallRecord) -> str:
+def _outcome(record: CallRecord, *, own: bool) -> str:
+    if record.answered_at is not None and not own:
+        return _UNANSWERED[Cause.ANSWERED_ELSEWHERE.value]
     if record.ended_at is None:
         return "not over"
     if record.answered_at is not None:

@@ -26,6 +26,8 @@ class FakeDesk:
         self.permissions = {ALICE: Access.CALL, CHIEF: Access.ADMIN, GUEST: Access.RECEIVE}
         self.chosen: dict[UserId, PersonSettings] = {}
         self.records: list[CallRecord] = []
+        self.groups: dict[UserId, list[CallRecord]] = {}
+        """Calls that rang at somebody, and are somebody else's."""
         self.now: list[tuple[CallView, float]] = []
         self.lines: list[LineView] = []
         self.called: list[tuple[UserId, Address]] = []
@@ -46,7 +48,8 @@ class FakeDesk:
         return address
 
     async def history(self, person: UserId, limit: int) -> Sequence[CallRecord]:
-        return [record for record in self.records if record.person == person][:limit]
+        own = [record for record in self.records if record.person == person]
+        return [*own, *self.groups.get(person, ())][:limit]
 
     def settings(self, person: UserId) -> PersonSettings:
         return self.chosen.get(person, PersonSettings())

@@ -118,6 +118,15 @@ async def test_history_says_with_whom_and_how_it_went(desk: FakeDesk) -> None:
     assert "talked 1:02:05" in body(await say(desk, "calls", CHIEF))
 
 
+async def test_history_tells_of_calls_that_somebody_else_answered(desk: FakeDesk) -> None:
+    answered = record(Direction.TO_MATRIX, person=CHIEF, talked=5)
+    missed = record(Direction.TO_MATRIX, person=CHIEF, cause=Cause.CANCELLED.value)
+    desk.groups[ALICE] = [answered, missed]
+    first, second = (await say(desk, "calls")).items
+    assert first.endswith("answered by somebody else")
+    assert second.endswith("missed")
+
+
 async def test_history_is_as_long_as_asked(desk: FakeDesk) -> None:
     desk.records = [record() for _ in range(60)]
     assert len((await say(desk, "calls")).items) == 10
