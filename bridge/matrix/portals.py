@@ -361,7 +361,7 @@ class Portals:
             try:
                 await self._homeserver.invite(portal.room, ghost, portal.person)
             except Refused as error:
-                if await self._membership(portal) == "join":
+                if await self._rooms.membership(portal) == "join":
                     return True
                 raise PortalError(
                     f"The person cannot be invited to the room again: {error}"
