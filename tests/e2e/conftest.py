@@ -109,6 +109,7 @@ async def new_matrix_phone(stage: GatedStage) -> AsyncIterator[NewMatrixPhone]:
             version: int = 1,
             says: int = 440,
             codecs: tuple[str, ...] = CODECS,
+            renegotiates: bool = True,
             of: Person | None = None,
             joins: bool = True,
         ) -> tuple[Person, MatrixPhone]:
@@ -118,7 +119,9 @@ async def new_matrix_phone(stage: GatedStage) -> AsyncIterator[NewMatrixPhone]:
                 credentials = await stage.synapse.another_device(credentials)
             client = MatrixClient(stage.synapse.url, credentials, auto_join=joins)
             await stack.enter_async_context(client)
-            phone = MatrixPhone(client, version=version, says=says, codecs=codecs)
+            phone = MatrixPhone(
+                client, version=version, says=says, codecs=codecs, renegotiates=renegotiates
+            )
             return person, await stack.enter_async_context(phone)
 
         yield make

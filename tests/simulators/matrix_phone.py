@@ -62,14 +62,13 @@ class MatrixCall:
     async def place(self) -> None:
         """Send the invite."""
         offer = await self.voice.offer()
-        await self.send(
-            "m.call.invite",
-            {
-                "lifetime": LIFETIME_MS,
-                "offer": {"type": "offer", "sdp": offer},
-                "capabilities": {"m.call.dtmf": False, "m.call.transferee": False},
-            },
-        )
+        content: dict[str, Any] = {
+            "lifetime": LIFETIME_MS,
+            "offer": {"type": "offer", "sdp": offer},
+        }
+        if self._phone.renegotiates:
+            content["capabilities"] = {"m.call.dtmf": False, "m.call.transferee": False}
+        await self.send("m.call.invite", content)
 
     async def answer(self) -> None:
         """Answer what rings."""
@@ -133,6 +132,8 @@ class MatrixCall:
             case "m.call.select_answer":
                 if event.content["selected_party_id"] != self._phone.party:
                     await self._ended("answered elsewhere")
+            case "m.call.negotiate" if not self._phone.renegotiates:
+                await self.hang_up("unknown_error")
             case "m.call.reject" if self.state is State.INVITED:
                 await self._ended(f"m.call.reject {event.content.get('reason', '')}".strip())
             case "m.call.hangup" if self.state is not State.ENDED:
@@ -170,8 +171,11 @@ class MatrixPhone:
         version: int = 1,
         says: int = 440,
         codecs: Sequence[str] = CODECS,
+        renegotiates: bool = True,
     ) -> None:
+        """`renegotiates`: False is as nheko, which hangs up when it is asked to."""
         self.client = client
+        self.renegotiates = renegotiates
         self.party = secrets.token_hex(5)
         self.calls: list[MatrixCall] = []
         self._version = version
