@@ -26,13 +26,13 @@ PERMITTED = "--use-fake-ui-for-media-stream"
 
 
 def chromium() -> Path:
-    """Where Chromium is: MATRIX_SIP_CHROMIUM, or what the PATH has."""
-    chosen = os.environ.get("MATRIX_SIP_CHROMIUM")
+    """Where Chromium is: TESTS_CHROMIUM, or what the PATH has."""
+    chosen = os.environ.get("TESTS_CHROMIUM")
     found = chosen or shutil.which("chromium") or shutil.which("chromium-browser")
     if not found:
         raise FileNotFoundError(
             "there is no chromium; install it (Debian: apt-get install chromium),"
-            " or set MATRIX_SIP_CHROMIUM"
+            " or set TESTS_CHROMIUM"
         )
     return Path(found)
 

@@ -20,14 +20,14 @@ _NO_LIMIT = {"per_second": 10000, "burst_count": 10000}
 
 
 def synapse_python() -> Path:
-    """The Python that Synapse is installed for: MATRIX_SIP_SYNAPSE_PYTHON, or `.venv-synapse`."""
+    """The Python that Synapse is installed for: TESTS_SYNAPSE_PYTHON, or `.venv-synapse`."""
     root = Path(__file__).parents[2]
-    chosen = os.environ.get("MATRIX_SIP_SYNAPSE_PYTHON")
+    chosen = os.environ.get("TESTS_SYNAPSE_PYTHON")
     python = Path(chosen) if chosen else root / ".venv-synapse" / "bin" / "python"
     if not python.exists():
         raise FileNotFoundError(
             f"there is no Synapse: {python} does not exist; run `make setup`, or set"
-            " MATRIX_SIP_SYNAPSE_PYTHON to a Python that has matrix-synapse"
+            " TESTS_SYNAPSE_PYTHON to a Python that has matrix-synapse"
         )
     return python
 
