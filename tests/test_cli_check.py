@@ -529,6 +529,13 @@ async def test_advice_for_what_is_probably_not_meant(world: World) -> None:
     assert (await world.finding("trunks")).message == "none is set up"
 
 
+async def test_advice_where_everybody_is_an_admin(world: World) -> None:
+    world.settings["permissions"] = {"@chief:mx.test": "admin", "mx.test": "call"}
+    assert "permissions" not in await world.findings()
+    world.settings["permissions"] = {"mx.test": "admin"}
+    assert "everybody of mx.test" in (await world.finding("permissions")).message
+
+
 async def test_a_key_that_does_not_open_the_database(world: World) -> None:
     world.settings["database"] = {"secret_key": "what nobody could ever guess"}
     assert (await world.finding("database")).verdict is Verdict.OK

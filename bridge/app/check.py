@@ -131,6 +131,16 @@ def _advice(config: Config) -> list[Finding]:
     found = []
     if not any(each is not Permission.BLOCKED for each in config.permissions.values()):
         found.append(("permissions", "nobody may call or be called", "Add an entry for a person."))
+    admins = [key for key, each in config.permissions.items() if each is Permission.ADMIN]
+    many = [key for key in admins if not key.startswith("@")]
+    if many:
+        found.append(
+            (
+                "permissions",
+                f"everybody of {', '.join(many)} may see and end the calls of all",
+                "Make persons admin, by their Matrix ids.",
+            )
+        )
     if not config.trunks:
         found.append(("trunks", "none is set up", "Add the account of a provider or PBX."))
     if config.trunks and not config.outbound:
