@@ -14,21 +14,13 @@ import structlog
 from bridge.call.events import MatrixCallEvent, MatrixInviteReceived, MatrixMemberLeft
 from bridge.call.ids import RoomId, UserId
 from bridge.matrix.content import CALL_EVENT_TYPES, Unusable, read_call_event
-from bridge.matrix.encryption.seam import (
-    ENCRYPTED,
-    ENCRYPTION,
-    NONE,
-    Encryption,
-    MissingKey,
-    Unreadable,
-    Withheld,
-)
-from bridge.matrix.encryption.waiting import Waiting
+from bridge.matrix.encryption.seam import ENCRYPTED, ENCRYPTION, NONE, Encryption
 from bridge.matrix.envelope import RoomEvent, finite, read_room_event
 from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience
 from bridge.matrix.lanes import Lanes
 from bridge.matrix.portals import Portals
 from bridge.matrix.rtc import RTC_EVENT_TYPES, RtcWatch
+from bridge.matrix.sealed import Sealed
 from bridge.matrix.words import is_correction, is_notice, text_of
 from bridge.ports import Emit, Portal, PortalStore, Typed
 
@@ -54,20 +46,6 @@ _OTHER_TYPES: Final = frozenset(
     }
     | RTC_EVENT_TYPES
 )
-_ENCRYPTED: Final = (
-    "This room is encrypted, and calls do not work in it."
-    " Please start a direct chat without encryption."
-)
-_NO_KEY: Final = (
-    "I could not read an encrypted message of yours, because your client has not sent me its key."
-    " If it was a call, please call again."
-)
-_WITHHELD: Final = (
-    "Your client does not let me read your messages, so I could not take your call. Please let it"
-    " encrypt for devices that you have not verified, or verify mine."
-)
-_STILL_READ: Final = 120.0
-"""Seconds after which an encrypted event from before the ghost joined is no call any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +86,7 @@ class Inbox:
         self._rtc = RtcWatch(portals.say, clock)
         self._encryption = encryption
         self._lanes: Lanes[RoomId, RoomEvent | _KeyArrived] = Lanes(self._handle)
-        self._waiting = Waiting(self._ask, self._resume, self._give_up)
+        self._sealed = Sealed(encryption, portals, self._resume)
         self._pruned_at = -_PRUNE_EVERY
 
     async def receive(self, raw_events: list[Any]) -> None:
@@ -126,7 +104,7 @@ class Inbox:
 
     def key_arrived(self, session: str) -> None:
         """The key of a Megolm session has come: what waits for it can be read."""
-        self._waiting.arrived(session)
+        self._sealed.waiting.arrived(session)
 
     def again(self, event: RoomEvent) -> None:
         """Handle an event once more, after what waits in its room."""
@@ -134,7 +112,7 @@ class Inbox:
 
     async def close(self) -> None:
         """Stop acting upon events."""
-        await self._waiting.close()
+        await self._sealed.waiting.close()
         await self._lanes.close()
 
     def _concerns_us(self, event: RoomEvent) -> bool:
@@ -161,11 +139,11 @@ class Inbox:
     async def _handle(self, event: RoomEvent | _KeyArrived) -> None:
         """Act upon an event, repeatedly while homeserver or database are away and it matters."""
         if isinstance(event, _KeyArrived):
-            waited = self._waiting.take(event.session)
+            waited = self._sealed.waiting.take(event.session)
             for each in waited:
                 await self._handle(each)
             if waited:
-                self._waiting.settled(waited[0].room)
+                self._sealed.waiting.settled(waited[0].room)
             return
         deadline = self._patience.clock() + self._time_for(event)
         try:
@@ -201,7 +179,9 @@ class Inbox:
             self._encryption.changed(event.room)
             self._portals.changed(event.room)
         elif event.type == ENCRYPTED:
-            await self._encrypted(event, portal)
+            clear = await self._sealed.open(event, portal)
+            if clear is not None:
+                await self._said(clear, portal)
         else:
             await self._said(event, portal)
 
@@ -212,48 +192,8 @@ class Inbox:
         else:
             await self._any_call_event(event, portal)
 
-    async def _encrypted(self, event: RoomEvent, portal: Portal) -> None:
-        if not await self._encryption.settled():
-            log.warning("encrypted event cannot be read", room=event.room)
-            await self._portals.tell_once(portal, _ENCRYPTED, event.id)
-            return
-        try:
-            clear = await self._open_up(event, portal)
-        except MissingKey as missing:
-            self._waiting.put(event, missing.session)
-            return
-        if clear is not None:
-            await self._said(clear, portal)
-
-    async def _open_up(self, event: RoomEvent, portal: Portal) -> RoomEvent | None:
-        """What an encrypted event says, if anything. Raises `MissingKey` if that is not known yet.
-
-        Nothing overtakes what was encrypted with the same key.
-        """
-        session = event.content.get("session_id")
-        if isinstance(session, str) and self._waiting.holds(session):
-            raise MissingKey(session)
-        try:
-            return await self._encryption.decrypt(event, self._ghosts.user_id(portal.address))
-        except Withheld as error:
-            log.warning("encrypted event dropped", room=event.room, reason=str(error))
-            await self._portals.tell_once(portal, _WITHHELD, event.id)
-        except Unreadable as error:
-            log.warning("encrypted event dropped", room=event.room, reason=str(error))
-        return None
-
-    async def _ask(self, event: RoomEvent) -> None:
-        portal = await self._portals.by_room(event.room)
-        if portal is not None:
-            await self._encryption.ask(event, self._ghosts.user_id(portal.address))
-
     def _resume(self, room: RoomId, session: str) -> None:
         self._lanes.put(room, _KeyArrived(session))
-
-    async def _give_up(self, event: RoomEvent) -> None:
-        portal = await self._portals.by_room(event.room)
-        if portal is not None:
-            await self._portals.tell_once(portal, _NO_KEY, event.id)
 
     async def _ghost_member(self, event: RoomEvent) -> None:
         membership = event.content.get("membership")
@@ -328,8 +268,8 @@ class Inbox:
         if event.sender != portal.person:
             bound.info("call event ignored: not from the person of this portal")
             return
-        self._waiting.passed(event)
-        if event.type == "m.call.invite" and self._waiting.is_over(event):
+        self._sealed.waiting.passed(event)
+        if event.type == "m.call.invite" and self._sealed.waiting.is_over(event):
             bound.info("invite ignored: its call ended while it waited for its key")
             return
         if event.type == "m.call.invite" and not await self._may_ring(event, portal):
@@ -370,7 +310,7 @@ class Inbox:
         now = self._clock()
         found = [read_room_event(raw, now, portal.room) for raw in raw_events]
         theirs = [event for event in found if event and event.sender == portal.person]
-        opened = [await self._opened_before(event, portal, now) for event in theirs]
+        opened = [await self._sealed.open_old(e, portal, now, self._is_new) for e in theirs]
         events = [event for event in opened if event and event.type in _CALLS]
         ringing = {
             told.call_id
@@ -385,21 +325,6 @@ class Inbox:
             if (rings or event.type in RTC_EVENT_TYPES) and await self._is_new(event.id):
                 log.info("call event from before the ghost joined", room=event.room)
                 await self._any_call_event(event, portal)
-
-    async def _opened_before(
-        self, event: RoomEvent, portal: Portal, now: float
-    ) -> RoomEvent | None:
-        """An event from before the ghost joined, readable; it may have to wait for its key."""
-        if event.type != ENCRYPTED:
-            return event
-        if not self._encryption.active or event.age(now) > _STILL_READ:
-            return None
-        try:
-            return await self._open_up(event, portal)
-        except MissingKey as missing:
-            if await self._is_new(event.id):
-                self._waiting.put(event, missing.session)
-            return None
 
 
 async def _not_ours(event: RoomEvent) -> None:

@@ -188,7 +188,7 @@ async def test_a_call_that_was_hung_up_before_it_could_be_read_does_not_ring(ben
 async def test_a_key_that_never_comes_is_told_to_the_person_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waiting: Waiting = bench.inbox._waiting
+    waiting: Waiting = bench.inbox._sealed.waiting
     waiting.sleep = bench.clock.sleep
     assert await bench.receive(INVITE, CANDIDATES) == []
     await waiting._parked["s1"].timer
