@@ -49,6 +49,11 @@ class Call(pj.Call):
             prm.statusCode = pj.PJSIP_SC_NOT_ACCEPTABLE_HERE
 
     @guarded
+    def onInstantMessage(self, prm: pj.OnInstantMessageParam) -> None:
+        if self.leg:
+            self.leg.texted(prm)
+
+    @guarded
     def onCallTransferStatus(self, prm: pj.OnCallTransferStatusParam) -> None:
         if self.leg:
             self.leg.transfer.heard(int(prm.statusCode), last=prm.finalNotify)

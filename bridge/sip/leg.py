@@ -56,6 +56,8 @@ class Leg:
         self.local_sdp: str | None = None
         """What we send wherever the stack asks for a description."""
         self.far: FarParty | None = None
+        self.texted: Callable[[pj.OnInstantMessageParam], None] = lambda prm: None
+        """Told of MESSAGEs within the call, which the stack has answered with 200."""
         self.transfer = Transfer(self._transferring)
         self._report = report
         self._ended = ended

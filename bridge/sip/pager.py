@@ -78,6 +78,12 @@ class Pager:
         _respond(account, prm, _ACCEPTED)
         self._received(account, request, decoded(prm.msgBody, request))
 
+    def received_in_call(self, account: Account, prm: pj.OnInstantMessageParam) -> None:
+        """A text came within a call; the stack has taken it, whatever it is."""
+        if prm.contentType.lower() == TYPE:
+            request = parse(prm.rdata.wholeMsg)
+            self._received(account, request, decoded(prm.msgBody, request))
+
     def refuse(self, account: Account, prm: pj.OnInstantMessageParam) -> None:
         """A text came from a stranger."""
         _respond(account, prm, _FORBIDDEN)

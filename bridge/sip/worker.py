@@ -31,7 +31,7 @@ from bridge.sip.accounts import Accounts
 from bridge.sip.endpoint import Endpoint
 from bridge.sip.identity import FarParty, Normalise
 from bridge.sip.leg import Leg
-from bridge.sip.messages import Message, caller_of, parse, parse_name_addr, parse_uri
+from bridge.sip.messages import Message, caller_of, parse, parse_name_addr, parse_uri, tag_of
 from bridge.sip.pager import Answered, Pager
 from bridge.sip.tap import Tapped
 from bridge.sip.trunks import Peers, Registration, RegistrationState, Route
@@ -304,11 +304,12 @@ class Worker:
             refers=invite.allows("REFER"),
         )
 
-    def _dialled(self, route: Route, invite: Message) -> str:
-        uri = parse_uri(invite.request_uri)
-        if route.trunk.register and (uri.params.get("line") == route.line or not uri.user):
-            # Sent to our registered Contact: the number is in To.
-            uri = parse_uri(parse_name_addr(invite.first("to")).uri)
+    def _dialled(self, route: Route, request: Message) -> str:
+        uri = parse_uri(request.request_uri)
+        registered = uri.params.get("line") == route.line or not uri.user
+        if (route.trunk.register and registered) or tag_of(request.first("to")):
+            # Sent to our registered Contact, or to that of a call: the number is in To.
+            uri = parse_uri(parse_name_addr(request.first("to")).uri)
         address = self._normalise(uri.user, uri.host)
         return address.removeprefix("tel:") if address.startswith("tel:") else uri.user
 
@@ -340,8 +341,14 @@ class Worker:
 
     def _new_leg(self, leg_id: LegId, trunk: TrunkName) -> Leg:
         leg = Leg(leg_id, trunk, self._listener.happened, self._ended, self._ops)
+        leg.texted = lambda prm: self._texted(trunk, prm)
         self._legs[leg_id] = leg
         return leg
+
+    def _texted(self, trunk: TrunkName, prm: pj.OnInstantMessageParam) -> None:
+        account = self._accounts.get(trunk)
+        if account:
+            self._pager.received_in_call(account, prm)
 
     def _far_party(self, route: Route, known: Address) -> FarParty:
         return FarParty(self._normalise, known, believed=route.trunk.trust_identity)

@@ -2,6 +2,7 @@
 """Trunks that come and go while the bridge runs, with sipp as their registrar."""
 
 import asyncio
+import itertools
 import re
 from pathlib import Path
 
@@ -89,6 +90,21 @@ async def test_many_accounts_come_and_go(tmp_path: Path) -> None:
                 await asyncio.gather(*(bridge.sip.remove_trunk(name) for name in names))
                 await registrar.succeeds()
                 assert bridge.sip.registrations() == {}
+
+
+async def add_for_ever(bridge: Bridge) -> None:
+    for number in itertools.count():
+        await bridge.sip.add_trunk(TrunkName(f"account:@p{number}:mx.test"), trunk(9))
+
+
+async def test_no_room_for_another_account() -> None:
+    async with Bridge({}) as bridge:
+        with pytest.raises(LocalError, match="takes no account"):
+            await add_for_ever(bridge)
+        first, *others = list(bridge.sip.registrations())
+        assert len(others) >= 250
+        await bridge.sip.remove_trunk(first)
+        await bridge.sip.add_trunk(TrunkName("other"), trunk(9))
 
 
 async def test_wrong_password_is_told_with_the_status(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from bridge.call.commands import ByeSip
+from bridge.call.events import SipAnswered, SipEnded
 from bridge.call.ids import Address, TrunkName
 from bridge.config import Trunk
 from bridge.errors import LocalError
@@ -15,7 +17,7 @@ from bridge.sip.messages import parse
 from bridge.sip.tap import without_users
 from bridge.sip.texts import decoded, fits
 from tests.simulators.waiting import until
-from tests.sip.phone import TRUNK, Bridge, Sipp, tcp, trunk
+from tests.sip.phone import CALL, TRUNK, Bridge, Sipp, tcp, trunk
 
 TEXT = "Grüße: is it €5?"
 
@@ -81,6 +83,23 @@ async def test_text_in(tmp_path: Path) -> None:
             text=TEXT + "\r\n",
         )
     ]
+
+
+@pytest.mark.e2e
+async def test_text_within_a_call(tmp_path: Path) -> None:
+    async with (
+        Sipp("callee_writes", tmp_path) as phone,
+        Bridge({TRUNK: trunk(phone.port)}) as bridge,
+    ):
+        leg = bridge.call(caller="+12025550100")
+        await bridge.expect(SipAnswered)
+        await until(lambda: len(bridge.texts) == 1, within=5, what="the text is told")
+        bridge.sip.do(ByeSip(call=CALL, leg=leg))
+        await bridge.expect(SipEnded)
+        await phone.succeeds()
+    text = bridge.texts[0]
+    assert (text.caller, text.dialled) == ("tel:+12025550123", "+12025550100")
+    assert text.text.strip() == "see you"
 
 
 @pytest.mark.e2e
