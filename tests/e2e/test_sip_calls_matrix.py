@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A telephone calls somebody in Matrix."""
 
+import re
+from functools import partial
+
 import pytest
 
 from tests.e2e.conftest import NewMatrixPhone
 from tests.e2e.stage import PCMU, GatedStage
 from tests.simulators.matrix_phone import State
+from tests.simulators.waiting import until
 
 VERSIONS = pytest.mark.parametrize("version", [1, 0])
 
@@ -103,12 +107,19 @@ async def test_the_caller_gives_up(
     stage: GatedStage, new_matrix_phone: NewMatrixPhone, version: int
 ) -> None:
     person, callee = await new_matrix_phone(version=version)
+    # Known already: who has to join first hears nothing of a caller this impatient.
+    await callee.client.direct_room(PCMU.ghost)
     async with stage.scripted_caller(PCMU, "caller_cancels", person.number) as phone:
         call = await callee.rings()
         assert (await call.ended()).startswith("m.call.hangup")
         await phone.succeeds()
     record = await stage.bridge.ended(person.user_id)
     assert (record.cause, record.ended_by) == ("cancelled", "sip")
+    seen = partial(callee.client.seen, "m.room.message", room=call.room)
+    [notice] = await until(seen, within=5, what="the missed call was told of")
+    assert notice.content["msgtype"] == "m.notice"
+    missed = r"You missed a call at \d\d:\d\d \S+\.( It rang for \d s\.)?"
+    assert re.fullmatch(missed, notice.content["body"])
 
 
 async def test_numbers_of_nobody_are_unknown(stage: GatedStage) -> None:
