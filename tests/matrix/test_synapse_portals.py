@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Portals beside a real Synapse that accepts invitations for people, or lets the bridge do it."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -31,13 +32,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 PEOPLE = config.Portals(
     auto_join=config.AutoJoin.AS_TOKEN, people_token=SecretStr("people-token-of-one-run")
 )
-ACCEPTS = {
-    "auto_accept_invites": {
-        "enabled": True,
-        "only_for_direct_messages": True,
-        "only_from_local_users": True,
-    }
-}
+HOW_TO = Path(__file__).parents[2] / "docs/how-to/portals.md"
 people = iter(range(1000))
 
 
@@ -81,6 +76,15 @@ async def _stand(
         await server.stop()
 
 
+def _as_the_how_to_says() -> dict[str, Any]:
+    """What the page tells people to put into homeserver.yaml."""
+    [snippet] = re.findall(
+        r"^```yaml\n(auto_accept_invites:.*?)^```$", HOW_TO.read_text(), re.M | re.S
+    )
+    found: dict[str, Any] = yaml.safe_load(snippet)
+    return found
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def doubles(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
     """The bridge joins for people."""
@@ -91,7 +95,9 @@ async def doubles(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sta
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def accepts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
     """Synapse joins for people."""
-    async with _stand(tmp_path_factory.mktemp("accepts"), config.Portals(), ACCEPTS) as stand:
+    async with _stand(
+        tmp_path_factory.mktemp("accepts"), config.Portals(), _as_the_how_to_says()
+    ) as stand:
         yield stand
 
 
@@ -224,6 +230,26 @@ async def test_a_room_that_was_upgraded_without_the_ghost_is_replaced(doubles: S
         await until(
             lambda: GHOST not in client.members(old), within=10, what="the ghost left the old room"
         )
+
+
+@pytest.mark.parametrize("writes", [False, True])
+async def test_the_room_of_an_unanswered_caller_is_left_unless_the_person_wrote(
+    doubles: Stand, writes: bool
+) -> None:
+    bridge = doubles.bridge()
+    async with bridge.running() as adapter, person(doubles) as client:
+        room = await ready(bridge, adapter, client, 1)
+        await until(lambda: client.members(room), within=10, what="the person has joined")
+        await client.send(room, "m.call.reject", {"call_id": "~c", "version": "1"})
+        if writes:
+            await client.send(room, "m.room.message", {"msgtype": "m.text", "body": "Who?"})
+        bridge.store.unanswered[room] = 1000.0
+        await adapter.leave_unanswered(1001.0)
+        there = [client.user_id, GHOST] if writes else [client.user_id]
+        assert sorted(await _joined(client, room)) == sorted(there)
+        if not writes:
+            del bridge.store.unanswered[room]
+            assert await ready(bridge, adapter, client, 2) != room
 
 
 async def test_another_registrations_token_is_not_needed_to_ring_in_the_end(
