@@ -8,7 +8,7 @@ import pytest
 from bridge.call import commands as c
 from bridge.call import events as e
 from bridge.call.causes import Cause, best_of
-from bridge.call.ids import LegId, MatrixCallId, OpId, Party, PartyId, RoomId, Side, UserId
+from bridge.call.ids import Address, LegId, MatrixCallId, OpId, Party, PartyId, RoomId, Side, UserId
 from bridge.call.notices import Notices
 from bridge.call.policy import Access, InboundRule, Policy
 from bridge.call.switchboard import PARTY
@@ -29,6 +29,7 @@ ANN = UserId("@ann:mx.test")
 BOB = UserId("@bob:mx.test")
 CLEO = UserId("@cleo:mx.test")
 EVERYBODY = (ANN, BOB, CLEO)
+FRONT_DESK = Address("tel:+12025550188")
 GROUP = Policy(
     access=POLICY.access,
     trunks=POLICY.trunks,
@@ -221,7 +222,7 @@ def test_the_one_who_answered_is_as_any_other() -> None:
 def test_who_answers_learns_who_has_come_to_the_line_before() -> None:
     group = Group()
     group.ring()
-    group.desk.tell(e.SipIdentityChanged(leg=IN, address=NUMBER, name="Front desk"))
+    group.desk.tell(e.SipIdentityChanged(leg=IN, address=FRONT_DESK, name="Front desk"))
     assert group.desk.said == []
     group.answer(BOB)
     told = [each for each in group.desk.said if isinstance(each, c.SendMatrixAssertedIdentity)]
