@@ -171,11 +171,15 @@ class PortalReady(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortalFailed(Event):
-    """Answers `PreparePortal`: no room in which this person could ring. `reason` is a sentence."""
+    """Answers `PreparePortal`: no room in which this person could ring. `reason` is a sentence.
+
+    `unknown`: because there is no such person.
+    """
 
     call: CallId
     op: OpId
     reason: str
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

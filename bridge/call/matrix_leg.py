@@ -277,8 +277,9 @@ class MatrixLeg(Machine):
             case PortalReady(op=op, room=room) if op == self._portal_op:
                 self.room = room if self.hears(PortalReady) else self.room
                 self._tell()
-            case PortalFailed(op=op) if op == self._portal_op:
-                return self._over(PortalFailed, Cause.UNREACHABLE)
+            case PortalFailed(op=op, unknown=unknown) if op == self._portal_op:
+                cause = Cause.NOT_IN_SERVICE if unknown else Cause.UNREACHABLE
+                return self._over(PortalFailed, cause)
             case MatrixSendFailed(op=op) if op == self._vital_op:
                 return Over(cause=Cause.UNDELIVERABLE, by="matrix")
             case MatrixSendFailed(op=op) if op == self._reoffer_op:

@@ -37,7 +37,7 @@ from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience, Refu
 from bridge.matrix.inbox import Inbox
 from bridge.matrix.lookups import Dial, Lookups
 from bridge.matrix.outbox import Outbox, asserted_identity, call_event, is_last, notice
-from bridge.matrix.portals import Portals
+from bridge.matrix.portals import NoSuchPerson, Portals
 from bridge.matrix.post import Post
 from bridge.matrix.transactions import Transactions
 from bridge.matrix.unanswered import Unanswered
@@ -354,7 +354,10 @@ class MatrixAdapter:
             reason = "The person has not accepted the invitation to the room."
             event = PortalFailed(call=command.call, op=command.op, reason=reason)
         except BridgeError as error:
-            event = PortalFailed(call=command.call, op=command.op, reason=str(error))
+            unknown = isinstance(error, NoSuchPerson)
+            event = PortalFailed(
+                call=command.call, op=command.op, reason=str(error), unknown=unknown
+            )
         except Exception:
             bound.exception("portal could not be prepared")
             reason = "The bridge failed to prepare the room."

@@ -27,6 +27,7 @@ A busy homeserver may well take ten; to ask it again by then would keep what fol
 """
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 4.0
+_NOT_FOUND: Final = 404
 
 
 class HomeserverError(RemoteError):
@@ -115,6 +116,14 @@ class Homeserver:
     async def set_display_name(self, user: UserId, name: str) -> None:
         """What the user is called everywhere."""
         await self._as(user, Method.PUT, Path.v3.profile[user].displayname, {"displayname": name})
+
+    async def exists(self, user: UserId) -> bool:
+        """Whether there is such a user; where the homeserver does not say, there is."""
+        try:
+            await self._bot(Method.GET, Path.v3.profile[user])
+        except Refused as error:
+            return error.status != _NOT_FOUND
+        return True
 
     async def whoami(self) -> UserId:
         """Who our token belongs to."""

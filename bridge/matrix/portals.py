@@ -37,6 +37,10 @@ class PortalError(RemoteError):
     """No room in which this person could ring; the message is a sentence."""
 
 
+class NoSuchPerson(PortalError):
+    """The homeserver has no such user, though a rule led there."""
+
+
 class Portals:
     """The rooms of this homeserver's ghosts. Methods raise `HomeserverError` unless they say."""
 
@@ -321,6 +325,8 @@ class Portals:
         return portal
 
     async def _make(self, person: UserId, address: Address, ghost: UserId) -> tuple[RoomId, bool]:
+        if not await self._exists(person):
+            raise NoSuchPerson("There is nobody of this name on this homeserver.")
         room = await self._homeserver.create_room(
             ghost,
             {
@@ -336,6 +342,11 @@ class Portals:
         await self._store.save_portal(portal)
         log.info("portal made", room=room, person=person, address=address)
         return room, await self._enter(portal, ghost)
+
+    async def _exists(self, person: UserId) -> bool:
+        """Whether the person is there to be invited; of other servers, that is theirs to know."""
+        ours = person.endswith(f":{self.ghosts.domain}")
+        return not ours or await self._homeserver.exists(person)
 
     async def _enter(self, portal: Portal, ghost: UserId) -> bool:
         """Accept for the invited person, where we may; whether they are in the room then."""

@@ -280,6 +280,19 @@ def test_there_is_no_portal() -> None:
     desk.is_over("unreachable", "matrix")
 
 
+def test_there_is_no_such_person() -> None:
+    desk = Desk()
+    desk.phone_calls()
+    prepare, _ = desk.expect_all(c.PreparePortal, c.OfferMedia)
+    assert isinstance(prepare, c.PreparePortal)
+    desk.tell(e.PortalFailed(call=CALL, op=prepare.op, reason="Nobody.", unknown=True))
+    reject, _ = desk.expect_all(c.RejectSip, c.CloseMedia)
+    assert isinstance(reject, c.RejectSip)
+    assert reject.status == 404
+    desk.phone_ends(IN, 404)
+    desk.is_over("not_in_service", "matrix")
+
+
 def test_the_portal_takes_too_long() -> None:
     desk = Desk()
     desk.phone_calls()

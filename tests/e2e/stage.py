@@ -17,6 +17,9 @@ REGISTRAR = Line("registrar", "127.0.0.14", "+12025550160", ("PCMU",))
 """Not a trunk: where people have accounts of their own."""
 CHIEF, BARRED = f"@chief:{SERVER_NAME}", f"@barred:{SERVER_NAME}"
 _PEOPLE = 100
+GROUP_NUMBER = "+13035550600"
+GROUP = ("first", "second", "third")
+"""Localparts of those whom a call to that number rings."""
 
 
 class GatedStage(Stage):
@@ -30,6 +33,13 @@ class GatedStage(Stage):
             ring_time=RING_TIME,
             permissions={CHIEF: "admin", BARRED: "blocked"},
             registrars=[REGISTRAR.address],
+            inbound=[
+                {
+                    "number": GROUP_NUMBER,
+                    "people": [f"@{name}:{SERVER_NAME}" for name in GROUP],
+                },
+                {"trunk": PCMU.name, "number": "named*", "localpart": True},
+            ],
             logging={"level": "debug", "format": "json"},
         )
         self.gate = Gate(self.synapse.port)

@@ -68,6 +68,7 @@ class FakeHomeserver(Homeserver):
         self.failures: list[HomeserverError] = []
         """Raised, one by one, instead of answering."""
         self.auto_accept: set[str] = set()
+        self.nobody: set[str] = set()
         """People who accept every invitation at once."""
         self.direct: dict[str, Mapping[str, Any]] = {}
         """`m.direct` of each person."""
@@ -112,6 +113,10 @@ class FakeHomeserver(Homeserver):
             raise refused("M_FORBIDDEN", "Application service has not registered this user")
         if match := re.fullmatch(r"profile/(.+)/displayname", path):
             self.names[match[1]] = body["displayname"]
+            return {}
+        if match := re.fullmatch(r"profile/(.+)", path):
+            if match[1] in self.nobody:
+                raise Refused("Profile was not found", status=404, errcode="M_NOT_FOUND")
             return {}
         if path == "createRoom":
             return self._create(user, body)

@@ -398,6 +398,8 @@ async def test_what_cannot_be_sent_is_told(bench: Bench, adapter: MatrixAdapter)
         ({"createRoom": (403, "M_FORBIDDEN")}, NUMBER, "M_FORBIDDEN"),
         ({}, Address(f"sip:{'a' * 300}@example.org"), "255 are allowed"),
         ({}, Address("nonsense"), "failed to prepare"),
+        ({"profile/@alice": (404, "M_NOT_FOUND")}, NUMBER, "nobody of this name"),
+        ({"profile/@alice": (403, "M_FORBIDDEN")}, NUMBER, "not accepted the invitation"),
     ],
 )
 async def test_a_portal_that_fails_is_told(
@@ -417,6 +419,7 @@ async def test_a_portal_that_fails_is_told(
     assert isinstance(failed, PortalFailed)
     assert failed.op == 3
     assert reason in failed.reason
+    assert failed.unknown is ("nobody" in reason)
 
 
 async def test_a_portal_that_is_ready_is_told(bench: Bench, server: TestServer) -> None:

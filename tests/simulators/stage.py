@@ -78,8 +78,10 @@ class Stage:
         registrars: Sequence[str] = (),
         auto_join: bool = False,
         encryption: str = "allow",
+        inbound: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """`registrars`: hosts that people may have SIP accounts of their own with."""
+        """`registrars`: hosts that people may have SIP accounts of their own with. `inbound`: rules
+        behind those for the subscribers."""
         self.directory = directory
         self.bridge = BridgeProcess(directory / "bridge")
         registrations = [self.bridge.registration]
@@ -88,6 +90,7 @@ class Stage:
         self.synapse = Synapse(directory / "synapse", registrations, federated=federated)
         self.sip_port = free_port(socket.SOCK_DGRAM)
         self._lines = lines
+        self._inbound = inbound
         self._subscribers = subscribers
         self._ring_time = ring_time
         self._logging = logging or {}
@@ -189,7 +192,8 @@ class Stage:
             "inbound": [
                 {"number": one.number, "person": f"@{one.name}:{self.synapse.name}"}
                 for one in self._subscribers
-            ],
+            ]
+            + [dict(rule) for rule in self._inbound],
             "limits": {"ring_time": self._ring_time},
             "media": {"listen": "127.0.0.1"},
             "logging": {"full_numbers": True, **self._logging},
