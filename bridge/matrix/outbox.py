@@ -74,8 +74,15 @@ class Outbox:
             self._forget(event)
 
     def end(self, last: Outgoing) -> None:
-        """Queue the event that ends a call; what still waits of the call makes room for it."""
-        waiting = [e for e in self._pending.get(last.call, ()) if e.type != "m.room.message"]
+        """Queue the event that ends a call; what still waits of it there makes room for it.
+
+        A call that rings at several people ends in each of their rooms.
+        """
+        waiting = [
+            e
+            for e in self._pending.get(last.call, ())
+            if e.type != "m.room.message" and e.room == last.room
+        ]
         unheard = any(e.type == "m.call.invite" and not e.attempted for e in waiting)
         for event in waiting:
             if event.type in ("m.call.answer", "m.call.select_answer"):

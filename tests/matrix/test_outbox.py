@@ -230,3 +230,19 @@ async def test_without_time_nothing_is_attempted() -> None:
     clock = FakeClock()
     with pytest.raises(Unavailable, match="no time left"):
         await Patience(clock, clock.sleep).persist(attempt, lambda: 1000)
+
+
+async def test_a_call_that_rings_at_several_people_ends_in_each_of_their_rooms() -> None:
+    bench = Bench()
+    rooms = [RoomId(f"!{n}:example.org") for n in range(3)]
+    for op, room in enumerate(rooms):
+        bench.do(
+            SendMatrixInvite(
+                **(about(op) | {"room": room}), sdp="v=0", lifetime=60, invitee=UserId("@a:x")
+            )
+        )
+    await bench.outbox.drained()
+    for op, room in enumerate(rooms, 10):
+        bench.do(SendMatrixHangup(**(about(op) | {"room": room}), reason="user_hangup"))
+    await bench.outbox.drained()
+    assert bench.sent == ["m.call.invite"] * 3 + ["m.call.hangup"] * 3
