@@ -2,7 +2,9 @@
 """How long Hypothesis searches: `HYPOTHESIS_PROFILE=deep pytest tests/call` for a long search."""
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 _SLOW = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large)
@@ -19,3 +21,11 @@ settings.register_profile(
     "deep", max_examples=4000, stateful_step_count=80, deadline=None, suppress_health_check=_SLOW
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A long search takes its time."""
+    if os.environ.get("HYPOTHESIS_PROFILE") == "deep":
+        for item in items:
+            if item.path.is_relative_to(Path(__file__).parent):
+                item.add_marker(pytest.mark.timeout(0))
