@@ -179,7 +179,6 @@ async def test_who_left_is_invited_again_but_not_pestered(bench: Bench) -> None:
     assert await first == await second == ROOM
 
 
-<<<<<<< HEAD
 async def test_who_comes_in_while_the_room_is_looked_at_is_not_invited(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,13 +209,13 @@ async def test_who_comes_in_while_being_invited_is_in(
 
     monkeypatch.setattr(bench.homeserver, "invite", invite)
     assert await bench.preparing() == ROOM
-=======
+
+
 async def test_no_room_is_made_for_somebody_who_does_not_exist(bench: Bench) -> None:
     bench.homeserver.nobody.add(ALICE)
     with pytest.raises(NoSuchPerson):
         await bench.portals.prepare(ALICE, NUMBER, "")
     assert not bench.homeserver.rooms
->>>>>>> cabd23e (Play ring groups, names, redials end to end; refuse calls to people who do not exist)
 
 
 async def test_two_calls_at_once_make_one_room(bench: Bench) -> None:
