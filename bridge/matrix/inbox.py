@@ -182,8 +182,17 @@ class Inbox:
             clear = await self._sealed.open(event, portal)
             if clear is not None:
                 await self._said(clear, portal)
-        else:
+        elif await self._counts(event, portal):
             await self._said(event, portal)
+
+    async def _counts(self, event: RoomEvent, portal: Portal) -> bool:
+        """Whether something that was not encrypted is believed."""
+        if not self._encryption.requires or event.type in RTC_EVENT_TYPES:
+            return True
+        if await self._portals.unfit(portal) is not None:
+            return True  # The room is not encrypted at all, and the person is told so.
+        log.warning("event dropped, as it is not encrypted", room=event.room, type=event.type)
+        return False
 
     async def _said(self, event: RoomEvent, portal: Portal) -> None:
         """What somebody said in a portal, readable by now."""

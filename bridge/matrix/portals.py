@@ -89,6 +89,7 @@ class Portals:
         if address not in self._registered:
             if await self._homeserver.register(ghost):
                 self._newborn.add(address)
+                await self._encryption.forget(ghost)
             # Before anybody looks it up: clients then decide whether their rooms are encrypted.
             await self._encryption.ready(ghost)
             self._registered.add(address)

@@ -71,7 +71,7 @@ class Sealed:
     ) -> RoomEvent | None:
         """An event of the room's history, readable; it may have to wait for its key."""
         if event.type != ENCRYPTED:
-            return event
+            return None if self._encryption.requires else event
         if not self._encryption.active or event.age(now) > _STILL_READ:
             return None
         try:

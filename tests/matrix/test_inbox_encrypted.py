@@ -39,6 +39,7 @@ class FakeEncryption(NoEncryption):
     def __init__(self) -> None:
         self.keys: set[str] = set()
         self.withheld: set[str] = set()
+        self.requires = False
         self.asked: list[str] = []
         self.shared: list[tuple[RoomId, UserId, UserId]] = []
         self.failures: list[Exception] = []
@@ -264,3 +265,14 @@ async def test_a_person_whose_client_withholds_its_key_is_told_why(
     [(_, content)] = bench.homeserver.sent(ROOM)
     assert "not verified" in content["body"]
     assert bench.told == []
+
+
+async def test_where_encryption_is_required_plain_events_do_not_count(bench: Bench) -> None:
+    bench.encryption.requires = True
+    bench.encryption.keys.add("s1")
+    plain = [
+        room_event("m.call.invite", OFFER, event_id="$p1"),
+        room_event("m.call.hangup", COMMON, event_id="$p2"),
+    ]
+    assert await bench.receive(*plain) == []
+    assert await bench.receive(INVITE) == [MatrixInviteReceived]

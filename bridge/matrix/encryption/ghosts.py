@@ -123,6 +123,11 @@ class GhostEncryption:
             with suppress(asyncio.CancelledError):
                 await self._sweeping
 
+    @property
+    def requires(self) -> bool:
+        """See `Encryption`."""
+        return self._mode is EncryptionMode.REQUIRE
+
     async def settled(self) -> bool:
         """See `Encryption`."""
         await self._settled.wait()
@@ -133,6 +138,11 @@ class GhostEncryption:
         if await self.settled():
             with _database():
                 await self._identity.ready(user)
+
+    async def forget(self, user: UserId) -> None:
+        """See `Encryption`."""
+        with _database():
+            await self._identity.forget(user)
 
     def initial_state(self) -> list[dict[str, Any]]:
         """See `Encryption`."""

@@ -52,6 +52,17 @@ class Identity:
                 await self._make(own)
             self._ready.add(user)
 
+    async def forget(self, user: UserId) -> None:
+        """A homeserver that was set up anew knows nothing of the user: tell it everything again."""
+        own = await self._devices.get(user)
+        if own is None or not own.ready:
+            return
+        log.warning("the homeserver has forgotten a device", user=user, device=own.device)
+        await self._devices.put(replace(own, ready=False))
+        async with self._vault.open(user) as machine:
+            await machine.forget_published()
+        self._ready.discard(user)
+
     async def begun(self, user: UserId) -> OwnDevice:
         """The user's device, with its id settled for good though nobody may know it yet."""
         own = await self._devices.get(user)

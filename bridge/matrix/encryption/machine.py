@@ -100,6 +100,11 @@ class Machine(OlmMachine):
         self.account.mark_keys_as_published()
         await self.store.put_account(self.account)
 
+    async def forget_published(self) -> None:
+        """The homeserver has none of our keys any more."""
+        self.account.shared = False
+        await self.store.put_account(self.account)
+
     async def keys_left(self) -> int:
         """How many one-time keys the homeserver has."""
         counts = await self.client.upload_keys()

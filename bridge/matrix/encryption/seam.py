@@ -54,11 +54,18 @@ class Encryption(Protocol):
     def active(self) -> bool:
         """Whether encrypted rooms can be read and written at all."""
 
+    @property
+    def requires(self) -> bool:
+        """Whether what is not encrypted does not count."""
+
     async def settled(self) -> bool:
         """Whether it is active; waits while that is being found out, right after the start."""
 
     async def ready(self, user: UserId) -> None:
         """Give one of our users a device with keys, cross-signed; at once where it has them."""
+
+    async def forget(self, user: UserId) -> None:
+        """The homeserver did not know this user: nor can it know its device, or keys."""
 
     def initial_state(self) -> list[dict[str, Any]]:
         """State that rooms which the bridge makes start with."""
@@ -102,6 +109,7 @@ class NoEncryption:
     """An `Encryption` that does nothing."""
 
     active = False
+    requires = False
 
     async def settled(self) -> bool:
         """No."""
@@ -109,6 +117,9 @@ class NoEncryption:
 
     async def ready(self, user: UserId) -> None:
         """Nothing is needed."""
+
+    async def forget(self, user: UserId) -> None:
+        """Nothing is known."""
 
     def initial_state(self) -> list[dict[str, Any]]:
         """Plain rooms."""

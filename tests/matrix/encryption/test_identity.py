@@ -104,3 +104,28 @@ async def test_a_refusal_is_told(world: World) -> None:
 
 def _signed(keys: Any, signer: Any) -> bool:
     return verify_signature_json(keys, UserID(GHOST), signer, signer)
+
+
+async def test_a_homeserver_that_was_set_up_anew_is_told_everything_again(world: World) -> None:
+    await world.encryption.ready(GHOST)
+    [name] = world.server.devices[GHOST]
+    for forgotten in (world.server.devices, world.server.one_time, world.server.cross_signing):
+        forgotten.clear()
+    world.server.made.clear()
+    await world.encryption.forget(GHOST)
+    await world.encryption.ready(GHOST)
+    [(again, keys)] = world.server.devices[GHOST].items()
+    assert again == name
+    [signer] = world.server.cross_signing[GHOST]["self_signing_key"]["keys"].values()
+    assert _signed(keys, signer)
+    phone = await world.device()
+    event = await phone.write(ROOM, [GHOST])
+    await world.deliver()
+    assert (await world.encryption.decrypt(event, GHOST)).type == "m.call.invite"
+
+
+async def test_nothing_is_forgotten_of_whom_nothing_is_known(world: World) -> None:
+    before = len(world.server.requests)
+    await world.encryption.forget(GHOST)
+    assert world.server.requests[before:] == []
+    assert world.encryption.vault.loaded == 0
