@@ -10,7 +10,7 @@ from bridge.call.causes import MEANINGS, Cause
 from tests.e2e.conftest import NewMatrixPhone
 from tests.e2e.stage import BARRED, CHIEF, PCMU, REGISTRAR, GatedStage
 from tests.simulators.bot_chat import BOT, BotChat
-from tests.simulators.encrypted_client import EncryptedClient
+from tests.simulators.encrypted_client import ENCRYPTION, EncryptedClient
 from tests.simulators.matrix_client import MatrixClient
 from tests.simulators.waiting import until
 
@@ -244,7 +244,17 @@ async def test_an_encrypted_chat(stage: GatedStage) -> None:
     async with EncryptedClient(stage.synapse.url, person.credentials) as client:
         found = await client.request("POST", "/keys/query", {"device_keys": {BOT: []}})
         assert found["device_keys"][BOT], "clients would start a chat without encryption"
-        chat = await BotChat.open(client)
+        # As Element starts a chat with somebody who has a device.
+        state = {"type": "m.room.encryption", "state_key": "", "content": ENCRYPTION}
+        body = {
+            "is_direct": True,
+            "preset": "trusted_private_chat",
+            "invite": [BOT],
+            "initial_state": [state],
+        }
+        made = await client.request("POST", "/createRoom", body)
+        chat = BotChat(client, made["room_id"])
+        await chat.hears(1)
         assert "is on" in await chat.say("dnd on")
         assert "its password?" in await chat.say("login alice@sip.example.org")
         event = await chat.write("correct-horse-battery")
@@ -253,6 +263,10 @@ async def test_an_encrypted_chat(stage: GatedStage) -> None:
         assert found["content"] == {}
         history = await client.request("GET", f"/rooms/{quote(chat.room)}/messages?dir=b&limit=20")
         sent = [each["type"] for each in history["chunk"] if each["sender"] == BOT]
-        # The newest first, back to the greeting, which came before the room was encrypted.
-        assert sent[:4] == ["m.room.encrypted", "m.room.redaction", *["m.room.encrypted"] * 2]
+        assert sent == [
+            "m.room.encrypted",
+            "m.room.redaction",
+            *["m.room.encrypted"] * 3,
+            "m.room.member",
+        ]
         assert not client.unreadable

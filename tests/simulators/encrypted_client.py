@@ -10,6 +10,7 @@ from mautrix.client import Client
 from mautrix.crypto import MemoryCryptoStore, OlmMachine, StateStore
 from mautrix.errors import EncryptionError
 from mautrix.types import (
+    CrossSigningUsage,
     DeviceID,
     DeviceIdentity,
     DeviceLists,
@@ -22,6 +23,7 @@ from mautrix.types import (
     RoomEncryptionStateEventContent,
     RoomID,
     SessionID,
+    SigningKey,
     ToDeviceEvent,
     UserID,
 )
@@ -50,6 +52,16 @@ async def _as_matrix_sdk_crypto_does(device: DeviceIdentity, request: RequestedK
     return True
 
 
+class _Store(MemoryCryptoStore):
+    """mautrix's, which trips over a cross-signing key that it knows already."""
+
+    async def put_cross_signing_key(
+        self, user_id: UserID, usage: CrossSigningUsage, key: SigningKey
+    ) -> None:
+        self._cross_signing_keys.get(user_id, {}).pop(usage, None)
+        await super().put_cross_signing_key(user_id, usage, key)
+
+
 class EncryptedClient(MatrixClient):
     """Reads what is encrypted if it has the key when it sees it, as matrix-js-sdk does calls."""
 
@@ -59,7 +71,7 @@ class EncryptedClient(MatrixClient):
         """Ids of events whose key was missing when they came."""
         user, device = UserID(credentials.user_id), DeviceID(credentials.device_id)
         self._client = Client(user, device, base_url=url, token=credentials.access_token, log=_LOG)
-        self._store = MemoryCryptoStore(user, "pickle")
+        self._store = _Store(user, "pickle")
         self.machine = OlmMachine(self._client, self._store, _Rooms(), log=cast(Any, _LOG))
         self.machine.allow_key_share = _as_matrix_sdk_crypto_does
         self.keys_asked_for: list[Content] = []
