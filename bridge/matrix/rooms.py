@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether calls can work in a room, and why not: asked of the homeserver, not more than needed."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,14 +84,17 @@ class Rooms:
 
     async def _ask(self, portal: Portal) -> Look:
         ghost, room = self._ghosts.user_id(portal.address), portal.room
-        members = await self._homeserver.joined_members(room, ghost)
+        # At once: a caller waits, and a busy homeserver may take seconds for each.
+        members, rules, tombstone = await asyncio.gather(
+            self._homeserver.joined_members(room, ghost),
+            self._homeserver.state(room, ghost, "m.room.join_rules"),
+            self._homeserver.state(room, ghost, "m.room.tombstone"),
+        )
         present = portal.person in members
         if members - {portal.person, ghost}:
             return Look(CROWDED, present)
-        rules = await self._homeserver.state(room, ghost, "m.room.join_rules")
         if rules.get("join_rule") == "public":
             return Look(PUBLIC, present)
-        tombstone = await self._homeserver.state(room, ghost, "m.room.tombstone")
         if tombstone.keys() & {"body", "replacement_room"}:
             successor = tombstone.get("replacement_room")
             named = isinstance(successor, str) and successor.startswith("!")

@@ -155,14 +155,15 @@ async def test_a_change_while_looking_makes_look_again(
 ) -> None:
     room = bench.room(ALICE, GHOST)
     await bench.store.save_portal(PORTAL)
-    state = bench.homeserver.state
+    joined_members = bench.homeserver.joined_members
 
     async def third_joins(*arguments: Any) -> Any:
+        members = await joined_members(*arguments)
         room.members["@third:example.org"] = "join"
         bench.portals.changed(ROOM)
-        return await state(*arguments)
+        return members
 
-    monkeypatch.setattr(bench.homeserver, "state", third_joins)
+    monkeypatch.setattr(bench.homeserver, "joined_members", third_joins)
     assert await bench.portals.unfit(PORTAL) is None, "when the members were asked for it was good"
     assert "other members" in (await bench.portals.unfit(PORTAL) or "")
 
