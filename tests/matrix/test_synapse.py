@@ -69,6 +69,7 @@ class Bridge:
         portals: config.Portals | None = None,
     ) -> None:
         self.portals = portals
+        self.join_time = 10.0
         self.homeserver = homeserver
         self.appservice = appservice
         self.store = MemoryPortalStore()
@@ -86,7 +87,7 @@ class Bridge:
             is_address=lambda _: True,
             dial=self.dial,
             portals=self.portals,
-            join_time=10,
+            join_time=self.join_time,
         )
         await adapter.start()
         try:

@@ -151,17 +151,19 @@ async def scene(stand: Stand) -> AsyncIterator[Scene]:
     bridge = stand.bridge()
     credentials = await stand.server.register(f"person{next(people)}")
     async with bridge.running() as adapter, MatrixClient(stand.server.url, credentials) as client:
-        adapter.do(
-            PreparePortal(
-                call=CallId("prepare"),
-                op=OpId(1),
-                person=UserId(client.user_id),
-                address=NUMBER,
-                display_name="",
-            )
-        )
+        adapter.do(prepare(client, 1))
         ready = await bridge.told_of(PortalReady)
         yield Scene(bridge, adapter, client, ready.room)
+
+
+def prepare(client: MatrixClient, op: int) -> PreparePortal:
+    return PreparePortal(
+        call=CallId("prepare"),
+        op=OpId(op),
+        person=UserId(client.user_id),
+        address=NUMBER,
+        display_name="",
+    )
 
 
 async def test_synapses_own_limit_costs_time_and_nothing_else(stand: Stand) -> None:
@@ -208,6 +210,22 @@ async def test_answers_that_take_long_are_waited_for(stand: Stand) -> None:
             await call.hears("c", "m.call.answer", "m.call.hangup", within=60)
             asked = [each.what for each in stand.gate.asked("/send/")[-2:]]
             assert len(set(asked)) == 2, "something was asked twice"
+
+
+async def test_a_known_number_rings_in_time_although_answers_take_long(stand: Stand) -> None:
+    """Even when the bridge has just been restarted, and has to look at the room first."""
+    async with scene(stand) as call:
+        pass
+    call.bridge.join_time = 60
+    async with call.bridge.running() as adapter:
+        with stand.gate.slow(SLOW):
+            adapter.do(prepare(call.client, 2))
+            ready = await until(
+                lambda: call.bridge.all(PortalReady, lambda event: event.op == 2),
+                within=45,
+                what="the portal was ready",
+            )
+    assert ready[0].room == call.room
 
 
 async def test_a_homeserver_that_is_away_for_long_while_one_call_rings_and_another_ends(
