@@ -3,7 +3,6 @@
 
 import asyncio
 import itertools
-import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -25,7 +24,7 @@ from bridge.call.commands import (
 )
 from bridge.call.events import Event, MatrixSendFailed, PersonInvited, PortalFailed, PortalReady
 from bridge.call.ids import Address, Direction, MatrixCallId, OpId, PartyId, RoomId, UserId
-from bridge.errors import BridgeError, ConfigurationError, LocalError, RemoteError
+from bridge.errors import BridgeError, LocalError
 from bridge.matrix.announced import Announced
 from bridge.matrix.bot.conversation import Bot
 from bridge.matrix.doubles import Doubles
@@ -33,8 +32,9 @@ from bridge.matrix.encryption.client import device_api
 from bridge.matrix.encryption.ghosts import GhostEncryption, Keys
 from bridge.matrix.encryption.seam import NONE, Encryption, KeyTraffic
 from bridge.matrix.ghosts import Ghosts
-from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience, Refused, Unavailable
+from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience
 from bridge.matrix.inbox import Inbox
+from bridge.matrix.introduction import Introduction, check_tokens
 from bridge.matrix.lookups import Dial, Lookups
 from bridge.matrix.outbox import Outbox, asserted_identity, call_event, is_last, notice
 from bridge.matrix.portals import NoSuchPerson, Portals
@@ -45,15 +45,8 @@ from bridge.ports import CallRecord, Desk, Emit, ManagementRooms, Portal, Portal
 
 log = structlog.get_logger(__name__)
 
-BOT_NAME: Final = "SIP bridge"
-_STARTUP: Final = 120.0
-"""Seconds that the homeserver may take to come up: machines start both at once."""
-_PINGS: Final = 4
-_PING_PAUSE: Final = 1.0
-"""Times that the homeserver is asked to call us, and seconds between them."""
 _STOPPING: Final = 5.0
 """Seconds for last words when the bridge stops."""
-_TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 section 2.1
 _ORPHAN: Final = OpId(-1)
 
 
@@ -152,7 +145,7 @@ class MatrixAdapter:
         """
         if self._listening:
             return
-        _check_tokens(self._settings)
+        check_tokens(self._settings)
         listen, port = str(self._settings.listen), self._settings.port
         if self._keys:
             await self._keys.open()
@@ -174,7 +167,14 @@ class MatrixAdapter:
         await self.listen()
         self._appservice.take()
         try:
-            await self._introduce()
+            await Introduction(
+                homeserver=self._homeserver,
+                settings=self._settings,
+                address=self._address,
+                bot=self._bot,
+                patience=self._patience,
+                keys=self._keys,
+            ).make()
             await self._announced.look()
             if self._attendant:
                 self._spawn(self._attendant.ready())
@@ -366,86 +366,10 @@ class MatrixAdapter:
             bound.warning("no portal", reason=event.reason)
         self._emit(event)
 
-    async def _introduce(self) -> None:
-        """Check our token, our name and the way back."""
-        deadline = self._patience.clock() + _STARTUP
-
-        async def persist(attempt: Callable[[], Awaitable[object]]) -> None:
-            await self._patience.persist(attempt, lambda: deadline)
-
-        try:
-            await persist(lambda: self._homeserver.register(self._bot))
-            await persist(self._check_identity)
-            await persist(lambda: self._homeserver.set_display_name(self._bot, BOT_NAME))
-            await persist(self._check_way_back)
-            if self._keys is not None:
-                keys = self._keys
-                await persist(lambda: keys.find_out(self._bot))
-        except Unavailable as error:
-            raise RemoteError(
-                f"the homeserver at {self._address} cannot be reached: {error}",
-                remedy="Check homeserver.address, and that the homeserver runs.",
-            ) from error
-        except Refused as error:
-            raise _explain(error) from error
-
-    async def _check_identity(self) -> None:
-        found = await self._homeserver.whoami()
-        if found != self._bot:
-            raise ConfigurationError(
-                f"the homeserver knows the bridge's bot as {found}, the settings as {self._bot}",
-                remedy="Make homeserver.domain and appservice.bot_localpart those of the"
-                " registration, and load the registration again.",
-            )
-
-    async def _check_way_back(self) -> None:
-        try:
-            await self._ping()
-        except Refused as error:
-            if error.errcode in ("M_UNRECOGNIZED", "M_NOT_FOUND") and error.status in (404, 405):
-                log.info("homeserver knows no ping; whether it reaches the bridge is unchecked")
-                return
-            raise ConfigurationError(
-                f"the homeserver cannot call the bridge: {error}",
-                remedy=f"Check that the homeserver reaches appservice.address"
-                f" ({self._settings.address}) and that the registration it has loaded has the"
-                " same id and tokens.",
-            ) from error
-
-    async def _ping(self) -> None:
-        """Right after a restart, Synapse still has connections to the run before in its pool."""
-        for _ in range(_PINGS - 1):
-            try:
-                return await self._homeserver.ping(self._settings.id)
-            except Refused as error:
-                if error.errcode != "M_CONNECTION_FAILED":
-                    raise
-            await self._patience.sleep(_PING_PAUSE)
-        await self._homeserver.ping(self._settings.id)
-
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _check_tokens(settings: config.AppService) -> None:
-    """Without them anybody could pose as the homeserver."""
-    for key in ("as_token", "hs_token"):
-        if not _TOKEN.fullmatch(getattr(settings, key).get_secret_value()):
-            raise ConfigurationError(
-                f"appservice.{key} is empty, or holds what a token cannot",
-                remedy="Set it to a long random string of letters and digits, and generate the"
-                " registration.",
-            )
-
-
-def _explain(error: HomeserverError) -> BridgeError:
-    return ConfigurationError(
-        f"the homeserver does not accept the bridge: {error}",
-        remedy="Generate the registration again, name it in the homeserver's configuration"
-        " (app_service_config_files), restart the homeserver.",
-    )
 
 
 def _last_words(

@@ -34,7 +34,8 @@ from bridge.call.events import (
 )
 from bridge.call.ids import Address, CallId, MatrixCallId, OpId, PartyId, RoomId, UserId
 from bridge.errors import ConfigurationError, LocalError
-from bridge.matrix.adapter import BOT_NAME, MatrixAdapter
+from bridge.matrix.adapter import MatrixAdapter
+from bridge.matrix.introduction import BOT_NAME
 from bridge.matrix.lookups import Unreachable
 from bridge.matrix.registration import registration
 from bridge.numbers import read_address
