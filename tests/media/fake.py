@@ -144,7 +144,8 @@ def _answer(call: _Call, command: AnswerMedia) -> Event:
     side, offered = call.pending
     call.directions[side] = direction = _direction(command.sdp)
     if call.late:
-        call.pending, call.late = None, False
+        if not command.provisional:
+            call.pending, call.late = None, False
         return MediaAnswerReady(call=command.call, op=command.op, sdp="")
     if offered is None:
         call.pending, call.late = (side.other, None), True

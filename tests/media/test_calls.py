@@ -718,6 +718,25 @@ async def test_an_invite_without_an_offer_gets_ours(
     assert heard("PCMU", (packet.payload for packet in packets)).is_near(440)
 
 
+async def test_who_asked_for_a_call_hears_it_ring_and_then_the_answer(
+    desk: Desk, client: WebRtcPeer, phone: RtpPeer
+) -> None:
+    early = RtpPeer()
+    offered = await desk.offer(Side.SIP, None)
+    ours = await desk.answer(Side.MATRIX, await client.answer(offered.sdp))
+    phone.aim(ours)
+    early.aim(ours)
+    await client.connect(offered.sdp, role="client")
+    assert await desk.answer(Side.SIP, early.sdp(("PCMU",)), provisional=True) == ""
+    await desk.event(MediaConnected)
+    early.send(*Sender(0, ssrc=5).packets([b"ringing." * 20] * 3))
+    await client.received.reaches(3)
+    assert await desk.answer(Side.SIP, phone.sdp(("PCMU",))) == ""
+    phone.send(*Sender(0, ssrc=6).packets([b"answered" * 20] * 3))
+    await client.received.reaches(6)
+    early.close()
+
+
 async def test_a_reinvite_without_an_offer_gets_ours(
     desk: Desk, client: WebRtcPeer, phone: RtpPeer
 ) -> None:

@@ -75,6 +75,18 @@ async def test_an_early_answer_may_be_followed_by_another(desk: Desk) -> None:
     assert await desk.answer(Side.SIP, PHONE)
 
 
+async def test_a_late_offer_may_have_an_early_answer(desk: Desk) -> None:
+    """As when a person asked for the call: they have answered, and hear it ring there."""
+    await desk.offer(Side.SIP, None)
+    assert await desk.answer(Side.MATRIX, CLIENT_ANSWER)
+    assert await desk.answer(Side.SIP, PHONE, provisional=True) == ""
+    assert await desk.answer(Side.SIP, PHONE) == ""
+    failed = await desk.refused(
+        lambda op: AnswerMedia(call=desk.call, op=op, side=Side.SIP, sdp=PHONE)
+    )
+    assert failed.fault is MediaFault.BAD_SDP
+
+
 async def test_an_answer_ends_the_exchange(desk: Desk) -> None:
     await establish(desk)
     failed = await desk.refused(

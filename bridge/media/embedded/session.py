@@ -194,7 +194,7 @@ class Session:
             raise SdpError("An answer without an offer")
         answer = parse(sdp)
         if pending.asker is None:
-            self._pending = None
+            self._pending = pending if provisional else None
             self._commit({side: Exchange(local=pending.offered, remote=answer)})
             return ""
         if pending.asked is None:
