@@ -30,6 +30,7 @@ from bridge.call.events import (
     SipEvent,
     SipIdentityChanged,
 )
+from bridge.call.handover import Handover
 from bridge.call.ids import Address, CallId, Direction, LegId, Side, TrunkName, UserId
 from bridge.call.leg import (
     EarlyMedia,
@@ -109,12 +110,7 @@ class Call:
         self._recorded = False
         self._abandoned = False
         self._answered_at: float | None = None
-        self._transfer: HandedOver | None = None
-        """What the person wants, to be looked at by the switchboard."""
-        self._kept = False
-        """Whether a transfer came to nothing, so that who asked for it may have left."""
-        self._gone: Over | None = None
-        """How the person left a call that is being transferred."""
+        self._handover = Handover()
         effects.emit(
             RecordStart(
                 call=call,
@@ -226,7 +222,7 @@ class Call:
 
     def take_transfer(self) -> HandedOver | None:
         """To whom the person wants to transfer the call, if that was not dealt with yet."""
-        wanted, self._transfer = self._transfer, None
+        wanted = self._handover.take()
         return wanted if self.over is None else None
 
     def transfer(self, target: str, replaces: LegId | None = None) -> None:
@@ -241,10 +237,10 @@ class Call:
 
     def refuse_transfer(self, why: str) -> None:
         """Go on, as far as the person is still there."""
-        self._kept = True
         self.notify(why)
-        if self._gone is not None:
-            self.end(Cause.NOT_TRANSFERRED, self._gone.by)
+        over = self._handover.fail()
+        if over is not None:
+            self.end(over.cause, over.by)
 
     # --- setup glare ----------------------------------------------------------------------
 
@@ -321,7 +317,7 @@ class Call:
         if isinstance(signal, Over):
             self._act(signal)
         elif isinstance(signal, HandedOver):
-            self._transfer = signal
+            self._handover.ask(signal)
         elif signal is not None and self.over is None:
             assert not isinstance(signal, EarlyMedia | OwnOfferAnswered | NotTransferred)
             self._renegotiation.matrix_said(signal)
@@ -353,7 +349,9 @@ class Call:
         if signal is None or self.over is not None:
             return
         if isinstance(signal, Over):
-            self._end(signal)
+            over = self._handover.judge(signal, under_way=self.sip.is_handed_over)
+            if over is not None:
+                self.end(over.cause, over.by, over.status)
         elif isinstance(signal, NotTransferred):
             self.refuse_transfer(NOT_TRANSFERRED)
         elif isinstance(signal, EarlyMedia):
@@ -363,15 +361,6 @@ class Call:
             self._act(self._renegotiation.sip_said(signal))
         elif isinstance(signal, Reoffer) and signal.op is not None:
             self.sip.refuse(signal.op, _PENDING)  # What it would change is not agreed yet.
-
-    def _end(self, over: Over) -> None:
-        """End for this reason, unless it is only the person who left what they handed over."""
-        theirs = over.by in ("matrix", "media") and over.cause is not Cause.TRANSFERRED
-        if theirs and self.sip.is_handed_over:
-            self._gone = over
-            return
-        lost = self._kept and over.by == "media"
-        self.end(Cause.NOT_TRANSFERRED if lost else over.cause, over.by, over.status)
 
     # --- steps ----------------------------------------------------------------------------
 
