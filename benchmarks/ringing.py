@@ -36,7 +36,8 @@ from tests.simulators.waiting import until
 LINE: Final = Line("provider", "127.0.0.10", "+12025550100", ("PCMU",))
 LIMITS: Final = {"new": 2.0, "known": 0.3}
 """Seconds."""
-_RINGS: Final = ("m.call.invite", "m.room.encrypted")
+_EVENTS: Final = 3
+"""Of a call that is cancelled: the invitation, the hangup, the notice."""
 _SDP: Final = "\r\n".join(
     [
         "v=0",
@@ -99,18 +100,17 @@ async def ring(
     at = time.monotonic()
     call = Call.place(sock, caller, person, stage.sip_port)
 
-    def rung() -> list[float]:
+    def said() -> list[float]:
         return [
             event.seen_at
             for event in client.events[already:]
-            if event.sender == ghost and event.type in _RINGS
+            if event.sender == ghost and event.state_key is None
         ]
 
-    found = await until(rung, within=30, what=f"a call of {caller} rang")
+    found = await until(said, within=30, what=f"a call of {caller} rang")
     call.cancel()
-    count = len(stage.bridge.calls(person.user_id))
-    await stage.bridge.ended(person.user_id, count=count)
-    return float(found[0]) - at
+    await until(lambda: len(said()) >= _EVENTS, within=30, what="the call was over")
+    return found[0] - at
 
 
 async def measure(encrypted: bool, numbers: int, again: int) -> dict[str, list[float]]:
