@@ -5,11 +5,9 @@ This is the whole of the core's interface: facts go in with the time at which th
 what is to be done comes out.
 """
 
-from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from heapq import heappop, heappush
 
 from bridge.call.call import Call, CallView
 from bridge.call.causes import MEANINGS, Cause, best_of
@@ -18,12 +16,10 @@ from bridge.call.deadlines import Timeouts
 from bridge.call.events import (
     CallRequested,
     Event,
-    MatrixCallEvent,
     MatrixInviteReceived,
     MatrixMemberLeft,
     PersonChanged,
     ShutdownRequested,
-    SipEvent,
     SipInviteReceived,
 )
 from bridge.call.group import RingGroup
@@ -49,6 +45,7 @@ from bridge.call.policy import (
     check_limits,
     codecs_of,
 )
+from bridge.call.register import Register, sip_name
 from bridge.call.sip_leg import SipLeg
 from bridge.call.states import MatrixState
 
@@ -75,14 +72,7 @@ class Switchboard:
         self._nonce = nonce
         self._made = 0
         self._effects = Effects(timeouts or Timeouts(), policy.limits, policy.notices)
-        self._calls: dict[CallId, Call] = {}
-        self._names: dict[Hashable, CallId] = {}
-        """Whose a SIP leg, a Matrix call or a call id is; kept for a while after the call."""
-        self._names_of: dict[CallId, set[Hashable]] = {}
-        self._past: deque[tuple[float, CallId]] = deque()
-        self._deadlines: dict[CallId, float | None] = {}
-        self._due: list[tuple[float, CallId]] = []
-        """A heap of deadlines; those that `_deadlines` does not confirm are void."""
+        self._calls = Register(self._effects.timeouts.forget)
         self._placed = Rates()
         self._forwarded = Rates()
         self._faults: list[tuple[CallId, Exception]] = []
@@ -93,7 +83,7 @@ class Switchboard:
     def handle(self, event: Event, now: float) -> list[Command]:
         """Take a fact; `now` is seconds on any clock that never goes back."""
         self._effects.now = now
-        self._forget()
+        self._calls.forget(now)
         match event:
             case MatrixInviteReceived():
                 self._matrix_invite(event)
@@ -104,27 +94,22 @@ class Switchboard:
             case PersonChanged():
                 self._people.change(event)
             case MatrixMemberLeft(room=room):
-                for call in [c for c in self._calls.values() if room in c.matrix.rooms]:
+                for call in self._calls.inside(room):
                     self._pass_on(call, event)
             case ShutdownRequested():
                 self._shut_down()
             case _:
-                known = self.call_of(event)
-                if known in self._calls:
-                    self._pass_on(self._calls[known], event)
+                self._pass_on(self._calls.call_of(event), event)
         return self._effects.take()
 
     def next_deadline(self) -> float | None:
         """When `handle_timer` is to be called; None while there is no call."""
-        while self._due and self._deadlines.get(self._due[0][1]) != self._due[0][0]:
-            heappop(self._due)
-        return self._due[0][0] if self._due else None
+        return self._calls.next_deadline()
 
     def handle_timer(self, now: float) -> list[Command]:
         """Do what is due by `now`."""
         self._effects.now = now
-        while (due := self.next_deadline()) is not None and due <= now:
-            call = self._calls[self._due[0][1]]
+        while (call := self._calls.due(now)) is not None:
             self._guard(call, call.handle_timer)
         return self._effects.take()
 
@@ -135,19 +120,16 @@ class Switchboard:
 
     def call_of(self, event: Event) -> CallId | None:
         """The call that an event belongs to, also for a while after that call has ended."""
-        if isinstance(event, MatrixMemberLeft):
-            inside = (call.id for call in self._calls.values() if event.room in call.matrix.rooms)
-            return next(inside, None)
-        return self._names.get(_name(event))
+        return self._calls.id_of(event)
 
     def active(self) -> list[CallView]:
         """The calls that are not finished, oldest first."""
-        return [call.view() for call in self._calls.values()]
+        return [call.view() for call in self._calls.all()]
 
     def why_not(self, person: UserId, address: Address, now: float) -> Cause | None:
         """Why a `CallRequested` would come to nothing now; None if it would not."""
         self._effects.now = now
-        route = self._may_call(person, address, self._between(person, address))
+        route = self._may_call(person, address, self._calls.between(person, address))
         return route.cause if isinstance(route, Refusal) else None
 
     def route_out(self, person: UserId, address: Address) -> OutboundRoute | Refusal:
@@ -163,10 +145,10 @@ class Switchboard:
     def _matrix_invite(self, event: MatrixInviteReceived) -> None:
         """A person calls."""
         left = event.lifetime - event.age
-        if event.key in self._names or left < self._effects.timeouts.invite_left:
+        if self._calls.knows(event.key) or left < self._effects.timeouts.invite_left:
             return
         person, address = event.sender.user, event.address
-        other = self._between(person, address)
+        other = self._calls.between(person, address)
         if other is not None and other.can_take_matrix:
             self._matrix_glare(other, event)
             return
@@ -186,7 +168,7 @@ class Switchboard:
             sip=sip,
             codecs=outbound.codecs,
         )
-        self._add(made, event.key, _sip(sip.leg))
+        self._calls.add(made, event.key, sip_name(sip.leg))
         if isinstance(route, Refusal):
             self._guard(made, partial(made.end, route.cause, "bridge"))
         else:
@@ -195,7 +177,7 @@ class Switchboard:
 
     def _call_requested(self, person: UserId, address: Address) -> None:
         """A person asked to be called, and then connected. Who asks was told if it cannot be."""
-        route = self._may_call(person, address, self._between(person, address))
+        route = self._may_call(person, address, self._calls.between(person, address))
         if isinstance(route, Refusal):
             return
         call = self._new_id()
@@ -216,18 +198,18 @@ class Switchboard:
             sip=sip,
             codecs=route.codecs,
         )
-        self._add(made, _sip(sip.leg))
+        self._calls.add(made, sip_name(sip.leg))
         self._placed.add(person, self._effects.now)
         self._guard(made, made.start)
 
     def _sip_invite(self, event: SipInviteReceived) -> None:
         """A telephone calls."""
-        if _sip(event.leg) in self._names:
+        if self._calls.knows(sip_name(event.leg)):
             return
         routed = self._people.route_in(event.trunk, event.dialled)
         people = () if isinstance(routed, Refusal) else routed
         for person in people:
-            other = self._between(person, event.caller)
+            other = self._calls.between(person, event.caller)
             if other is not None and other.can_take_sip:
                 self._sip_glare(other, event)
                 return
@@ -243,7 +225,7 @@ class Switchboard:
             codecs=codecs_of(self._policy, event.trunk),
         )
         made.record_sip_call_id(event.sip_call_id)
-        self._add(made, _sip(event.leg))
+        self._calls.add(made, sip_name(event.leg))
         if isinstance(routed, Refusal):
             self._guard(made, lambda: made.end(routed.cause, "bridge", detail=routed.detail))
         else:
@@ -266,7 +248,7 @@ class Switchboard:
             if len(people) == 1
             else None
         )
-        other = self._between(people[0], event.caller, besides=call)
+        other = self._calls.between(people[0], event.caller, besides=call)
         if forward is not None:
             self._forward(call, forward)
         elif len(absent) < len(people):
@@ -308,7 +290,7 @@ class Switchboard:
 
     def _why_not(self, person: UserId, caller: Address) -> Cause | None:
         """Why a person is not rung; None if they are."""
-        if self._between(person, caller) is not None:
+        if self._calls.between(person, caller) is not None:
             return Cause.BUSY
         if self._people.wishes(person).dnd:
             return Cause.DO_NOT_DISTURB
@@ -325,7 +307,7 @@ class Switchboard:
         if wanted.waits:
             call.await_transfer()
             return
-        other = self._between(call.person, wanted.target)
+        other = self._calls.between(call.person, wanted.target)
         if other is not None and other is not call:
             call.transfer(wanted.target.removeprefix("tel:"), other.sip.leg)
             return
@@ -348,7 +330,7 @@ class Switchboard:
         Before our invite is sent theirs is accepted; after, the lesser call id survives. Ours are
         made to be the greater (`~`), for matrix-js-sdk only ever follows its own call.
         """
-        self._name(other, event.key)
+        self._calls.name(other, event.key)
         theirs = MatrixLeg.called(self._effects, other.id, self._party, event)
         if not other.matrix.yields_to(event):
             theirs.end(Cause.ANSWERED_ELSEWHERE)
@@ -357,19 +339,10 @@ class Switchboard:
 
     def _sip_glare(self, other: Call, event: SipInviteReceived) -> None:
         """The number that a person is calling calls them."""
-        self._name(other, _sip(event.leg))
+        self._calls.name(other, sip_name(event.leg))
         leg = SipLeg.called(self._effects, other.id, event)
         codecs = codecs_of(self._policy, event.trunk)
         self._guard(other, lambda: other.take_sip(leg, event.sip_call_id, codecs))
-
-    def _between(
-        self, person: UserId, address: Address, besides: Call | None = None
-    ) -> Call | None:
-        """The call that goes on between these two."""
-        for call in self._of(person):
-            if call.address == address and call is not besides:
-                return call
-        return None
 
     # --- inside ---------------------------------------------------------------------------
 
@@ -399,25 +372,13 @@ class Switchboard:
         self._made += 1
         return CallId(f"{self._nonce}-{self._made}")
 
-    def _of(self, person: UserId) -> Sequence[Call]:
-        """The calls of a person, also those that ring at others as well."""
-        calls = self._calls.values()
-        return [each for each in calls if each.over is None and person in each.matrix.people]
-
     def _active(self, person: UserId) -> int:
-        return len(self._of(person))
+        """How many calls a person has."""
+        return len(self._calls.of(person))
 
-    def _add(self, call: Call, *names: Hashable) -> None:
-        self._calls[call.id] = call
-        for name in (("call", call.id), *names):
-            self._name(call, name)
-
-    def _name(self, call: Call, name: Hashable) -> None:
-        self._names[name] = call.id
-        self._names_of.setdefault(call.id, set()).add(name)
-
-    def _pass_on(self, call: Call, event: Event) -> None:
-        self._guard(call, lambda: self._hand_over(call, event))
+    def _pass_on(self, call: Call | None, event: Event) -> None:
+        if call is not None:
+            self._guard(call, partial(self._hand_over, call, event))
 
     def _hand_over(self, call: Call, event: Event) -> None:
         call.handle(event)
@@ -432,42 +393,9 @@ class Switchboard:
         except Exception as error:
             self._faults.append((call.id, error))
             call.give_up()
-        self._settle(call)
-
-    def _settle(self, call: Call) -> None:
-        """Follow what an event made of a call: its names, its deadline, its end."""
-        if call.is_finished:
-            del self._calls[call.id]
-            self._deadlines.pop(call.id, None)
-            self._past.append((self._effects.now + self._effects.timeouts.forget, call.id))
-            return
-        for name in call.matrix.keys:
-            self._name(call, name)
-        if call.deadline != self._deadlines.get(call.id):
-            self._deadlines[call.id] = call.deadline
-            heappush(self._due, (call.deadline, call.id))
-
-    def _forget(self) -> None:
-        """Let go of the names of calls that ended long ago, and of old counts."""
-        while self._past and self._past[0][0] <= self._effects.now:
-            for name in self._names_of.pop(self._past.popleft()[1]):
-                del self._names[name]
+        self._calls.settle(call, self._effects.now)
 
     def _shut_down(self) -> None:
         self._stopping = True
-        for call in list(self._calls.values()):
+        for call in self._calls.all():
             self._guard(call, partial(call.end, Cause.SHUTDOWN, "bridge"))
-
-
-def _sip(leg: LegId) -> Hashable:
-    return "sip", leg
-
-
-def _name(event: Event) -> Hashable:
-    """What an event calls the call that it belongs to."""
-    match event:
-        case MatrixCallEvent():
-            return event.key
-        case SipEvent():
-            return _sip(event.leg)
-    return "call", getattr(event, "call", None)

@@ -544,7 +544,7 @@ def test_a_member_is_calling_the_number_that_calls() -> None:
 def test_a_group_has_no_call_of_its_own_to_answer() -> None:
     group = Group()
     group.ring()
-    (call,) = group.desk.core._calls.values()
+    (call,) = group.desk.core._calls.all()
     with pytest.raises(AssertionError, match="must not be sent"):
         call.matrix.answer("answer", transferable=False)
 
