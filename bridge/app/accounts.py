@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol, cast
 
 import structlog
@@ -63,6 +64,14 @@ class Lines(Protocol):
         """Whether the trunk's server was found."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A login under way."""
+
+    account: SipAccount
+    outcome: asyncio.Future[Registration]
+
+
 class PersonalAccounts:
     """Everybody's account.
 
@@ -85,7 +94,7 @@ class PersonalAccounts:
         self._lines: Lines | None = None
         self._changed: Callable[[UserId], None] = lambda person: None
         self._accounts: dict[UserId, SipAccount] = {}
-        self._first: dict[TrunkName, asyncio.Future[Registration]] = {}
+        self._trials: dict[TrunkName, _Trial] = {}
         self._locks: defaultdict[UserId, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._starting: asyncio.Task[None] | None = None
 
@@ -115,9 +124,12 @@ class PersonalAccounts:
 
     def registered(self, trunk: TrunkName, registration: Registration) -> None:
         """A registration changed, of whichever trunk."""
-        first = self._first.get(trunk)
-        if first and not first.done():
-            first.set_result(registration)
+        trial = self._trials.get(trunk)
+        if trial is None or trial.outcome.done():
+            return
+        trial.outcome.set_result(registration)
+        if registration.state is RegistrationState.REGISTERED:
+            self._use(trial.account)  # Now: a call may come right behind.
 
     # --- what the bot asks ------------------------------------------------------------------
 
@@ -173,8 +185,6 @@ class PersonalAccounts:
             except BaseException:
                 await self._go_back(person, before)
                 raise
-            self._accounts[person] = account
-            self._changed(person)
         log.info("a person uses a SIP account", person=person, server=account.server)
         return LineView(name=_name(account), works=True, state="registered")
 
@@ -212,13 +222,12 @@ class PersonalAccounts:
     async def _try(self, account: SipAccount) -> None:
         """Register, or raise NotDone with the reason."""
         lines, trunk = self._lines_or_none(), trunk_of(account.person)
-        first: asyncio.Future[Registration] = asyncio.get_running_loop().create_future()
-        self._first[trunk] = first
+        trial = self._trials[trunk] = _Trial(account, asyncio.get_running_loop().create_future())
         try:
             await lines.add_trunk(trunk, _settings(account), personal=True)
             if not lines.has_address(trunk):
                 raise NotDone(f"The bridge finds no address of {account.server}.")
-            answer = await asyncio.wait_for(first, _PATIENCE)
+            answer = await asyncio.wait_for(trial.outcome, _PATIENCE)
         except TimeoutError:
             answer = _NOBODY
         except BridgeError as error:
@@ -227,15 +236,24 @@ class PersonalAccounts:
             log.warning("a SIP account cannot be used", person=account.person, error=str(error))
             raise NotDone("The bridge cannot use that account; ask its administrator.") from error
         finally:
-            self._first.pop(trunk, None)
+            self._trials.pop(trunk, None)
         if answer.state is not RegistrationState.REGISTERED:
             raise NotDone(_sentence(answer, account.server))
 
     async def _go_back(self, person: UserId, before: SipAccount | None) -> None:
         """Have things as they were before a login that failed."""
-        await self._lines_or_none().remove_trunk(trunk_of(person))
         if before is not None:
-            await self._add(person)
+            self._use(before)
+        elif self._accounts.pop(person, None):
+            self._changed(person)
+        await self._lines_or_none().remove_trunk(trunk_of(person))
+        await self._add(person)
+
+    def _use(self, account: SipAccount) -> None:
+        """From now on this is the person's account."""
+        if self._accounts.get(account.person) != account:
+            self._accounts[account.person] = account
+            self._changed(account.person)
 
     def _read(
         self, person: UserId, server: str, username: str, password: str, auth_username: str

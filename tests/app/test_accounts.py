@@ -121,6 +121,21 @@ async def test_login_registers_remembers_and_tells() -> None:
     await accounts.stop()
 
 
+async def test_call_right_behind_the_registration_finds_whose_account_it_is() -> None:
+    desk = Desk()
+    accounts = await desk.start()
+    known_by_then: list[tuple[UserId, TrunkName | None]] = []
+
+    def told(name: TrunkName, registration: Registration) -> None:
+        accounts.registered(name, registration)
+        known_by_then.extend(desk.changed)
+
+    desk.exchange.told = told
+    await accounts.login(ANN, SERVER, "ann", "secret")
+    assert known_by_then == desk.changed == [(ANN, trunk_of(ANN))]
+    await accounts.stop()
+
+
 @pytest.mark.parametrize(
     ("status", "reason", "sentence"),
     [

@@ -16,10 +16,16 @@ OPUS = Line("opus", "127.0.0.13", "+12025550140", ("opus",))
 REGISTRAR = Line("registrar", "127.0.0.14", "+12025550160", ("PCMU",))
 """Not a trunk: where people have accounts of their own."""
 CHIEF, BARRED = f"@chief:{SERVER_NAME}", f"@barred:{SERVER_NAME}"
-_PEOPLE = 100
+_PEOPLE = 300
 GROUP_NUMBER = "+13035550600"
 GROUP = ("first", "second", "third")
 """Localparts of those whom a call to that number rings."""
+
+
+def _number(person: int) -> str:
+    """A number for stories: 555-0100 to 0199, in one area after the other."""
+    area, last = divmod(person, 100)
+    return f"+1{303 + area}55501{last:02}"
 
 
 class GatedStage(Stage):
@@ -29,7 +35,7 @@ class GatedStage(Stage):
         super().__init__(
             directory,
             (PCMU, PCMA, G722, OPUS),
-            [Subscriber(f"person{n}", f"+130355501{n:02}") for n in range(_PEOPLE)],
+            [Subscriber(f"person{n}", _number(n)) for n in range(_PEOPLE)],
             ring_time=RING_TIME,
             permissions={CHIEF: "admin", BARRED: "blocked"},
             registrars=[REGISTRAR.address],

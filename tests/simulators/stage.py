@@ -119,7 +119,8 @@ class Stage:
 
     async def person(self) -> Person:
         """The next subscriber, as a new user."""
-        subscriber = next(self._next)
+        subscriber = next(self._next, None)
+        assert subscriber is not None, "this stage has no more people"
         return Person(await self.synapse.register(subscriber.name), subscriber.number)
 
     def uri(self, person: Person) -> str:

@@ -21,7 +21,7 @@ from bridge.matrix.encryption.identity import Identity
 from bridge.matrix.encryption.incoming import DATABASE_FAILURES, Incoming
 from bridge.matrix.encryption.machine import MEGOLM, Machine
 from bridge.matrix.encryption.people import People
-from bridge.matrix.encryption.probe import WAIT, Probe
+from bridge.matrix.encryption.probe import NO_MESSAGES, WAIT, Probe
 from bridge.matrix.encryption.rooms import Rooms
 from bridge.matrix.encryption.seam import (
     ENCRYPTED,
@@ -34,7 +34,7 @@ from bridge.matrix.encryption.seam import (
 from bridge.matrix.encryption.tables import AccountStore, OwnDevices
 from bridge.matrix.encryption.vault import Vault
 from bridge.matrix.envelope import RoomEvent
-from bridge.matrix.homeserver import Homeserver
+from bridge.matrix.homeserver import Homeserver, HomeserverError
 from bridge.ports import Sealer
 
 log = structlog.get_logger(__name__)
@@ -85,6 +85,7 @@ class GhostEncryption:
         self._identity = Identity(OwnDevices(keys.database), self.vault, keys.sealer, self._client)
         self._incoming = Incoming(self.vault, self._identity, self._people, self._is_withheld)
         self._sweeping: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
 
     @property
     def active(self) -> bool:
@@ -111,6 +112,8 @@ class GhostEncryption:
             log.warning("no calls in encrypted rooms", reason=lacking, remedy=_REMEDY)
         self._settled.set()
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
+        if lacking == NO_MESSAGES:
+            self._asking = asyncio.get_running_loop().create_task(self._ask_again(bot, own.device))
 
     async def stop(self) -> None:
         """Stop what goes on in the background."""
@@ -118,10 +121,10 @@ class GhostEncryption:
         for task in self._mending:
             task.cancel()
         await asyncio.gather(*self._mending, return_exceptions=True)
-        if self._sweeping is not None:
-            self._sweeping.cancel()
+        for background in filter(None, (self._sweeping, self._asking)):
+            background.cancel()
             with suppress(asyncio.CancelledError):
-                await self._sweeping
+                await background
 
     @property
     def requires(self) -> bool:
@@ -289,6 +292,15 @@ class GhostEncryption:
         if person is not None:
             return {person}
         return set(await self._homeserver.joined_members(room, user)) - {user}
+
+    async def _ask_again(self, bot: UserId, device: str) -> None:
+        """The homeserver may only have been slow: try again, ever more rarely."""
+        pause = _SWEEP
+        while not self._active:
+            await asyncio.sleep(pause)
+            pause *= 2
+            with suppress(HomeserverError):
+                await self._probe.send(self._client(bot, device), bot)
 
     async def _sweep(self) -> None:
         while True:

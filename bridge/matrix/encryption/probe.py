@@ -20,6 +20,9 @@ log = structlog.get_logger(__name__)
 WAIT: Final = 5.0
 """Seconds within which a message to our own device has to come back in a transaction."""
 _LONGEST_WAITS: Final = 12
+_TRIES: Final = 5
+"""How often it is sent meanwhile: Synapse drops messages for devices of an application service that
+was away, until the events that it has kept for it are delivered."""
 _TYPE: Final = "matrix_sip.probe"
 
 NO_DEVICES: Final = (
@@ -55,28 +58,35 @@ class Probe:
         except Refused as error:
             log.debug("no device", reason=str(error))
             return NO_DEVICES
-        kind = EventType.find(_TYPE, EventType.Class.TO_DEVICE)
-        message: Any = {bot: {client.device_id: {"word": self._word}}}
-        try:
-            await client.send_to_device(kind, message)
-        except Refused as error:
-            log.debug("no message to a device", reason=str(error))
-            return NO_MESSAGES
-        return None if await self._comes(wait) else NO_MESSAGES
-
-    async def _comes(self, wait: float) -> bool:
-        """Whether the message comes; after a long time away, much may come before it."""
-        for _ in range(_LONGEST_WAITS):
+        silent = 0
+        for _ in range(_TRIES * _LONGEST_WAITS):
             heard = self._heard
             try:
-                async with asyncio.timeout(wait):
-                    await self._came.wait()
-            except TimeoutError:
-                if heard == self._heard:
-                    return False
-            else:
-                return True
-        return False
+                await self.send(client, bot)
+            except Refused as error:
+                log.debug("no message to a device", reason=str(error))
+                return NO_MESSAGES
+            if await self._comes(wait / _TRIES):
+                return None
+            # After a long time away, much may come before it.
+            silent = 0 if heard != self._heard else silent + 1
+            if silent == _TRIES:
+                break
+        return NO_MESSAGES
+
+    async def send(self, client: DeviceClient, bot: UserId) -> None:
+        """Send the message once. Raises `HomeserverError`."""
+        kind = EventType.find(_TYPE, EventType.Class.TO_DEVICE)
+        message: Any = {bot: {client.device_id: {"word": self._word}}}
+        await client.send_to_device(kind, message)
+
+    async def _comes(self, within: float) -> bool:
+        try:
+            async with asyncio.timeout(within):
+                await self._came.wait()
+        except TimeoutError:
+            return False
+        return True
 
 
 def _is_ours(raw: Mapping[str, Any], word: str) -> bool:

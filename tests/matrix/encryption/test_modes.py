@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the settings want, and what the homeserver can do."""
 
+import asyncio
+
 import pytest
 from mautrix.util.async_db import Database
 from structlog.testing import capture_logs
@@ -10,6 +12,7 @@ from bridge.errors import ConfigurationError
 from bridge.matrix.encryption.seam import NONE, KeyTraffic, Unreadable
 from bridge.matrix.homeserver import Refused, Unavailable
 from tests.matrix.encryption.world import ALICE, BOT, GHOST, MEGOLM, ROOM, World, event
+from tests.simulators.waiting import until
 
 NO_DEVICES = Refused("no such device", status=404, errcode="M_NOT_FOUND")
 
@@ -44,6 +47,19 @@ async def test_one_that_hands_no_messages_on(database: Database) -> None:
     assert world.encryption.active
     await world.encryption.ready(GHOST)
     assert world.server.devices[GHOST]
+    await world.encryption.stop()
+
+
+async def test_one_that_drops_the_first_message(world: World) -> None:
+    """Synapse does, as long as it takes the bridge to be away."""
+    world.again()
+    await world.encryption.open()
+    finding = asyncio.ensure_future(world.encryption.find_out(BOT, wait=0.5))
+    for _ in range(2):
+        message = await until(lambda: world.server.take(BOT), within=5, what="a message was sent")
+    await world.encryption.receive(KeyTraffic(to_device=message))
+    await finding
+    assert world.encryption.active
     await world.encryption.stop()
 
 
