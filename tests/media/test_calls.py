@@ -335,6 +335,11 @@ async def test_the_client_holds_and_resumes(desk: Desk, client: WebRtcPeer, phon
     answer = await desk.answer(Side.SIP, phone.sdp(direction="recvonly"))
     assert Remote.read(answer).direction == "recvonly"
     phone.send(*back.packets([b"2" * 160] * 4))
+    await until(
+        lambda: desk.engine_snapshot()["sip_packets_dropped"] == 4,
+        within=5,
+        what="what came while on hold was dropped",
+    )
     resume = await desk.offer(Side.MATRIX, await client.offer())
     assert Remote.read(await desk.answer(Side.SIP, phone.sdp())).direction == "sendrecv"
     assert resume.needed

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 import pytest
 
@@ -82,6 +83,24 @@ def test_a_twin_gets_what_its_peer_sends_and_the_first_socket_all_else(
             sock.recv(10)
     twin.send(b"back")
     assert peer.recvfrom(10) == (b"back", ours.getsockname())
+
+
+def test_what_comes_before_a_twin_is_connected_is_not_its_peers(
+    stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, peer, other = (stack.enter_context(bound_socket(HOST, 0)) for _ in range(3))
+
+    class Slow(socket.socket):
+        def connect(self, address: Any, /) -> None:
+            other.sendto(b"other", self.getsockname())
+            super().connect(address)
+
+    monkeypatch.setattr(socket, "socket", Slow)
+    twin = stack.enter_context(connected_twin(ours, peer.getsockname()))
+    with pytest.raises(BlockingIOError):
+        twin.recv(10)
+    peer.sendto(b"peer", ours.getsockname())
+    assert twin.recv(10) == b"peer"
 
 
 def test_nobody_else_may_share_the_port_of_a_twin(stack: ExitStack) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """UDP sockets of media sessions: a port range shared by RTP and ICE, and local addresses."""
 
+import contextlib
 import errno
 import random
 import socket
@@ -46,6 +47,7 @@ def connected_twin(sock: socket.socket, peer: tuple[Any, ...]) -> socket.socket:
             each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         twin.bind(sock.getsockname())
         twin.connect(peer)
+        _drain(twin)
     except OSError:
         twin.close()
         raise
@@ -53,6 +55,13 @@ def connected_twin(sock: socket.socket, peer: tuple[Any, ...]) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     twin.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     return twin
+
+
+def _drain(sock: socket.socket) -> None:
+    """Drop what came before the socket was connected: that may be anybody's."""
+    with contextlib.suppress(OSError):
+        while True:
+            sock.recv(1)
 
 
 class PortRange:
