@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from bridge.app.health import usable
 from bridge.call.ids import TrunkName, UserId
 from bridge.config import Transport, Trunk
-from bridge.config.checks import is_server
+from bridge.config.checks_sip import is_server
 from bridge.errors import BridgeError, NotDone
 from bridge.ports import LineView, SipAccount
 from bridge.sip.trunks import Registration, RegistrationState, split_host_port

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Settings: the models, how they are read and checked, and the files generated from them."""
 
+from bridge.config.base import Port, Seconds, Section, Transport
 from bridge.config.load import InvalidConfig, Problem, load, parse, secrets_of
 from bridge.config.models import (
-    Accounts,
     AppService,
     AutoJoin,
     Config,
@@ -11,24 +11,15 @@ from bridge.config.models import (
     Encryption,
     EncryptionMode,
     Homeserver,
-    InboundRule,
-    Limits,
     Logging,
     Media,
-    Numbers,
-    OutboundRule,
     Permission,
-    Port,
     Portals,
-    Seconds,
-    Section,
-    Sip,
-    SipTransport,
-    Transport,
-    Trunk,
     TurnServer,
     Web,
 )
+from bridge.config.routing import InboundRule, Limits, Numbers, OutboundRule
+from bridge.config.sip import Accounts, Sip, SipTransport, Trunk
 
 __all__ = [
     "Accounts",

@@ -3,38 +3,18 @@
 
 import re
 from collections.abc import Iterator
-from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import phonenumbers
 from yarl import URL
 
-from bridge.call.inbound import pattern_of
-from bridge.config.models import (
-    AutoJoin,
-    Config,
-    EncryptionMode,
-    InboundRule,
-    OutboundRule,
-    Permission,
-    SipTransport,
-)
-from bridge.config.problems import KeyPath, did_you_mean
+from bridge.config import checks_routing, checks_sip
+from bridge.config.checks_routing import SERVER_NAME, USER_ID
+from bridge.config.models import AutoJoin, Config, EncryptionMode
+from bridge.config.problems import Finding
 
-Finding = tuple[KeyPath, str]
-
-# https://spec.matrix.org/v1.15/appendices/#identifier-grammar
-SERVER_NAME = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
-USER_ID = re.compile(rf"@[^:\s]+:{SERVER_NAME.pattern}")
 LOCALPART = re.compile(r"[a-z0-9._=/+-]+")
-NAME = re.compile(r"[A-Za-z0-9_-]+")
-OUTSIDE_LINE = re.compile(r"[0-9*#]{1,4}")
-E164_PREFIX = re.compile(r"\+\d+")
 ICE_URL = re.compile(r"(?:stun|turns?):[^\s:?]+(?::\d{1,5})?(?:\?transport=(?:udp|tcp))?")
-DIALLED = re.compile(r"\*|[^*\s]+\*?")
-LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-SERVER = re.compile(rf"(?:{LABEL}(?:\.{LABEL})*\.?|\[(?P<ipv6>[^\]]+)\])(?::(?P<port>\d{{1,5}}))?")
 SHORTEST_KEY = 16
 
 
@@ -45,26 +25,11 @@ def check(config: Config) -> Iterator[Finding]:
     yield from _database(config)
     yield from _secret_key(config)
     yield from _permissions(config)
-    yield from _sip(config)
-    yield from _trunks(config)
-    yield from _accounts(config)
-    for number, rule in enumerate(config.outbound):
-        yield from _outbound(config, rule, ("outbound", number))
-    for number, entry in enumerate(config.inbound):
-        yield from _inbound(config, entry, ("inbound", number))
-    yield from _numbers(config)
+    yield from checks_sip.check(config)
+    yield from checks_routing.check(config)
     yield from _notices(config)
     yield from _media(config)
     yield from _listeners(config)
-
-
-def permission_of(config: Config, person: str) -> Permission:
-    """What a person may do: the entry for them, else for their server, else for everybody."""
-    server = person.partition(":")[2]
-    for key in (person, server, "*"):
-        if key in config.permissions:
-            return config.permissions[key]
-    return Permission.BLOCKED
 
 
 def _matrix(config: Config) -> Iterator[Finding]:
@@ -167,170 +132,6 @@ def _permissions(config: Config) -> Iterator[Finding]:
                 ("permissions", key),
                 "not a Matrix id, server name or *; wanted: like '@person:example.org' or "
                 "'example.org'",
-            )
-
-
-def _sip(config: Config) -> Iterator[Finding]:
-    if not config.sip.transports:
-        yield ("sip", "transports"), "is empty; wanted: at least one"
-    seen: dict[tuple[object, ...], int] = {}
-    for number, each in enumerate(config.sip.transports):
-        path = ("sip", "transports", number)
-        # TCP and TLS share the port space.
-        key = (each.protocol == "udp", each.listen, each.port)
-        if key in seen:
-            yield path, f"the same address and port as sip.transports[{seen[key]}]"
-        seen.setdefault(key, number)
-        yield from _certificates(each, path)
-
-
-def _certificates(transport: SipTransport, path: KeyPath) -> Iterator[Finding]:
-    for key in ("certificate", "private_key", "ca_list"):
-        file = getattr(transport, key)
-        if file is not None and transport.protocol != "tls":
-            yield (*path, key), f"has no effect with protocol {transport.protocol}"
-        elif file is not None and not file.is_file():
-            yield (*path, key), f"{file} is not a file"
-    if transport.protocol != "tls":
-        return
-    if transport.certificate and not transport.private_key:
-        yield (*path, "private_key"), "is missing; wanted: a PEM file, as there is a certificate"
-    if transport.private_key and not transport.certificate:
-        yield (*path, "certificate"), "is missing; wanted: a PEM file, as there is a private_key"
-
-
-def _trunks(config: Config) -> Iterator[Finding]:
-    listening = {each.protocol for each in config.sip.transports}
-    for name, trunk in config.trunks.items():
-        path = ("trunks", name)
-        if not NAME.fullmatch(name):
-            yield path, "not accepted as a name; wanted: letters, digits, _ and -"
-        if not trunk.server.strip():
-            yield (*path, "server"), "is empty; wanted: host name or address"
-        elif not is_server(trunk.server):
-            yield (
-                (*path, "server"),
-                f"{trunk.server!r} is not accepted; wanted: host name or address, with :port if it "
-                "is not the default",
-            )
-        if trunk.transport not in listening and listening:
-            yield (
-                (*path, "transport"),
-                f"sip.transports has no {trunk.transport}; {did_you_mean('', listening)}",
-            )
-        if trunk.register and not trunk.username:
-            yield (*path, "username"), "is empty; wanted: the account's name, as register is true"
-        if trunk.register and not trunk.password.get_secret_value():
-            yield (*path, "password"), "is empty; wanted: the account's, as register is true"
-        if not trunk.codecs:
-            yield (*path, "codecs"), "is empty; wanted: at least one"
-
-
-def _accounts(config: Config) -> Iterator[Finding]:
-    if not config.accounts.servers:
-        return
-    for number, server in enumerate(config.accounts.servers):
-        found = SERVER.fullmatch(server)
-        if server != "*" and not (is_server(server) and not (found and found["port"])):
-            yield (
-                ("accounts", "servers", number),
-                f"{server!r} is not accepted; wanted: host name or address without a port, or *",
-            )
-    listening = {each.protocol for each in config.sip.transports}
-    if config.accounts.transport not in listening and listening:
-        yield (
-            ("accounts", "transport"),
-            f"sip.transports has no {config.accounts.transport}; {did_you_mean('', listening)}",
-        )
-
-
-def is_server(text: str) -> bool:
-    """Whether it is a host name or address, with a port or without."""
-    found = SERVER.fullmatch(text)
-    if found is None:
-        return _is_ipv6(text)
-    bracketed, port = found["ipv6"], found["port"]
-    return (bracketed is None or _is_ipv6(bracketed)) and 0 < int(port or 1) < 65536
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        IPv6Address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _outbound(config: Config, rule: OutboundRule, path: KeyPath) -> Iterator[Finding]:
-    yield from _known_trunk(config, rule.trunk, path)
-    if rule.prefix not in ("", "+") and not E164_PREFIX.fullmatch(rule.prefix):
-        yield (*path, "prefix"), f"{rule.prefix!r} is not accepted; wanted: + and digits, in quotes"
-    if rule.prefix and rule.sip_domain:
-        yield (*path, "sip_domain"), "cannot be combined with prefix; wanted: two rules"
-
-
-def _inbound(config: Config, rule: InboundRule, path: KeyPath) -> Iterator[Finding]:
-    if rule.trunk is not None:
-        yield from _known_trunk(config, rule.trunk, path)
-    yield from _dialled(rule.number, (*path, "number"))
-    named = [key for key in ("person", "people", "localpart") if getattr(rule, key)]
-    if not named:
-        yield path, "rings nobody; wanted: person, people, or localpart: true"
-    elif len(named) > 1:
-        yield (
-            (*path, named[1]),
-            f"cannot be combined with {named[0]}; wanted: one of person, people and localpart",
-        )
-    if rule.person is not None:
-        yield from _callee(config, rule.person, (*path, "person"))
-    for number, person in enumerate(rule.people):
-        yield from _callee(config, person, (*path, "people", number))
-        if person in rule.people[:number]:
-            yield (*path, "people", number), f"{person} is there twice"
-
-
-def _dialled(number: str, path: KeyPath) -> Iterator[Finding]:
-    wanted = "wanted: a number, a prefix followed by *, *, or a pattern after _ (_7XX)"
-    if not number.startswith("_"):
-        # Inside of a number, an asterisk would only be itself: a pattern says that it is meant.
-        if not DIALLED.fullmatch(number):
-            yield path, f"{number!r} is not accepted; {wanted}"
-        return
-    try:
-        pattern_of(number)
-    except ValueError as error:
-        yield path, f"{number!r} is not accepted; {error}"
-
-
-def _callee(config: Config, person: str, path: KeyPath) -> Iterator[Finding]:
-    if not USER_ID.fullmatch(person):
-        yield path, f"{person!r} is not a Matrix id; wanted: like '@person:example.org'"
-    elif permission_of(config, person) is Permission.BLOCKED:
-        yield (
-            path,
-            f"permissions do not let {person} receive calls; wanted: receive or more there",
-        )
-
-
-def _known_trunk(config: Config, name: str, path: KeyPath) -> Iterator[Finding]:
-    if name not in config.trunks:
-        yield (*path, "trunk"), f"no trunk is named {name!r}; {did_you_mean(name, config.trunks)}"
-
-
-def _numbers(config: Config) -> Iterator[Finding]:
-    if config.numbers.region not in phonenumbers.SUPPORTED_REGIONS:
-        yield ("numbers", "region"), f"{config.numbers.region!r} is not a country (ISO 3166)"
-    for number, prefix in enumerate(config.numbers.forbidden_prefixes):
-        if not E164_PREFIX.fullmatch(prefix):
-            yield (
-                ("numbers", "forbidden_prefixes", number),
-                f"{prefix!r} is not accepted; wanted: + and digits, in quotes",
-            )
-    for number, digits in enumerate(config.numbers.outside_lines):
-        if not OUTSIDE_LINE.fullmatch(digits):
-            yield (
-                ("numbers", "outside_lines", number),
-                f"{digits!r} is not accepted; wanted: one to four of 0-9 * #, in quotes",
             )
 
 

@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from bridge.config.models import Section
+from bridge.config.base import Section
 from bridge.config.problems import KeyPath
 
 _SIMPLE: Mapping[Any, str] = {

@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 
 from bridge.config import describe
+from bridge.config.base import Section
 from bridge.config.checks import check
-from bridge.config.models import Config, Section
+from bridge.config.models import Config
 from bridge.config.problems import InvalidConfig, KeyPath, Problem, did_you_mean
 from bridge.config.source import Raw, apply_environment, holds, read_yaml
 from bridge.errors import ConfigurationError

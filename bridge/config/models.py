@@ -1,29 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Typed settings. The models below are the reference: names, defaults, bounds and descriptions.
+"""Typed settings. The models here, in sip.py and in routing.py are the reference: names, defaults,
+bounds and descriptions.
 
 The commented example file and the reference page are generated from them.
 """
 
-import warnings
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from pathlib import Path
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 
-# Pydantic takes `Trunk.register` for an override of `ABCMeta.register`, which models never use.
-warnings.filterwarnings("ignore", message='Field name "register" in "Trunk" shadows')
-
-Transport = Literal["udp", "tcp", "tls"]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class Section(BaseModel):
-    """Base of every section: unknown keys are errors, values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from bridge.config.base import Port, Seconds, Section
+from bridge.config.routing import InboundRule, Limits, Numbers, OutboundRule
+from bridge.config.sip import Accounts, Sip, Trunk
 
 
 class Homeserver(Section):
@@ -137,161 +127,6 @@ class Permission(StrEnum):
     RECEIVE = "receive"
     CALL = "call"
     ADMIN = "admin"
-
-
-class SipTransport(Section):
-    """A listener for SIP."""
-
-    protocol: Literal["udp", "tcp", "tls"] = Field("udp", description="Transport protocol.")
-    listen: IPv4Address | IPv6Address = Field(
-        IPv4Address("0.0.0.0"), description="Address to listen on."
-    )
-    port: Port = Field(5060, description="Port to listen on (5061 is usual for tls).")
-    public_address: str | None = Field(
-        None, description="Address to put into Via and Contact when behind 1:1 NAT."
-    )
-    certificate: Path | None = Field(
-        None,
-        description="TLS: certificate chain (PEM). Without one, the bridge can only connect to "
-        "others, which is enough for a trunk that registers.",
-    )
-    private_key: Path | None = Field(None, description="TLS: private key (PEM).")
-    ca_list: Path | None = Field(None, description="TLS: certificate authorities to trust (PEM).")
-    verify: bool = Field(True, description="TLS: verify the certificates of servers called.")
-
-
-class Sip(Section):
-    """The SIP endpoint."""
-
-    transports: tuple[SipTransport, ...] = Field(
-        (SipTransport(),), description="Listeners; at least one."
-    )
-    user_agent: str = Field("matrix-sip", description="User-Agent and Server header.")
-    max_calls: int = Field(1000, ge=1, le=1024, description="Simultaneous SIP legs at most.")
-    log_messages: bool = Field(
-        False, description="Write whole SIP messages to the log (they contain numbers)."
-    )
-
-
-class Trunk(Section):
-    """A SIP peer: a provider or a PBX."""
-
-    server: str = Field(
-        ..., description="Host name or address, with :port if it is not the default."
-    )
-    transport: Literal["udp", "tcp", "tls"] = Field("udp", description="Transport to reach it by.")
-    register: bool = Field(False, description="Register with the server (needs username).")
-    username: str = Field("", description="User part of our address there, and of digest replies.")
-    auth_username: str = Field("", description="User name for digest, where it differs.")
-    password: SecretStr = Field(SecretStr(""), description="Password for digest.")
-    domain: str = Field("", description="Domain of our address there; empty: the server's.")
-    registration_interval: int = Field(
-        300, ge=30, le=86400, description="Seconds asked for in REGISTER."
-    )
-    caller_id: str = Field("", description="User part of From on outgoing calls; empty: username.")
-    peers: tuple[IPv4Network | IPv6Network, ...] = Field(
-        (), description="Networks that INVITEs of this trunk come from, besides the server itself."
-    )
-    codecs: tuple[Literal["opus", "G722", "PCMU", "PCMA"], ...] = Field(
-        ("opus", "G722", "PCMA", "PCMU"), description="Audio codecs offered, best first."
-    )
-    trust_identity: bool = Field(
-        True,
-        description="Whether P-Asserted-Identity and Remote-Party-ID say who calls, rather than "
-        "From; a provider checks them, a telephone may not.",
-    )
-    early_media: Literal["ignore", "connect"] = Field(
-        "ignore", description="Whether audio before the answer (183) is let through."
-    )
-    messages: bool = Field(
-        False, description="Send what people write into portals as SIP MESSAGE (RFC 3428)."
-    )
-
-
-class Accounts(Section):
-    """SIP accounts that people have of their own, and log in to with the bot."""
-
-    servers: tuple[str, ...] = Field(
-        (),
-        description="Servers, without port, that people may have accounts with; '*' is any, and "
-        "lets people have the bridge connect to every address it can reach. Empty: none.",
-        examples=["sip.example.com"],
-    )
-    transport: Transport = Field(
-        "udp", description="Transport to reach those servers by, where a person names none."
-    )
-
-
-class OutboundRule(Section):
-    """Which trunk carries a number. Rules are tried in order; the first that matches wins."""
-
-    prefix: str = Field(
-        "",
-        description="The number in E.164 starts with this (+1, or + for any); empty: all numbers, "
-        "also extensions.",
-    )
-    sip_domain: str | None = Field(
-        None, description="Matches SIP addresses of this domain instead of numbers; * for any."
-    )
-    trunk: str = Field(..., description="Name of the trunk.")
-    strip: int = Field(0, ge=0, description="Digits to take off the front (+ does not count).")
-    prepend: str = Field("", description="What to put in front afterwards.")
-    keep_plus: bool = Field(True, description="Whether numbers keep their leading +.")
-
-
-class InboundRule(Section):
-    """Whom an incoming call rings: a person, several at once, or whose localpart was dialled.
-
-    Rules are tried in order; the first that matches wins.
-    """
-
-    trunk: str | None = Field(None, description="Only calls of this trunk; empty: of any.")
-    number: str = Field(
-        "*",
-        description="The number dialled, with its country code (+1…) if it is a public one; with * "
-        "at the end a prefix; *: any; a pattern as in Asterisk's dial plans after _ (_7XX).",
-    )
-    person: str | None = Field(None, description="Matrix id of the person to ring.")
-    people: tuple[str, ...] = Field(
-        (), description="Matrix ids of people to ring all at once; who answers first has the call."
-    )
-    localpart: bool = Field(
-        False,
-        description="Ring the person of this homeserver whose localpart was dialled (alice rings "
-        "@alice:example.org), if permissions let them receive calls.",
-    )
-
-
-class Numbers(Section):
-    """How telephone numbers are read and shown."""
-
-    region: str = Field(
-        "US",
-        pattern="^[A-Z]{2}$",
-        description="Country (ISO 3166) that national numbers belong to.",
-    )
-    forbidden_prefixes: tuple[str, ...] = Field(
-        (), description="E.164 prefixes that nobody may call."
-    )
-    outside_lines: tuple[str, ...] = Field(
-        ("0", "9"),
-        description="Digits by which a PBX gives an outside line: what follows them is checked, "
-        "too, for emergency, premium and forbidden numbers. [] where no trunk is such a PBX.",
-    )
-
-
-class Limits(Section):
-    """Bounds that keep a mistake, or a thief, cheap."""
-
-    calls_per_person: int = Field(2, ge=1, description="Simultaneous calls of one person.")
-    calls_per_minute: int = Field(
-        10, ge=1, description="Outgoing calls of one person within any minute."
-    )
-    texts_per_minute: int = Field(
-        20, ge=1, description="Texts that one person may send, or one number, within any minute."
-    )
-    max_duration: Seconds = Field(14400, description="Seconds after which a call is ended.")
-    ring_time: Seconds = Field(60, description="Seconds that a call may ring.")
 
 
 class Notices(Section):

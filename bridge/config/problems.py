@@ -9,6 +9,8 @@ from bridge.errors import ConfigurationError
 
 KeyPath = tuple[str | int, ...]
 """The way to a setting: `("sip", "transports", 0, "port")`."""
+Finding = tuple[KeyPath, str]
+"""A setting, and what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pydantic.fields import FieldInfo
 
 from bridge.config import describe
-from bridge.config.models import Config, Section
+from bridge.config.base import Section
+from bridge.config.models import Config
 from bridge.config.template import default, first_line, in_yaml
 
 INTRODUCTION = """\
 # Configuration
 
-Written by `scripts/write_reference.py` from the models in `bridge/config/models.py`.
+Written by `scripts/write_reference.py` from the models in `bridge/config/`.
 
 `matrix-sip generate-config` prints a file with all of these keys; `matrix-sip check` names every
 mistake in one. A key that is left out, or left empty, has its default. Unknown keys are errors.

@@ -16,7 +16,8 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from bridge.config import describe
-from bridge.config.models import Config, Section
+from bridge.config.base import Section
+from bridge.config.models import Config
 
 WIDTH = 100
 TOKENS = ("as_token", "hs_token")

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of the dial plan: rules, numbers, and who is named in them."""
+
+import re
+from collections.abc import Iterator
+
+import phonenumbers
+
+from bridge.call.inbound import pattern_of
+from bridge.config.models import Config, Permission
+from bridge.config.problems import Finding, KeyPath, did_you_mean
+from bridge.config.routing import InboundRule, OutboundRule
+
+# https://spec.matrix.org/v1.15/appendices/#identifier-grammar
+SERVER_NAME = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
+USER_ID = re.compile(rf"@[^:\s]+:{SERVER_NAME.pattern}")
+OUTSIDE_LINE = re.compile(r"[0-9*#]{1,4}")
+E164_PREFIX = re.compile(r"\+\d+")
+DIALLED = re.compile(r"\*|[^*\s]+\*?")
+
+
+def check(config: Config) -> Iterator[Finding]:
+    """Contradictions in the rules, and numbers that are none."""
+    for number, rule in enumerate(config.outbound):
+        yield from _outbound(config, rule, ("outbound", number))
+    for number, entry in enumerate(config.inbound):
+        yield from _inbound(config, entry, ("inbound", number))
+    yield from _numbers(config)
+
+
+def permission_of(config: Config, person: str) -> Permission:
+    """What a person may do: the entry for them, else for their server, else for everybody."""
+    server = person.partition(":")[2]
+    for key in (person, server, "*"):
+        if key in config.permissions:
+            return config.permissions[key]
+    return Permission.BLOCKED
+
+
+def _outbound(config: Config, rule: OutboundRule, path: KeyPath) -> Iterator[Finding]:
+    yield from _known_trunk(config, rule.trunk, path)
+    if rule.prefix not in ("", "+") and not E164_PREFIX.fullmatch(rule.prefix):
+        yield (*path, "prefix"), f"{rule.prefix!r} is not accepted; wanted: + and digits, in quotes"
+    if rule.prefix and rule.sip_domain:
+        yield (*path, "sip_domain"), "cannot be combined with prefix; wanted: two rules"
+
+
+def _inbound(config: Config, rule: InboundRule, path: KeyPath) -> Iterator[Finding]:
+    if rule.trunk is not None:
+        yield from _known_trunk(config, rule.trunk, path)
+    yield from _dialled(rule.number, (*path, "number"))
+    named = [key for key in ("person", "people", "localpart") if getattr(rule, key)]
+    if not named:
+        yield path, "rings nobody; wanted: person, people, or localpart: true"
+    elif len(named) > 1:
+        yield (
+            (*path, named[1]),
+            f"cannot be combined with {named[0]}; wanted: one of person, people and localpart",
+        )
+    if rule.person is not None:
+        yield from _callee(config, rule.person, (*path, "person"))
+    for number, person in enumerate(rule.people):
+        yield from _callee(config, person, (*path, "people", number))
+        if person in rule.people[:number]:
+            yield (*path, "people", number), f"{person} is there twice"
+
+
+def _dialled(number: str, path: KeyPath) -> Iterator[Finding]:
+    wanted = "wanted: a number, a prefix followed by *, *, or a pattern after _ (_7XX)"
+    if not number.startswith("_"):
+        # Inside of a number, an asterisk would only be itself: a pattern says that it is meant.
+        if not DIALLED.fullmatch(number):
+            yield path, f"{number!r} is not accepted; {wanted}"
+        return
+    try:
+        pattern_of(number)
+    except ValueError as error:
+        yield path, f"{number!r} is not accepted; {error}"
+
+
+def _callee(config: Config, person: str, path: KeyPath) -> Iterator[Finding]:
+    if not USER_ID.fullmatch(person):
+        yield path, f"{person!r} is not a Matrix id; wanted: like '@person:example.org'"
+    elif permission_of(config, person) is Permission.BLOCKED:
+        yield (
+            path,
+            f"permissions do not let {person} receive calls; wanted: receive or more there",
+        )
+
+
+def _known_trunk(config: Config, name: str, path: KeyPath) -> Iterator[Finding]:
+    if name not in config.trunks:
+        yield (*path, "trunk"), f"no trunk is named {name!r}; {did_you_mean(name, config.trunks)}"
+
+
+def _numbers(config: Config) -> Iterator[Finding]:
+    if config.numbers.region not in phonenumbers.SUPPORTED_REGIONS:
+        yield ("numbers", "region"), f"{config.numbers.region!r} is not a country (ISO 3166)"
+    for number, prefix in enumerate(config.numbers.forbidden_prefixes):
+        if not E164_PREFIX.fullmatch(prefix):
+            yield (
+                ("numbers", "forbidden_prefixes", number),
+                f"{prefix!r} is not accepted; wanted: + and digits, in quotes",
+            )
+    for number, digits in enumerate(config.numbers.outside_lines):
+        if not OUTSIDE_LINE.fullmatch(digits):
+            yield (
+                ("numbers", "outside_lines", number),
+                f"{digits!r} is not accepted; wanted: one to four of 0-9 * #, in quotes",
+            )

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of the SIP side's settings."""
+
+import re
+from collections.abc import Iterator
+from ipaddress import IPv6Address
+
+from bridge.config.models import Config
+from bridge.config.problems import Finding, KeyPath, did_you_mean
+from bridge.config.sip import SipTransport
+
+NAME = re.compile(r"[A-Za-z0-9_-]+")
+LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+SERVER = re.compile(rf"(?:{LABEL}(?:\.{LABEL})*\.?|\[(?P<ipv6>[^\]]+)\])(?::(?P<port>\d{{1,5}}))?")
+
+
+def check(config: Config) -> Iterator[Finding]:
+    """Contradictions between listeners, trunks and accounts."""
+    yield from _sip(config)
+    yield from _trunks(config)
+    yield from _accounts(config)
+
+
+def _sip(config: Config) -> Iterator[Finding]:
+    if not config.sip.transports:
+        yield ("sip", "transports"), "is empty; wanted: at least one"
+    seen: dict[tuple[object, ...], int] = {}
+    for number, each in enumerate(config.sip.transports):
+        path = ("sip", "transports", number)
+        # TCP and TLS share the port space.
+        key = (each.protocol == "udp", each.listen, each.port)
+        if key in seen:
+            yield path, f"the same address and port as sip.transports[{seen[key]}]"
+        seen.setdefault(key, number)
+        yield from _certificates(each, path)
+
+
+def _certificates(transport: SipTransport, path: KeyPath) -> Iterator[Finding]:
+    for key in ("certificate", "private_key", "ca_list"):
+        file = getattr(transport, key)
+        if file is not None and transport.protocol != "tls":
+            yield (*path, key), f"has no effect with protocol {transport.protocol}"
+        elif file is not None and not file.is_file():
+            yield (*path, key), f"{file} is not a file"
+    if transport.protocol != "tls":
+        return
+    if transport.certificate and not transport.private_key:
+        yield (*path, "private_key"), "is missing; wanted: a PEM file, as there is a certificate"
+    if transport.private_key and not transport.certificate:
+        yield (*path, "certificate"), "is missing; wanted: a PEM file, as there is a private_key"
+
+
+def _trunks(config: Config) -> Iterator[Finding]:
+    listening = {each.protocol for each in config.sip.transports}
+    for name, trunk in config.trunks.items():
+        path = ("trunks", name)
+        if not NAME.fullmatch(name):
+            yield path, "not accepted as a name; wanted: letters, digits, _ and -"
+        if not trunk.server.strip():
+            yield (*path, "server"), "is empty; wanted: host name or address"
+        elif not is_server(trunk.server):
+            yield (
+                (*path, "server"),
+                f"{trunk.server!r} is not accepted; wanted: host name or address, with :port if it "
+                "is not the default",
+            )
+        if trunk.transport not in listening and listening:
+            yield (
+                (*path, "transport"),
+                f"sip.transports has no {trunk.transport}; {did_you_mean('', listening)}",
+            )
+        if trunk.register and not trunk.username:
+            yield (*path, "username"), "is empty; wanted: the account's name, as register is true"
+        if trunk.register and not trunk.password.get_secret_value():
+            yield (*path, "password"), "is empty; wanted: the account's, as register is true"
+        if not trunk.codecs:
+            yield (*path, "codecs"), "is empty; wanted: at least one"
+
+
+def _accounts(config: Config) -> Iterator[Finding]:
+    if not config.accounts.servers:
+        return
+    for number, server in enumerate(config.accounts.servers):
+        found = SERVER.fullmatch(server)
+        if server != "*" and not (is_server(server) and not (found and found["port"])):
+            yield (
+                ("accounts", "servers", number),
+                f"{server!r} is not accepted; wanted: host name or address without a port, or *",
+            )
+    listening = {each.protocol for each in config.sip.transports}
+    if config.accounts.transport not in listening and listening:
+        yield (
+            ("accounts", "transport"),
+            f"sip.transports has no {config.accounts.transport}; {did_you_mean('', listening)}",
+        )
+
+
+def is_server(text: str) -> bool:
+    """Whether it is a host name or address, with a port or without."""
+    found = SERVER.fullmatch(text)
+    if found is None:
+        return _is_ipv6(text)
+    bracketed, port = found["ipv6"], found["port"]
+    return (bracketed is None or _is_ipv6(bracketed)) and 0 < int(port or 1) < 65536
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True

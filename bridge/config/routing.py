@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Settings of who may call what, and which way: the dial plan and its limits."""
+
+from pydantic import Field
+
+from bridge.config.base import Seconds, Section
+
+
+class OutboundRule(Section):
+    """Which trunk carries a number. Rules are tried in order; the first that matches wins."""
+
+    prefix: str = Field(
+        "",
+        description="The number in E.164 starts with this (+1, or + for any); empty: all numbers, "
+        "also extensions.",
+    )
+    sip_domain: str | None = Field(
+        None, description="Matches SIP addresses of this domain instead of numbers; * for any."
+    )
+    trunk: str = Field(..., description="Name of the trunk.")
+    strip: int = Field(0, ge=0, description="Digits to take off the front (+ does not count).")
+    prepend: str = Field("", description="What to put in front afterwards.")
+    keep_plus: bool = Field(True, description="Whether numbers keep their leading +.")
+
+
+class InboundRule(Section):
+    """Whom an incoming call rings: a person, several at once, or whose localpart was dialled.
+
+    Rules are tried in order; the first that matches wins.
+    """
+
+    trunk: str | None = Field(None, description="Only calls of this trunk; empty: of any.")
+    number: str = Field(
+        "*",
+        description="The number dialled, with its country code (+1…) if it is a public one; with * "
+        "at the end a prefix; *: any; a pattern as in Asterisk's dial plans after _ (_7XX).",
+    )
+    person: str | None = Field(None, description="Matrix id of the person to ring.")
+    people: tuple[str, ...] = Field(
+        (), description="Matrix ids of people to ring all at once; who answers first has the call."
+    )
+    localpart: bool = Field(
+        False,
+        description="Ring the person of this homeserver whose localpart was dialled (alice rings "
+        "@alice:example.org), if permissions let them receive calls.",
+    )
+
+
+class Numbers(Section):
+    """How telephone numbers are read and shown."""
+
+    region: str = Field(
+        "US",
+        pattern="^[A-Z]{2}$",
+        description="Country (ISO 3166) that national numbers belong to.",
+    )
+    forbidden_prefixes: tuple[str, ...] = Field(
+        (), description="E.164 prefixes that nobody may call."
+    )
+    outside_lines: tuple[str, ...] = Field(
+        ("0", "9"),
+        description="Digits by which a PBX gives an outside line: what follows them is checked, "
+        "too, for emergency, premium and forbidden numbers. [] where no trunk is such a PBX.",
+    )
+
+
+class Limits(Section):
+    """Bounds that keep a mistake, or a thief, cheap."""
+
+    calls_per_person: int = Field(2, ge=1, description="Simultaneous calls of one person.")
+    calls_per_minute: int = Field(
+        10, ge=1, description="Outgoing calls of one person within any minute."
+    )
+    texts_per_minute: int = Field(
+        20, ge=1, description="Texts that one person may send, or one number, within any minute."
+    )
+    max_duration: Seconds = Field(14400, description="Seconds after which a call is ended.")
+    ring_time: Seconds = Field(60, description="Seconds that a call may ring.")

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Settings of the SIP side: listeners, trunks, and people's own accounts."""
+
+import warnings
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from bridge.config.base import Port, Section, Transport
+
+# Pydantic takes `Trunk.register` for an override of `ABCMeta.register`, which models never use.
+warnings.filterwarnings("ignore", message='Field name "register" in "Trunk" shadows')
+
+
+class SipTransport(Section):
+    """A listener for SIP."""
+
+    protocol: Literal["udp", "tcp", "tls"] = Field("udp", description="Transport protocol.")
+    listen: IPv4Address | IPv6Address = Field(
+        IPv4Address("0.0.0.0"), description="Address to listen on."
+    )
+    port: Port = Field(5060, description="Port to listen on (5061 is usual for tls).")
+    public_address: str | None = Field(
+        None, description="Address to put into Via and Contact when behind 1:1 NAT."
+    )
+    certificate: Path | None = Field(
+        None,
+        description="TLS: certificate chain (PEM). Without one, the bridge can only connect to "
+        "others, which is enough for a trunk that registers.",
+    )
+    private_key: Path | None = Field(None, description="TLS: private key (PEM).")
+    ca_list: Path | None = Field(None, description="TLS: certificate authorities to trust (PEM).")
+    verify: bool = Field(True, description="TLS: verify the certificates of servers called.")
+
+
+class Sip(Section):
+    """The SIP endpoint."""
+
+    transports: tuple[SipTransport, ...] = Field(
+        (SipTransport(),), description="Listeners; at least one."
+    )
+    user_agent: str = Field("matrix-sip", description="User-Agent and Server header.")
+    max_calls: int = Field(1000, ge=1, le=1024, description="Simultaneous SIP legs at most.")
+    log_messages: bool = Field(
+        False, description="Write whole SIP messages to the log (they contain numbers)."
+    )
+
+
+class Trunk(Section):
+    """A SIP peer: a provider or a PBX."""
+
+    server: str = Field(
+        ..., description="Host name or address, with :port if it is not the default."
+    )
+    transport: Literal["udp", "tcp", "tls"] = Field("udp", description="Transport to reach it by.")
+    register: bool = Field(False, description="Register with the server (needs username).")
+    username: str = Field("", description="User part of our address there, and of digest replies.")
+    auth_username: str = Field("", description="User name for digest, where it differs.")
+    password: SecretStr = Field(SecretStr(""), description="Password for digest.")
+    domain: str = Field("", description="Domain of our address there; empty: the server's.")
+    registration_interval: int = Field(
+        300, ge=30, le=86400, description="Seconds asked for in REGISTER."
+    )
+    caller_id: str = Field("", description="User part of From on outgoing calls; empty: username.")
+    peers: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (), description="Networks that INVITEs of this trunk come from, besides the server itself."
+    )
+    codecs: tuple[Literal["opus", "G722", "PCMU", "PCMA"], ...] = Field(
+        ("opus", "G722", "PCMA", "PCMU"), description="Audio codecs offered, best first."
+    )
+    trust_identity: bool = Field(
+        True,
+        description="Whether P-Asserted-Identity and Remote-Party-ID say who calls, rather than "
+        "From; a provider checks them, a telephone may not.",
+    )
+    early_media: Literal["ignore", "connect"] = Field(
+        "ignore", description="Whether audio before the answer (183) is let through."
+    )
+    messages: bool = Field(
+        False, description="Send what people write into portals as SIP MESSAGE (RFC 3428)."
+    )
+
+
+class Accounts(Section):
+    """SIP accounts that people have of their own, and log in to with the bot."""
+
+    servers: tuple[str, ...] = Field(
+        (),
+        description="Servers, without port, that people may have accounts with; '*' is any, and "
+        "lets people have the bridge connect to every address it can reach. Empty: none.",
+        examples=["sip.example.com"],
+    )
+    transport: Transport = Field(
+        "udp", description="Transport to reach those servers by, where a person names none."
+    )
