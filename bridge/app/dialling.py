@@ -2,8 +2,9 @@
 """What somebody types to call: read, and checked as far as it does not depend on who calls."""
 
 from bridge.call.causes import Cause
+from bridge.call.dialplan import route_of
 from bridge.call.ids import Address
-from bridge.call.policy import Policy, Refusal, route_of
+from bridge.call.policy import Policy, Refusal
 from bridge.matrix.lookups import Unreachable
 from bridge.numbers import is_canonical, read_address
 

@@ -9,15 +9,8 @@ from phonenumbers import NumberParseException, PhoneNumberType
 from bridge import config as settings
 from bridge.call.ids import TrunkName, UserId
 from bridge.call.notices import Notices
-from bridge.call.policy import (
-    Access,
-    InboundRule,
-    Limits,
-    NumberKind,
-    OutboundRule,
-    Policy,
-    TrunkPolicy,
-)
+from bridge.call.policy import Access, Limits, NumberKind, Policy
+from bridge.call.rules import InboundRule, OutboundRule, TrunkPolicy
 from bridge.config import AppService, Config, Permission, Trunk
 from bridge.numbers import meanings
 

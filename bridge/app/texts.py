@@ -11,8 +11,9 @@ import structlog
 
 from bridge.app.pace import Pace
 from bridge.call.causes import MEANINGS
+from bridge.call.dialplan import OutboundRoute
 from bridge.call.ids import Address, RoomId, TrunkName, UserId
-from bridge.call.policy import OutboundRoute, Refusal
+from bridge.call.policy import Refusal
 from bridge.errors import BridgeError
 from bridge.matrix.lanes import Lanes
 from bridge.ports import SipText, TextRooms, Typed

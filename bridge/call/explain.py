@@ -4,16 +4,10 @@
 from dataclasses import dataclass
 
 from bridge.call.causes import MEANINGS, Cause
+from bridge.call.dialplan import OutboundRoute, carries, route_out
 from bridge.call.ids import Address, TrunkName, UserId
-from bridge.call.policy import (
-    OutboundRoute,
-    OutboundRule,
-    Policy,
-    Refusal,
-    access_entry,
-    carries,
-    route_out,
-)
+from bridge.call.policy import Policy, Refusal, access_entry
+from bridge.call.rules import OutboundRule
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whom an incoming call rings: the rules, and the patterns of numbers in them."""
+"""Whom an incoming call rings."""
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from urllib.parse import unquote
 
 from bridge.call.causes import Cause
 from bridge.call.ids import TrunkName, UserId
-from bridge.call.policy import Access, InboundRule, Policy, Refusal, access_of
+from bridge.call.patterns import matches
+from bridge.call.policy import Access, Policy, Refusal, access_of
+from bridge.call.rules import InboundRule
 
 # https://spec.matrix.org/v1.15/appendices/#user-identifiers
 _LOCALPART = re.compile(r"[a-z0-9._=/+-]+")
-_CLASSES = {"X": "[0-9]", "Z": "[1-9]", "N": "[2-9]"}
-_SET = re.compile(r"\[[0-9-]+\]")
 _SHOWN = 20
 """Rules that are named where none was for a number."""
 
@@ -40,45 +39,6 @@ def route_in(
         if not rule.server:
             return Refusal(Cause.NOT_PERMITTED, f"inbound[{index}]: {', '.join(named)}")
     return Refusal(Cause.NOT_IN_SERVICE, _tried(policy.inbound, trunk, number))
-
-
-def matches(pattern: str, number: str) -> bool:
-    """Whether a number is as the pattern says: see `pattern_of`."""
-    return pattern_of(pattern).fullmatch(number) is not None
-
-
-@lru_cache(maxsize=4096)
-def pattern_of(text: str) -> re.Pattern[str]:
-    """A rule's number as a regular expression. Raises `ValueError` if it is no pattern.
-
-    A number is itself; with `*` at its end, every number that begins so. After an underscore, a
-    pattern as in a dial plan of Asterisk: X is 0-9, Z 1-9, N 2-9, [15-7] one of those digits, and
-    at the end `.` stands for one or more of anything, `!` for none or more.
-    """
-    if text.startswith("_"):
-        try:
-            return re.compile(_dial_plan(text[1:]), re.DOTALL)
-        except re.error as error:
-            raise ValueError(f"wanted: lower digits first in [ ] ({error})") from error
-    if text.endswith("*"):
-        return re.compile(re.escape(text[:-1]) + ".*", re.DOTALL)
-    return re.compile(re.escape(text))
-
-
-def _dial_plan(text: str) -> str:
-    body = text.rstrip(".!")
-    ending = text[len(body) :]
-    if not text or len(ending) > 1:
-        raise ValueError("wanted: _ and at least one character, with . or ! only at the end")
-    parts = []
-    while body:
-        found = _SET.match(body)
-        size = found.end() if found else 1
-        part, body = body[:size], body[size:]
-        if not found and part in "[].!":
-            raise ValueError("wanted: digits in [ ], and . or ! only at the end")
-        parts.append(part if found else _CLASSES.get(part.upper(), re.escape(part)))
-    return "".join(parts) + {"": "", ".": ".+", "!": ".*"}[ending]
 
 
 def _named(rule: InboundRule, number: str) -> Sequence[UserId]:

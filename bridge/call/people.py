@@ -4,10 +4,11 @@
 from collections import deque
 from dataclasses import replace
 
+from bridge.call.dialplan import OutboundRoute, route_out
 from bridge.call.events import PersonChanged
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.inbound import route_in
-from bridge.call.policy import OutboundRoute, Policy, Refusal, Wishes, route_out
+from bridge.call.policy import Policy, Refusal, Wishes
 
 _NOTHING = Wishes()
 _MINUTE = 60.0

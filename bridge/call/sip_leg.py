@@ -19,6 +19,7 @@ from bridge.call.commands import (
     SendSipProgress,
     SendSipReinvite,
 )
+from bridge.call.dialplan import OutboundRoute
 from bridge.call.events import (
     SipAnswered,
     SipCancelled,
@@ -44,7 +45,6 @@ from bridge.call.leg import (
     Signal,
 )
 from bridge.call.machine import Effects, Machine
-from bridge.call.policy import OutboundRoute
 from bridge.call.states import REFUSED, SIP, SIP_ENDS, HandOver, SipState
 
 _RINGING = 180

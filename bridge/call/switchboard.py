@@ -13,6 +13,7 @@ from bridge.call.call import Call, CallView
 from bridge.call.causes import MEANINGS, Cause, best_of
 from bridge.call.commands import Command
 from bridge.call.deadlines import Timeouts
+from bridge.call.dialplan import OutboundRoute, codecs_of
 from bridge.call.events import (
     CallRequested,
     Event,
@@ -38,13 +39,7 @@ from bridge.call.machine import Effects
 from bridge.call.matrix_leg import MatrixLeg
 from bridge.call.notices import MISSED_WHILE_BUSY, ONLY_TO_NUMBERS
 from bridge.call.people import People, Rates
-from bridge.call.policy import (
-    OutboundRoute,
-    Policy,
-    Refusal,
-    check_limits,
-    codecs_of,
-)
+from bridge.call.policy import Policy, Refusal, check_limits
 from bridge.call.register import Register, sip_name
 from bridge.call.sip_leg import SipLeg
 from bridge.call.states import MatrixState

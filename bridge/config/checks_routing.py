@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import phonenumbers
 
-from bridge.call.inbound import pattern_of
+from bridge.call.patterns import pattern_of
 from bridge.config.models import Config, Permission
 from bridge.config.problems import Finding, KeyPath, did_you_mean
 from bridge.config.routing import InboundRule, OutboundRule

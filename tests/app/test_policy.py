@@ -7,21 +7,10 @@ import pytest
 
 from bridge.app.policy import kind_of, policy_of
 from bridge.call.causes import Cause
+from bridge.call.dialplan import OutboundRoute, route_of, route_out
 from bridge.call.ids import Address, TrunkName, UserId
-from bridge.call.policy import (
-    Access,
-    InboundRule,
-    Limits,
-    NumberKind,
-    OutboundRoute,
-    OutboundRule,
-    Policy,
-    Refusal,
-    TrunkPolicy,
-    access_of,
-    route_of,
-    route_out,
-)
+from bridge.call.policy import Access, Limits, NumberKind, Policy, Refusal, access_of
+from bridge.call.rules import InboundRule, OutboundRule, TrunkPolicy
 from bridge.config import parse
 
 ALICE = UserId("@alice:mx.test")

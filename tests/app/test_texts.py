@@ -8,8 +8,9 @@ import pytest
 
 from bridge.app.texts import LATE, Texts
 from bridge.call.causes import Cause
+from bridge.call.dialplan import OutboundRoute
 from bridge.call.ids import Address, RoomId, TrunkName, UserId
-from bridge.call.policy import OutboundRoute, Refusal
+from bridge.call.policy import Refusal
 from bridge.errors import LocalError, RemoteError
 from bridge.ports import Portal, SipText, Typed
 

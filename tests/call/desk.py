@@ -19,7 +19,8 @@ from bridge.call.ids import (
     TrunkName,
     UserId,
 )
-from bridge.call.policy import Access, InboundRule, Limits, OutboundRule, Policy, TrunkPolicy
+from bridge.call.policy import Access, Limits, Policy
+from bridge.call.rules import InboundRule, OutboundRule, TrunkPolicy
 from bridge.call.switchboard import PARTY, Switchboard
 from tests.call.audit import Audit
 

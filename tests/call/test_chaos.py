@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from bridge.call import commands as c
 from bridge.call import events as e
 from bridge.call.ids import Address, LegId, MatrixCallId, OpId, Party, PartyId, RoomId, Side, UserId
-from bridge.call.policy import InboundRule, Policy
+from bridge.call.policy import Policy
+from bridge.call.rules import InboundRule
 from bridge.call.switchboard import PARTY
 from tests.call.desk import (
     CAPABLE,

@@ -4,18 +4,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.call.dialplan import OutboundRoute, route_out
 from bridge.call.explain import explain
 from bridge.call.ids import Address, TrunkName, UserId
-from bridge.call.policy import (
-    Access,
-    NumberKind,
-    OutboundRoute,
-    OutboundRule,
-    Policy,
-    Refusal,
-    TrunkPolicy,
-    route_out,
-)
+from bridge.call.policy import Access, NumberKind, Policy, Refusal
+from bridge.call.rules import OutboundRule, TrunkPolicy
 
 ANN = UserId("@ann:mx.test")
 POLICY = Policy(

@@ -4,7 +4,8 @@
 from bridge.call import commands as c
 from bridge.call import events as e
 from bridge.call.ids import Address, MatrixCallId, Side
-from bridge.call.policy import Access, InboundRule, OutboundRule, Policy
+from bridge.call.policy import Access, Policy
+from bridge.call.rules import InboundRule, OutboundRule
 from tests.call.desk import (
     CALL,
     EARLY_POLICY,

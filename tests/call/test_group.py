@@ -10,7 +10,8 @@ from bridge.call import events as e
 from bridge.call.causes import Cause, best_of
 from bridge.call.ids import Address, LegId, MatrixCallId, OpId, Party, PartyId, RoomId, Side, UserId
 from bridge.call.notices import Notices
-from bridge.call.policy import Access, InboundRule, Policy
+from bridge.call.policy import Access, Policy
+from bridge.call.rules import InboundRule
 from bridge.call.switchboard import PARTY
 from tests.call.desk import (
     CALL,

@@ -5,8 +5,10 @@ import pytest
 
 from bridge.call.causes import Cause
 from bridge.call.ids import TrunkName, UserId
-from bridge.call.inbound import matches, pattern_of, route_in
-from bridge.call.policy import Access, InboundRule, Policy, Refusal
+from bridge.call.inbound import route_in
+from bridge.call.patterns import matches, pattern_of
+from bridge.call.policy import Access, Policy, Refusal
+from bridge.call.rules import InboundRule
 
 ANN = UserId("@ann:mx.test")
 BOB = UserId("@bob:mx.test")

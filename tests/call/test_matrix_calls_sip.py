@@ -6,7 +6,8 @@ import pytest
 from bridge.call import commands as c
 from bridge.call import events as e
 from bridge.call.ids import Address, MatrixCallId, OpId, PartyId, RoomId, Side
-from bridge.call.policy import Access, OutboundRule, Policy
+from bridge.call.policy import Access, Policy
+from bridge.call.rules import OutboundRule
 from bridge.call.switchboard import PARTY
 from tests.call.desk import (
     CALL,

@@ -13,10 +13,10 @@ from bridge.call import events as e
 from bridge.call.call import Call
 from bridge.call.causes import Cause
 from bridge.call.deadlines import Timeouts
+from bridge.call.dialplan import OutboundRoute
 from bridge.call.ids import Address, Direction, LegId, OpId, RoomId, UserId
 from bridge.call.leg import Over, Signal
 from bridge.call.machine import Effects
-from bridge.call.policy import OutboundRoute
 from bridge.call.sip_leg import SipLeg
 from bridge.call.states import MatrixState, State
 from tests.call.desk import CALL, IN, LIMITS, NUMBER, OUT, PERSON, ROOM, TRUNK

@@ -5,8 +5,10 @@ import pytest
 
 from bridge.call import commands as c
 from bridge.call import events as e
+from bridge.call.dialplan import OutboundRoute
 from bridge.call.ids import Address, LegId, TrunkName, UserId
-from bridge.call.policy import Access, InboundRule, OutboundRoute, OutboundRule, Policy
+from bridge.call.policy import Access, Policy
+from bridge.call.rules import InboundRule, OutboundRule
 from tests.call.desk import IN, LIMITS, NUMBER, OURS, PERSON, POLICY, ROOM, TRUNK, Desk
 
 MOBILE_PHONE = Address("tel:+12025550177")

@@ -4,22 +4,10 @@
 import pytest
 
 from bridge.call.causes import Cause
+from bridge.call.dialplan import OutboundRoute, codecs_of, rewrite, route_out
 from bridge.call.ids import ANONYMOUS, Address, TrunkName, UserId
-from bridge.call.policy import (
-    Access,
-    Limits,
-    NumberKind,
-    OutboundRoute,
-    OutboundRule,
-    Policy,
-    Refusal,
-    TrunkPolicy,
-    access_of,
-    check_limits,
-    codecs_of,
-    rewrite,
-    route_out,
-)
+from bridge.call.policy import Access, Limits, NumberKind, Policy, Refusal, access_of, check_limits
+from bridge.call.rules import OutboundRule, TrunkPolicy
 
 ANN, BOB, EVE = (UserId(f"@{name}:mx.test") for name in ("ann", "bob", "eve"))
 GUEST = UserId("@guest:example.org:8448")

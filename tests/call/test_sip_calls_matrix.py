@@ -6,7 +6,8 @@ import pytest
 from bridge.call import commands as c
 from bridge.call import events as e
 from bridge.call.ids import ANONYMOUS, Address, LegId, OpId, Party, PartyId, Side, UserId
-from bridge.call.policy import Access, InboundRule, Policy
+from bridge.call.policy import Access, Policy
+from bridge.call.rules import InboundRule
 from bridge.call.switchboard import PARTY
 from tests.call.desk import (
     CALL,

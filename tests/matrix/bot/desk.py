@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bridge.call.call import CallView
+from bridge.call.dialplan import OutboundRoute
 from bridge.call.explain import Explanation
 from bridge.call.ids import Address, CallId, Direction, RoomId, TrunkName, UserId
-from bridge.call.policy import Access, OutboundRoute
+from bridge.call.policy import Access
 from bridge.errors import NotDone
 from bridge.numbers import read_address
 from bridge.ports import CallRecord, LineView, PersonSettings
