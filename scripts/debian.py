@@ -49,6 +49,8 @@ TEST = (
     Need("coturn", "turnserver"),
     Need("debootstrap", "debootstrap"),
     Need("iproute2", "ip"),
+    Need("kamailio", "/usr/sbin/kamailio"),
+    Need("kamailio-tls-modules"),
     Need("postgresql"),
     Need("sip-tester", "sipp"),
 )
