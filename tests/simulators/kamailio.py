@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kamailio as a registrar and proxy, as the edge in front of one, or both, from a generated file."""
+"""Kamailio as a registrar and proxy, or as the edge in front of one, from a generated file."""
 
 import shutil
 import socket

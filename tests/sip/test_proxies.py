@@ -2,6 +2,7 @@
 """Registering with Kamailio, and calling through it."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -20,7 +21,7 @@ def account(port: int, **settings: object) -> Trunk:
 
 
 @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
-async def test_registers_by_digest(tmp_path: Path, algorithm: str) -> None:
+async def test_registers_by_digest(tmp_path: Path, algorithm: Literal["MD5", "SHA-256"]) -> None:
     async with Kamailio(tmp_path, accounts=ACCOUNTS, algorithm=algorithm) as kamailio:
         async with Bridge({TRUNK: account(kamailio.port)}) as bridge:
             assert (await bridge.registration()).state is RegistrationState.REGISTERED
