@@ -33,19 +33,19 @@ class Call(pj.Call):
 
     @guarded
     def onCallSdpCreated(self, prm: pj.OnCallSdpCreatedParam) -> None:
-        if self.leg and self.leg.local_sdp:
-            prm.sdp.wholeSdp = self.leg.local_sdp
+        if self.leg and self.leg.offers.local:
+            prm.sdp.wholeSdp = self.leg.offers.local
 
     @guarded
     def onCallRxReinvite(self, prm: pj.OnCallRxReinviteParam) -> None:
         if self.leg:
-            prm.isAsync = self.leg.offered()
+            prm.isAsync = self.leg.offers.waits()
 
     @guarded
     def onCallRxOffer(self, prm: pj.OnCallRxOfferParam) -> None:
         # Comes for UPDATE, and for a re-INVITE that changes nothing. A changed UPDATE would have to
         # be answered at once, which the far side of the bridge cannot: re-INVITE is for that.
-        if self.leg and not self.leg.is_refresh():
+        if self.leg and not self.leg.offers.is_refresh():
             prm.statusCode = pj.PJSIP_SC_NOT_ACCEPTABLE_HERE
 
     @guarded

@@ -13,29 +13,23 @@ from bridge.call.events import (
     SipConfirmed,
     SipDialogChanged,
     SipEnded,
-    SipEvent,
     SipIdentityChanged,
     SipProgressed,
     SipReferProgressed,
-    SipReinviteAnswered,
-    SipReinviteFailed,
-    SipReinviteReceived,
 )
 from bridge.call.ids import LegId, OpId, TrunkName
 from bridge.sip.call import Call
 from bridge.sip.dialog_state import DialogState, as_callee, as_caller
 from bridge.sip.identity import FarParty
 from bridge.sip.messages import Message, causes_of, parse
+from bridge.sip.offers import Offers, Report
 from bridge.sip.params import add_headers, audio_only, message_in
 from bridge.sip.refer import Transfer
 
 log = structlog.get_logger(__name__)
 
-_BUSY: Final = 491
 _NOT_ACCEPTABLE: Final = 488
 _CANCELLED: Final = 487
-
-Report = Callable[[SipEvent], None]
 
 
 class Leg:
@@ -53,33 +47,23 @@ class Leg:
         self.trunk = trunk
         self.sip_call_id = ""
         self.call: Call | None = None
-        self.local_sdp: str | None = None
-        """What we send wherever the stack asks for a description."""
         self.far: FarParty | None = None
         self.texted: Callable[[pj.OnInstantMessageParam], None] = lambda prm: None
         """Told of MESSAGEs within the call, which the stack has answered with 200."""
         self.transfer = Transfer(self._transferring)
         self._report = report
         self._ended = ended
-        self._ops = ops
+        self.offers = Offers(leg, ops, lambda event: self._report(event), self._respond)
         self._log = log.bind(leg=leg, trunk=trunk)
         self._invite: Message | None = None
         """The INVITE that the far end sent; None if we sent it."""
         self._transport = ""
         self._peer = ""
-        self._agreed_sdp: str | None = None
-        self._remote_sdp: str | None = None
         self._dialog: DialogState | None = None
         self._established = False
         self._progressed_with_sdp = False
         self._cancel: Message | None = None
         self._our_end: SipEnded | None = None
-        self._our_offer: OpId | None = None
-        self._their_offer: OpId | None = None
-        self._offered_sdp: str | None = None
-        """In the last request that brought an offer, accepted or not."""
-        self._adopted: set[OpId] = set()
-        self._awaits_ack_answer = False
 
     # --- commands ---------------------------------------------------------------------------
 
@@ -87,7 +71,7 @@ class Leg:
         self, account: pj.Account, target: str, origin: str, headers: dict[str, str], sdp: str
     ) -> None:
         """Send the INVITE."""
-        self.local_sdp = sdp
+        self.offers.local = sdp
         prm = audio_only()
         prm.opt.customCallId = self.sip_call_id
         prm.txOption.localUri = origin
@@ -102,7 +86,7 @@ class Leg:
     def accept(self, account: pj.Account, call_id: int, invite: Message) -> None:
         """Take over a call that came in."""
         self._invite = invite
-        self._remote_sdp = invite.sdp
+        self.offers.remote = invite.sdp
         self.sip_call_id = invite.first("call-id")
         self.call = Call(account, self, call_id)
 
@@ -113,7 +97,7 @@ class Leg:
         early = sdp if self._invite and self._invite.sdp and not self._progressed_with_sdp else None
         prm.statusCode = status if early or status != 183 else 180
         if early:
-            self.local_sdp = prm.sdp.wholeSdp = early
+            self.offers.local = prm.sdp.wholeSdp = early
             self._progressed_with_sdp = True
         self._respond(prm)
 
@@ -126,7 +110,7 @@ class Leg:
         elif not self._progressed_with_sdp:
             # After an early answer the 200 has to repeat it (RFC 3261 13.2.1), which pjsip does.
             prm.sdp.wholeSdp = sdp
-        self.local_sdp = sdp
+        self.offers.local = sdp
         prm.statusCode = pj.PJSIP_SC_OK
         if not self._respond(prm):
             self.hang_up(_NOT_ACCEPTABLE, "")
@@ -156,16 +140,8 @@ class Leg:
 
     def reinvite(self, op: OpId, sdp: str) -> None:
         """Offer something new."""
-        if not self.call:
-            return
-        self._agreed_sdp, self.local_sdp = self.local_sdp, sdp
-        self._our_offer = op
-        try:
-            self.call.reinvite(audio_only())
-        except pj.Error as error:
-            # The stack refuses while a transaction of the other side is under way: glare, too.
-            self._log.info("cannot send re-INVITE now", error=error.reason)
-            self._offer_failed(_BUSY)
+        if self.call:
+            self.offers.make(self.call, op, sdp)
 
     def refer(self, op: OpId, target: str, other: "Leg | None" = None) -> None:
         """Ask the far end to call `target`, or to take over the call of `other`."""
@@ -180,29 +156,6 @@ class Leg:
                 call.xfer(f"<{target}>", pj.CallOpParam())
 
         self.transfer.ask(op, send)
-
-    def answer_reinvite(self, op: OpId, sdp: str) -> None:
-        """Send 200 to their re-INVITE."""
-        if op in self._adopted:
-            self._adopted.discard(op)
-            return
-        if op != self._their_offer:
-            return
-        self._their_offer = None
-        self._remote_sdp = self._offered_sdp
-        prm = pj.CallOpParam()
-        prm.statusCode = pj.PJSIP_SC_OK
-        prm.sdp.wholeSdp = self.local_sdp = sdp
-        if not self._respond(prm):
-            self._refuse_reinvite(_NOT_ACCEPTABLE)
-
-    def reject_reinvite(self, op: OpId, status: int) -> None:
-        """Refuse their re-INVITE; the call goes on as it was."""
-        self._adopted.discard(op)
-        if op != self._their_offer:
-            return
-        self._their_offer = None
-        self._refuse_reinvite(status)
 
     # --- what pjsua2 tells ------------------------------------------------------------------
 
@@ -225,35 +178,19 @@ class Leg:
         if method == "CANCEL" and message.method == "CANCEL":
             self._cancel = message
         elif self._established and message.method in ("INVITE", "UPDATE"):
-            self._offered_sdp = message.sdp
+            self.offers.arrived(message)
             self._identify(message)
-            self._awaits_ack_answer = message.method == "INVITE" and message.sdp is None
         elif method == "INVITE" and message.status and self._established:
-            self._offer_answered(message)
+            self.offers.answered(message)
             self._identify(message)
         elif method == "INVITE" and 100 < message.status < 200:
-            self._remote_sdp = message.sdp or self._remote_sdp
+            self.offers.remote = message.sdp or self.offers.remote
             self._report(SipProgressed(leg=self.id, status=message.status, sdp=message.sdp))
-
-    def offered(self) -> bool:
-        """Whether a re-INVITE's offer has to wait for the core's answer."""
-        if self.is_refresh():
-            return False
-        self._their_offer = OpId(next(self._ops))
-        sdp = self._offered_sdp
-        self._report(SipReinviteReceived(leg=self.id, op=self._their_offer, sdp=sdp))
-        return True
-
-    def is_refresh(self) -> bool:
-        """Whether an offer is what is in use already: a session timer's (RFC 4028)."""
-        return _same(self._offered_sdp, self._remote_sdp)
 
     def tapped(self, text: str, transport: str, peer: str) -> None:
         """A message of this call came in."""
         self._transport, self._peer = transport, peer
-        if self._awaits_ack_answer and text.startswith("ACK "):
-            self._awaits_ack_answer = False
-            self._adopt(parse(text).sdp)
+        self.offers.acknowledged(text)
 
     @property
     def ringing_here(self) -> bool:
@@ -274,13 +211,13 @@ class Leg:
     # --- inside -----------------------------------------------------------------------------
 
     def _answered(self, answer: Message | None) -> None:
-        sdp = (answer.sdp if answer else None) or self._remote_sdp
+        sdp = (answer.sdp if answer else None) or self.offers.remote
         if answer is None or sdp is None:
             self._log.warning("200 without a session description")
             self.hang_up(_NOT_ACCEPTABLE, "No session description")
             return
         self._established = True
-        self._remote_sdp = sdp
+        self.offers.remote = sdp
         self._report(SipAnswered(leg=self.id, sdp=sdp, refers=answer.allows("REFER")))
         self._identify(answer)
         self._dialog_is(as_caller(answer, self.trunk, self._transport, self._peer))
@@ -289,7 +226,7 @@ class Leg:
         assert self._invite
         answer = ack.sdp if ack and self._invite.sdp is None else None
         self._established = True
-        self._remote_sdp = answer or self._remote_sdp
+        self.offers.remote = answer or self.offers.remote
         self._report(SipConfirmed(leg=self.id, sdp=answer))
         if ack:
             self._dialog_is(as_callee(self._invite, ack, self.trunk, self._transport, self._peer))
@@ -330,41 +267,6 @@ class Leg:
             return False
         return True
 
-    def _refuse_reinvite(self, status: int) -> None:
-        prm = pj.CallOpParam()
-        prm.statusCode = status
-        self._respond(prm)
-
-    def _offer_answered(self, response: Message) -> None:
-        if self._our_offer is None or response.status < 200:
-            return
-        if response.status >= 300:
-            self._offer_failed(response.status)
-            return
-        op, self._our_offer = self._our_offer, None
-        self._remote_sdp = response.sdp or self._remote_sdp
-        self._report(SipReinviteAnswered(leg=self.id, op=op, sdp=self._remote_sdp or ""))
-
-    def _offer_failed(self, status: int) -> None:
-        if self._our_offer is None:
-            return
-        op, self._our_offer = self._our_offer, None
-        self.local_sdp = self._agreed_sdp
-        self._report(SipReinviteFailed(leg=self.id, op=op, status=status))
-
-    def _adopt(self, answer: str | None) -> None:
-        """Pass on what the ACK to an offerless re-INVITE answered.
-
-        The stack has to offer at once, and offers what is in use; the far end's answer then reaches
-        the core as if it had been an offer, and the core's answer to it has already been sent.
-        """
-        if answer is None or _same(answer, self._remote_sdp):
-            return
-        op = OpId(next(self._ops))
-        self._adopted.add(op)
-        self._remote_sdp = answer
-        self._report(SipReinviteReceived(leg=self.id, op=op, sdp=answer))
-
     def _identify(self, message: Message) -> None:
         changed = self.far.heard(message) if self.far else None
         if changed:
@@ -378,7 +280,3 @@ class Leg:
         if state != self._dialog:
             self._dialog = state
             self._report(SipDialogChanged(leg=self.id, state=state.to_json()))
-
-
-def _same(one: str | None, other: str | None) -> bool:
-    return one is not None and other is not None and one.split() == other.split()

@@ -187,9 +187,9 @@ class Worker:
             case SendSipReinvite():
                 leg.reinvite(command.op, command.sdp)
             case AnswerSipReinvite():
-                leg.answer_reinvite(command.op, command.sdp)
+                leg.offers.accept(command.op, command.sdp)
             case RejectSipReinvite():
-                leg.reject_reinvite(command.op, command.status)
+                leg.offers.refuse(command.op, command.status)
             case _:
                 raise TypeError(f"unknown SIP command {type(command).__name__}")
 
