@@ -56,6 +56,7 @@ from bridge.call.states import (
     SipState,
     Step,
 )
+from bridge.call.terms import Terms
 
 _PENDING = 491
 _UNSENT = (MatrixState.PREPARING, MatrixState.JOINING, MatrixState.READY)
@@ -91,7 +92,7 @@ class Call:
         address: Address,
         matrix: PersonLeg,
         sip: SipLeg,
-        codecs: tuple[str, ...],
+        terms: Terms,
     ) -> None:
         self.id = call
         self.address = address
@@ -100,7 +101,7 @@ class Call:
         self.over: Over | None = None
         self._effects = effects
         self._direction = direction
-        self._codecs = codecs
+        self._terms = terms
         self._media = MediaSession(effects, call)
         self._renegotiation = Renegotiation(effects, call)
         self._departing: list[SipLeg] = []
@@ -268,12 +269,12 @@ class Call:
         unsaid = self.matrix.state in (MatrixState.INVITED, *_UNSENT)
         return self.over is None and pending and unsaid
 
-    def take_sip(self, leg: SipLeg, sip_call_id: str, codecs: tuple[str, ...]) -> None:
+    def take_sip(self, leg: SipLeg, sip_call_id: str, terms: Terms) -> None:
         """The number that the person called calls them: that call goes on, ours is cancelled."""
         self.sip.end(Cause.CANCELLED)
         self._departing.append(self.sip)
         self.sip = leg
-        self._codecs = codecs
+        self._terms = terms
         self.record_sip_call_id(sip_call_id)
         self._media.restart()
         self._ring_while_joining()
@@ -385,7 +386,7 @@ class Call:
         matrix, media, sip = self.matrix, self._media, self.sip
         match step:
             case Step.OFFER_FROM_MATRIX:
-                media.offer(Side.MATRIX, matrix.description, self._codecs)
+                media.offer(Side.MATRIX, matrix.description, self._terms)
             case Step.INVITE_SIP:
                 sip.invite(media.to_sip)
             case Step.TAKE_SIP_ANSWER:
@@ -393,7 +394,7 @@ class Call:
             case Step.ANSWER_MATRIX:
                 matrix.answer(media.to_matrix, transferable=sip.refers)
             case Step.OFFER_FROM_SIP:
-                media.offer(Side.SIP, sip.description or None, self._codecs)
+                media.offer(Side.SIP, sip.description or None, self._terms)
             case Step.INVITE_MATRIX:
                 self._ring()
                 sip.ring()
@@ -407,7 +408,7 @@ class Call:
                 sip.answer(media.to_sip)
             case _:
                 assert step is Step.JOIN
-                media.join(matrix.description, sip.description, self._codecs)
+                media.join(matrix.description, sip.description, self._terms)
 
     # --- inside ---------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from bridge.call.ids import (
     TrunkName,
     UserId,
 )
+from bridge.call.terms import Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,14 +257,13 @@ class OfferMedia(MediaCommand):
     With `sdp` None, `side` offered nothing (INVITE without SDP): the engine offers all it can. In
     an established session this is a renegotiation (hold, resume, codec, ICE restart). Before
     anything was agreed, a new offer from either side replaces the one that was pending.
-    `codecs`: names of the audio codecs that the trunk allows, best first; empty: all, or those
-    that were allowed before.
+    `terms`: the trunk's; None: as before.
     """
 
     op: OpId
     side: Side
     sdp: str | None
-    codecs: tuple[str, ...] = ()
+    terms: Terms | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,13 +284,13 @@ class AnswerMedia(MediaCommand):
 class JoinMedia(MediaCommand):
     """Both sides have offered (setup glare): answer both. Answered by `MediaJoined`.
 
-    Replaces whatever offer was pending on either side. `codecs` as in `OfferMedia`.
+    Replaces whatever offer was pending on either side. `terms` as in `OfferMedia`.
     """
 
     op: OpId
     matrix_sdp: str
     sip_sdp: str
-    codecs: tuple[str, ...] = ()
+    terms: Terms | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

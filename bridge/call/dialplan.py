@@ -8,6 +8,7 @@ from bridge.call.causes import Cause
 from bridge.call.ids import ANONYMOUS, Address, TrunkName, UserId
 from bridge.call.policy import Access, Policy, Refusal, access_of, forbidden
 from bridge.call.rules import OutboundRule, TrunkPolicy
+from bridge.call.terms import Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +20,12 @@ class OutboundRoute:
     """A number as the trunk wants it, or a whole SIP URI."""
     caller: str
     early_media: bool
-    codecs: tuple[str, ...]
+    terms: Terms
 
 
-def codecs_of(policy: Policy, trunk: TrunkName) -> tuple[str, ...]:
-    """The audio codecs that `trunk` allows; empty: all."""
-    return policy.trunks.get(trunk, TrunkPolicy()).codecs
+def terms_of(policy: Policy, trunk: TrunkName) -> Terms:
+    """What `trunk` wants of a call's media."""
+    return policy.trunks.get(trunk, TrunkPolicy()).terms
 
 
 def route_out(
@@ -74,7 +75,7 @@ def _leave_by(policy: Policy, trunk: TrunkName, target: str) -> OutboundRoute:
         target=target,
         caller=known.caller_id,
         early_media=known.early_media,
-        codecs=known.codecs,
+        terms=known.terms,
     )
 
 

@@ -29,6 +29,7 @@ from bridge.call.states import (
     MediaState,
     SetupGlare,
 )
+from bridge.call.terms import Terms
 
 _FROM = {Side.MATRIX: FROM_MATRIX, Side.SIP: FROM_SIP}
 
@@ -48,9 +49,9 @@ class MediaSession(Machine):
 
     # --- what the call wants --------------------------------------------------------------
 
-    def offer(self, side: Side, sdp: str | None, codecs: tuple[str, ...]) -> None:
+    def offer(self, side: Side, sdp: str | None, terms: Terms) -> None:
         """`side` offered."""
-        offer = OfferMedia(call=self._call, op=self._next(), side=side, sdp=sdp, codecs=codecs)
+        offer = OfferMedia(call=self._call, op=self._next(), side=side, sdp=sdp, terms=terms)
         self.says(offer, _FROM[side])
 
     def answer(self, side: Side, sdp: str) -> None:
@@ -70,7 +71,7 @@ class MediaSession(Machine):
         answer = AnswerMedia(call=self._call, op=op, side=Side.SIP, sdp=sdp, provisional=True)
         self.says(answer, EARLY)
 
-    def join(self, matrix_sdp: str, sip_sdp: str, codecs: tuple[str, ...]) -> None:
+    def join(self, matrix_sdp: str, sip_sdp: str, terms: Terms) -> None:
         """Both sides offered."""
         self.says(
             JoinMedia(
@@ -78,7 +79,7 @@ class MediaSession(Machine):
                 op=self._next(),
                 matrix_sdp=matrix_sdp,
                 sip_sdp=sip_sdp,
-                codecs=codecs,
+                terms=terms,
             )
         )
 

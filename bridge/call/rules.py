@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 
 from bridge.call.ids import TrunkName, UserId
+from bridge.call.terms import NO_TERMS, Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,8 +15,7 @@ class TrunkPolicy:
     """User part of From on outgoing calls; empty: the trunk's own."""
     early_media: bool = False
     """Answer the Matrix call as soon as the trunk sends early media (183 with SDP)."""
-    codecs: tuple[str, ...] = ()
-    """Audio codecs that the trunk allows, best first; empty: all."""
+    terms: Terms = NO_TERMS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from bridge.call.call import Call, CallView
 from bridge.call.causes import MEANINGS, Cause, best_of
 from bridge.call.commands import Command
 from bridge.call.deadlines import Timeouts
-from bridge.call.dialplan import OutboundRoute, codecs_of
+from bridge.call.dialplan import OutboundRoute, terms_of
 from bridge.call.events import (
     CallRequested,
     Event,
@@ -43,10 +43,13 @@ from bridge.call.policy import Policy, Refusal, check_limits
 from bridge.call.register import Register, sip_name
 from bridge.call.sip_leg import SipLeg
 from bridge.call.states import MatrixState
+from bridge.call.terms import Terms
 
 PARTY = PartyId("matrix-sip")
 """Our party id in every Matrix call."""
-_NOWHERE = OutboundRoute(trunk=TrunkName(""), target="", caller="", early_media=False, codecs=())
+_NOWHERE = OutboundRoute(
+    trunk=TrunkName(""), target="", caller="", early_media=False, terms=Terms()
+)
 
 
 class Switchboard:
@@ -161,7 +164,7 @@ class Switchboard:
             address=address,
             matrix=MatrixLeg.called(self._effects, call, self._party, event),
             sip=sip,
-            codecs=outbound.codecs,
+            terms=outbound.terms,
         )
         self._calls.add(made, event.key, sip_name(sip.leg))
         if isinstance(route, Refusal):
@@ -191,7 +194,7 @@ class Switchboard:
             address=address,
             matrix=self._calling_leg(call, person, address),
             sip=sip,
-            codecs=route.codecs,
+            terms=route.terms,
         )
         self._calls.add(made, sip_name(sip.leg))
         self._placed.add(person, self._effects.now)
@@ -217,7 +220,7 @@ class Switchboard:
             address=event.caller,
             matrix=self._ringing_leg(call, people, event.caller, absent),
             sip=SipLeg.called(self._effects, call, event),
-            codecs=codecs_of(self._policy, event.trunk),
+            terms=terms_of(self._policy, event.trunk),
         )
         made.record_sip_call_id(event.sip_call_id)
         self._calls.add(made, sip_name(event.leg))
@@ -336,8 +339,8 @@ class Switchboard:
         """The number that a person is calling calls them."""
         self._calls.name(other, sip_name(event.leg))
         leg = SipLeg.called(self._effects, other.id, event)
-        codecs = codecs_of(self._policy, event.trunk)
-        self._guard(other, lambda: other.take_sip(leg, event.sip_call_id, codecs))
+        terms = terms_of(self._policy, event.trunk)
+        self._guard(other, lambda: other.take_sip(leg, event.sip_call_id, terms))
 
     # --- inside ---------------------------------------------------------------------------
 

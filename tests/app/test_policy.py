@@ -11,6 +11,7 @@ from bridge.call.dialplan import OutboundRoute, route_of, route_out
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.policy import Access, Limits, NumberKind, Policy, Refusal, access_of
 from bridge.call.rules import InboundRule, OutboundRule, TrunkPolicy
+from bridge.call.terms import Terms
 from bridge.config import parse
 
 ALICE = UserId("@alice:mx.test")
@@ -46,7 +47,9 @@ limits: {calls_per_person: 3, calls_per_minute: 4, max_duration: 50, ring_time: 
 def test_every_setting_arrives(policy: Policy) -> None:
     provider = TrunkName("provider")
     assert policy.trunks == {
-        provider: TrunkPolicy(caller_id="+12025550100", early_media=True, codecs=("PCMA", "opus"))
+        provider: TrunkPolicy(
+            caller_id="+12025550100", early_media=True, terms=Terms(codecs=("PCMA", "opus"))
+        )
     }
     assert list(policy.outbound) == [
         OutboundRule(trunk=provider, prefix="+1", strip=1, prepend="0", keep_plus=False),

@@ -11,6 +11,7 @@ from bridge.call.causes import Cause
 from bridge.call.dialplan import OutboundRoute
 from bridge.call.ids import Address, RoomId, TrunkName, UserId
 from bridge.call.policy import Refusal
+from bridge.call.terms import Terms
 from bridge.errors import LocalError, RemoteError
 from bridge.ports import Portal, SipText, Typed
 
@@ -45,7 +46,7 @@ class Bench:
 
     def route_out(self, person: UserId, address: Address) -> OutboundRoute | Refusal:
         return self.refusal or OutboundRoute(
-            trunk=PROVIDER, target="+12025550123", caller="100", early_media=False, codecs=()
+            trunk=PROVIDER, target="+12025550123", caller="100", early_media=False, terms=Terms()
         )
 
     def route_in(self, trunk: TrunkName, dialled: str) -> tuple[UserId, ...] | Refusal:

@@ -22,6 +22,7 @@ from bridge.call.ids import (
 from bridge.call.policy import Access, Limits, Policy
 from bridge.call.rules import InboundRule, OutboundRule, TrunkPolicy
 from bridge.call.switchboard import PARTY, Switchboard
+from bridge.call.terms import Terms
 from tests.call.audit import Audit
 
 C = TypeVar("C", bound=c.Command)
@@ -44,7 +45,7 @@ CAPABLE = e.Capabilities(negotiate=True)
 LIMITS = Limits(calls_per_person=2, calls_per_minute=3, ring_time=60, max_duration=3600)
 POLICY = Policy(
     access={"mx.test": Access.CALL},
-    trunks={TRUNK: TrunkPolicy(caller_id=OURS, codecs=("PCMA",))},
+    trunks={TRUNK: TrunkPolicy(caller_id=OURS, terms=Terms(codecs=("PCMA",)))},
     outbound=[OutboundRule(trunk=TRUNK, prefix="+1")],
     inbound=[InboundRule(people=(PERSON,), number=OURS)],
     limits=LIMITS,

@@ -9,6 +9,7 @@ from bridge.call.ids import Address, MatrixCallId, OpId, PartyId, RoomId, Side
 from bridge.call.policy import Access, Policy
 from bridge.call.rules import OutboundRule
 from bridge.call.switchboard import PARTY
+from bridge.call.terms import Terms
 from tests.call.desk import (
     CALL,
     EARLY_POLICY,
@@ -31,7 +32,11 @@ def test_a_call_from_invite_to_hangup() -> None:
     desk = Desk()
     desk.person_calls()
     asked = desk.expect(c.OfferMedia)
-    assert (asked.side, asked.sdp, asked.codecs) == (Side.MATRIX, "matrix offer", ("PCMA",))
+    assert (asked.side, asked.sdp, asked.terms) == (
+        Side.MATRIX,
+        "matrix offer",
+        Terms(codecs=("PCMA",)),
+    )
     desk.tell(e.MediaOfferReady(call=CALL, op=asked.op, sdp="offer to sip"))
     assert desk.expect(c.SendSipInvite) == c.SendSipInvite(
         call=CALL,

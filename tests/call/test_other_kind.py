@@ -19,10 +19,11 @@ from bridge.call.leg import Over, Signal
 from bridge.call.machine import Effects
 from bridge.call.sip_leg import SipLeg
 from bridge.call.states import MatrixState, State
+from bridge.call.terms import Terms
 from tests.call.desk import CALL, IN, LIMITS, NUMBER, OUT, PERSON, ROOM, TRUNK
 
 TO_PHONE = OutboundRoute(
-    trunk=TRUNK, target="+12025550123", caller="", early_media=False, codecs=()
+    trunk=TRUNK, target="+12025550123", caller="", early_media=False, terms=Terms()
 )
 
 
@@ -155,7 +156,7 @@ class Table:
             address=NUMBER,
             matrix=self.slot,
             sip=sip,
-            codecs=(),
+            terms=Terms(),
         )
         self.call.start()
 

@@ -4,10 +4,11 @@
 import pytest
 
 from bridge.call.causes import Cause
-from bridge.call.dialplan import OutboundRoute, codecs_of, rewrite, route_out
+from bridge.call.dialplan import OutboundRoute, rewrite, route_out, terms_of
 from bridge.call.ids import ANONYMOUS, Address, TrunkName, UserId
 from bridge.call.policy import Access, Limits, NumberKind, Policy, Refusal, access_of, check_limits
 from bridge.call.rules import OutboundRule, TrunkPolicy
+from bridge.call.terms import Terms
 
 ANN, BOB, EVE = (UserId(f"@{name}:mx.test") for name in ("ann", "bob", "eve"))
 GUEST = UserId("@guest:example.org:8448")
@@ -58,16 +59,23 @@ def test_the_first_rule_that_matches_wins() -> None:
     policy = everyone(
         OutboundRule(trunk=PBX, prefix="+1202"),
         OutboundRule(trunk=PROVIDER),
-        trunks={PBX: TrunkPolicy(caller_id="100", early_media=True, codecs=("PCMU",))},
+        trunks={PBX: TrunkPolicy(caller_id="100", early_media=True, terms=Terms(codecs=("PCMU",)))},
     )
     assert route_out(policy, ANN, NUMBER) == OutboundRoute(
-        trunk=PBX, target="+12025550123", caller="100", early_media=True, codecs=("PCMU",)
+        trunk=PBX,
+        target="+12025550123",
+        caller="100",
+        early_media=True,
+        terms=Terms(codecs=("PCMU",)),
     )
     other = route_out(policy, ANN, Address("tel:+442079460123"))
     assert other == OutboundRoute(
-        trunk=PROVIDER, target="+442079460123", caller="", early_media=False, codecs=()
+        trunk=PROVIDER, target="+442079460123", caller="", early_media=False, terms=Terms()
     )
-    assert (codecs_of(policy, PBX), codecs_of(policy, PROVIDER)) == (("PCMU",), ())
+    assert (terms_of(policy, PBX), terms_of(policy, PROVIDER)) == (
+        Terms(codecs=("PCMU",)),
+        Terms(),
+    )
 
 
 def test_no_rule_no_route() -> None:

@@ -9,6 +9,7 @@ from bridge.call.ids import ANONYMOUS, Address, LegId, OpId, Party, PartyId, Sid
 from bridge.call.policy import Access, Policy
 from bridge.call.rules import InboundRule
 from bridge.call.switchboard import PARTY
+from bridge.call.terms import Terms
 from tests.call.desk import (
     CALL,
     IN,
@@ -31,7 +32,11 @@ def test_a_call_from_invite_to_bye() -> None:
     assert isinstance(prepare, c.PreparePortal)
     assert isinstance(offer, c.OfferMedia)
     assert (prepare.person, prepare.address, prepare.display_name) == (PERSON, NUMBER, "Caller")
-    assert (offer.side, offer.sdp, offer.codecs) == (Side.SIP, "sip offer", ("PCMA",))
+    assert (offer.side, offer.sdp, offer.terms) == (
+        Side.SIP,
+        "sip offer",
+        Terms(codecs=("PCMA",)),
+    )
 
     desk.tell(e.MediaOfferReady(call=CALL, op=offer.op, sdp="offer to matrix"))
     assert desk.said == []

@@ -25,6 +25,7 @@ from bridge.call.events import (
     MediaOfferReady,
 )
 from bridge.call.ids import CallId, OpId, Side
+from bridge.call.terms import Terms
 from bridge.media.embedded.engine import EmbeddedEngine
 from bridge.ports import Emit, MediaEngine
 from tests.simulators.rtp import RtpPeer
@@ -76,7 +77,9 @@ class Desk:
     ) -> MediaOfferReady:
         """`OfferMedia` that succeeds."""
         event = await self.ask(
-            lambda op: OfferMedia(call=self.call, op=op, side=side, sdp=sdp, codecs=tuple(codecs))
+            lambda op: OfferMedia(
+                call=self.call, op=op, side=side, sdp=sdp, terms=Terms(codecs=tuple(codecs))
+            )
         )
         assert isinstance(event, MediaOfferReady), event
         return event

@@ -172,7 +172,7 @@ class _Call:
         raise TypeError(f"unknown media command {type(command).__name__}")
 
     async def _offer(self, command: OfferMedia) -> MediaOfferReady:
-        offered = await self.session.offer(command.side, command.sdp, command.codecs)
+        offered = await self.session.offer(command.side, command.sdp, command.terms)
         return MediaOfferReady(
             call=self._call,
             op=command.op,
@@ -187,7 +187,7 @@ class _Call:
 
     async def _join(self, command: JoinMedia) -> MediaJoined:
         matrix_sdp, sip_sdp = await self.session.join(
-            command.matrix_sdp, command.sip_sdp, command.codecs
+            command.matrix_sdp, command.sip_sdp, command.terms
         )
         return MediaJoined(call=self._call, op=command.op, matrix_sdp=matrix_sdp, sip_sdp=sip_sdp)
 

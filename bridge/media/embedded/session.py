@@ -6,7 +6,6 @@ an exchange, so that an offer that is refused leaves everything as it was.
 """
 
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from socket import socket as Socket
 from time import monotonic, time
@@ -15,6 +14,7 @@ import structlog
 
 from bridge.call.events import MediaConnected, MediaFault, MediaLost
 from bridge.call.ids import CallId, Side
+from bridge.call.terms import Terms
 from bridge.config import Media as MediaSettings
 from bridge.errors import SdpError
 from bridge.media.embedded.ends import OwnEnds
@@ -115,9 +115,9 @@ class Session:
 
     # --- offers -------------------------------------------------------------------------------
 
-    async def offer(self, side: Side, sdp: str | None, codecs: Sequence[str]) -> Offered:
+    async def offer(self, side: Side, sdp: str | None, terms: Terms | None) -> Offered:
         """`side` offered: see `OfferMedia`. Raises SdpError, LocalError."""
-        self._allow(codecs)
+        self._agree_to(terms)
         asked = parse(sdp) if sdp is not None else None
         if asked is not None:
             self._check(side, asked)
@@ -137,9 +137,9 @@ class Session:
         else:
             pair_codecs(AUDIO_CODECS, codec_choices(offer, self._allowed))
 
-    def _allow(self, codecs: Sequence[str]) -> None:
-        if codecs:
-            self._allowed = tuple(codec_named(name) for name in codecs)
+    def _agree_to(self, terms: Terms | None) -> None:
+        if terms is not None:
+            self._allowed = tuple(map(codec_named, terms.codecs)) or AUDIO_CODECS
 
     def _make_offer(self, to: Side, other: SessionDescription | None) -> SessionDescription:
         """Our offer `to` a side; `other` is what the opposite side said last."""
@@ -232,9 +232,9 @@ class Session:
         self._pending = _Pending(None, None, ours)
         return str(ours)
 
-    async def join(self, matrix_sdp: str, sip_sdp: str, codecs: Sequence[str]) -> tuple[str, str]:
+    async def join(self, matrix_sdp: str, sip_sdp: str, terms: Terms | None) -> tuple[str, str]:
         """Answer two offers: see `JoinMedia`. Raises SdpError, LocalError."""
-        self._allow(codecs)
+        self._agree_to(terms)
         matrix, sip = parse(matrix_sdp), parse(sip_sdp)
         webrtc_peer(matrix)
         pair = pair_codecs(codec_choices(matrix), codec_choices(sip, self._allowed))

@@ -9,6 +9,7 @@ from bridge.call.dialplan import OutboundRoute
 from bridge.call.explain import Explanation
 from bridge.call.ids import Address, CallId, Direction, RoomId, TrunkName, UserId
 from bridge.call.policy import Access
+from bridge.call.terms import Terms
 from bridge.errors import NotDone
 from bridge.numbers import read_address
 from bridge.ports import CallRecord, LineView, PersonSettings
@@ -101,7 +102,7 @@ class FakeDesk:
             target=_read(number).removeprefix("tel:"),
             caller="",
             early_media=False,
-            codecs=(),
+            terms=Terms(),
         )
         return Explanation((f"permissions of {person}", "outbound[0]: this one"), route)
 
