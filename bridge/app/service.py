@@ -247,10 +247,11 @@ class Service:
             "Those of them that are registered.",
             lambda: float(accounts.working),
         )
-        self._metrics.watch(
-            "strangers_refused",
-            "INVITEs and MESSAGEs refused as they came from no trunk.",
-            lambda: float(sip.strangers_refused),
+        self._metrics.watch_counts(
+            "sip_refused",
+            "SIP messages turned away, by the reason.",
+            "reason",
+            lambda: sip.refused,
         )
         self._metrics.watch(
             "writes_waiting", "Writes that wait for the database.", lambda: float(writer.waiting)

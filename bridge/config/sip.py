@@ -43,6 +43,11 @@ class Sip(Section):
     )
     user_agent: str = Field("matrix-sip", description="User-Agent and Server header.")
     max_calls: int = Field(1000, ge=1, le=1024, description="Simultaneous SIP legs at most.")
+    strangers: Literal["reject", "drop"] = Field(
+        "reject",
+        description="What becomes of requests from anyone but a trunk or an account: answered with "
+        "403 (reject), or not at all (drop), as if nothing listened.",
+    )
     log_messages: bool = Field(
         False, description="Write whole SIP messages to the log (they contain numbers)."
     )
@@ -77,6 +82,13 @@ class Trunk(Section):
     )
     early_media: Literal["ignore", "connect"] = Field(
         "ignore", description="Whether audio before the answer (183) is let through."
+    )
+    calls_per_second: float = Field(
+        20.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Calls that the trunk may place within a second, twice as many at once; more "
+        "are answered with 503, so that a PBX that calls in circles stops nobody else.",
     )
     messages: bool = Field(
         False, description="Send what people write into portals as SIP MESSAGE (RFC 3428)."

@@ -209,9 +209,9 @@ class SipAdapter:
         return self._thread is not None and time.monotonic() - self._last_turn < _STUCK
 
     @property
-    def strangers_refused(self) -> int:
-        """INVITEs refused because they came from no trunk."""
-        return self._strangers.count
+    def refused(self) -> Mapping[str, int]:
+        """How many messages were turned away, by reason."""
+        return self._strangers.counts
 
     # --- the SIP thread ---------------------------------------------------------------------
 
@@ -229,6 +229,7 @@ class SipAdapter:
             self._sip,
             self._peers,
             listener=self,
+            strangers=self._strangers,
             normalise=self._normalise,
             pause=self._pause,
         )
@@ -287,10 +288,6 @@ class SipAdapter:
     def registration(self, trunk: TrunkName, registration: Registration) -> None:
         """Pass a registration's new state on."""
         self._errands.post(self._register, trunk, registration)
-
-    def refused(self, source: str) -> None:
-        """Count a stranger."""
-        self._errands.post(self._strangers.refused, source)
 
     def text(self, text: SipText) -> None:
         """Pass a text on."""

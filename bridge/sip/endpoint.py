@@ -15,7 +15,8 @@ import structlog
 from bridge.config import Sip, SipTransport
 from bridge.errors import ConfigurationError
 from bridge.sip.guard import guarded
-from bridge.sip.tap import Tapped, read_entry, without_users
+from bridge.sip.sieve import Judge, Sieve
+from bridge.sip.tap import Tapped, read_entry, unreadable_from, without_users
 
 log = structlog.get_logger(__name__)
 
@@ -53,9 +54,10 @@ class _Library(pj.Endpoint):
 
 
 class _Writer(pj.LogWriter):
-    def __init__(self, tapped: Callable[[Tapped], None]) -> None:
+    def __init__(self, tapped: Callable[[Tapped], None], malformed: Callable[[str], None]) -> None:
         super().__init__()
         self._tapped = tapped
+        self._malformed = malformed
 
     @guarded
     def write(self, entry: pj.LogEntry) -> None:
@@ -63,6 +65,8 @@ class _Writer(pj.LogWriter):
             message = read_entry(entry.msg)
             if message:
                 self._tapped(message)
+        elif host := unreadable_from(entry.msg):
+            self._malformed(host)
         elif line := without_users(entry.msg):
             (log.warning if entry.level < 3 else log.debug)("pjsip", message=line)
 
@@ -70,10 +74,20 @@ class _Writer(pj.LogWriter):
 class Endpoint:
     """pjsua2's endpoint, a clock, and a grave for calls that may not die inside a callback."""
 
-    def __init__(self, sip: Sip, *, select: Select, tapped: Callable[[Tapped], None]) -> None:
+    def __init__(
+        self,
+        sip: Sip,
+        *,
+        select: Select,
+        tapped: Callable[[Tapped], None],
+        judge: Judge,
+        malformed: Callable[[str], None],
+    ) -> None:
         self._sip = sip
         self._select = select
         self._tapped = tapped
+        self._malformed = malformed
+        self._sieve = Sieve(judge)
         self._library: _Library | None = None
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -85,6 +99,7 @@ class Endpoint:
         _silence()
         library.libCreate()
         library.libInit(self._settings())
+        self._sieve.register()
         library.audDevManager().setNoDev()
         for number, transport in enumerate(self._sip.transports):
             self._listen(number, transport)
@@ -132,6 +147,7 @@ class Endpoint:
         except pj.Error as error:
             log.warning("pjsip did not stop cleanly", error=error.reason)
         library.forget()
+        self._sieve.forget()
 
     def _settings(self) -> pj.EpConfig:
         settings = pj.EpConfig()
@@ -145,7 +161,7 @@ class Endpoint:
         logging.level = logging.consoleLevel = _MESSAGES
         logging.msgLogging = 1
         logging.decor = 0
-        writer = _Writer(self._tapped)
+        writer = _Writer(self._tapped, self._malformed)
         logging.writer = writer
         writer.__disown__()  # libDestroy deletes it.
         settings.medConfig.threadCnt = 0

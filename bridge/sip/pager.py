@@ -32,7 +32,7 @@ Received = Callable[[Account, Message, str], None]
 class Pager:
     """Sends texts and waits for their answers; takes texts, if they are texts."""
 
-    def __init__(self, received: Received, refused: Callable[[str], None]) -> None:
+    def __init__(self, received: Received, refused: Callable[[str, str], None]) -> None:
         self._received = received
         self._refused = refused
         self._waiting: dict[tuple[str, str], deque[Answered]] = {}
@@ -87,7 +87,7 @@ class Pager:
     def refuse(self, account: Account, prm: pj.OnInstantMessageParam) -> None:
         """A text came from a stranger."""
         _respond(account, prm, _FORBIDDEN)
-        self._refused(prm.rdata.srcAddress)
+        self._refused(prm.rdata.srcAddress, "MESSAGE")
 
 
 def _send(account: Account, target: str, origin: str, headers: dict[str, str], text: str) -> None:

@@ -1,38 +1,67 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who calls without being a trunk: scanners mostly, so one log line per source and hour."""
+"""What is turned away at the door: counted, and logged in a form that fail2ban reads."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Final
 
 import structlog
 
-from bridge.sip.trunks import split_host_port
+from bridge.sip.buckets import Buckets
 
 log = structlog.get_logger(__name__)
 
-_QUIET: Final = 3600.0
-"""Seconds without another line about the same source."""
-_MOST: Final = 1000
-"""Sources remembered; beyond that only counted."""
+_METHODS: Final = frozenset(
+    {"INVITE", "REGISTER", "OPTIONS", "MESSAGE", "SUBSCRIBE", "NOTIFY", "PUBLISH", "REFER"}
+)
+_MINUTE: Final = 1 / 60
+
+
+class Reason(Enum):
+    """Why a message was turned away: the values of a metric's label."""
+
+    STRANGER = "stranger"
+    """It came from no trunk and no account."""
+    RATE = "rate"
+    """A stranger sent too many, so it got no answer."""
+    MALFORMED = "malformed"
+    """It could not be read."""
+    TRUNK_RATE = "trunk_rate"
+    """A trunk placed too many calls within a second."""
 
 
 class Strangers:
-    """Counts refused INVITEs."""
+    """Counts what was turned away, and logs it. For the SIP thread; anybody may read `counts`."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.count = 0
-        self._clock = clock
-        self._logged: dict[str, float] = {}
+        self._counts = {reason.value: 0 for reason in Reason}
+        self._lines = Buckets(clock)
 
-    def refused(self, source: str) -> None:
-        """An INVITE from `source` (`host:port`) was refused with 403."""
-        self.count += 1
-        host, _ = split_host_port(source)
-        now = self._clock()
-        for old in [name for name, at in self._logged.items() if now - at >= _QUIET]:
-            del self._logged[old]
-        if host in self._logged or len(self._logged) >= _MOST:
-            return
-        self._logged[host] = now
-        log.warning("refused an INVITE from an unknown source", source=host, status=403)
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many messages were turned away, by reason."""
+        return dict(self._counts)
+
+    def refused(self, source: str, reason: Reason, method: str = "") -> None:
+        """A request from an address that is no trunk's was turned away.
+
+        This line is an interface: docs/how-to/fail2ban has the filter that reads it. There is none
+        about what came too often: it would fill the disk.
+        """
+        self._counts[reason.value] += 1
+        if reason is not Reason.RATE:
+            known = method if method in _METHODS else "other"
+            log.warning("refused a SIP request", source=source, method=known, reason=reason.value)
+
+    def trunk_refused(self, trunk: str) -> None:
+        """A trunk placed more calls than it may; one line a minute."""
+        self._counts[Reason.TRUNK_RATE.value] += 1
+        if self._lines.take(("trunk", trunk), _MINUTE, 1):
+            log.warning("a trunk places calls faster than it may", trunk=trunk, status=503)
+
+    def trunk_malformed(self, source: str) -> None:
+        """What came from a trunk's address could not be read; one line a minute."""
+        self._counts[Reason.MALFORMED.value] += 1
+        if self._lines.take(("malformed", source), _MINUTE, 1):
+            log.warning("a trunk sends what cannot be read", source=source)

@@ -20,6 +20,11 @@ _SECRET: Final = re.compile(r"""(\bresponse="|\binline:)[^"\s|]+""")
 _NAME: Final = re.compile(r'"[^"]*"(?= ?<)')
 _TEXT: Final = re.compile(r"(?<=message ')(?:.*'(?=: \d)|.*)")
 """What somebody wrote in a MESSAGE, where the stack complains that it was not taken."""
+_UNREADABLE: Final = re.compile(
+    r"(?:Dropping \d+ bytes packet from \S+(?: \S+)?|Error processing packet from) "
+    r"(?P<host>[0-9a-fA-F.:]+):\d+[: ]"
+)
+"""What the stack says when it has thrown a message away."""
 _USER: Final = re.compile(r"\b(sips?:|tel:)[^@\s<>;,\"]+(@?)")
 
 
@@ -56,6 +61,12 @@ def read_entry(entry: str) -> Tapped | None:
     end = text.rfind(_END)
     transport = match["transport"].lower().rstrip("6")
     return Tapped(match["way"] == "TX", transport, match["peer"], text[:end] if end >= 0 else text)
+
+
+def unreadable_from(entry: str) -> str:
+    """The address that a message came from which the stack could not read; or empty."""
+    match = _UNREADABLE.match(entry)
+    return match["host"] if match else ""
 
 
 def without_users(entry: str) -> str:

@@ -118,16 +118,21 @@ class Peers:
         self._routes = {route.name: route for route in routes}
         self._addresses: dict[TrunkName, tuple[IPv4Address | IPv6Address, ...]] = {}
         self._registered: set[TrunkName] = set()
+        self._near: frozenset[IPv4Address | IPv6Address] = frozenset()
+        self._networks: tuple[IPv4Network | IPv6Network, ...] = ()
+        self._look_around()
 
     def add(self, route: Route) -> None:
         """Know another trunk."""
         self._routes = {**self._routes, route.name: route}
+        self._look_around()
 
     def remove(self, trunk: TrunkName) -> None:
         """Know a trunk no longer."""
         self._routes = {name: route for name, route in self._routes.items() if name != trunk}
         self._addresses.pop(trunk, None)
         self._registered.discard(trunk)
+        self._look_around()
 
     def registered(self, trunk: TrunkName, now: bool) -> None:
         """Whether the trunk's registration stands."""
@@ -151,7 +156,20 @@ class Peers:
                 # Whoever hands addresses out in turn is not to move us about: the old ones first.
                 kept = [each for each in self._addresses.get(route.name, ()) if each in new]
                 self._addresses[route.name] = tuple(dict.fromkeys((*kept, *new)))
+        self._look_around()
         return [route.name for route in wanted if not found[route.host]]
+
+    def knows(self, host: str) -> bool:
+        """Whether anything at an address may be a trunk's, or an account's."""
+        address = address_in(host)
+        return address is not None and (
+            address in self._near or any(_within(address, each) for each in self._networks)
+        )
+
+    def calls_per_second(self, trunk: TrunkName) -> float:
+        """How many calls the trunk may place; none if it is gone."""
+        route = self._routes.get(trunk)
+        return route.trunk.calls_per_second if route else 0.0
 
     def trunk_of(self, request: Message, source: str) -> TrunkName | None:
         """The trunk that sent `request` from `source` (`host:port`); None for a stranger."""
@@ -161,7 +179,7 @@ class Peers:
         for route in routes:
             if route.trunk.register and line == route.line:
                 return route.name
-        address = _address_in(source)
+        address = address_in(source)
         known = [route for route in routes if self._sends_from(route, address)]
         users = {uri.user, parse_uri(parse_name_addr(request.first("to")).uri).user} - {""}
         named = [route for route in known if route.trunk.username in users]
@@ -173,6 +191,12 @@ class Peers:
         )
         return next((route.name for route in order), None)
 
+    def _look_around(self) -> None:
+        """Note every address there is, so that a stranger's costs no more than a look."""
+        self._near = frozenset(each for known in self._addresses.values() for each in known)
+        routes = self._routes.values()
+        self._networks = tuple({each for route in routes for each in route.trunk.peers})
+
     def _sends_from(self, route: Route, address: IPv4Address | IPv6Address | None) -> bool:
         if address is None:
             return False
@@ -181,7 +205,8 @@ class Peers:
         return any(_within(address, network) for network in route.trunk.peers)
 
 
-def _address_in(source: str) -> IPv4Address | IPv6Address | None:
+def address_in(source: str) -> IPv4Address | IPv6Address | None:
+    """The address in `host:port` or `host`; None if it is none."""
     try:
         address = ip_address(split_host_port(source)[0].partition("%")[0])
     except ValueError:

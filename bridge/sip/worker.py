@@ -28,13 +28,15 @@ from bridge.config import Sip
 from bridge.ports import SipText
 from bridge.sip.account import Account, Callbacks, Pause
 from bridge.sip.accounts import Accounts
+from bridge.sip.door import Door
 from bridge.sip.endpoint import Endpoint
 from bridge.sip.identity import FarParty, Normalise
 from bridge.sip.leg import Leg
 from bridge.sip.messages import Message, caller_of, parse, parse_name_addr, parse_uri, tag_of
 from bridge.sip.pager import Answered, Pager
+from bridge.sip.strangers import Reason, Strangers
 from bridge.sip.tap import Tapped
-from bridge.sip.trunks import Peers, Registration, RegistrationState, Route
+from bridge.sip.trunks import Peers, Registration, RegistrationState, Route, split_host_port
 
 log = structlog.get_logger(__name__)
 
@@ -71,9 +73,6 @@ class Listener(Protocol):
     def registration(self, trunk: TrunkName, registration: Registration) -> None:
         """A registration changed."""
 
-    def refused(self, source: str) -> None:
-        """An INVITE or a MESSAGE came from a stranger at `host:port`."""
-
     def text(self, text: SipText) -> None:
         """A text came from a trunk."""
 
@@ -87,6 +86,7 @@ class Worker:
         peers: Peers,
         *,
         listener: Listener,
+        strangers: Strangers,
         normalise: Normalise,
         pause: Pause,
     ) -> None:
@@ -94,11 +94,19 @@ class Worker:
         self._peers = peers
         self._listener = listener
         self._normalise = normalise
-        self._endpoint = Endpoint(sip, select=self._select, tapped=self._tapped)
+        self._strangers = strangers
+        door = Door.of(sip.strangers, peers, strangers, self._is_live)
+        self._endpoint = Endpoint(
+            sip,
+            select=self._select,
+            tapped=self._tapped,
+            judge=door.judge,
+            malformed=door.malformed,
+        )
         self._accounts = Accounts(
             sip, peers, report=self._report, call_later=self._endpoint.call_later, pause=pause
         )
-        self._pager = Pager(self._text, listener.refused)
+        self._pager = Pager(self._text, self._turned_away)
         self._stopping = False
         self._legs: dict[LegId, Leg] = {}
         self._by_call_id: dict[str, Leg] = {}
@@ -318,8 +326,12 @@ class Worker:
         self._endpoint.bury(call)
         answer = pj.CallOpParam()
         answer.statusCode = pj.PJSIP_SC_FORBIDDEN
-        self._listener.refused(prm.rdata.srcAddress)
+        self._turned_away(prm.rdata.srcAddress, "INVITE")
         call.hangup(answer)
+
+    def _turned_away(self, source: str, method: str) -> None:
+        """A stranger came past the door: by what belongs to a call of ours, or was a trunk's."""
+        self._strangers.refused(split_host_port(source)[0], Reason.STRANGER, method)
 
     def _tapped(self, message: Tapped) -> None:
         self._listener.seen(message)
@@ -356,6 +368,9 @@ class Worker:
     def _place(self, leg: Leg) -> None:
         self._by_call_id[leg.sip_call_id] = leg
         self._listener.began(leg.id, leg.sip_call_id)
+
+    def _is_live(self, call_id: str) -> bool:
+        return call_id in self._by_call_id or call_id in self._ended_call_ids
 
     def _slots_in_use(self) -> set[int]:
         return {leg.call.getId() for leg in self._legs.values() if leg.call}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Metrics for Prometheus. Labels are closed sets: no numbers, no rooms, no people."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib.metadata import version
 from typing import Final
@@ -15,6 +15,8 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from bridge.call.commands import RecordAnswer, RecordEnd, RecordStart, StoreCommand
 from bridge.call.events import Event, MediaEvent, SipEvent
@@ -22,6 +24,21 @@ from bridge.call.ids import CallId, Direction
 
 _SETUP: Final = (0.5, 1, 2, 3, 5, 8, 13, 20, 30, 45, 60, 90)
 _LENGTH: Final = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
+
+
+class _Counts(Collector):
+    """Counters that are read when they are asked for."""
+
+    def __init__(
+        self, name: str, meaning: str, label: str, counts: Callable[[], Mapping[str, int]]
+    ) -> None:
+        self._name, self._meaning, self._label, self._counts = name, meaning, label, counts
+
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(self._name, self._meaning, labels=[self._label])
+        for value, count in self._counts().items():
+            family.add_metric([value], count)
+        yield family
 
 
 class Metrics:
@@ -112,6 +129,12 @@ class Metrics:
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Show a number that somebody else keeps."""
         Gauge(f"matrix_sip_{name}", meaning, registry=self.registry).set_function(value)
+
+    def watch_counts(
+        self, name: str, meaning: str, label: str, counts: Callable[[], Mapping[str, int]]
+    ) -> None:
+        """Show numbers that somebody else keeps, and that only grow, by a closed set of labels."""
+        self.registry.register(_Counts(f"matrix_sip_{name}", meaning, label, counts))
 
     def render(self) -> bytes:
         """Everything, in Prometheus' text format."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The log's messages, recorded dialogs, strangers, pauses, and the check for pjsua2."""
+"""The log's messages, recorded dialogs, pauses, and the check for pjsua2."""
 
 import sys
 from importlib import metadata
@@ -14,7 +14,6 @@ from bridge.sip.guard import guarded
 from bridge.sip.loader import check_pjsua2
 from bridge.sip.messages import parse
 from bridge.sip.pauses import registration_pause
-from bridge.sip.strangers import Strangers
 from bridge.sip.tap import read_entry, without_secrets, without_users
 
 RECEIVED = (
@@ -125,27 +124,6 @@ def test_dialog_of_a_callee() -> None:
 def test_what_is_not_a_dialog(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         DialogState.from_json(text)
-
-
-def test_strangers_are_counted_and_logged_once_an_hour() -> None:
-    now = [0.0]
-    strangers = Strangers(lambda: now[0])
-    with capture_logs() as logs:
-        for source in ("192.0.2.1:5060", "192.0.2.1:6060", "192.0.2.2:5060"):
-            strangers.refused(source)
-        now[0] = 3600.0
-        strangers.refused("192.0.2.1:5060")
-    assert strangers.count == 4
-    assert [entry["source"] for entry in logs] == ["192.0.2.1", "192.0.2.2", "192.0.2.1"]
-
-
-def test_flood_of_sources_does_not_fill_the_log() -> None:
-    strangers = Strangers(lambda: 0.0)
-    with capture_logs() as logs:
-        for number in range(3000):
-            strangers.refused(f"10.0.{number // 256}.{number % 256}:5060")
-    assert strangers.count == 3000
-    assert len(logs) == 1000
 
 
 def test_pauses_grow_to_two_minutes() -> None:

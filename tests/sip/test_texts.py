@@ -123,7 +123,7 @@ async def test_text_of_a_stranger_is_refused(tmp_path: Path) -> None:
         Sipp("texter", tmp_path, calls=bridge.port, keys=keys) as phone,
     ):
         await phone.succeeds()
-        await until(lambda: bridge.sip.strangers_refused == 1, within=5, what="it is counted")
+        await until(lambda: bridge.sip.refused["stranger"] == 1, within=5, what="it is counted")
         assert bridge.texts == []
 
 

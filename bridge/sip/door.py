@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who comes in: trunks and accounts, as often as they may; strangers do not. SIP thread only."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final, Literal
+
+from bridge.call.ids import TrunkName
+from bridge.sip.buckets import Buckets
+from bridge.sip.messages import parse
+from bridge.sip.sieve import Arrived, Fate, Refuse
+from bridge.sip.strangers import Reason, Strangers
+from bridge.sip.trunks import Peers, address_in
+
+_CALL_ID: Final = re.compile(rb"^(?:Call-ID|i)[ \t]*:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
+_TO_TAG: Final = re.compile(
+    rb"^(?:To|t)[ \t]*:[^\r\n]*;[ \t]*tag[ \t]*=", re.IGNORECASE | re.MULTILINE
+)
+_RATE: Final = 1.0
+_BURST: Final = 20.0
+"""Requests of a stranger that are answered, and logged, a second and at once. fail2ban bans after
+five by default."""
+_RATE_OF_ALL: Final = 100.0
+_BURST_OF_ALL: Final = 200.0
+"""The same of all strangers: over UDP, an address is easily forged."""
+_ANSWERS: Final = 50.0
+"""Responses a second that are looked at from an address that is nobody's."""
+_FORBIDDEN: Final = Refuse(403, "Forbidden")
+_BUSY: Final = Refuse(503, "Too Many Calls\r\nRetry-After: 5")
+"""The stack's way to answer has no place for headers, but writes the phrase as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """`live`: whether a Call-ID is one of a call of ours, which goes on whoever continues it."""
+
+    manner: Literal["reject", "drop"]
+    peers: Peers
+    strangers: Strangers
+    live: Callable[[str], bool]
+    buckets: Buckets
+
+    @classmethod
+    def of(
+        cls,
+        manner: Literal["reject", "drop"],
+        peers: Peers,
+        strangers: Strangers,
+        live: Callable[[str], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> "Door":
+        """A door with nobody before it yet."""
+        return cls(manner, peers, strangers, live, Buckets(clock))
+
+    def judge(self, arrived: Arrived) -> Fate | Refuse:
+        """What becomes of a message."""
+        call_id = _CALL_ID.search(arrived.data)
+        if call_id and self.live(call_id[1].decode("utf-8", "surrogateescape")):
+            return Fate.PASS
+        known = self.peers.knows(arrived.host)
+        if arrived.data.startswith(b"SIP/2.0 "):
+            return Fate.PASS if known or self._answers(arrived.host) else Fate.DROP
+        method, _, rest = arrived.data.partition(b" ")
+        # The mark in our registered Contact is in the Request-URI, wherever it comes from.
+        trunk = self._trunk_of(arrived) if known or b";line=" in rest.partition(b"\n")[0] else None
+        if trunk is not None:
+            return self._of_trunk(trunk, method, arrived.data)
+        return self._of_stranger(arrived.host, method.decode("ascii", "replace"))
+
+    def malformed(self, host: str) -> None:
+        """The stack threw away what came from `host`, as it could not be read."""
+        if self.peers.knows(host):
+            self.strangers.trunk_malformed(host)
+        else:
+            heard = self._hears(host)
+            self.strangers.refused(host, Reason.MALFORMED if heard else Reason.RATE)
+
+    def _trunk_of(self, arrived: Arrived) -> TrunkName | None:
+        text = arrived.data.decode("utf-8", "surrogateescape")
+        return self.peers.trunk_of(parse(text), arrived.host)
+
+    def _of_trunk(self, trunk: TrunkName, method: bytes, data: bytes) -> Fate | Refuse:
+        if method != b"INVITE" or _TO_TAG.search(data):
+            return Fate.PASS
+        rate = self.peers.calls_per_second(trunk)
+        # Twice as many at once: what waited in a PBX that was restarted comes in a rush.
+        if self.buckets.take(trunk, rate, max(1.0, 2 * rate)):
+            return Fate.PASS
+        self.strangers.trunk_refused(trunk)
+        return _BUSY
+
+    def _of_stranger(self, host: str, method: str) -> Fate | Refuse:
+        if method == "ACK":  # Of our refusal, most likely.
+            return Fate.DROP
+        if not self._hears(host):
+            self.strangers.refused(host, Reason.RATE, method)
+            return Fate.DROP
+        self.strangers.refused(host, Reason.STRANGER, method)
+        return _FORBIDDEN if self.manner == "reject" else Fate.DROP
+
+    def _hears(self, host: str) -> bool:
+        """Whether a stranger is worth an answer, and a line in the log."""
+        return self.buckets.take(_network(host), _RATE, _BURST) and self.buckets.take(
+            "everybody", _RATE_OF_ALL, _BURST_OF_ALL
+        )
+
+    def _answers(self, host: str) -> bool:
+        return self.buckets.take(("answers", _network(host)), _ANSWERS, _ANSWERS)
+
+
+def _network(host: str) -> str:
+    """What one stranger can send from: an IPv4 address, or a /64 of IPv6."""
+    address = address_in(host)
+    if isinstance(address, IPv6Address):
+        return str(IPv6Address(int(address) >> 64 << 64))
+    return str(address) if isinstance(address, IPv4Address) else host
