@@ -284,6 +284,11 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
             "1: trunks.provider.codecs: is empty; wanted: at least one",
         ),
         (
+            "trunks: {provider: {server: a, session_interval: 90, session_interval_min: 120}}\n",
+            "1: trunks.provider.session_interval: is below session_interval_min; wanted: 120 or "
+            "more",
+        ),
+        (
             "outbound: [{trunk: provider, prefix: '0049'}]\n" + TRUNK,
             "1: outbound[0].prefix: '0049' is not accepted; wanted: + and digits, in quotes",
         ),

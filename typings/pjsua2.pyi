@@ -22,10 +22,17 @@ PJSIP_SC_DECLINE: int
 PJSIP_SC_NOT_ACCEPTABLE_HERE: int
 PJMEDIA_SRTP_OPTIONAL: int
 PJSUA_DESTROY_NO_NETWORK: int
+PJSUA_100REL_MANDATORY: int
+PJSUA_100REL_NOT_USED: int
+PJSUA_100REL_OPTIONAL: int
 PJSUA_IPV6_DISABLED: int
 PJSUA_IPV6_ENABLED_NO_PREFERENCE: int
 PJSUA_IPV6_ENABLED_PREFER_IPV4: int
 PJSUA_IPV6_ENABLED_PREFER_IPV6: int
+PJSUA_SIP_TIMER_ALWAYS: int
+PJSUA_SIP_TIMER_INACTIVE: int
+PJSUA_SIP_TIMER_OPTIONAL: int
+PJSUA_SIP_TIMER_REQUIRED: int
 
 _pjsua2: ModuleType
 
@@ -133,6 +140,12 @@ class AccountSipConfig:
     autoRespondSipMessage: bool
     ipv6Use: int
 
+class AccountCallConfig:
+    prackUse: int
+    timerUse: int
+    timerMinSESec: int
+    timerSessExpiresSec: int
+
 class AccountMediaConfig:
     useLoopMedTp: bool
     lockCodecEnabled: bool
@@ -143,6 +156,7 @@ class AccountConfig:
     idUri: str
     regConfig: AccountRegConfig
     sipConfig: AccountSipConfig
+    callConfig: AccountCallConfig
     mediaConfig: AccountMediaConfig
 
 class OnIncomingCallParam:

@@ -73,6 +73,11 @@ def _trunks(config: Config) -> Iterator[Finding]:
             yield (*path, "username"), "is empty; wanted: the account's name, as register is true"
         if trunk.register and not trunk.password.get_secret_value():
             yield (*path, "password"), "is empty; wanted: the account's, as register is true"
+        if trunk.session_interval < trunk.session_interval_min:
+            yield (
+                (*path, "session_interval"),
+                f"is below session_interval_min; wanted: {trunk.session_interval_min} or more",
+            )
         if not trunk.codecs:
             yield (*path, "codecs"), "is empty; wanted: at least one"
 

@@ -90,6 +90,24 @@ class Trunk(Section):
         description="Calls that the trunk may place within a second, twice as many at once; more "
         "are answered with 503, so that a PBX that calls in circles stops nobody else.",
     )
+    reliable_provisionals: Literal["if_required", "if_supported", "required"] = Field(
+        "if_required",
+        description="When ringing (180, 183) is acknowledged (PRACK, RFC 3262): if a caller "
+        "requires it, if a caller supports it, or always, requiring it ourselves when we call. "
+        "Those that we call may always have it.",
+    )
+    session_timers: Literal["off", "supported", "required", "always"] = Field(
+        "supported",
+        description="Whether calls are refreshed, so that none outlives a lost peer (RFC 4028): "
+        "never, if the peer has it too, only with peers that have it (421 to others), or even with "
+        "peers that have not.",
+    )
+    session_interval: int = Field(
+        1800, ge=90, le=86400, description="Seconds within which a call is refreshed."
+    )
+    session_interval_min: int = Field(
+        90, ge=90, le=86400, description="Shortest such interval that a peer may ask for."
+    )
     messages: bool = Field(
         False, description="Send what people write into portals as SIP MESSAGE (RFC 3428)."
     )

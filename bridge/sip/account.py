@@ -22,6 +22,18 @@ _NEVER: Final = 10**6
 _LONGEST_WISH: Final = 3600.0
 """Seconds: a registrar may ask for a longer pause in vain."""
 
+_RELIABLY: Final = {
+    "if_required": pj.PJSUA_100REL_NOT_USED,
+    "if_supported": pj.PJSUA_100REL_OPTIONAL,
+    "required": pj.PJSUA_100REL_MANDATORY,
+}
+_TIMERS: Final = {
+    "off": pj.PJSUA_SIP_TIMER_INACTIVE,
+    "supported": pj.PJSUA_SIP_TIMER_OPTIONAL,
+    "required": pj.PJSUA_SIP_TIMER_REQUIRED,
+    "always": pj.PJSUA_SIP_TIMER_ALWAYS,
+}
+
 Pause = Callable[[int, int], float]
 """Seconds until the next try, after so many failures in a row, the last one with this status."""
 
@@ -206,6 +218,11 @@ def _settings(route: Route | None, address: str, versions: Collection[int]) -> p
     registration.retryIntervalSec = 0
     if route is None:
         return config
+    calls = config.callConfig
+    calls.prackUse = _RELIABLY[route.trunk.reliable_provisionals]
+    calls.timerUse = _TIMERS[route.trunk.session_timers]
+    calls.timerSessExpiresSec = route.trunk.session_interval
+    calls.timerMinSESec = route.trunk.session_interval_min
     config.sipConfig.proxies.append(route.proxy(address))
     if route.trunk.username:
         config.sipConfig.authCreds.append(_credentials(route))

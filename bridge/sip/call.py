@@ -43,9 +43,9 @@ class Call(pj.Call):
 
     @guarded
     def onCallRxOffer(self, prm: pj.OnCallRxOfferParam) -> None:
-        # Comes for UPDATE, and for a re-INVITE that changes nothing. A changed UPDATE would have to
-        # be answered at once, which the far side of the bridge cannot: re-INVITE is for that.
-        if self.leg and not self.leg.offers.is_refresh():
+        # Comes for UPDATE, and for a re-INVITE that changes nothing. An answer is asked for next,
+        # in onCallSdpCreated.
+        if self.leg and not self.leg.offers.answers_at_once():
             prm.statusCode = pj.PJSIP_SC_NOT_ACCEPTABLE_HERE
 
     @guarded

@@ -22,7 +22,7 @@ from bridge.sip.call import Call
 from bridge.sip.dialog_state import DialogState, as_callee, as_caller
 from bridge.sip.identity import FarParty
 from bridge.sip.messages import Message, causes_of, parse
-from bridge.sip.offers import Offers, Report
+from bridge.sip.offers import Later, Offers, Report
 from bridge.sip.params import add_headers, audio_only, message_in
 from bridge.sip.refer import Transfer
 
@@ -42,6 +42,7 @@ class Leg:
         report: Report,
         ended: Callable[["Leg"], None],
         ops: Iterator[int],
+        later: Later,
     ) -> None:
         self.id = leg
         self.trunk = trunk
@@ -53,14 +54,13 @@ class Leg:
         self.transfer = Transfer(self._transferring)
         self._report = report
         self._ended = ended
-        self.offers = Offers(leg, ops, lambda event: self._report(event), self._respond)
+        self.offers = Offers(leg, ops, lambda event: self._report(event), self._respond, later)
         self._log = log.bind(leg=leg, trunk=trunk)
         self._invite: Message | None = None
         """The INVITE that the far end sent; None if we sent it."""
         self._transport = ""
         self._peer = ""
         self._dialog: DialogState | None = None
-        self._established = False
         self._progressed_with_sdp = False
         self._cancel: Message | None = None
         self._our_end: SipEnded | None = None
@@ -86,12 +86,15 @@ class Leg:
     def accept(self, account: pj.Account, call_id: int, invite: Message) -> None:
         """Take over a call that came in."""
         self._invite = invite
-        self.offers.remote = invite.sdp
+        self.offers.called, self.offers.remote = True, invite.sdp
         self.sip_call_id = invite.first("call-id")
         self.call = Call(account, self, call_id)
 
     def progress(self, status: int, sdp: str | None) -> None:
         """Send a provisional response."""
+        if self._invite and self._invite.sdp is None and self._invite.requires("100rel"):
+            # It would have to carry our offer (RFC 3262 section 5), which there is not yet.
+            return
         prm = pj.CallOpParam()
         # An offer of ours may not go into an unreliable provisional response (RFC 3264, RFC 3262).
         early = sdp if self._invite and self._invite.sdp and not self._progressed_with_sdp else None
@@ -177,20 +180,25 @@ class Leg:
         method = change.tsx.method
         if method == "CANCEL" and message.method == "CANCEL":
             self._cancel = message
-        elif self._established and message.method in ("INVITE", "UPDATE"):
+        elif message.method == "UPDATE" or (message.method == "INVITE" and self._established):
             self.offers.arrived(message)
-            self._identify(message)
+            if self._established:
+                self._identify(message)
         elif method == "INVITE" and message.status and self._established:
             self.offers.answered(message)
             self._identify(message)
         elif method == "INVITE" and 100 < message.status < 200:
-            self.offers.remote = message.sdp or self.offers.remote
+            self.offers.rang(message)
             self._report(SipProgressed(leg=self.id, status=message.status, sdp=message.sdp))
 
     def tapped(self, text: str, transport: str, peer: str) -> None:
         """A message of this call came in."""
         self._transport, self._peer = transport, peer
         self.offers.acknowledged(text)
+
+    @property
+    def _established(self) -> bool:
+        return self.offers.established
 
     @property
     def ringing_here(self) -> bool:
@@ -203,6 +211,7 @@ class Leg:
 
     def release(self) -> Call | None:
         """Let go of pjsua2's call, and give it to whoever buries it."""
+        self.hush()
         call, self.call = self.call, None
         if call:
             call.leg = None
@@ -211,13 +220,11 @@ class Leg:
     # --- inside -----------------------------------------------------------------------------
 
     def _answered(self, answer: Message | None) -> None:
-        sdp = (answer.sdp if answer else None) or self.offers.remote
+        sdp = self.offers.agreed(answer) if answer else None
         if answer is None or sdp is None:
             self._log.warning("200 without a session description")
             self.hang_up(_NOT_ACCEPTABLE, "No session description")
             return
-        self._established = True
-        self.offers.remote = sdp
         self._report(SipAnswered(leg=self.id, sdp=sdp, refers=answer.allows("REFER")))
         self._identify(answer)
         self._dialog_is(as_caller(answer, self.trunk, self._transport, self._peer))
@@ -225,7 +232,7 @@ class Leg:
     def _confirmed(self, ack: Message | None) -> None:
         assert self._invite
         answer = ack.sdp if ack and self._invite.sdp is None else None
-        self._established = True
+        self.offers.established = True
         self.offers.remote = answer or self.offers.remote
         self._report(SipConfirmed(leg=self.id, sdp=answer))
         if ack:

@@ -98,6 +98,10 @@ class Message:
         """Whether its Allow header names the method (RFC 3261 20.5)."""
         return method in self.every("allow")
 
+    def requires(self, extension: str) -> bool:
+        """Whether its Require header names the extension (RFC 3261 20.32)."""
+        return extension in self.every("require")
+
     def _sdp_part(self) -> str | None:
         boundary = _BOUNDARY.search(self.first("content-type"))
         if not boundary:

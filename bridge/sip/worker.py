@@ -352,7 +352,14 @@ class Worker:
     # --- legs -------------------------------------------------------------------------------
 
     def _new_leg(self, leg_id: LegId, trunk: TrunkName) -> Leg:
-        leg = Leg(leg_id, trunk, self._listener.happened, self._ended, self._ops)
+        leg = Leg(
+            leg_id,
+            trunk,
+            self._listener.happened,
+            self._ended,
+            self._ops,
+            self._endpoint.call_later,
+        )
         leg.texted = lambda prm: self._texted(trunk, prm)
         self._legs[leg_id] = leg
         return leg

@@ -3,8 +3,6 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -16,19 +14,12 @@ from bridge.config import Trunk
 from bridge.sip.dialog_state import DialogState
 from bridge.sip.trunks import Peers
 from tests.simulators.waiting import until
+from tests.sip.calls import called
 from tests.sip.phone import CALL, LOCALHOST, TRUNK, Bridge, Sipp, description, encrypted, trunk
 
 pytestmark = pytest.mark.e2e
 
 SDP = description()
-
-
-@asynccontextmanager
-async def called(scenario: str, directory: Path, **keys: str) -> AsyncIterator[tuple[Bridge, Sipp]]:
-    """A bridge that sipp calls from a trunk's address."""
-    async with Bridge({TRUNK: trunk(9)}) as bridge:
-        async with Sipp(scenario, directory, calls=bridge.port, keys=keys) as phone:
-            yield bridge, phone
 
 
 async def test_rings_is_answered_and_the_phone_hangs_up(tmp_path: Path) -> None:
@@ -147,7 +138,7 @@ async def test_answer_that_does_not_fit_the_offer_ends_the_call(tmp_path: Path) 
 async def test_codec(tmp_path: Path, payload: str, codec: str) -> None:
     keys = {"payload": payload, "codec": codec}
     answer = SDP.replace(" 8 101", f" {payload} 101").replace("8 PCMA/8000", f"{payload} {codec}")
-    async with called("caller_hangs_up", tmp_path, **keys) as (bridge, phone):
+    async with called("caller_hangs_up", tmp_path, keys=keys) as (bridge, phone):
         leg = (await bridge.expect(SipInviteReceived)).leg
         bridge.sip.do(AnswerSip(call=CALL, leg=leg, sdp=answer))
         await bridge.expect(SipConfirmed)
