@@ -10,6 +10,7 @@ import random
 import secrets
 import struct
 import time
+from functools import cache
 from typing import Final
 
 from aiortc import RTCCertificate
@@ -31,7 +32,7 @@ _STAMP_AT: Final = HEADER_SIZE
 class Client:
     """A WebRTC client of one codec that knows when what it sent came back."""
 
-    def __init__(self, codec: str, *, setup: str, stamped: bool) -> None:
+    def __init__(self, codec: str, *, setup: str, stamped: bool, controlling: bool = True) -> None:
         self.returned = 0
         self.round_trips: list[float] = []
         self.sent = 0
@@ -39,11 +40,11 @@ class Client:
         self._stamped = stamped
         self._kind = NUMBERS[codec]
         self._step = 960 if codec == "opus" else 160
-        self._payloads = tone(codec, 440)
+        self._payloads = _tone(codec, 440)
         self._ssrc = secrets.randbits(32)
         self._dtls = DtlsAssociation(_CERTIFICATE)
         self._ice = IceConnection(
-            controlling=True,
+            controlling=controlling,
             sockets=lambda: [bound_socket(HOST, 0)],
             servers=IceServers((), ()),
             on_dtls=self._dtls.feed,
@@ -51,7 +52,7 @@ class Client:
         )
 
     async def offer(self) -> str:
-        """The client's offer."""
+        """The client's offer; its answer, if `setup` is that of one."""
         await self._ice.gather_candidates()
         algorithm, value = fingerprint(_CERTIFICATE)
         lines = [
@@ -74,7 +75,7 @@ class Client:
         return "\r\n".join(lines) + "\r\n"
 
     async def connect(self, answer: str) -> None:
-        """Go where the answer says."""
+        """Go where the other side's description says."""
         remote = Remote.read(answer)
         self._ice.remote_username = remote.ufrag
         self._ice.remote_password = remote.password
@@ -178,3 +179,4 @@ async def drive(clients: list[Client], seconds: float, *, phases: str) -> int:
 
 
 _CERTIFICATE: Final = RTCCertificate.generateCertificate()
+_tone: Final = cache(tone)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from mautrix.util.async_db import Connection, Database
 
@@ -20,9 +20,12 @@ from bridge.call.commands import (
 )
 from bridge.call.ids import CallId, Direction, UserId
 from bridge.ports import CallRecord, LadderEntry
-from bridge.store.writer import Write, Writer
+from bridge.store.writer import Row, Write, Writer
 
 LEGS = ("person", "room", "matrix_call_id", "matrix_version", "party", "sip_call_id", "sip_dialog")
+_RUNG: Final = (
+    "INSERT INTO ladder (call, at, leg, direction, summary, detail) VALUES ($1, $2, $3, $4, $5, $6)"
+)
 
 
 class Calls:
@@ -38,7 +41,7 @@ class Calls:
 
     def trace(self, call: CallId, entry: LadderEntry) -> None:
         """Queue one line of a call's ladder; the first to go when the database is away for long."""
-        self._writer.put(partial(_trace, call=call, entry=entry), important=False)
+        self._writer.put(_rung(call, entry), important=False)
 
     async def unfinished(self) -> Sequence[CallRecord]:
         """Calls without an end, oldest first."""
@@ -166,16 +169,17 @@ async def _statistics(connection: Connection, command: RecordStatistics) -> None
     )
 
 
-async def _trace(connection: Connection, call: CallId, entry: LadderEntry) -> None:
-    await connection.execute(
-        "INSERT INTO ladder (call, at, leg, direction, summary, detail) "
-        "VALUES ($1, $2, $3, $4, $5, $6)",
-        call,
-        float(entry.at),
-        entry.leg,
-        entry.direction,
-        _storable(entry.summary),
-        _storable(entry.detail),
+def _rung(call: CallId, entry: LadderEntry) -> Row:
+    return Row(
+        _RUNG,
+        (
+            call,
+            float(entry.at),
+            entry.leg,
+            entry.direction,
+            _storable(entry.summary),
+            _storable(entry.detail),
+        ),
     )
 
 

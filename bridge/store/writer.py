@@ -3,7 +3,10 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
 
 import structlog
 from mautrix.util.async_db import Connection, Database
@@ -17,6 +20,20 @@ Write = Callable[[Connection], Awaitable[object]]
 BATCH = 200
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
+GATHER: Final = 0.1
+"""Seconds that what is not important may wait for company: each transaction costs its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A `Write` of one statement; those with the same one that stand together go in together."""
+
+    statement: str
+    values: tuple[object, ...]
+
+    async def __call__(self, connection: Connection) -> None:
+        """Write it alone."""
+        await connection.execute(self.statement, *self.values)
 
 
 class Writer:
@@ -42,10 +59,14 @@ class Writer:
         self._idle.set()
         self._dropped = 0
         self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._gathering: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin to write; needs a running event loop."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="store-writer")
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run(), name="store-writer")
+        self._gathered()
 
     def put(self, write: Write, *, important: bool = True) -> None:
         """Queue a write; never blocks and never raises."""
@@ -56,7 +77,10 @@ class Writer:
             return
         self._queue.append(write)
         self._idle.clear()
-        self._wakeup.set()
+        if important:
+            self._wakeup.set()
+        elif self._gathering is None and self._loop is not None:
+            self._gathering = self._loop.call_later(GATHER, self._gathered)
 
     @property
     def waiting(self) -> int:
@@ -65,6 +89,7 @@ class Writer:
 
     async def flush(self) -> None:
         """Wait until everything queued is written."""
+        self._gathered()
         await self._idle.wait()
 
     async def close(self, patience: float = 3.0) -> None:
@@ -78,6 +103,13 @@ class Writer:
             log.error("the database does not answer; records are lost", writes=len(self._queue))
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+
+    def _gathered(self) -> None:
+        if self._gathering:
+            self._gathering.cancel()
+            self._gathering = None
+        if self._queue:
+            self._wakeup.set()
 
     async def _run(self) -> None:
         pause = FIRST_PAUSE
@@ -114,8 +146,12 @@ class Writer:
 
     async def _write(self, batch: list[Write]) -> None:
         async with transaction(self._database) as connection:
-            for write in batch:
-                await write(connection)
+            for rows in _together(batch):
+                if isinstance(rows[0], Row):
+                    values = [row.values for row in rows if isinstance(row, Row)]
+                    await connection.executemany(rows[0].statement, values)
+                else:
+                    await rows[0](connection)
 
     async def _write_alone(self, write: Write) -> None:
         try:
@@ -125,3 +161,13 @@ class Writer:
         except Exception:
             log.exception("the database refused a write; it is lost")
         self._queue.popleft()
+
+
+def _together(batch: Sequence[Write]) -> list[list[Write]]:
+    """The same in order, with rows of one statement joined, and everything else alone."""
+
+    def key(numbered: tuple[int, Write]) -> str | int:
+        number, write = numbered
+        return write.statement if isinstance(write, Row) else number
+
+    return [[write for _, write in group] for _, group in groupby(enumerate(batch), key)]

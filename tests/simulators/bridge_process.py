@@ -127,6 +127,12 @@ class BridgeProcess:
         """Whether the process is there."""
         return bool(self._child and self._child.running)
 
+    @property
+    def pid(self) -> int:
+        """The number of the process, which must have been started."""
+        assert self._child is not None
+        return self._child.process.pid
+
     def output(self) -> str:
         """Its log."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""

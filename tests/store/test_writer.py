@@ -5,13 +5,16 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mautrix.util.async_db import Connection, Database
+from mautrix.util.async_db.connection import LoggingConnection
 from structlog.testing import capture_logs
 
 from bridge.store.database import open_database
-from bridge.store.writer import FIRST_PAUSE, LONGEST_PAUSE, Write, Writer
+from bridge.store.writer import FIRST_PAUSE, LONGEST_PAUSE, Row, Write, Writer
+from tests.simulators.waiting import until
 
 
 @pytest.fixture
@@ -68,6 +71,57 @@ async def test_writes_keep_their_order(sqlite: Database) -> None:
     await writer.flush()
     assert writer.waiting == 0
     assert await names(sqlite) == wanted
+    await writer.close()
+
+
+def row(name: str) -> Row:
+    return Row("INSERT INTO ghost (address, display_name) VALUES ($1, $2)", (name, ""))
+
+
+async def test_rows_go_in_together_and_in_order(
+    sqlite: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    original = LoggingConnection.executemany
+
+    async def counted(self: LoggingConnection, query: str, *args: Any, **more: Any) -> Any:
+        sent.append(len(args[0]))
+        return await original(self, query, *args, **more)
+
+    monkeypatch.setattr(LoggingConnection, "executemany", counted)
+    writer = Writer(sqlite)
+    for write in (row("1"), row("2"), remember("3"), row("4"), row("5"), row("6")):
+        writer.put(write)
+    writer.start()
+    await writer.close()
+    assert sent == [2, 3]
+    assert await names(sqlite) == ["1", "2", "3", "4", "5", "6"]
+
+
+async def test_a_row_that_is_refused_costs_no_other(sqlite: Database) -> None:
+    writer = Writer(sqlite)
+    for name in ("1", "2", "1", "3"):
+        writer.put(row(name))
+    writer.start()
+    with capture_logs() as lines:
+        await writer.flush()
+    assert await names(sqlite) == ["1", "2", "3"]
+    assert [line["log_level"] for line in lines] == ["error"]
+    await writer.close()
+
+
+async def test_what_is_not_important_waits_for_company(sqlite: Database) -> None:
+    writer = Writer(sqlite)
+    writer.start()
+    writer.put(row("rung"), important=False)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert writer.waiting == 1
+    writer.put(row("record"))
+    await until(lambda: writer.waiting == 0, within=5, what="both are written")
+    writer.put(row("last"), important=False)
+    await until(lambda: writer.waiting == 0, within=5, what="it goes alone in the end")
+    assert await names(sqlite) == ["rung", "record", "last"]
     await writer.close()
 
 
