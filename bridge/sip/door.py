@@ -11,6 +11,7 @@ from typing import Final, Literal
 from bridge.call.ids import TrunkName
 from bridge.sip.buckets import Buckets
 from bridge.sip.messages import parse
+from bridge.sip.served import unserved
 from bridge.sip.sieve import Arrived, Fate, Refuse
 from bridge.sip.strangers import Reason, Strangers
 from bridge.sip.trunks import Peers, address_in
@@ -59,7 +60,7 @@ class Door:
         """What becomes of a message."""
         call_id = _CALL_ID.search(arrived.data)
         if call_id and self.live(call_id[1].decode("utf-8", "surrogateescape")):
-            return Fate.PASS
+            return self._of_call(arrived.data)
         known = self.peers.knows(arrived.host)
         if arrived.data.startswith(b"SIP/2.0 "):
             return Fate.PASS if known or self._answers(arrived.host) else Fate.DROP
@@ -82,8 +83,17 @@ class Door:
         text = arrived.data.decode("utf-8", "surrogateescape")
         return self.peers.trunk_of(parse(text), arrived.host)
 
+    def _of_call(self, data: bytes) -> Fate | Refuse:
+        method = data.partition(b" ")[0].decode("ascii", "replace")
+        if method == "SIP/2.0":
+            return Fate.PASS
+        return unserved(method, data, tagged=True, live=True) or Fate.PASS
+
     def _of_trunk(self, trunk: TrunkName, method: bytes, data: bytes) -> Fate | Refuse:
-        if method != b"INVITE" or _TO_TAG.search(data):
+        tagged = _TO_TAG.search(data) is not None
+        if refusal := unserved(method.decode("ascii", "replace"), data, tagged=tagged):
+            return refusal
+        if method != b"INVITE" or tagged:
             return Fate.PASS
         rate = self.peers.calls_per_second(trunk)
         # Twice as many at once: what waited in a PBX that was restarted comes in a rush.

@@ -90,7 +90,57 @@ def test_bucket_fills_again_and_forgets_who_was_quiet_for_longest() -> None:
 def test_strangers_are_refused_or_not_heard(method: str) -> None:
     assert Visit("reject").status(method) == 403
     assert Visit("drop").send(method) is Fate.DROP
+    assert Visit().send(method, STRANGER, tag=";tag=x") in (Refuse(403, "Forbidden"),)
+
+
+@pytest.mark.parametrize("method", ["INVITE", "MESSAGE", "OPTIONS", "ACK", "CANCEL"])
+def test_trunks_come_in(method: str) -> None:
     assert Visit().send(method, PROVIDER) is Fate.PASS
+    assert Visit().send(method, PROVIDER, tag=";tag=x") is Fate.PASS
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "header"),
+    [
+        ("SUBSCRIBE", 489, "Allow-Events: message-summary, refer"),
+        ("NOTIFY", 481, ""),
+        ("BYE", 481, ""),
+        ("UPDATE", 481, ""),
+        ("PRACK", 481, ""),
+        ("REFER", 603, ""),
+        ("REGISTER", 405, "Allow: ACK, BYE, CANCEL,"),
+        ("PUBLISH", 405, "Allow: ACK, BYE, CANCEL,"),
+        ("FROBNICATE", 501, "Allow: ACK, BYE, CANCEL,"),
+    ],
+)
+def test_what_is_not_served_is_answered_all_the_same(method: str, status: int, header: str) -> None:
+    visit = Visit()
+    fate = visit.send(method, PROVIDER)
+    assert isinstance(fate, Refuse)
+    assert fate.status == status
+    assert header in fate.reason
+    in_call = visit.send(method, PROVIDER, call_id=LIVE)
+    assert in_call is Fate.PASS if status in (481, 603) else in_call == fate
+    # Within a dialog it is for the stack, which knows its dialogs, unless nothing ever serves it.
+    inside = visit.send(method, PROVIDER, tag=";tag=x")
+    assert inside is Fate.PASS if status in (481, 489, 603) else isinstance(inside, Refuse)
+
+
+def test_what_only_asks_whether_a_call_lives_is_told_so() -> None:
+    visit = Visit()
+    assert visit.status("INFO", PROVIDER) == 481
+    assert visit.status("INFO", PROVIDER, call_id=LIVE) == 200
+    assert visit.status("OPTIONS", PROVIDER, call_id=LIVE) == 200
+    head = f"INFO sip:a@b.test SIP/2.0\r\nCall-ID: {LIVE}\r\nContent-Type: x/y\r\n\r\n"
+    assert visit.door.judge(Arrived(PROVIDER, 5060, head.encode())) is Fate.PASS
+    head = f"SIP/2.0 200 OK\r\nCall-ID: {LIVE}\r\nCSeq: 1 INFO\r\n\r\n"
+    assert visit.door.judge(Arrived(PROVIDER, 5060, head.encode())) is Fate.PASS
+
+
+@pytest.mark.parametrize("event", ["message-summary", "Message-Summary;id=3"])
+def test_mailboxes_may_be_told_of_without_being_asked(event: str) -> None:
+    head = f"NOTIFY sip:a@b.test SIP/2.0\r\nEvent: {event}\r\nTo: <sip:a@b.test>\r\n\r\n"
+    assert Visit().door.judge(Arrived(PROVIDER, 5060, head.encode())) is Fate.PASS
 
 
 def test_stranger_that_sends_too_much_gets_no_answer_until_it_was_quiet() -> None:
