@@ -85,6 +85,20 @@ class SipText:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mailbox:
+    """What the mailbox of a trunk's account holds (RFC 3842)."""
+
+    trunk: TrunkName
+    waiting: bool
+    """Whether there are new voice messages."""
+    new: int | None = None
+    """How many; None where the server does not count."""
+    old: int = 0
+    number: str = ""
+    """What to call to hear them, if the server says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SipAccount:
     """A person's own account with a SIP server."""
 

@@ -49,10 +49,26 @@ that, it asks you to. An answer that takes longer than five minutes is deleted, 
 bridge keeps the password encrypted, and writes it to no log. In a room that is not encrypted,
 whoever runs your homeserver could read it until it was deleted.
 
+When the registrar refuses a password that it took before, the bot says so once; `login` sets
+another.
+
 ## Alerts
 
 When a trunk's registration is lost for half a minute, and when it is back, every admin who has a
 chat with the bot is told there.
+
+## Voice messages
+
+Where a server tells what waits in a mailbox (RFC 3842), the bot passes that on: to the person whose
+own account it is, or to those whom the trunk's `mailbox_people` name. They need a chat with the
+bot.
+
+- The bridge subscribes when it has registered (`accounts.mailboxes`, `mailbox_people`), and takes
+  what a trunk sends unasked. A subscription that is lost is asked for again at the next
+  registration, or after five minutes.
+- Only news is told: more new messages than before, and that none is left. After a restart of the
+  bridge, messages that still wait are told once more.
+- The number to call is `mailbox_number`, else the one that the server says.
 
 ## Texts
 

@@ -272,6 +272,16 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
             "turn:host:port?transport=udp or turns:host:port",
         ),
         (
+            "trunks: {provider: {server: a, mailbox_people: [ann]}}\n",
+            "1: trunks.provider.mailbox_people[0]: 'ann' is not a Matrix id; wanted: like "
+            "'@person:example.org'",
+        ),
+        (
+            "trunks: {provider: {server: a, mailbox_number: '*97'}}\n",
+            "1: trunks.provider.mailbox_people: is empty; wanted: at least one Matrix id, as there "
+            "is mailbox_number",
+        ),
+        (
             "media: {ice_servers: [{url: 'turn:turn.example.org:3478'}]}\n",
             "1: media.ice_servers[0].username: TURN needs username and password",
         ),

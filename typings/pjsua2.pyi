@@ -18,6 +18,7 @@ PJSIP_INV_STATE_CONFIRMED: int
 PJSIP_INV_STATE_DISCONNECTED: int
 PJSIP_SC_OK: int
 PJSIP_SC_FORBIDDEN: int
+PJSIP_SC_BAD_EVENT: int
 PJSIP_SC_DECLINE: int
 PJSIP_SC_NOT_ACCEPTABLE_HERE: int
 PJMEDIA_SRTP_OPTIONAL: int
@@ -152,12 +153,17 @@ class AccountMediaConfig:
     srtpUse: int
     srtpSecureSignaling: int
 
+class AccountMwiConfig:
+    enabled: bool
+    expirationSec: int
+
 class AccountConfig:
     idUri: str
     regConfig: AccountRegConfig
     sipConfig: AccountSipConfig
     callConfig: AccountCallConfig
     mediaConfig: AccountMediaConfig
+    mwiConfig: AccountMwiConfig
 
 class OnIncomingCallParam:
     callId: int
@@ -168,6 +174,12 @@ class OnRegStateParam:
     code: int
     reason: str
     expiration: int
+
+class OnMwiInfoParam:
+    rdata: SipRxData
+
+class OnIncomingSubscribeParam:
+    code: int
 
 class OnInstantMessageParam:
     contentType: str
@@ -199,6 +211,8 @@ class Account:
     def sendResponse(self, prm: SendResponseParam) -> None: ...
     def onInstantMessage(self, prm: OnInstantMessageParam) -> None: ...
     def onInstantMessageStatus(self, prm: OnInstantMessageStatusParam) -> None: ...
+    def onMwiInfo(self, prm: OnMwiInfoParam) -> None: ...
+    def onIncomingSubscribe(self, prm: OnIncomingSubscribeParam) -> None: ...
     def onIncomingCall(self, prm: OnIncomingCallParam) -> None: ...
     def onRegState(self, prm: OnRegStateParam) -> None: ...
 

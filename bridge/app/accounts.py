@@ -32,6 +32,9 @@ _STAGGER: Final = 0.05
 _WRITTEN: Final = re.compile(
     r"(?:(?P<scheme>sips?):)?(?P<server>[^;@\s]+)(?:;transport=(?P<transport>udp|tcp|tls))?", re.I
 )
+_PREFIX: Final = "account:"
+_REFUSED: Final = frozenset({401, 403, 404, 407, 604})
+"""What a registrar says to who is not, or no longer, to have an account with it."""
 _NOBODY: Final = Registration(RegistrationState.FAILED, 408, "Request Timeout")
 
 
@@ -51,7 +54,9 @@ class Store(Protocol):
 class Lines(Protocol):
     """The SIP endpoint, as far as trunks come and go there."""
 
-    async def add_trunk(self, name: TrunkName, settings: Trunk, *, personal: bool = False) -> None:
+    async def add_trunk(
+        self, name: TrunkName, settings: Trunk, *, personal: bool = False, mailbox: bool = False
+    ) -> None:
         """Use one more trunk. Raises BridgeError."""
 
     async def remove_trunk(self, name: TrunkName) -> None:
@@ -76,7 +81,8 @@ class PersonalAccounts:
     """Everybody's account.
 
     `servers`: those that people may have accounts with, or `*`. `transport`: what their servers
-    are reached by unless a person says otherwise. `may_use`: whether a person may have calls.
+    are reached by unless a person says otherwise. `mailboxes`: whether to ask them what waits in
+    mailboxes. `may_use`: whether a person may have calls. `tell`: tells a person something.
     """
 
     def __init__(
@@ -86,11 +92,17 @@ class PersonalAccounts:
         servers: Collection[str],
         transport: Transport,
         may_use: Callable[[UserId], bool],
+        mailboxes: bool = False,
+        tell: Callable[[UserId, str], None] = lambda person, text: None,
     ) -> None:
         self._store = store
         self._servers = frozenset(server.lower() for server in servers)
         self._transport = transport
         self._may_use = may_use
+        self._mailboxes = mailboxes
+        self._tell = tell
+        self._refused: set[UserId] = set()
+        """Have been told that their password is not accepted any more."""
         self._lines: Lines | None = None
         self._changed: Callable[[UserId], None] = lambda person: None
         self._accounts: dict[UserId, SipAccount] = {}
@@ -125,7 +137,10 @@ class PersonalAccounts:
     def registered(self, trunk: TrunkName, registration: Registration) -> None:
         """A registration changed, of whichever trunk."""
         trial = self._trials.get(trunk)
-        if trial is None or trial.outcome.done():
+        if trial is None:
+            self._watch(trunk, registration)
+            return
+        if trial.outcome.done():
             return
         trial.outcome.set_result(registration)
         if registration.state is RegistrationState.REGISTERED:
@@ -148,6 +163,11 @@ class PersonalAccounts:
     def trunk_of(self, person: UserId) -> TrunkName | None:
         """The trunk that the person's account is."""
         return trunk_of(person) if person in self._accounts else None
+
+    def owner_of(self, trunk: TrunkName) -> UserId | None:
+        """Whose account this trunk is, if it is one."""
+        person = UserId(trunk.removeprefix(_PREFIX))
+        return person if trunk.startswith(_PREFIX) and person in self._accounts else None
 
     def line_of(self, person: UserId) -> LineView | None:
         """How the person's account stands."""
@@ -202,6 +222,19 @@ class PersonalAccounts:
 
     # --- inside -----------------------------------------------------------------------------
 
+    def _watch(self, trunk: TrunkName, registration: Registration) -> None:
+        """Tell a person, once, that nothing will come of their account without them."""
+        person = self.owner_of(trunk)
+        if person is None:
+            return
+        if registration.state is RegistrationState.REGISTERED:
+            self._refused.discard(person)
+        elif registration.status in _REFUSED and person not in self._refused:
+            self._refused.add(person)
+            account = self._accounts[person]
+            why = _sentence(registration, account.server)
+            self._tell(person, f"{why} Until you `login` again, no calls go by `{_name(account)}`.")
+
     async def _register_all(self) -> None:
         for person in list(self._accounts):
             async with self._locks[person]:
@@ -215,16 +248,21 @@ class PersonalAccounts:
         if account is None or trunk_of(person) in lines.registrations():
             return
         try:
-            await lines.add_trunk(trunk_of(person), _settings(account), personal=True)
+            await self._line(account)
         except BridgeError as error:
             log.error("a person's SIP account cannot be used", person=person, error=str(error))
+
+    async def _line(self, account: SipAccount) -> None:
+        await self._lines_or_none().add_trunk(
+            trunk_of(account.person), _settings(account), personal=True, mailbox=self._mailboxes
+        )
 
     async def _try(self, account: SipAccount) -> None:
         """Register, or raise NotDone with the reason."""
         lines, trunk = self._lines_or_none(), trunk_of(account.person)
         trial = self._trials[trunk] = _Trial(account, asyncio.get_running_loop().create_future())
         try:
-            await lines.add_trunk(trunk, _settings(account), personal=True)
+            await self._line(account)
             if not lines.has_address(trunk):
                 raise NotDone(f"The bridge finds no address of {account.server}.")
             answer = await asyncio.wait_for(trial.outcome, _PATIENCE)
@@ -251,6 +289,7 @@ class PersonalAccounts:
 
     def _use(self, account: SipAccount) -> None:
         """From now on this is the person's account."""
+        self._refused.discard(account.person)
         if self._accounts.get(account.person) != account:
             self._accounts[account.person] = account
             self._changed(account.person)
@@ -301,7 +340,7 @@ class PersonalAccounts:
 
 def trunk_of(person: UserId) -> TrunkName:
     """The name of a person's account among the trunks, whose own names have no colon."""
-    return TrunkName(f"account:{person}")
+    return TrunkName(f"{_PREFIX}{person}")
 
 
 def _settings(account: SipAccount) -> Trunk:

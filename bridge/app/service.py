@@ -16,11 +16,12 @@ import structlog
 import uvloop
 from mautrix.util.async_db import Database
 
-from bridge.app.accounts import PersonalAccounts
+from bridge.app.accounts import PersonalAccounts, trunk_of
 from bridge.app.alerts import Alerts
 from bridge.app.desk import ServiceDesk
 from bridge.app.dialling import dial
 from bridge.app.health import Homeserver, database_answers, trunks_work, usable
+from bridge.app.mailboxes import Mailboxes
 from bridge.app.notify import notify
 from bridge.app.policy import policy_of
 from bridge.app.texts import Texts
@@ -97,7 +98,10 @@ class Service:
         def may_use(person: UserId) -> bool:
             return access_of(policy, person) >= Access.RECEIVE
 
-        accounts = await self._open_accounts(database, may_use)
+        def tell(person: UserId, text: str) -> None:
+            matrix.notify(person, text)
+
+        accounts = await self._open_accounts(database, may_use, tell)
         media = EmbeddedEngine(media_settings(config), emit)
         self._stack.push_async_callback(media.close)
         matrix = self._matrix = MatrixAdapter(
@@ -125,6 +129,13 @@ class Service:
             normalise=partial(_normalise, config.numbers.region),
             on_registration=registered,
             on_message=lambda text: texts.received(text),
+            on_mailbox=lambda mailbox: mailboxes.changed(mailbox),
+        )
+        mailboxes = Mailboxes(
+            config.trunks,
+            owner_of=accounts.owner_of,
+            tell=matrix.notify,
+            number=config.accounts.mailbox_number,
         )
         texts = Texts(
             switchboard,
@@ -169,7 +180,12 @@ class Service:
             calls.do(end, time.time())
         self._stack.push_async_callback(sip.stop)
         await sip.start()
-        accounts.start(sip, desk.changed)
+
+        def account_changed(person: UserId) -> None:
+            mailboxes.forget(trunk_of(person))
+            desk.changed(person)
+
+        accounts.start(sip, account_changed)
         self._stack.push_async_callback(accounts.stop)
         upkeep = keep_up(
             calls.prune_ladders, matrix.leave_unanswered, config.portals.leave_unanswered_after
@@ -220,7 +236,10 @@ class Service:
         return Health(works, details)
 
     async def _open_accounts(
-        self, database: Database, may_use: Callable[[UserId], bool]
+        self,
+        database: Database,
+        may_use: Callable[[UserId], bool],
+        tell: Callable[[UserId, str], None],
     ) -> PersonalAccounts:
         key = self._config.database.secret_key.get_secret_value()
         accounts = PersonalAccounts(
@@ -228,6 +247,8 @@ class Service:
             servers=self._config.accounts.servers,
             transport=self._config.accounts.transport,
             may_use=may_use,
+            mailboxes=self._config.accounts.mailboxes,
+            tell=tell,
         )
         await accounts.load()
         return accounts

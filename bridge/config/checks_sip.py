@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterator
 from ipaddress import IPv6Address
 
+from bridge.config.checks_routing import USER_ID
 from bridge.config.models import Config
 from bridge.config.problems import Finding, KeyPath, did_you_mean
-from bridge.config.sip import SipTransport
+from bridge.config.sip import SipTransport, Trunk
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -78,8 +79,23 @@ def _trunks(config: Config) -> Iterator[Finding]:
                 (*path, "session_interval"),
                 f"is below session_interval_min; wanted: {trunk.session_interval_min} or more",
             )
+        yield from _mailbox(trunk, path)
         if not trunk.codecs:
             yield (*path, "codecs"), "is empty; wanted: at least one"
+
+
+def _mailbox(trunk: Trunk, path: KeyPath) -> Iterator[Finding]:
+    if trunk.mailbox_number and not trunk.mailbox_people:
+        yield (
+            (*path, "mailbox_people"),
+            "is empty; wanted: at least one Matrix id, as there is mailbox_number",
+        )
+    for number, person in enumerate(trunk.mailbox_people):
+        if not USER_ID.fullmatch(person):
+            yield (
+                (*path, "mailbox_people", number),
+                f"{person!r} is not a Matrix id; wanted: like '@person:example.org'",
+            )
 
 
 def _accounts(config: Config) -> Iterator[Finding]:

@@ -111,6 +111,14 @@ class Trunk(Section):
     messages: bool = Field(
         False, description="Send what people write into portals as SIP MESSAGE (RFC 3428)."
     )
+    mailbox_people: tuple[str, ...] = Field(
+        (),
+        description="Matrix ids of people whom the bot tells of voice messages in the account's "
+        "mailbox (RFC 3842). The bridge asks the server for that, if it registers with it.",
+    )
+    mailbox_number: str = Field(
+        "", description="What those people call to hear them; empty: what the server says."
+    )
 
 
 class Accounts(Section):
@@ -124,4 +132,12 @@ class Accounts(Section):
     )
     transport: Transport = Field(
         "udp", description="Transport to reach those servers by, where a person names none."
+    )
+    mailboxes: bool = Field(
+        True,
+        description="Ask those servers what waits in people's mailboxes (RFC 3842), which the bot "
+        "tells them.",
+    )
+    mailbox_number: str = Field(
+        "", description="What people call to hear it; empty: what the server says."
     )

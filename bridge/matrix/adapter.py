@@ -255,6 +255,11 @@ class MatrixAdapter:
         if self._attendant is not None:
             self._spawn(self._attendant.notify_admins(text, f"alert.{secrets.token_hex(8)}"))
 
+    def notify(self, person: UserId, text: str) -> None:
+        """Have the bot tell a person who talks to it, as soon as it can."""
+        if self._attendant is not None:
+            self._spawn(self._attendant.notify(person, text, f"notice.{secrets.token_hex(8)}"))
+
     async def tell(self, portal: Portal, text: str, key: str) -> None:
         """A notice of a portal's ghost; raises `RemoteError`."""
         await self._portals.say(portal, text, key)

@@ -19,6 +19,8 @@ _RECONNECT: Final = 1
 """Seconds after which to register again when the registration's connection is lost."""
 _NEVER: Final = 10**6
 """Seconds: the stack's own pause between failures, where the `Registrar` has another."""
+_SUBSCRIPTION: Final = 3600
+"""Seconds that a subscription to a mailbox is asked for; it is refreshed before."""
 _LONGEST_WISH: Final = 3600.0
 """Seconds: a registrar may ask for a longer pause in vain."""
 
@@ -45,6 +47,7 @@ class Callbacks:
     call: Callable[["Account", pj.OnIncomingCallParam], None]
     message: Callable[["Account", pj.OnInstantMessageParam], None]
     sent: Callable[["Account", pj.OnInstantMessageStatusParam], None]
+    mailbox: Callable[["Account", pj.OnMwiInfoParam], None]
 
 
 class Account(pj.Account):
@@ -96,6 +99,15 @@ class Account(pj.Account):
         except pj.Error as error:
             log.warning("cannot follow the trunk's server", error=error.reason)
 
+    def unsubscribe(self) -> None:
+        """Hear of the mailbox no more."""
+        if self.route is None or not self.route.mailbox or not self._address:
+            return
+        try:
+            self.modify(_settings(self.route, self._address, self._versions, mailbox=False))
+        except pj.Error as error:
+            log.info("cannot unsubscribe", error=error.reason)
+
     def silence(self) -> None:
         """Forget whom to call back."""
         self._callbacks = self._registrar = None
@@ -124,6 +136,16 @@ class Account(pj.Account):
     def onInstantMessageStatus(self, prm: pj.OnInstantMessageStatusParam) -> None:
         if self._callbacks:
             self._callbacks.sent(self, prm)
+
+    @guarded
+    def onMwiInfo(self, prm: pj.OnMwiInfoParam) -> None:
+        if self._callbacks:
+            self._callbacks.mailbox(self, prm)
+
+    @guarded
+    def onIncomingSubscribe(self, prm: pj.OnIncomingSubscribeParam) -> None:
+        # The stack would tell whoever asks whether we are there.
+        prm.code = pj.PJSIP_SC_BAD_EVENT
 
     @guarded
     def onRegState(self, prm: pj.OnRegStateParam) -> None:
@@ -201,7 +223,9 @@ class Registrar:
             self.answered(503, error.reason, 0)
 
 
-def _settings(route: Route | None, address: str, versions: Collection[int]) -> pj.AccountConfig:
+def _settings(
+    route: Route | None, address: str, versions: Collection[int], *, mailbox: bool = True
+) -> pj.AccountConfig:
     config = pj.AccountConfig()
     config.idUri = route.identity if route else "sip:stranger@anonymous.invalid"
     # Whether a MESSAGE is taken is ours to say.
@@ -235,6 +259,10 @@ def _settings(route: Route | None, address: str, versions: Collection[int]) -> p
             registration.retryIntervalSec = _NEVER
             registration.firstRetryIntervalSec = _RECONNECT
             registration.randomRetryIntervalSec = 0
+    # The stack subscribes as soon as it has registered; and again then, or after five minutes, when
+    # the subscription is lost.
+    config.mwiConfig.enabled = mailbox and route.mailbox
+    config.mwiConfig.expirationSec = _SUBSCRIPTION
     if route.trunk.register:
         config.sipConfig.contactUriParams = f";line={route.line}"
     return config

@@ -84,6 +84,7 @@ class Accounts:
             return
         tries = int(_LEAVING / _LOOK)
         if registrar:
+            account.unsubscribe()
             registrar.leave()
             self._leaving.append(registrar)
         self._part(account, registrar, done, tries)
@@ -105,7 +106,8 @@ class Accounts:
 
     def leave(self) -> None:
         """Unregister every account."""
-        for registrar in self._registrars.values():
+        for trunk, registrar in self._registrars.items():
+            self._accounts[trunk].unsubscribe()
             registrar.leave()
             self._leaving.append(registrar)
 

@@ -14,7 +14,7 @@ from bridge.call.events import SipEvent
 from bridge.call.ids import Address, LegId, TrunkName
 from bridge.config import Sip, Trunk
 from bridge.errors import ConfigurationError, LocalError
-from bridge.ports import CallRecord, Emit, SipMessageTap, SipText
+from bridge.ports import CallRecord, Emit, Mailbox, SipMessageTap, SipText
 from bridge.sip.checks import check_listeners, check_transport, ip_versions
 from bridge.sip.errands import Errands, detached
 from bridge.sip.loader import check_pjsua2
@@ -45,13 +45,15 @@ _ONE_AT_A_TIME: Final = threading.Lock()
 
 RegistrationObserver = Callable[[TrunkName, Registration], None]
 TextObserver = Callable[[SipText], None]
+MailboxObserver = Callable[[Mailbox], None]
 
 
 class SipAdapter:
     """The SIP endpoint.
 
-    `emit`, `tap`, `on_registration` and `on_message` are called on the loop that `start` was
-    awaited on. `on_message` is told of texts (SIP MESSAGE) from trunks; others may send none.
+    `emit`, `tap` and the `on_…` are called on the loop that `start` was awaited on. `on_message` is
+    told of texts (SIP MESSAGE) from trunks; others may send none. `on_mailbox`: what servers say of
+    mailboxes, as often as they say it.
     `normalise` makes the canonical address of a URI's user part (still %-escaped) and host; it must
     be callable on another thread.
     """
@@ -66,11 +68,13 @@ class SipAdapter:
         normalise: Callable[[str, str], Address],
         on_registration: RegistrationObserver | None = None,
         on_message: TextObserver | None = None,
+        on_mailbox: MailboxObserver | None = None,
         registration_pause: Callable[[int, int], float] = registration_pause,
     ) -> None:
         self._sip = sip
         self._routes = {
-            TrunkName(name): Route(TrunkName(name), trunk) for name, trunk in trunks.items()
+            TrunkName(name): Route(TrunkName(name), trunk, mailbox=bool(trunk.mailbox_people))
+            for name, trunk in trunks.items()
         }
         self._peers = Peers(self._routes.values())
         self._emit = emit
@@ -78,6 +82,7 @@ class SipAdapter:
         self._normalise = normalise
         self._on_registration = on_registration
         self._on_message = on_message
+        self._on_mailbox = on_mailbox
         self._pause = registration_pause
         self._registrations = {name: _before(route) for name, route in self._routes.items()}
         self._strangers = Strangers()
@@ -139,16 +144,19 @@ class SipAdapter:
 
     # --- trunks that come and go --------------------------------------------------------------
 
-    async def add_trunk(self, name: TrunkName, settings: Trunk, *, personal: bool = False) -> None:
+    async def add_trunk(
+        self, name: TrunkName, settings: Trunk, *, personal: bool = False, mailbox: bool = False
+    ) -> None:
         """Use one more trunk, and begin to register with it if its settings say so.
 
         `personal`: it is somebody's own account, which only calls to its registration belong to.
+        `mailbox`: whether to ask what waits in its mailbox.
         Raises ConfigurationError for settings that do not fit, and LocalError.
         """
         if name in self._routes:
             raise ConfigurationError(f"there is a trunk {name} already")
         check_transport(self._sip, str(name), settings)
-        route = Route(name, settings, personal=personal)
+        route = Route(name, settings, personal=personal, mailbox=mailbox)
         self._routes[name] = route
         self._registrations[name] = _before(route)
         self._peers.add(route)
@@ -293,6 +301,11 @@ class SipAdapter:
         """Pass a text on."""
         if self._on_message:
             self._errands.post(self._on_message, text)
+
+    def mailbox(self, mailbox: Mailbox) -> None:
+        """Pass on what waits in a mailbox."""
+        if self._on_mailbox:
+            self._errands.post(self._on_mailbox, mailbox)
 
     # --- on the loop --------------------------------------------------------------------------
 

@@ -48,6 +48,8 @@ class Route:
     """Unguessable mark in our registered Contact: who sends it back was told by the registrar."""
     personal: bool = False
     """Somebody's own account: its server's address alone says nothing, since others use it too."""
+    mailbox: bool = False
+    """Whether to ask what waits in the account's mailbox."""
 
     @property
     def host(self) -> str:

@@ -25,13 +25,14 @@ from bridge.call.commands import (
 from bridge.call.events import SipEnded, SipEvent, SipInviteReceived, SipReferProgressed
 from bridge.call.ids import Address, LegId, TrunkName
 from bridge.config import Sip
-from bridge.ports import SipText
+from bridge.ports import Mailbox, SipText
 from bridge.sip.account import Account, Callbacks, Pause
 from bridge.sip.accounts import Accounts
 from bridge.sip.door import Door
 from bridge.sip.endpoint import Endpoint
 from bridge.sip.identity import FarParty, Normalise
 from bridge.sip.leg import Leg
+from bridge.sip.mailbox import read_mailbox
 from bridge.sip.messages import Message, caller_of, parse, parse_name_addr, parse_uri, tag_of
 from bridge.sip.pager import Answered, Pager
 from bridge.sip.strangers import Reason, Strangers
@@ -76,6 +77,9 @@ class Listener(Protocol):
     def text(self, text: SipText) -> None:
         """A text came from a trunk."""
 
+    def mailbox(self, mailbox: Mailbox) -> None:
+        """A server told what waits in the mailbox of an account."""
+
 
 class Worker:
     """Everything that touches pjsua2."""
@@ -118,13 +122,15 @@ class Worker:
     def start(self, routes: Iterable[Route]) -> None:
         """Raises ConfigurationError or LocalError."""
         self._endpoint.start()
-        self._accounts.open_strangers(Callbacks(self._refuse, self._pager.refuse, self._pager.sent))
+        self._accounts.open_strangers(
+            Callbacks(self._refuse, self._pager.refuse, self._pager.sent, lambda *_: None)
+        )
         for route in routes:
             self.add(route)
 
     def add(self, route: Route) -> None:
         """Use another trunk. Raises LocalError."""
-        callbacks = Callbacks(self._incoming, self._pager.received, self._pager.sent)
+        callbacks = Callbacks(self._incoming, self._pager.received, self._pager.sent, self._mailbox)
         self._accounts.add(route, callbacks)
 
     def remove(self, trunk: TrunkName, done: Callable[[bool], None]) -> None:
@@ -291,6 +297,14 @@ class Worker:
             text=text,
         )
         self._listener.text(received)
+
+    def _mailbox(self, account: Account, prm: pj.OnMwiInfoParam) -> None:
+        """A NOTIFY, also one that nobody asked for: many a PBX sends those."""
+        if account.route is None:
+            return
+        mailbox = read_mailbox(account.route.name, parse(prm.rdata.wholeMsg))
+        if mailbox:
+            self._listener.mailbox(mailbox)
 
     def _turn_away(self, leg: Leg, status: int, reason: str) -> None:
         """Refuse an INVITE that the core will not hear of."""

@@ -55,8 +55,11 @@ class Exchange:
         self.unknown = False
         self.told: Callable[[TrunkName, Registration], None] = lambda trunk, state: None
 
-    async def add_trunk(self, name: TrunkName, settings: Trunk, *, personal: bool = False) -> None:
+    async def add_trunk(
+        self, name: TrunkName, settings: Trunk, *, personal: bool = False, mailbox: bool = False
+    ) -> None:
         assert personal
+        assert mailbox
         assert name not in self.trunks
         if settings.transport == "tls":
             raise ConfigurationError("no such listener")
@@ -83,11 +86,14 @@ class Desk:
         self.store = Kept(*kept)
         self.exchange = Exchange()
         self.changed: list[tuple[UserId, TrunkName | None]] = []
+        self.said: list[tuple[UserId, str]] = []
         self.accounts = PersonalAccounts(
             self.store,
             servers=servers,
             transport="udp",
             may_use=lambda person: person.endswith(":mx.test"),
+            mailboxes=True,
+            tell=lambda person, text: self.said.append((person, text)),
         )
         self.exchange.told = self.accounts.registered
 
@@ -323,3 +329,27 @@ async def test_against_a_registrar(tmp_path: Path) -> None:
                 assert await accounts.logout(ANN)
             await accounts.stop()
             await registrar.succeeds()
+
+
+async def test_password_that_is_not_accepted_any_more_is_told_once() -> None:
+    desk = Desk()
+    accounts = await desk.start()
+    await accounts.login(ANN, SERVER, "ann", "secret")
+    trunk = trunk_of(ANN)
+    for status in (408, 401, 403, 401):
+        accounts.registered(trunk, refused(status, "No"))
+    told = (
+        f"{SERVER} refuses the user name or the password (401 No)."
+        f" Until you `login` again, no calls go by `ann@{SERVER}`."
+    )
+    assert desk.said == [(ANN, told)]
+    accounts.registered(trunk, GOOD)
+    accounts.registered(trunk, refused(401, "No"))
+    assert desk.said == [(ANN, told)] * 2
+    await accounts.login(ANN, SERVER, "ann", "other")
+    accounts.registered(trunk, refused(401, "No"))
+    assert desk.said == [(ANN, told)] * 3
+    for other in ("provider", "account:@x:mx.test"):
+        accounts.registered(TrunkName(other), refused(403, "No"))
+    assert desk.said == [(ANN, told)] * 3
+    await accounts.stop()

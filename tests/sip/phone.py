@@ -17,7 +17,7 @@ from bridge.call.events import Event, SipDialogChanged, SipEvent
 from bridge.call.ids import CallId, LegId, TrunkName
 from bridge.config import Sip, SipTransport, Trunk
 from bridge.numbers import from_sip
-from bridge.ports import SipText
+from bridge.ports import Mailbox, SipText
 from bridge.sip.adapter import SipAdapter
 from bridge.sip.trunks import Registration
 from tests.simulators.processes import Child, free_port
@@ -109,6 +109,7 @@ class Bridge:
         self.dialogs: dict[LegId, str] = {}
         self.registrations: asyncio.Queue[Registration] = asyncio.Queue()
         self.texts: list[SipText] = []
+        self.mailboxes: list[Mailbox] = []
         self.observer: Callable[[TrunkName, Registration], None] = lambda trunk, state: None
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         udp = SipTransport(listen=ip_address(listen), port=self.port)
@@ -120,6 +121,7 @@ class Bridge:
             normalise=lambda user, host: from_sip(user, host, "US"),
             on_registration=self._registered,
             on_message=self.texts.append,
+            on_mailbox=self.mailboxes.append,
             registration_pause=pause,
         )
 

@@ -134,13 +134,24 @@ class Bot:
 
     async def notify_admins(self, text: str, transaction: str) -> None:
         """Tell every admin who has a room with the bot. `transaction` makes repetition harmless."""
-        for person, room in await self._rooms.rooms():
-            if self._desk.access(person) < Access.ADMIN:
-                continue
+        await self._notify(
+            text, transaction, lambda person: self._desk.access(person) >= Access.ADMIN
+        )
+
+    async def notify(self, person: UserId, text: str, transaction: str) -> None:
+        """Tell a person, if they have a room with the bot."""
+        if not await self._notify(text, transaction, person.__eq__):
+            log.info("a person without a chat with the bot is not told", person=person)
+
+    async def _notify(self, text: str, transaction: str, wanted: Callable[[UserId], bool]) -> bool:
+        """Whether there was anybody to be told."""
+        rooms = [(person, room) for person, room in await self._rooms.rooms() if wanted(person)]
+        for person, room in rooms:
             try:
                 await self._say(room, Reply(text), transaction)
             except HomeserverError as error:
-                log.warning("admin could not be told", person=person, reason=str(error))
+                log.warning("a person could not be told", person=person, reason=str(error))
+        return bool(rooms)
 
     # --- rooms ------------------------------------------------------------------------------
 

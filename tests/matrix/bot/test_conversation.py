@@ -532,6 +532,21 @@ async def test_admins_are_told_and_nobody_else(room: Bench) -> None:
     assert len(room.said()) == before
 
 
+async def test_one_person_is_told_where_they_talk_to_the_bot(room: Bench) -> None:
+    elsewhere = RoomId("!chief:mx.test")
+    room.homeserver.rooms[elsewhere] = FakeRoom({CHIEF: "join", BOT: "join"})
+    room.rooms.people[elsewhere] = CHIEF
+    before = len(room.said())
+    await room.bot.notify(CHIEF, "You have 1 new voice message.", "notice.1")
+    assert [body["body"] for _, body in room.homeserver.sent(elsewhere)] == [
+        "You have 1 new voice message."
+    ]
+    with capture_logs() as lines:
+        await room.bot.notify(UserId("@nobody:mx.test"), "You have 1.", "notice.2")
+    assert [line["event"] for line in lines] == ["a person without a chat with the bot is not told"]
+    assert len(room.said()) == before
+
+
 async def test_one_room_that_is_gone_does_not_keep_it_from_the_others(room: Bench) -> None:
     room.desk.permissions[ALICE] = Access.ADMIN
     room.rooms.people = {RoomId("!gone"): CHIEF, ROOM: ALICE}
