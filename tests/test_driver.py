@@ -54,7 +54,7 @@ from bridge.call.ids import (
     TrunkName,
     UserId,
 )
-from bridge.driver import Driver, Ports
+from bridge.driver import Driver, Ports, ladder
 from bridge.driver.times import time_of_day, timed
 from bridge.ports import CallRecord, LadderEntry
 
@@ -555,3 +555,22 @@ def test_notices_leave_with_their_time(rig: Rig) -> None:
     text = "You missed a call at 01:47 UTC."
     assert rig.outside.done == [START, replace(notice, text=text)]
     assert text in [entry.detail for _, entry in rig.outside.traced]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a=crypto:1 F8 inline:keepthisaway",
+        "a=crypto: 1  F8  inline:keepthisaway",
+        "a=crypto:1 F8 inline:keepthisaway|2^20|1:4;inline:keepthisaway|2^20|2:4 KDR=1",
+        "a=crypto:1 F8 INLINE:keepthisaway",
+        "a=crypto:1 inline:keepthisaway",
+        "a=crypto:inline:keepthisaway",
+    ],
+)
+def test_no_key_is_in_a_ladder_however_it_is_written(line: str) -> None:
+    sdp = f"v=0\r\n{line}\r\na=sendrecv\r\n"
+    entry = ladder.of_command(OfferMedia(call=CALL, op=OpId(1), side=Side.SIP, sdp=sdp), at=0.0)
+    assert entry is not None
+    assert "a=sendrecv" in entry.detail
+    assert "keepthisaway" not in entry.detail

@@ -11,7 +11,7 @@ from bridge.call.ids import TrunkName, UserId
 from bridge.call.notices import Notices
 from bridge.call.policy import Access, Limits, NumberKind, Policy
 from bridge.call.rules import InboundRule, OutboundRule, TrunkPolicy
-from bridge.call.terms import Terms
+from bridge.call.terms import Srtp, Terms
 from bridge.config import AppService, Config, Permission, Trunk
 from bridge.numbers import meanings
 
@@ -88,5 +88,8 @@ def _trunk(trunk: Trunk) -> TrunkPolicy:
     return TrunkPolicy(
         caller_id=trunk.caller_id,
         early_media=trunk.early_media == "connect",
-        terms=Terms(codecs=trunk.codecs),
+        terms=Terms(
+            codecs=trunk.codecs,
+            srtp=Srtp(trunk.srtp),
+        ),
     )

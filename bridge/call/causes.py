@@ -42,6 +42,7 @@ class Cause(Enum):
     TRUNK_CREDENTIALS = "trunk_credentials"
     CONGESTION = "congestion"
     NO_COMMON_CODEC = "no_common_codec"
+    NOT_ENCRYPTED = "not_encrypted"
     MEDIA_FAILED = "media_failed"
     ICE_FAILED = "ice_failed"
     ICE_TIMEOUT = "ice_timeout"
@@ -144,6 +145,14 @@ MEANINGS: dict[Cause, Meaning] = {
         "user_media_failed",
         "Your app and the telephone network have no audio format in common.",
         missed="your app and the telephone network have no audio format in common",
+    ),
+    Cause.NOT_ENCRYPTED: Meaning(
+        488,
+        88,
+        "user_media_failed",
+        "The telephone network and the bridge do not agree on encryption."
+        " Please tell the bridge's administrator.",
+        missed="the telephone network and the bridge did not agree on encryption",
     ),
     Cause.MEDIA_FAILED: Meaning(
         500,
@@ -277,6 +286,7 @@ _REASONS = {
 
 _FAULTS = {
     MediaFault.NO_COMMON_CODEC: Cause.NO_COMMON_CODEC,
+    MediaFault.NOT_ENCRYPTED: Cause.NOT_ENCRYPTED,
     MediaFault.ICE_FAILED: Cause.ICE_FAILED,
     MediaFault.NO_RESOURCES: Cause.NO_RESOURCES,
 }

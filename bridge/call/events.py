@@ -323,6 +323,8 @@ class MediaFault(Enum):
 
     BAD_SDP = "bad_sdp"
     NO_COMMON_CODEC = "no_common_codec"
+    NOT_ENCRYPTED = "not_encrypted"
+    """One side insists on encryption that the other has not."""
     ICE_FAILED = "ice_failed"
     DTLS_FAILED = "dtls_failed"
     NO_RESOURCES = "no_resources"

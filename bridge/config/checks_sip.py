@@ -80,6 +80,12 @@ def _trunks(config: Config) -> Iterator[Finding]:
                 f"is below session_interval_min; wanted: {trunk.session_interval_min} or more",
             )
         yield from _mailbox(trunk, path)
+        if trunk.srtp == "required" and trunk.transport != "tls":
+            yield (
+                (*path, "srtp"),
+                f"required needs transport tls, not {trunk.transport}, by which all could read the "
+                "keys; wanted: transport: tls, or srtp: optional",
+            )
         if not trunk.codecs:
             yield (*path, "codecs"), "is empty; wanted: at least one"
 

@@ -7,11 +7,11 @@ The commented example file and the reference page are generated from them.
 
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import Field, SecretStr
 
-from bridge.config.base import Port, Seconds, Section
+from bridge.config.base import Off, Port, Seconds, Section
 from bridge.config.routing import InboundRule, Limits, Numbers, OutboundRule
 from bridge.config.sip import Accounts, Sip, Trunk
 
@@ -71,15 +71,10 @@ class EncryptionMode(StrEnum):
     REQUIRE = "require"
 
 
-def _off(value: Any) -> Any:
-    """YAML takes a bare `off` for false."""
-    return EncryptionMode.OFF if value is False else value
-
-
 class Encryption(Section):
     """Calls in end-to-end encrypted rooms; the homeserver has to support it (see the how-to)."""
 
-    mode: Annotated[EncryptionMode, BeforeValidator(_off)] = Field(
+    mode: Annotated[EncryptionMode, Off] = Field(
         EncryptionMode.ALLOW,
         description="off: no calls in encrypted rooms; allow: calls in both kinds of rooms; "
         "default: as allow, and rooms that the bridge makes are encrypted; require: calls in "
@@ -94,15 +89,10 @@ class AutoJoin(StrEnum):
     AS_TOKEN = "as_token"
 
 
-def _never(value: Any) -> Any:
-    """YAML takes a bare `off` for false."""
-    return AutoJoin.OFF if value is False else value
-
-
 class Portals(Section):
     """The rooms in which people and telephone numbers meet."""
 
-    auto_join: Annotated[AutoJoin, BeforeValidator(_never)] = Field(
+    auto_join: Annotated[AutoJoin, Off] = Field(
         AutoJoin.OFF,
         description="off: a person has to accept the invitation to a new room before it rings; "
         "as_token: the bridge accepts for people of its own homeserver, by people_token, and marks "

@@ -4,11 +4,11 @@
 import warnings
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from bridge.config.base import Port, Section, Transport
+from bridge.config.base import Off, Port, Section, Transport
 
 # Pydantic takes `Trunk.register` for an override of `ABCMeta.register`, which models never use.
 warnings.filterwarnings("ignore", message='Field name "register" in "Trunk" shadows')
@@ -107,6 +107,11 @@ class Trunk(Section):
     )
     session_interval_min: int = Field(
         90, ge=90, le=86400, description="Shortest such interval that a peer may ask for."
+    )
+    srtp: Annotated[Literal["off", "optional", "required"], Off] = Field(
+        "off",
+        description="Encryption of the audio, with keys by SIP (SDES). optional: where the other "
+        "side can; required: or there is no call, and SIP itself has to come and go by tls.",
     )
     messages: bool = Field(
         False, description="Send what people write into portals as SIP MESSAGE (RFC 3428)."

@@ -50,7 +50,8 @@ _BRIEF: Final = (
     "by",
 )
 _SECRETS: Final = re.compile(
-    r"^(?P<what>(?:Proxy-)?Authorization:|a=ice-pwd:|a=crypto:\d+ \S+ inline:)[^\r\n]*",
+    r"^(?P<what>(?:Proxy-)?Authorization:|a=ice-pwd:|"
+    r"a=crypto:(?:[ \t]*\d+[ \t]+[\w-]+(?=[ \t]))?)[^\r\n]*",
     re.IGNORECASE | re.MULTILINE,
 )
 _ABOUT_CALLS: Final = re.compile(

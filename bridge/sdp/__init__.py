@@ -2,5 +2,6 @@
 """Session descriptions: parsed, matched and written for both legs. Pure.
 
 `description` holds the values and writes them, `parser` reads them, `codecs` knows encodings,
-`agreement` says what descriptions mean, `negotiation` makes offers and answers.
+`sdes` knows keys for SRTP, `agreement` says what descriptions mean, `ends` are ours, `negotiation`
+makes offers and answers.
 """

@@ -22,8 +22,8 @@ from bridge.sdp.description import (
     SessionDescription,
     Setup,
 )
+from bridge.sdp.sdes import RTP_PROTOCOLS, Keys, agreed_keys
 
-RTP_PROTOCOLS = ("RTP/AVP", "RTP/AVPF")
 WEBRTC_PROTOCOLS = ("UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "TCP/DTLS/RTP/SAVPF", "RTP/SAVPF")
 """Clients write, or once wrote, all of these and mean the same (RFC 8829 section 5.1.2)."""
 
@@ -161,6 +161,8 @@ class LegMedia:
     rtcp_address: tuple[str, int]
     """Where the peer wants RTCP: the same when multiplexed."""
     rtcp_mux: bool
+    keys: Keys | None = None
+    """For SRTP, where they are in the descriptions; None for plain RTP, and with DTLS."""
 
 
 def leg_media(local: SessionDescription, remote: SessionDescription) -> LegMedia:
@@ -194,4 +196,5 @@ def leg_media(local: SessionDescription, remote: SessionDescription) -> LegMedia
         address=address,
         rtcp_address=address if muxed else theirs.rtcp_address or (address[0], address[1] + 1),
         rtcp_mux=muxed,
+        keys=agreed_keys(ours, theirs),
     )

@@ -6,12 +6,11 @@ direction, packet time and parameters are passed on, so that hold works from end
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bridge.errors import SdpError
 from bridge.sdp.agreement import (
     DEFAULT_PTIME,
-    RTP_PROTOCOLS,
     WEBRTC_PROTOCOLS,
     audio_index,
     audio_of,
@@ -33,8 +32,8 @@ from bridge.sdp.codecs import (
 from bridge.sdp.description import (
     Attribute,
     Connection,
+    Crypto,
     Family,
-    Fingerprint,
     Fmtp,
     Group,
     Media,
@@ -46,59 +45,21 @@ from bridge.sdp.description import (
     Setup,
     SourceAttribute,
 )
+from bridge.sdp.ends import Exchange, Local, LocalRtp, LocalWebRtc
+from bridge.sdp.sdes import (
+    OFFERED,
+    PLAIN_PROTOCOLS,
+    RTP_PROTOCOLS,
+    SECURE_PROTOCOLS,
+    Encryption,
+    answered_line,
+    kept_lines,
+)
 
 _OPUS_PARAMETERS = "minptime=10;useinbandfec=1"
 _EVENT_PARAMETERS = "0-16"
 _MID = "0"
 _DYNAMIC_PAYLOAD_TYPES = (*range(96, 128), *range(35, 64))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalMedia:
-    """Our end of a leg's audio. Whoever gathers it makes up the ids."""
-
-    session_id: int
-    """Of the `o=` line; below 2**62, constant for the leg."""
-    address: str
-    port: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalRtp(LocalMedia):
-    """Our end of the SIP leg's audio."""
-
-    rtcp_port: int | None = None
-    """None: the one above RTP's."""
-    rtcp_mux: bool = False
-    """Whether to multiplex RTCP with RTP where the peer can, too."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalWebRtc(LocalMedia):
-    """Our end of the Matrix leg's audio. Address and port: those of the default candidate."""
-
-    ice_ufrag: str
-    ice_pwd: str
-    candidates: tuple[str, ...]
-    """All of them, as after `a=candidate:`; nothing is trickled."""
-    fingerprints: tuple[Fingerprint, ...]
-    ssrc: int
-    cname: str
-    stream_id: str
-    track_id: str
-    setup: Setup | None = None
-    """The DTLS role in force, which renegotiation keeps; None before there is an association."""
-
-
-Local = LocalRtp | LocalWebRtc
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
-    """What was agreed on a leg: the last description from us and the last from the peer."""
-
-    local: SessionDescription
-    remote: SessionDescription
 
 
 def offer_to_sip(
@@ -108,12 +69,18 @@ def offer_to_sip(
     matrix: SessionDescription | None = None,
     previous: Exchange | None = None,
 ) -> SessionDescription:
-    """Offer a SIP peer the `allowed` codecs, those first that the Matrix client has too."""
+    """Offer a SIP peer the `allowed` codecs, those first that the Matrix client has too.
+
+    Optional encryption is offered as plain audio with keys (RFC 8643): who cannot do it does not
+    look at them.
+    """
     if not allowed:
         raise NoCommonCodec("No codec is allowed for this trunk")
     theirs = audio_codecs_of(audio_of(matrix)) if matrix else allowed
     codecs = order_for_offer(theirs, tuple(dict.fromkeys(allowed)))
-    return _offer(local, "RTP/AVP", codecs, matrix, previous)
+    secure = local.encryption is Encryption.REQUIRED
+    protocol = (SECURE_PROTOCOLS if secure else PLAIN_PROTOCOLS)[0]
+    return _offer(local, protocol, codecs, matrix, previous)
 
 
 def offer_to_matrix(
@@ -167,8 +134,7 @@ def _offer(
     other: SessionDescription | None,
     previous: Exchange | None,
 ) -> SessionDescription:
-    events = TELEPHONE_EVENTS if OPUS in codecs else (TELEPHONE_EVENT,)
-    numbers = _numbering((*codecs, *events), previous)
+    numbers = _numbering((*codecs, *_events(local, codecs)), previous)
     theirs = audio_of(other) if other else None
     direction = theirs.active_direction if theirs else MediaDirection.SENDRECV
     audio = replace(
@@ -177,6 +143,8 @@ def _offer(
     )
     if isinstance(local, LocalWebRtc):
         audio = replace(audio, mid=_MID, setup=Setup.ACTPASS)
+    else:
+        audio = replace(audio, crypto=_offered_crypto(local, previous))
     if previous is None:
         return _session(local, (audio,), None)
     before = audio_of(previous.local)
@@ -186,6 +154,19 @@ def _offer(
         for section in previous.local.media
     )
     return _session(local, media, previous.local)
+
+
+def _events(local: Local, codecs: Sequence[Codec]) -> tuple[Codec, ...]:
+    """The telephone-events to offer beside these codecs."""
+    if isinstance(local, LocalRtp) and not local.events:
+        return ()
+    return TELEPHONE_EVENTS if OPUS in codecs else (TELEPHONE_EVENT,)
+
+
+def _offered_crypto(local: LocalRtp, previous: Exchange | None) -> tuple[Crypto, ...]:
+    if previous is not None:
+        return kept_lines(audio_of(previous.local), audio_of(previous.remote))
+    return tuple(line for line in local.crypto if line.suite in OFFERED)
 
 
 def _numbering(codecs: Sequence[Codec], previous: Exchange | None) -> dict[Codec, int]:
@@ -225,7 +206,8 @@ def _answer(
     numbers = payload_types_of(offered)
     if codec not in numbers:
         raise NoCommonCodec(f"{codec} is not in the offer: {' '.join(offered.formats)}")
-    event = event_codec_for(codec, numbers)
+    known_events = isinstance(local, LocalWebRtc) or local.events
+    event = event_codec_for(codec, numbers) if known_events else None
     chosen = {known: numbers[known] for known in (codec, event) if known}
     theirs = audio_of(other)
     direction = theirs.active_direction & offered.active_direction.reversed
@@ -237,7 +219,12 @@ def _answer(
             raise SdpError("The Matrix client does not multiplex RTCP with RTP (a=rtcp-mux)")
         audio = replace(audio, rtcp_mux=True, setup=_answered_setup(offered.setup, local.setup))
     else:
-        audio = replace(audio, rtcp_mux=local.rtcp_mux and offered.rtcp_mux)
+        before = (audio_of(previous.local), audio_of(previous.remote)) if previous else None
+        audio = replace(
+            audio,
+            rtcp_mux=local.rtcp_mux and offered.rtcp_mux,
+            crypto=answered_line(local.crypto, offered, before),
+        )
     kept = _kept_unused(offer, offered, previous) if isinstance(local, LocalWebRtc) else ()
     media = tuple(
         audio if section is offered else _unused(section, local, audio, declined=n not in kept)

@@ -15,7 +15,7 @@ _ENTRY: Final = re.compile(
 )
 _END: Final = "\n--end msg--"
 _CALL_ID: Final = re.compile(r"^(?:Call-ID|i)[ \t]*:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
-_SECRET: Final = re.compile(r"""(\bresponse="|\binline:)[^"\s|]+""")
+_SECRET: Final = re.compile(r"""(\bresponse="|\b(?i:inline):)[^"\s|;]+""")
 """Digest replies, from which a password can be guessed, and SRTP keys (RFC 4568)."""
 _NAME: Final = re.compile(r'"[^"]*"(?= ?<)')
 _TEXT: Final = re.compile(r"(?<=message ')(?:.*'(?=: \d)|.*)")

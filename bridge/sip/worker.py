@@ -41,6 +41,7 @@ from bridge.sip.trunks import Peers, Registration, RegistrationState, Route, spl
 
 log = structlog.get_logger(__name__)
 
+_FORBIDDEN: Final = 403
 _SERVER_ERROR: Final = 500
 _UNAVAILABLE: Final = 503
 _CANCELLED: Final = 487
@@ -273,6 +274,10 @@ class Worker:
             log.warning("too many calls", limit=self._sip.max_calls)
             self._turn_away(leg, _UNAVAILABLE, "Too many calls")
             return
+        if not self._safe(account.route, invite):
+            log.warning("a call that has to be encrypted came without TLS", trunk=leg.trunk)
+            self._turn_away(leg, _FORBIDDEN, "TLS required")
+            return
         try:
             received = self._invite_received(leg, account.route, invite)
         except Exception:
@@ -284,6 +289,15 @@ class Worker:
         for call_id, message in self._unplaced:
             if call_id == leg.sip_call_id:
                 self._pass_on(leg, message)
+
+    def _safe(self, route: Route, invite: Message) -> bool:
+        """Whether keys in an INVITE can have been read by nobody, where that matters."""
+        if route.trunk.srtp != "required":
+            return True
+        name = invite.first("call-id")
+        via = invite.first("via").partition(" ")[0].rpartition("/")[2].lower()
+        came_by = {tapped.transport for call_id, tapped in self._unplaced if call_id == name}
+        return (came_by or {via}) == {"tls"}
 
     def _text(self, account: Account, request: Message, text: str) -> None:
         if account.route is None:

@@ -73,13 +73,17 @@ class Desk:
         return found[0]
 
     async def offer(
-        self, side: Side, sdp: str | None, codecs: Sequence[str] = ()
+        self,
+        side: Side,
+        sdp: str | None,
+        codecs: Sequence[str] = (),
+        *,
+        terms: Terms | None = None,
     ) -> MediaOfferReady:
         """`OfferMedia` that succeeds."""
+        wanted = terms or (Terms(codecs=tuple(codecs)) if codecs else None)
         event = await self.ask(
-            lambda op: OfferMedia(
-                call=self.call, op=op, side=side, sdp=sdp, terms=Terms(codecs=tuple(codecs))
-            )
+            lambda op: OfferMedia(call=self.call, op=op, side=side, sdp=sdp, terms=wanted)
         )
         assert isinstance(event, MediaOfferReady), event
         return event

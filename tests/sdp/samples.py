@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bridge.sdp.description import Fingerprint, MediaDirection, SessionDescription
-from bridge.sdp.negotiation import LocalRtp, LocalWebRtc
+from bridge.sdp.ends import LocalRtp, LocalWebRtc
 from bridge.sdp.parser import parse
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -7,7 +7,6 @@ import pytest
 
 from bridge.errors import SdpError
 from bridge.sdp.agreement import (
-    RTP_PROTOCOLS,
     WEBRTC_PROTOCOLS,
     audio_index,
     audio_of,
@@ -42,14 +41,9 @@ def test_the_section_that_carries_the_call() -> None:
     assert audio_of(load("firefox-offer")).port == 54609
 
 
-def test_plain_rtp_is_found_beside_srtp() -> None:
-    assert audio_index(load("freeswitch-srtp-offer"), RTP_PROTOCOLS) == 1
-
-
-def test_srtp_alone_is_refused_with_a_remedy() -> None:
-    offer = load("freeswitch-srtp-offer")
-    with pytest.raises(SdpError, match="RTP/SAVP is not supported") as caught:
-        sip_audio(replace(offer, media=offer.media[:1]))
+def test_dtls_is_refused_with_a_remedy() -> None:
+    with pytest.raises(SdpError, match="UDP/TLS/RTP/SAVPF is not supported") as caught:
+        sip_audio(load("chromium-offer"))
     assert "RTP/AVP" in caught.value.remedy
     assert not isinstance(caught.value, NoCommonCodec)
 

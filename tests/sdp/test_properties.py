@@ -33,12 +33,8 @@ from bridge.sdp.description import (
     Setup,
     SourceAttribute,
 )
-from bridge.sdp.negotiation import (
-    Exchange,
-    answer_to_matrix,
-    answer_to_sip,
-    offer_to_sip,
-)
+from bridge.sdp.ends import Exchange
+from bridge.sdp.negotiation import answer_to_matrix, answer_to_sip, offer_to_sip
 from bridge.sdp.parser import parse
 from tests.sdp.samples import LOCAL_RTP, LOCAL_WEBRTC, load, names, text
 
@@ -224,7 +220,7 @@ def offered_sections(draw: st.DrawFn, protocol: str) -> Media:
     return Media(
         kind=draw(st.sampled_from(["audio", "audio", "video"])),
         port=draw(st.sampled_from([0, 9, 4000])),
-        protocol=draw(st.sampled_from([protocol, protocol, "RTP/SAVP"])),
+        protocol=draw(st.sampled_from([protocol, protocol, "UDP/DTLS/SCTP"])),
         formats=tuple(map(str, numbers)),
         connection=Connection("198.51.100.9"),
         direction=draw(st.sampled_from(MediaDirection)),

@@ -67,6 +67,11 @@ def is_rtcp(data: bytes) -> bool:
     return len(data) > 1 and 64 <= data[1] & 0x7F < 96
 
 
+def as_it_is(data: bytes) -> bytes:
+    """No encryption."""
+    return data
+
+
 @dataclass(slots=True)
 class Sender:
     """Numbers the packets of one stream."""
@@ -169,6 +174,11 @@ class RtpPeer:
         """Called for every RTP packet, when set."""
         self.target: tuple[str, int] | None = None
         self.rtcp_target: tuple[str, int] | None = None
+        self.protect: Callable[[bytes], bytes] = as_it_is
+        """Done to packets on their way out; the others likewise."""
+        self.protect_rtcp: Callable[[bytes], bytes] = as_it_is
+        self.unprotect: Callable[[bytes], bytes] = as_it_is
+        self.unprotect_rtcp: Callable[[bytes], bytes] = as_it_is
         self._version = 0
         loop = asyncio.get_running_loop()
         loop.add_reader(self._rtp, self._read_rtp)
@@ -183,6 +193,8 @@ class RtpPeer:
         port: int | None = None,
         events: dict[int, int] | None = None,
         mux: bool = False,
+        protocol: str = "RTP/AVP",
+        crypto: Iterable[str] = (),
     ) -> str:
         """A description of this peer; `events` are telephone-event types and their clocks."""
         events = {EVENT: 8000} if events is None else events
@@ -197,12 +209,13 @@ class RtpPeer:
             "s=-",
             f"c=IN {family} {host}",
             "t=0 0",
-            f"m=audio {port or self.port} RTP/AVP {' '.join(map(str, formats))}",
+            f"m=audio {port or self.port} {protocol} {' '.join(map(str, formats))}",
             *(f"a=rtpmap:{number} {name}" for number, name in formats.items()),
             *(f"a=fmtp:{number} 0-16" for number in events),
             "a=ptime:20",
             f"a={direction}",
             *(["a=rtcp-mux"] if mux else []),
+            *(f"a=crypto:{line}" for line in crypto),
         ]
         return "\r\n".join(lines) + "\r\n"
 
@@ -222,12 +235,12 @@ class RtpPeer:
         assert self.target is not None, "aim() first"
         for packet in packets:
             data = packet if isinstance(packet, bytes) else packet.write()
-            self._rtp.sendto(data, self.target)
+            self._rtp.sendto(self.protect(data), self.target)
 
     def send_rtcp(self, data: bytes) -> None:
         """Send a compound RTCP packet."""
         assert self.rtcp_target is not None, "aim() first"
-        self._rtcp.sendto(data, self.rtcp_target)
+        self._rtcp.sendto(self.protect_rtcp(data), self.rtcp_target)
 
     def echo(self) -> None:
         """Send everything back from now on."""
@@ -252,12 +265,12 @@ class RtpPeer:
     def _read_rtp(self) -> None:
         data, source = self._rtp.recvfrom(2048)
         if is_rtcp(data):
-            self.received.rtcp.append(data)
+            self.received.rtcp.append(self.unprotect_rtcp(data))
             return
-        packet = Packet.read(data, source)
+        packet = Packet.read(self.unprotect(data), source)
         self.received.packets.append(packet)
         if self.on_packet is not None:
             self.on_packet(packet)
 
     def _read_rtcp(self) -> None:
-        self.received.rtcp.append(self._rtcp.recvfrom(2048)[0])
+        self.received.rtcp.append(self.unprotect_rtcp(self._rtcp.recvfrom(2048)[0]))

@@ -78,6 +78,20 @@ def test_kept_message_has_no_secrets() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a=crypto:1 F8 inline:keepthisaway",
+        "a=crypto: 1  F8  inline:keepthisaway",
+        "a=crypto:1 F8 inline:keepthisaway|2^20|1:4;inline:keepthisaway|2^20|2:4 KDR=1",
+        "a=crypto:1 F8 INLINE:keepthisaway",
+        "a=crypto:1 inline:keepthisaway",
+    ],
+)
+def test_no_key_is_kept_however_it_is_written(line: str) -> None:
+    assert "keepthisaway" not in without_secrets(f"INVITE x\r\n\r\n{line}\r\na=sendrecv\r\n")
+
+
 ANSWER = parse(
     "SIP/2.0 200 OK\r\nFrom: <sip:me@mx.test>;tag=ours\r\nTo: <sip:x@mx.test>;tag=theirs\r\n"
     "Call-ID: one\r\nCSeq: 7 INVITE\r\nContact: <sip:x@192.0.2.7:5070;ob>\r\n"

@@ -136,6 +136,25 @@ async def test_in_by_tls(tmp_path: Path, certificates: Certificates) -> None:
         await be_called(bridge, phone)
 
 
+async def test_a_call_that_has_to_be_encrypted_comes_by_tls(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    """Keys that came by UDP may have been read by anybody."""
+    listener = tls(certificates)
+    demanding = secure_trunk(9).model_copy(update={"srtp": "required"})
+    async with Bridge({TRUNK: demanding}, transports=(listener,)) as bridge:
+        keys = {"status": "403"}
+        async with Sipp("caller_is_refused", tmp_path, calls=bridge.port, keys=keys) as phone:
+            await phone.succeeds()
+            assert "SIP/2.0 403 TLS required" in phone.messages()
+        assert bridge.nothing_more()
+        async with (
+            relay(listener.port, client=certificates.client_context()) as relayed,
+            Sipp("caller_hangs_up", tmp_path, calls=relayed, tcp=True, keys=BY_TLS) as phone,
+        ):
+            await be_called(bridge, phone)
+
+
 async def test_old_tls_is_refused(certificates: Certificates) -> None:
     listener = tls(certificates)
     async with Bridge({TRUNK: trunk(9)}, transports=(listener,)):

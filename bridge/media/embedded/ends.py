@@ -7,11 +7,13 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from aiortc import RTCCertificate
 
 from bridge.call.ids import Side
+from bridge.call.terms import Keypad, Srtp, Terms
 from bridge.media.embedded.candidates import candidate_lines, default_address
 from bridge.media.embedded.sip_leg import SipLeg
 from bridge.media.embedded.webrtc import IceConnection, fingerprint
-from bridge.sdp.description import Fingerprint, Setup
-from bridge.sdp.negotiation import LocalRtp, LocalWebRtc
+from bridge.sdp.description import Crypto, Fingerprint, Setup
+from bridge.sdp.ends import LocalRtp, LocalWebRtc
+from bridge.sdp.sdes import KEY_LENGTHS, Encryption, crypto_line
 
 
 class OwnEnds:
@@ -33,8 +35,8 @@ class OwnEnds:
         self._ids = {side: secrets.randbits(61) for side in Side}
         self._stream_id, self._track_id = secrets.token_hex(16), secrets.token_hex(16)
 
-    def rtp(self, leg: SipLeg, *, answering: bool) -> LocalRtp:
-        """Our end of the SIP leg.
+    def rtp(self, leg: SipLeg, terms: Terms, *, answering: bool) -> LocalRtp:
+        """Our end of the SIP leg, with new keys if it may be encrypted.
 
         RTCP is multiplexed with peers that ask for it. It is not offered: some do not know it.
         """
@@ -43,6 +45,9 @@ class OwnEnds:
             address=self._seen_as(leg.address),
             port=leg.port,
             rtcp_mux=answering or leg.muxed,
+            encryption=Encryption(terms.srtp.value),
+            crypto=() if terms.srtp is Srtp.OFF else _new_keys(),
+            events=terms.keypad is not Keypad.INFO,
         )
 
     def _seen_as(self, address: str) -> str:
@@ -69,3 +74,10 @@ class OwnEnds:
             track_id=self._track_id,
             setup=setup,
         )
+
+
+def _new_keys() -> tuple[Crypto, ...]:
+    return tuple(
+        crypto_line(tag, suite, secrets.token_bytes(length))
+        for tag, (suite, length) in enumerate(KEY_LENGTHS.items(), start=1)
+    )

@@ -34,6 +34,7 @@ from bridge.media.embedded.streams import Statistics
 from bridge.media.embedded.webrtc import CertificateSource, ice_servers
 from bridge.ports import Emit
 from bridge.sdp.codecs import NoCommonCodec
+from bridge.sdp.sdes import EncryptionMismatch
 
 MAX_EARLY = 100
 """Calls whose candidates are kept before there is an offer, and messages kept of each."""
@@ -196,6 +197,8 @@ def _fault(error: Exception) -> tuple[MediaFault, str]:
     """Whose fault an exception is, and what to tell of it."""
     if isinstance(error, NoCommonCodec):
         return MediaFault.NO_COMMON_CODEC, str(error)
+    if isinstance(error, EncryptionMismatch):
+        return MediaFault.NOT_ENCRYPTED, str(error)
     if isinstance(error, SdpError):
         return MediaFault.BAD_SDP, str(error)
     if isinstance(error, LocalError | OSError):

@@ -106,6 +106,8 @@ class MatrixLeg:
         self._send: SendMedia | None = None
         self.setup: Setup | None = None
         """Our DTLS role, once there is an association."""
+        self.suite = ""
+        """SRTP's, once there are keys."""
 
     async def gather(self, *, controlling: bool) -> IceConnection:
         """A new generation of ICE with all its candidates; the one in use goes on."""
@@ -228,6 +230,7 @@ class MatrixLeg:
         before = self._current
         self._current = generation
         self._connecting = None
+        self.suite = generation.dtls.suite
         unprotect = generation.dtls.unprotect
         unprotect_rtcp = generation.dtls.unprotect_rtcp
         on_rtp, on_rtcp = self._callbacks.rtp, self._callbacks.rtcp

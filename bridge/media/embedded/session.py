@@ -14,7 +14,7 @@ import structlog
 
 from bridge.call.events import MediaConnected, MediaFault, MediaLost
 from bridge.call.ids import CallId, Side
-from bridge.call.terms import Terms
+from bridge.call.terms import NO_TERMS, Terms
 from bridge.config import Media as MediaSettings
 from bridge.errors import SdpError
 from bridge.media.embedded.ends import OwnEnds
@@ -32,16 +32,10 @@ from bridge.ports import Emit
 from bridge.sdp.agreement import LegMedia, audio_of, codec_choices, leg_media, webrtc_peer
 from bridge.sdp.codecs import AUDIO_CODECS, Codec, codec_named, pair_codecs
 from bridge.sdp.description import SessionDescription
-from bridge.sdp.negotiation import (
-    Exchange,
-    LocalRtp,
-    LocalWebRtc,
-    answer_to_matrix,
-    answer_to_sip,
-    offer_to_matrix,
-    offer_to_sip,
-)
+from bridge.sdp.ends import Exchange, LocalRtp, LocalWebRtc
+from bridge.sdp.negotiation import answer_to_matrix, answer_to_sip, offer_to_matrix, offer_to_sip
 from bridge.sdp.parser import parse
+from bridge.sdp.sdes import Encryption, only_audio_for
 
 logger = structlog.get_logger(__name__)
 
@@ -86,6 +80,7 @@ class Session:
         self._log = logger.bind(call=call)
         certificate = resources.certificates.get()
         cname = secrets.token_urlsafe(12)
+        self._terms = NO_TERMS
         self._allowed: tuple[Codec, ...] = AUDIO_CODECS
         self._agreed: dict[Side, Exchange] = {}
         self._pending: _Pending | None = None
@@ -118,9 +113,7 @@ class Session:
     async def offer(self, side: Side, sdp: str | None, terms: Terms | None) -> Offered:
         """`side` offered: see `OfferMedia`. Raises SdpError, LocalError."""
         self._agree_to(terms)
-        asked = parse(sdp) if sdp is not None else None
-        if asked is not None:
-            self._check(side, asked)
+        asked = self._read_offer(side, sdp) if sdp is not None else None
         if len(self._agreed) == 2:
             return await self._renegotiate(side, asked)
         self._open_sip(asked if side is Side.SIP else None)
@@ -129,16 +122,20 @@ class Session:
         self._pending = _Pending(side, asked, offered)
         return Offered(offer=str(offered))
 
-    def _check(self, side: Side, offer: SessionDescription) -> None:
+    def _read_offer(self, side: Side, sdp: str) -> SessionDescription:
         """What could not be answered later has to fail now."""
+        offer = parse(sdp)
         if side is Side.MATRIX:
             webrtc_peer(offer)
             pair_codecs(codec_choices(offer), AUDIO_CODECS)
-        else:
-            pair_codecs(AUDIO_CODECS, codec_choices(offer, self._allowed))
+            return offer
+        offer = only_audio_for(offer, Encryption(self._terms.srtp.value))
+        pair_codecs(AUDIO_CODECS, codec_choices(offer, self._allowed))
+        return offer
 
     def _agree_to(self, terms: Terms | None) -> None:
         if terms is not None:
+            self._terms = terms
             self._allowed = tuple(map(codec_named, terms.codecs)) or AUDIO_CODECS
 
     def _make_offer(self, to: Side, other: SessionDescription | None) -> SessionDescription:
@@ -235,8 +232,8 @@ class Session:
     async def join(self, matrix_sdp: str, sip_sdp: str, terms: Terms | None) -> tuple[str, str]:
         """Answer two offers: see `JoinMedia`. Raises SdpError, LocalError."""
         self._agree_to(terms)
-        matrix, sip = parse(matrix_sdp), parse(sip_sdp)
-        webrtc_peer(matrix)
+        matrix = self._read_offer(Side.MATRIX, matrix_sdp)
+        sip = self._read_offer(Side.SIP, sip_sdp)
         pair = pair_codecs(codec_choices(matrix), codec_choices(sip, self._allowed))
         self._agreed.clear()
         self._pending = None
@@ -288,6 +285,7 @@ class Session:
     def _aim(self, media: LegMedia) -> None:
         assert self._sip is not None
         self._sip.aim(media.address, media.rtcp_address, muxed=media.rtcp_mux)
+        self._sip.secure(media.keys)
 
     def _connect_matrix(self, exchange: Exchange) -> None:
         """Start ICE if something was gathered for it."""
@@ -316,7 +314,8 @@ class Session:
         peer = connection.address if connection and not connection.unspecified else None
         address = local_address(self._resources.settings.listen, peer)
         rtp, rtcp = self._resources.ports.pair(address)
-        self._sip = SipLeg(rtp, rtcp, self._streams.to_matrix.receive, self._sip_rtcp)
+        hear = self._streams.to_matrix.receive
+        self._sip = SipLeg(rtp, rtcp, hear, self._sip_rtcp, self._sip_blind)
         self._streams.to_sip.lead(self._sip.send_rtp)
 
     def _ice_sockets(self) -> list[Socket]:
@@ -325,7 +324,7 @@ class Session:
 
     def _local_rtp(self, *, answering: bool) -> LocalRtp:
         assert self._sip is not None
-        return self._ends.rtp(self._sip, answering=answering)
+        return self._ends.rtp(self._sip, self._terms, answering=answering)
 
     def _local_webrtc(self) -> LocalWebRtc:
         ice = self._matrix.gathered or self._matrix.ice
@@ -352,6 +351,11 @@ class Session:
         self._log.warning("media lost", side="matrix", fault=fault.value, detail=detail)
         self._emit(MediaLost(call=self._call, side=Side.MATRIX, fault=fault, detail=detail))
 
+    def _sip_blind(self) -> None:
+        self._log.warning(
+            "what the SIP peer sends cannot be decrypted: it uses another key than it said"
+        )
+
     def _matrix_rtcp(self, packet: bytes) -> None:
         self._streams.matrix_rtcp.receive(packet, monotonic(), time())
 
@@ -373,6 +377,11 @@ class Session:
         if self._sip is not None:
             result["sip_strangers"] = self._sip.strangers
             result["sip_latched"] = int(self._sip.latched)
+            result["sip_undecipherable"] = self._sip.undecipherable
+        if self._sip is not None and self._sip.srtp is not None:
+            result["sip_srtp"] = self._sip.srtp.keys.suite
+        if self._matrix.suite:
+            result["matrix_srtp"] = self._matrix.suite
         return result
 
     async def close(self) -> None:

@@ -11,29 +11,40 @@ from typing import Any
 
 from bridge.errors import SdpError
 from bridge.media.embedded.rtp import HEADER, HEADER_SIZE, is_rtcp, is_rtp
+from bridge.media.embedded.sip_srtp import UNREADABLE, SipSrtp
 from bridge.media.embedded.sockets import connected_twin
 from bridge.media.embedded.srtp import ARRIVAL, Packet
+from bridge.sdp.sdes import Keys
 
 MAX_PACKET = 1400
 """Bytes; with SRTP's trailer and IPv6 it still fits an Ethernet frame."""
 PROBATION = 5
 """Packets in sequence from an address that was not signalled before it counts as the peer's."""
+BLIND = 50
+"""Packets in a row that cannot be decrypted before that is told."""
 
 OnRtp = Callable[[Packet, float], None]
 OnRtcp = Callable[[bytes], None]
 
 
 class SipLeg:
-    """Plain RTP with one peer.
+    """RTP with one peer, plain or encrypted.
 
     Only the signalled address is heard. A peer behind NAT sends from another one: it is taken on
     once, after a few packets in sequence, if nothing has come from the signalled address; then
-    it stays (until signalling names a new one). Everybody else is a stranger.
+    it stays (until signalling names a new one). Everybody else is a stranger, as is who has not
+    the key where there is one.
     """
 
     def __init__(
-        self, rtp: socket.socket, rtcp: socket.socket, on_rtp: OnRtp, on_rtcp: OnRtcp
+        self,
+        rtp: socket.socket,
+        rtcp: socket.socket,
+        on_rtp: OnRtp,
+        on_rtcp: OnRtcp,
+        on_blind: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_blind`: nothing that comes can be decrypted."""
         self.address: str = rtp.getsockname()[0]
         self.port: int = rtp.getsockname()[1]
         self.strangers = 0
@@ -42,6 +53,13 @@ class SipLeg:
         """Packets that the network stack refused."""
         self.latched = False
         """Whether the peer sends from another address than it signalled."""
+        self.undecipherable = 0
+        """Packets of the peer's under a wrong key, or repeated."""
+        self.srtp: SipSrtp | None = None
+        """What encrypts the audio, if it is."""
+        self._take: Callable[[Packet], None] = self._take_plain
+        self._blind = 0
+        self._on_blind = on_blind
         self._rtp = rtp
         self._rtcp = rtcp
         self._twin: socket.socket | None = None
@@ -77,6 +95,18 @@ class SipLeg:
         self._locked = self.latched = False
         self._suspect = None
         self._turn_to(signalled)
+
+    def secure(self, keys: Keys | None) -> None:
+        """Encrypt with these keys from now on, and hear nothing else; None: plain RTP."""
+        if keys is None:
+            self.srtp = None
+            self._take = self._take_plain
+        elif self.srtp is None:
+            self.srtp = SipSrtp(keys)
+            self._take = self._take_encrypted
+        elif self.srtp.keys != keys:
+            self.srtp.renew(keys)
+            self._blind = 0
 
     def _socket_address(self, address: tuple[str, int]) -> tuple[Any, ...]:
         host, port = address
@@ -116,16 +146,19 @@ class SipLeg:
         if self._send is None:
             return
         try:
-            self._send(packet)
+            self._send(packet if self.srtp is None else self.srtp.encrypt(packet))
         except OSError:
+            self.unsent += 1
+        except UNREADABLE:  # Too old for its context to be sent.
             self.unsent += 1
 
     def send_rtcp(self, packet: bytes) -> None:
         """Send a compound RTCP packet where the peer wants it."""
         if self._rtcp_peer is not None:
             sock = self._rtp if self.muxed else self._rtcp
-            with contextlib.suppress(OSError):
-                sock.sendto(packet, self._rtcp_peer)
+            with contextlib.suppress(OSError, *UNREADABLE):
+                sent = packet if self.srtp is None else self.srtp.encrypt_rtcp(packet)
+                sock.sendto(sent, self._rtcp_peer)
 
     def close(self) -> None:
         """Stop reading and free the ports."""
@@ -144,7 +177,11 @@ class SipLeg:
         except OSError:
             return
         packet = ARRIVAL[:size]
-        if source == self._peer or self._admit(packet, source):
+        if source == self._peer:
+            self._take(packet)
+        elif self.srtp is not None:
+            self._take_stranger(packet, source, self.srtp)
+        elif self._admit(packet, source):
             self._take(packet)
 
     def _peer_readable(self, receive: Callable[[Packet], int]) -> None:
@@ -154,7 +191,7 @@ class SipLeg:
             return
         self._take(ARRIVAL[:size])
 
-    def _take(self, packet: Packet) -> None:
+    def _take_plain(self, packet: Packet) -> None:
         size = len(packet)
         if size < 8 or size > MAX_PACKET or packet[0] >> 6 != 2:
             return
@@ -163,6 +200,50 @@ class SipLeg:
         elif size >= HEADER_SIZE:
             self._locked = True
             self._on_rtp(packet, monotonic())
+
+    def _take_encrypted(self, packet: Packet) -> None:
+        size = len(packet)
+        srtp = self.srtp
+        if srtp is None or size < HEADER_SIZE or size > MAX_PACKET or packet[0] >> 6 != 2:
+            return
+        if 64 <= packet[1] & 0x7F < 96:
+            self._take_rtcp(bytes(packet))
+            return
+        try:
+            packet = srtp.decrypt(size)
+        except UNREADABLE:
+            self._count_undecipherable()
+            return
+        self._blind = 0
+        self._locked = True
+        self._on_rtp(packet, monotonic())
+
+    def _take_stranger(self, packet: Packet, source: tuple[Any, ...], srtp: SipSrtp) -> None:
+        """Who has the key may be the peer behind a NAT; who has not, cannot."""
+        if self._signalled is None:
+            return
+        if not self._locked and is_rtp(packet) and len(packet) <= MAX_PACKET:
+            with contextlib.suppress(*UNREADABLE):
+                packet = srtp.decrypt(len(packet))
+                if self._admit(packet, source):
+                    self._on_rtp(packet, monotonic())
+                return
+        self.strangers += 1
+
+    def _take_rtcp(self, packet: bytes) -> None:
+        if self.srtp is not None:
+            try:
+                packet = self.srtp.decrypt_rtcp(packet)
+            except UNREADABLE:
+                self.undecipherable += 1
+                return
+        self._on_rtcp(packet)
+
+    def _count_undecipherable(self) -> None:
+        self.undecipherable += 1
+        self._blind += 1
+        if self._blind == BLIND:
+            self._on_blind()
 
     def _admit(self, packet: Packet, source: tuple[Any, ...]) -> bool:
         """Judge a packet from an address other than the peer's."""
@@ -194,4 +275,4 @@ class SipLeg:
         if not self.muxed:
             self._rtcp_peer = source  # Symmetric RTCP (RFC 4961 4).
         if is_rtcp(packet) and len(packet) <= MAX_PACKET:
-            self._on_rtcp(packet)
+            self._take_rtcp(packet)

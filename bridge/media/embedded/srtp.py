@@ -6,9 +6,10 @@ and out, which costs as much as the cipher. One thread handles media, and a pack
 before the next one is read, so that two buffers serve all calls.
 """
 
+import struct
 from collections.abc import Callable
 
-from pylibsrtp import ERRORS, Error, Session
+from pylibsrtp import ERRORS, Error, Policy, Session
 from pylibsrtp._binding import ffi, lib
 
 SIZE = 2048
@@ -25,6 +26,40 @@ ARRIVAL: Packet = memoryview(ffi.buffer(_arrival)).cast("B")
 """Where packets are received."""
 _DEPARTURE: Packet = memoryview(ffi.buffer(_departure)).cast("B")
 _size = ffi.new("int *")
+
+_POLICY = struct.Struct("=IiIiiI")
+"""libsrtp's `srtp_crypto_policy_t`: cipher, its key, authentication, its key, tag, services."""
+_AES_256, _HMAC_SHA1, _BOTH = 5, 3, 3
+_PROFILES = {
+    "AES_CM_128_HMAC_SHA1_80": Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
+    "AES_CM_128_HMAC_SHA1_32": Policy.SRTP_PROFILE_AES128_CM_SHA1_32,
+}
+_TAGS = {"AES_256_CM_HMAC_SHA1_80": 10, "AES_256_CM_HMAC_SHA1_32": 4}
+"""Suites of RFC 6188, nameless in pylibsrtp: bytes of SRTP's tag. SRTCP's is always 10."""
+
+
+def sender(suite: str, key: bytes) -> Session:
+    """A context for what we send; `suite` is one of `bridge.sdp.sdes`."""
+    return _session(suite, key, Policy.SSRC_ANY_OUTBOUND)
+
+
+def receiver(suite: str, key: bytes) -> Session:
+    """A context for what a peer sends."""
+    return _session(suite, key, Policy.SSRC_ANY_INBOUND)
+
+
+def _session(suite: str, key: bytes, direction: int) -> Session:
+    profile = _PROFILES.get(suite)
+    if profile is not None:
+        policy = Policy(key=key, ssrc_type=direction, srtp_profile=profile)
+    else:
+        policy = Policy(key=key, ssrc_type=direction)
+        for part, tag in ((policy._policy.rtp, _TAGS[suite]), (policy._policy.rtcp, 10)):
+            where = ffi.buffer(ffi.addressof(part))
+            _POLICY.pack_into(where, 0, _AES_256, len(key), _HMAC_SHA1, 20, tag, _BOTH)
+    # What a peer on the other side repeats is passed on.
+    policy.allow_repeat_tx = True
+    return Session(policy)
 
 
 def unprotector(session: Session) -> Callable[[int], Packet]:

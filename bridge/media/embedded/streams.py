@@ -14,7 +14,8 @@
 - `S_events`: telephone-events (key presses) that came from that side and were passed on
 - `S_audio_after_s`: seconds from the answer until the first packet was sent to that side
 - `connect_s`: seconds from the answer until ICE and DTLS were up
-- `matrix_undecipherable`: packets with a wrong key, or repeated
+- `S_srtp`: the suite that the audio of that side is encrypted with; only if it is
+- `S_undecipherable`: packets with a wrong key, or repeated
 - `sip_strangers`: packets from addresses that have no part in the call
 - `sip_latched`: 1 if the SIP peer sends from another address than it signalled (NAT)
 """

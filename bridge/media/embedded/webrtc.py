@@ -355,6 +355,9 @@ def _without_duplicates(candidates: list[Candidate]) -> list[Candidate]:
     return [c for c in candidates if unique[c.host, c.port] is c]
 
 
+_SUITES = {"SRTP_AES128_CM_SHA1_80": "AES_CM_128_HMAC_SHA1_80"}
+
+
 class _Channel:
     """What RTCDtlsTransport wants of an RTCIceTransport; outlives ICE restarts."""
 
@@ -406,6 +409,13 @@ class DtlsAssociation:
         if self._dtls.state != "connected":
             raise DtlsError("the DTLS handshake failed: keys or certificate do not match")
         self.established = True
+
+    @property
+    def suite(self) -> str:
+        """SRTP's suite, by the name that SDES has for it (RFC 4568, RFC 7714); only with keys."""
+        assert self._dtls._ssl is not None
+        profile = self._dtls._ssl.get_selected_srtp_profile().decode()
+        return _SUITES.get(profile, profile.removeprefix("SRTP_"))
 
     @property
     def protect(self) -> Callable[[bytes | Packet], Packet]:
