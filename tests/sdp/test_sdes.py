@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.errors import SdpError
 from bridge.sdp.agreement import leg_media, sip_audio
+from bridge.sdp.at_once import answer_at_once
 from bridge.sdp.codecs import PCMA, TELEPHONE_EVENT, codecs_of
 from bridge.sdp.description import Crypto, MediaDirection, SessionDescription
 from bridge.sdp.ends import Exchange, LocalRtp
@@ -312,6 +314,33 @@ def test_encryption_that_ends_within_a_call() -> None:
     answer = answer_to_sip(local, plain_offer, PCMA, matrix=MATRIX, previous=before)
     assert leg_media(answer, plain_offer).keys is None
     assert sip_audio(answer).direction is MediaDirection.SENDRECV
+
+
+def test_an_answer_at_once_keeps_the_keys() -> None:
+    before = agreed(line(2, SHORT))
+    hold = peer(line(4, SHORT), direction="sendonly")
+    answer = answer_at_once(before.local, before.remote, hold)
+    assert keys_of(Exchange(local=answer, remote=hold)) == keys_of(before)
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [peer(line(1, seed=8)), peer(line(1, SHORT)), peer(protocol=AVP), peer()],
+    ids=["new key", "new suite", "plain", "no key"],
+)
+def test_new_keys_cannot_be_answered_at_once(offer: SessionDescription) -> None:
+    before = agreed(line(1))
+    with pytest.raises(SdpError):
+        answer_at_once(before.local, before.remote, offer)
+
+
+def test_encryption_cannot_begin_at_once() -> None:
+    offer = peer(protocol=AVP)
+    answer = answer_to_sip(ours(Encryption.OPTIONAL), offer, PCMA, matrix=MATRIX)
+    with pytest.raises(EncryptionMismatch):
+        answer_at_once(answer, offer, peer(line(1)))
+    again = answer_at_once(answer, offer, peer(line(1), protocol=AVP))
+    assert sip_audio(again).crypto == ()
 
 
 # --- telephone-events -----------------------------------------------------------------------
