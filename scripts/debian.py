@@ -71,9 +71,10 @@ def needs_of_python() -> tuple[Need, ...]:
     return tuple(needs)
 
 
-def install_missing(steps: Steps, needs: tuple[Need, ...]) -> None:
+def install_missing(
+    steps: Steps, needs: tuple[Need, ...], *, name: str = "system packages"
+) -> None:
     """Install what is missing; raises StepError that says what to do where that cannot be done."""
-    name = "system packages"
     if os.environ.get(ALREADY_INSTALLED) == "present":
         steps.skip(name, f"left alone ({ALREADY_INSTALLED}=present)")
         return

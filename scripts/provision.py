@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from scripts import debian, pjsua2_wheel
+from scripts.lanes import Lanes
 from scripts.steps import StepError, Steps, output_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +34,7 @@ def main() -> int:
     steps = Steps(LOG, append=arguments.in_environment)
     try:
         if not arguments.in_environment:
-            debian.install_missing(steps, GOALS[arguments.goal] + debian.needs_of_python())
+            debian.install_missing(steps, first_needs(arguments.goal))
             make_venv(steps, VENV)
             _continue_in_environment(arguments.goal)
         fill(steps, arguments.goal)
@@ -49,35 +50,67 @@ def _continue_in_environment(goal: str) -> None:
     os.execv(python, [python, "-m", "scripts.provision", goal, "--in-environment"])
 
 
+def first_needs(goal: str) -> tuple[debian.Need, ...]:
+    """The system's packages that have to be there before anything else."""
+    needs = debian.BUILD + debian.needs_of_python()
+    # Who may be asked for a password is asked once, while nothing else is on the terminal.
+    return needs if os.geteuid() == 0 else (*needs, *_later_needs(goal))
+
+
+def _later_needs(goal: str) -> tuple[debian.Need, ...]:
+    return tuple(need for need in GOALS[goal] if need not in debian.BUILD)
+
+
 def fill(steps: Steps, goal: str) -> None:
-    """Everything that a goal needs inside the environment."""
-    _install_locked(steps, "runtime" if goal == "demo" else "dev")
-    _install_pjsua2(steps)
-    _install_project(steps)
-    if goal in ("demo", "test"):
-        make_venv(steps, SYNAPSE_VENV)
-        _install_synapse(steps)
-    if goal == "test":
-        _install_browser_packages(steps)
+    """Everything that a goal needs inside the environment, as much as possible side by side."""
+    lock = "runtime" if goal == "demo" else "dev"
+    with Lanes(steps) as lanes:
+        tools = lanes.start("tools", _install_tools)
+        wheel = lanes.start("build-pjsua2", _build_pjsua2, after=(tools,))
+        packages = lanes.start("packages", lambda lane: _install_locked(lane, lock), after=(tools,))
+        pjsua2 = lanes.start("pjsua2", _install_pjsua2, after=(packages, wheel))
+        lanes.start("project", _install_project, after=(pjsua2,))
+        if goal == "setup":
+            return
+        system = lanes.start("system", lambda lane: _install_later_needs(lane, goal))
+        lanes.start("synapse", _install_synapse, after=(tools,))
+        if goal == "test":
+            lanes.start("npm", _install_browser_packages, after=(system,))
 
 
-def make_venv(steps: Steps, venv: Path) -> None:
+def make_venv(steps: Steps, venv: Path, *, pip: bool = True) -> None:
     """An empty environment, unless there is one."""
     name = f"environment {venv.name}"
-    if _usable(venv):
+    if _usable(venv, "import pip" if pip else "pass"):
         steps.skip(name, "there")
         return
+    without = [] if pip else ["--without-pip"]
     with steps.step(name):
-        steps.run([sys.executable, "-m", "venv", "--clear", venv])
+        steps.run([sys.executable, "-m", "venv", "--clear", *without, venv])
 
 
-def _usable(venv: Path) -> bool:
+def _usable(venv: Path, probe: str) -> bool:
     """Whether it still works: its Python may have been upgraded, or removed."""
     try:
-        output_of([venv / "bin/python", "-c", "import pip"])
+        output_of([venv / "bin/python", "-c", probe])
     except StepError:
         return False
     return True
+
+
+def _install_later_needs(steps: Steps, goal: str) -> None:
+    debian.install_missing(steps, _later_needs(goal), name="more system packages")
+
+
+def _install_tools(steps: Steps) -> None:
+    """What packages without a wheel are built with: the locked tools, not today's."""
+    lock = LOCKS / "build.txt"
+    if _done(VENV, "build", _key(lock)):
+        steps.skip("tools to build with", "there")
+        return
+    with steps.step("tools to build with"):
+        steps.run([VENV / "bin/python", *PIP, "-r", lock])
+    _mark(VENV, "build", _key(lock))
 
 
 def _install_locked(steps: Steps, lock: str) -> None:
@@ -91,14 +124,17 @@ def _install_locked(steps: Steps, lock: str) -> None:
         steps.skip(name, "there")
         return
     with steps.step(name):
-        # Packages without a wheel are built with the locked tools, not with today's.
-        steps.run([VENV / "bin/python", *PIP, "-r", inputs[0]])
         steps.run(
             [VENV / "bin/python", *PIP, "--no-build-isolation", "-r", inputs[1]],
             # libolm's build description predates CMake 4.
             env={"CMAKE_POLICY_VERSION_MINIMUM": "3.5"},
         )
     _mark(VENV, lock, _key(*inputs))
+
+
+def _build_pjsua2(steps: Steps) -> None:
+    if not _done(VENV, "pjsua2", pjsua2_wheel.recipe_key()):
+        pjsua2_wheel.ensure_wheel(steps)
 
 
 def _install_pjsua2(steps: Steps) -> None:
@@ -124,12 +160,14 @@ def _install_project(steps: Steps) -> None:
 
 
 def _install_synapse(steps: Steps) -> None:
+    make_venv(steps, SYNAPSE_VENV, pip=False)
     lock = LOCKS / "synapse.txt"
     if _done(SYNAPSE_VENV, "synapse", _key(lock)):
         steps.skip("Synapse", "there")
         return
     with steps.step("Synapse, in its own environment"):
-        steps.run([SYNAPSE_VENV / "bin/python", *PIP, "-r", lock])
+        into = ("--python", SYNAPSE_VENV / "bin/python")
+        steps.run([VENV / "bin/python", *PIP[:2], *into, *PIP[2:], "-r", lock])
     _mark(SYNAPSE_VENV, "synapse", _key(lock))
 
 

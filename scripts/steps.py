@@ -6,10 +6,12 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 TAIL_LINES = 25
 
@@ -18,31 +20,69 @@ class StepError(Exception):
     """A step did not work; the message says why and what to do about it."""
 
 
+class Screen:
+    """The terminal, shared by steps that run at the same time.
+
+    A step's line is begun when it begins, and what came between makes it be written again.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun = ""
+
+    def begin(self, name: str) -> None:
+        """Show that a step has begun."""
+        with self._lock:
+            self._finish_line()
+            print(f"  {name} ... ", end="", flush=True)
+            self._begun = name
+
+    def end(self, name: str, outcome: str) -> None:
+        """Show what became of it."""
+        with self._lock:
+            if self._begun != name:
+                self._finish_line()
+                print(f"  {name} ... ", end="")
+            print(outcome, flush=True)
+            self._begun = ""
+
+    def _finish_line(self) -> None:
+        if self._begun:
+            print()
+        self._begun = ""
+
+
 class Steps:
     """Runs commands; all they print goes to `log`, the terminal gets a line for each step."""
 
-    def __init__(self, log: Path, *, append: bool = False) -> None:
+    def __init__(self, log: Path, *, append: bool = False, screen: Screen | None = None) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
+        self._screen = screen or Screen()
         if not append:
             log.write_bytes(b"")
+
+    def beside(self, name: str) -> Self:
+        """Steps that run at the same time as these: on the same terminal, with their own log."""
+        log = self.log.with_name(f"{self.log.stem}-{name}{self.log.suffix}")
+        return type(self)(log, screen=self._screen)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Time what happens inside; a failure names the step, the reason and the log."""
-        print(f"  {name} ... ", end="", flush=True)
+        self._screen.begin(name)
         self._note(f"== {name}")
         before = time.monotonic()
         try:
             yield
         except (StepError, OSError) as error:
-            print(f"FAILED after {time.monotonic() - before:.1f} s", flush=True)
+            self._screen.end(name, f"FAILED after {time.monotonic() - before:.1f} s")
             raise StepError(f"{name}: {error}") from error
-        print(f"{time.monotonic() - before:.1f} s", flush=True)
+        self._screen.end(name, f"{time.monotonic() - before:.1f} s")
 
     def skip(self, name: str, why: str) -> None:
         """Say that a step had nothing to do."""
-        print(f"  {name} ... {why}", flush=True)
+        self._screen.end(name, why)
 
     def run(
         self,

@@ -2,8 +2,10 @@
 """Nothing is done twice, and nothing is left out when its input has changed."""
 
 import shutil
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -20,6 +22,9 @@ class Recorder(Steps):
         super().__init__(log)
         self.commands: list[str] = []
         self.broken = ""
+
+    def beside(self, name: str) -> Self:
+        return self
 
     def run(
         self,
@@ -64,6 +69,8 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(pjsua2_wheel, "recipe_key", lambda: "recipe")
     monkeypatch.setattr(pjsua2_wheel, "ensure_wheel", lambda _steps: wheel)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(debian, "missing_packages", lambda _needs: [])
+    monkeypatch.delenv(debian.ALREADY_INSTALLED, raising=False)
     return tmp_path
 
 
@@ -141,6 +148,62 @@ def test_what_failed_is_tried_again(steps: Recorder) -> None:
 
     assert steps.ran("synapse.txt") == 1
     assert steps.ran("dev.txt") == 0
+
+
+def test_what_needs_what_failed_is_not_tried_and_the_rest_is_done(steps: Recorder) -> None:
+    steps.broken = "build.txt"
+    with pytest.raises(StepError) as caught:
+        set_up(steps, "test")
+
+    assert str(caught.value) == "tools to build with: broken"
+    assert steps.ran("npm ci") == 1
+    for needing in ("dev.txt", "synapse.txt", "pjsua2", "--editable"):
+        assert steps.ran(needing) == 0
+
+
+def test_two_failures_are_both_told(steps: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps.broken = ".txt"
+    monkeypatch.setattr(provision, "_install_tools", lambda _steps: None)
+    with pytest.raises(StepError) as caught:
+        set_up(steps, "test")
+
+    assert "packages of requirements/dev.txt: broken" in str(caught.value)
+    assert "Synapse, in its own environment: broken" in str(caught.value)
+
+
+def test_the_tests_programs_are_installed_while_it_compiles(
+    steps: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wheel is begun before they are there, and npm's packages wait for npm."""
+    begun = threading.Event()
+
+    def build(_steps: Steps) -> Path:
+        begun.set()
+        return Path("pjsua2-2.17.whl")
+
+    def install(_steps: Steps, needs: tuple[debian.Need, ...], *, name: str) -> None:
+        assert begun.wait(timeout=20), "the wheel waits for programs that it does not need"
+        steps.commands.append(f"apt-get install {' '.join(need.package for need in needs)}")
+
+    monkeypatch.setattr(pjsua2_wheel, "ensure_wheel", build)
+    monkeypatch.setattr(debian, "install_missing", install)
+
+    commands = set_up(steps, "test")
+
+    (programs,) = (command for command in commands if command.startswith("apt-get"))
+    assert "npm" in programs.split()
+    assert "swig" not in programs.split()
+    npm = next(command for command in commands if " ci " in command)
+    assert commands.index(programs) < commands.index(npm)
+
+
+def test_a_person_without_root_is_asked_for_a_password_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert "chromium" not in {need.package for need in provision.first_needs("test")}
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert {*debian.TEST} <= {*provision.first_needs("test")}
 
 
 def test_an_environment_whose_python_is_gone_is_made_anew(steps: Recorder, tree: Path) -> None:

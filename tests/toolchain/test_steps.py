@@ -22,6 +22,28 @@ def test_a_step_is_one_line_with_its_time(steps: Steps, capsys: pytest.CaptureFi
     assert steps.log.read_text() == "== greet\n$ echo hello\nhello\n"
 
 
+def test_of_steps_side_by_side_each_is_seen_to_begin_and_to_end(
+    steps: Steps, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beside = steps.beside("paint")
+    with steps.step("build"):
+        with beside.step("paint"):
+            beside.run(["echo", "red"])
+            steps.run(["echo", "wall"])
+        steps.skip("roof", "there")
+
+    seen = re.sub(r"\d+\.\d s", "T s", capsys.readouterr().out)
+    assert seen.splitlines() == [
+        "  build ... ",
+        "  paint ... T s",
+        "  roof ... there",
+        "  build ... T s",
+    ]
+    assert beside.log.name == "setup-paint.log"
+    assert beside.log.read_text() == "== paint\n$ echo red\nred\n"
+    assert "red" not in steps.log.read_text()
+
+
 def test_a_failing_step_says_which_why_and_where(
     steps: Steps, capsys: pytest.CaptureFixture[str]
 ) -> None:
