@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Each target sets up what it needs, from nothing, as root or with sudo; a second run does nothing
-# twice. A step's full output is in .cache/setup.log.
+# twice. A step's full output is in .cache/setup*.log.
 
 PYTHON_ENV := .venv/bin
 SOURCES := bridge tests scripts $(wildcard demo benchmarks)
@@ -25,9 +25,9 @@ format: setup ## put the code into its format
 	@$(PYTHON_ENV)/ruff check --quiet --fix $(SOURCES)
 	@$(PYTHON_ENV)/ruff format $(SOURCES)
 
-test: ## check, then every test: also those with a homeserver, a browser and SIP peers
+test: ## check, and every test: also those with a homeserver, a browser and SIP peers
 	@scripts/setup test
-	@scripts/check
+	@$(if $(ARGS),scripts/check)
 	@scripts/test $(ARGS)
 
 e2e: ## only the tests with software from elsewhere (ARGS='-k name' chooses)

@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.errors import SdpError
@@ -37,9 +37,6 @@ from bridge.sdp.ends import Exchange
 from bridge.sdp.negotiation import answer_to_matrix, answer_to_sip, offer_to_sip
 from bridge.sdp.parser import parse
 from tests.sdp.samples import LOCAL_RTP, LOCAL_WEBRTC, load, names, text
-
-steady = settings(deadline=None)
-"""A busy machine is no failure."""
 
 # --- descriptions ---------------------------------------------------------------------------
 
@@ -126,7 +123,6 @@ descriptions = st.builds(
 )
 
 
-@steady
 @given(descriptions)
 def test_what_is_written_reads_the_same(description: SessionDescription) -> None:
     assert parse(str(description)) == description
@@ -135,7 +131,6 @@ def test_what_is_written_reads_the_same(description: SessionDescription) -> None
 # --- what the parser bears ------------------------------------------------------------------
 
 
-@steady
 @given(st.text())
 @example("v=0\r\nm=")
 @example("v=0\na=")
@@ -175,7 +170,6 @@ _VALUES = st.one_of(
 )
 
 
-@steady
 @given(st.lists(st.builds("{}={}".format, _LETTERS, _VALUES), max_size=12))
 def test_lines_of_the_right_form_are_read_or_refused(lines: list[str]) -> None:
     try:
@@ -187,7 +181,6 @@ def test_lines_of_the_right_form_are_read_or_refused(lines: list[str]) -> None:
         assert set(codecs_of(media).values()) <= set(KNOWN_CODECS)
 
 
-@steady
 @given(st.sampled_from(names()), st.data())
 def test_damaged_descriptions_are_read_or_refused(name: str, data: st.DataObject) -> None:
     whole = text(name)
@@ -283,7 +276,6 @@ def check_answer(offer: SessionDescription, answer: SessionDescription, codec: C
         assert answer.bundle()[0] == first.mid
 
 
-@steady
 @given(plain_offers, webrtc_offers)
 def test_two_offers_are_both_answered(sip: SessionDescription, matrix: SessionDescription) -> None:
     pair = pair_codecs(codec_choices(matrix), codec_choices(sip))
@@ -295,7 +287,6 @@ def test_two_offers_are_both_answered(sip: SessionDescription, matrix: SessionDe
     assert pair.relay == bool(common)
 
 
-@steady
 @given(webrtc_offers, st.permutations(AUDIO_CODECS), st.integers(1, 4))
 def test_offers_put_first_what_needs_no_transcoding(
     matrix: SessionDescription, order: list[Codec], count: int
@@ -309,7 +300,6 @@ def test_offers_put_first_what_needs_no_transcoding(
     assert direct == sorted(direct, reverse=True)
 
 
-@steady
 @given(plain_offers, webrtc_offers)
 def test_offering_anew_keeps_numbers_and_places(
     sip: SessionDescription, matrix: SessionDescription

@@ -83,19 +83,47 @@ def test_a_check_that_fails_is_shown_and_the_others_run(tmp_path: Path, pretend:
     assert done.stderr == "check: failed: mypy --strict\n"
 
 
+def test_options_are_for_one_pytest(tmp_path: Path) -> None:
+    """Without any it is the whole suite, which brings the checks along."""
+    tools = tmp_path / ".venv/bin"
+    tools.mkdir(parents=True)
+    (tmp_path / "scripts").mkdir()
+    script = tmp_path / "scripts/test"
+    script.write_bytes((ROOT / "scripts/test").read_bytes())
+    script.chmod(0o755)
+    (tools / "python").write_text('#!/bin/sh\necho "$*"\n')
+    (tools / "python").chmod(0o755)
+
+    whole = subprocess.run([script], capture_output=True, text=True, check=True).stdout
+    one = subprocess.run([script, "-k", "a name"], capture_output=True, text=True, check=True)
+
+    assert whole == "-m scripts.suite\n"
+    assert one.stdout.startswith("-m pytest ")
+    assert one.stdout.endswith(" -k a name\n")
+    assert "scripts/check" not in make("--dry-run", "test")
+    assert make("--dry-run", "test", "ARGS=-k name").splitlines()[1:] == [
+        "scripts/check",
+        "scripts/test -k name",
+    ]
+
+
 @pytest.mark.parametrize(
-    ("closing", "status"),
-    [("===== 5 passed in 1.23s =====", 0), ("== 1 failed, 4 passed in 61.02s (0:01:01) ==", 2)],
+    ("closings", "status"),
+    [
+        (["===== 5 passed in 1.23s =====", "== 7 passed in 2.00s ==", "total: 12 passed"], 0),
+        (["== 1 failed, 4 passed in 61.02s (0:01:01) =="], 2),
+    ],
 )
-def test_continuous_integration_repeats_pytests_closing_line(
-    closing: str, status: int, pretend: Pretend
+def test_continuous_integration_repeats_pytests_closing_lines(
+    closings: list[str], status: int, pretend: Pretend
 ) -> None:
-    pretend("make", f"echo making $*; echo '{closing}'; echo later; exit {status}")
+    told = "; ".join(f"echo '{line}'" for line in closings)
+    pretend("make", f"echo making $*; echo 'e2e | = 9 passed in 1s ='; {told}; exit {status}")
 
     done = subprocess.run([ROOT / ".ci/run"], capture_output=True, text=True, check=False)
 
     lines = done.stdout.splitlines()
-    assert lines[:3] == ["making test", closing, "later"]
-    assert lines[3] == closing
-    assert lines[4].startswith(f"make test ended with status {status} after ")
+    assert lines[:2] == ["making test", "e2e | = 9 passed in 1s ="]
+    assert lines[2:-1] == closings * 2
+    assert lines[-1].startswith(f"make test ended with status {status} after ")
     assert done.returncode == status

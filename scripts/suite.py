@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The checks and all tests, in processes side by side: most of what they do is waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COVERAGE = ROOT / ".cache/coverage"
+# Has to be covered branch by branch, which only a whole run can show.
+PURE_CORE = "bridge/call/*,bridge/sdp/*"
+
+_LONGEST_LINE = 1 << 24
+_CLOSING = re.compile(r"=+ .*\b(?:passed|failed|errors?|skipped|no tests ran)\b.* in [\d.]+s.*")
+_COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
+_REASON = re.compile(r"(?:FAILED|ERROR) |.*\.\.\. FAILED")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A process of the run."""
+
+    name: str
+    command: tuple[str, ...]
+    polite: bool = False
+    """It computes more than it waits, so others come first."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a part ended."""
+
+    part: Part
+    status: int = 0
+    seconds: float = 0.0
+    closing: str = ""
+    reasons: list[str] = field(default_factory=list)
+
+
+def parts() -> list[Part]:
+    """What runs at the same time; those of end to end have a homeserver and a bridge each."""
+    waiting = ("tests/sip", "tests/media")
+    others = [f"--ignore={folder}" for folder in ("tests/e2e", *waiting)]
+    return [
+        Part("check", ("scripts/check",), polite=True),
+        # The bridge is a process of its own there, so that nothing of it would be covered.
+        Part("browser", _pytest("tests/e2e", "-m", "browser")),
+        Part("e2e", _pytest("tests/e2e", "-m", "not browser")),
+        Part("wire", _pytest(*waiting, *_MEASURED)),
+        Part("rest", _pytest("tests", *others, *_MEASURED), polite=True),
+    ]
+
+
+_MEASURED = ("--cov", "--cov-report=")
+
+
+def _pytest(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "pytest", *arguments)
+
+
+async def run(part: Part, width: int) -> Outcome:
+    """Run a part to its end; each line that it prints is shown with the part's name before it."""
+    outcome = Outcome(part)
+    before = time.monotonic()
+    process = await asyncio.create_subprocess_exec(
+        *(("nice", *part.command) if part.polite else part.command),
+        cwd=ROOT,
+        env={**os.environ, "COVERAGE_FILE": str(COVERAGE / part.name)},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        limit=_LONGEST_LINE,
+    )
+    assert process.stdout
+    try:
+        async for data in process.stdout:
+            line = data.decode(errors="replace").rstrip()
+            print(f"{part.name:{width}} | {line}", flush=True)
+            if _CLOSING.fullmatch(line):
+                outcome.closing = line
+            elif _REASON.match(line):
+                outcome.reasons.append(line)
+    finally:
+        # An interrupt has reached it, too.
+        outcome.status = await process.wait()
+    outcome.seconds = time.monotonic() - before
+    return outcome
+
+
+def report(outcomes: Sequence[Outcome]) -> int:
+    """Say how each part ended, then all of them; returns the status of the whole."""
+    counts = {"passed": 0, "failed": 0, "skipped": 0}
+    for outcome in outcomes:
+        ending = f"FAILED, status {outcome.status}" if outcome.status else "good"
+        print(f"\n{outcome.part.name}: {ending}, after {outcome.seconds:.0f} s")
+        print(*outcome.reasons, *filter(None, [outcome.closing]), sep="\n")
+        for number, word in _COUNT.findall(outcome.closing):
+            counts["failed" if word.startswith("error") else word] += int(number)
+    print("\ntotal: " + ", ".join(f"{number} {word}" for word, number in counts.items()))
+    return int(any(outcome.status for outcome in outcomes))
+
+
+def cover() -> int:
+    """Put together what the parts have covered; returns the status of what has to be."""
+    coverage = (sys.executable, "-m", "coverage")
+    measured = sorted(str(path) for path in COVERAGE.iterdir())
+    for command in (
+        ("combine", "--quiet", *measured),
+        ("report", "--skip-covered"),
+        ("report", f"--include={PURE_CORE}", "--fail-under=100"),
+    ):
+        status = subprocess.run([*coverage, *command], cwd=ROOT, check=False).returncode
+        if status:
+            return status
+    return 0
+
+
+async def main() -> int:
+    """Run all parts, then tell the outcome, last of all in a line."""
+    before = time.monotonic()
+    shutil.rmtree(COVERAGE, ignore_errors=True)
+    COVERAGE.mkdir(parents=True)
+    chosen = parts()
+    width = max(len(part.name) for part in chosen)
+    outcomes = await asyncio.gather(*(run(part, width) for part in chosen))
+    status = report(outcomes) or cover()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(
+        f"{'FAILED' if status else 'all good'}, after {time.monotonic() - before:.0f} s"
+        f" ({used.ru_utime + used.ru_stime:.0f} s of processor time)"
+    )
+    return status
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(asyncio.run(main()))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A whole run is good only if each of its parts was, and covered what has to be."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts import suite
+from scripts.suite import Part
+
+GOOD = "===== 5 passed, 1 skipped in 1.23s ====="
+BAD = "======= 1 failed, 2 passed, 1 error in 61.02s (0:01:01) ======="
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout whose core is one module."""
+    core = tmp_path / "bridge/call"
+    core.mkdir(parents=True)
+    (tmp_path / "bridge/sdp").mkdir()
+    (core / "one.py").write_text(
+        "import sys\nif sys.argv[1:] == ['a']:\n    A = 1\nelse:\n    B = 1\n"
+    )
+    (tmp_path / "pyproject.toml").write_text("[tool.coverage.run]\nbranch = true\n")
+    monkeypatch.setattr(suite, "ROOT", tmp_path)
+    monkeypatch.setattr(suite, "COVERAGE", tmp_path / "coverage")
+    return tmp_path
+
+
+def says(name: str, text: str, status: int = 0, *, polite: bool = False) -> Part:
+    return Part(name, ("sh", "-c", f"printf '%s\\n' '{text}'; exit {status}"), polite)
+
+
+def covers(*arguments: str) -> Part:
+    measured = (sys.executable, "-m", "coverage", "run", "bridge/call/one.py", *arguments)
+    return Part("".join(("part", *arguments)), measured)
+
+
+async def play(monkeypatch: pytest.MonkeyPatch, *parts: Part) -> int:
+    monkeypatch.setattr(suite, "parts", lambda: [*parts])
+    return await suite.main()
+
+
+async def test_each_line_has_the_name_of_its_part(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status = await play(
+        monkeypatch,
+        says("check", "mypy ... good", polite=True),
+        says("e2e", f"one\n{GOOD}"),
+        covers(),
+        covers("a"),
+    )
+
+    lines = capfd.readouterr().out.splitlines()
+    assert {"check | mypy ... good", "e2e   | one", f"e2e   | {GOOD}"} <= set(lines)
+    assert lines[lines.index("e2e: good, after 0 s") + 1] == GOOD
+    assert "total: 5 passed, 0 failed, 1 skipped" in lines
+    assert re.fullmatch(r"all good, after \d+ s \(\d+ s of processor time\)", lines[-1])
+    assert status == 0
+
+
+async def test_one_part_that_fails_fails_the_run_and_its_reasons_are_repeated(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    failing = says("rest", f"FAILED tests/a.py::one - assert 0\n{BAD}", 1)
+    check = says("check", "  ruff check ... FAILED: ruff\n  | a.py:1 no", 1)
+
+    status = await play(monkeypatch, says("e2e", GOOD), failing, check, covers(), covers("a"))
+
+    printed = capfd.readouterr().out
+    summary = printed[printed.index("\n\n") :]
+    assert "rest: FAILED, status 1, after 0 s\nFAILED tests/a.py::one - assert 0\n" in summary
+    assert f"assert 0\n{BAD}\n" in summary
+    assert "check: FAILED, status 1, after 0 s\n  ruff check ... FAILED: ruff\n" in summary
+    assert "total: 7 passed, 2 failed, 1 skipped" in summary
+    assert summary.splitlines()[-1].startswith("FAILED, after ")
+    assert status == 1
+
+
+async def test_a_part_that_was_killed_fails_the_run(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    killed = Part("e2e", ("sh", "-c", "kill -KILL $$"))
+
+    assert await play(monkeypatch, killed, covers(), covers("a")) == 1
+    assert "e2e: FAILED, status -9" in capfd.readouterr().out
+
+
+async def test_the_parts_together_have_to_cover_the_core(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert await play(monkeypatch, says("e2e", GOOD), covers()) == 2
+    printed = capfd.readouterr().out
+    assert "all good" not in printed
+    assert "one.py" in printed
+
+
+def test_every_folder_of_tests_is_in_one_part() -> None:
+    pytests = [part.command for part in suite.parts() if "pytest" in part.command]
+    named = [word for command in pytests for word in command if word.startswith("tests/")]
+    (rest,) = (command for command in pytests if "tests" in command)
+
+    assert {word.removeprefix("--ignore=") for word in rest if "--ignore=" in word} == set(named)
+    assert sorted(named) == ["tests/e2e", "tests/e2e", "tests/media", "tests/sip"]
+    marks = {command[command.index("-m", 3) + 1] for command in pytests if "-m" in command[3:]}
+    assert marks == {"browser", "not browser"}
+    assert [name for name in named if not (suite.ROOT / name).is_dir()] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "closing"),
+    [
+        (GOOD, True),
+        (BAD, True),
+        ("============ no tests ran in 0.01s ============", True),
+        ("======= test session starts =======", False),
+        ("=========== FAILURES ===========", False),
+    ],
+)
+def test_closing_lines_are_told_from_others(line: str, closing: bool) -> None:
+    assert bool(suite._CLOSING.fullmatch(line)) == closing
