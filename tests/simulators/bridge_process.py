@@ -62,6 +62,7 @@ class BridgeProcess:
         self.log = directory / "bridge.log"
         self._child: Child | None = None
         self._health = ""
+        self._database = directory
 
     async def configure(self, settings: Mapping[str, Mapping[str, Any] | list[Any]]) -> None:
         """Generate configuration and registration with the bridge's own commands.
@@ -78,6 +79,7 @@ class BridgeProcess:
         self.config.write_text(yaml.safe_dump(generated, sort_keys=False))
         web = generated["web"]
         self._health = f"http://{web['listen']}:{web['port']}/ready"
+        self._database = self.directory / generated["database"]["url"].removeprefix("sqlite:")
         self.registration.write_text(
             await self._command("generate-registration", "--config", self.config)
         )
@@ -179,9 +181,7 @@ class BridgeProcess:
         return (await until_async(found, within=within, what=what, every=0.05))[0]
 
     def _query(self, statement: str, *values: str | float) -> list[Any]:
-        settings = yaml.safe_load(self.config.read_text())
-        file = self.directory / settings["database"]["url"].removeprefix("sqlite:")
-        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as database:
             return database.execute(statement, values).fetchall()
 
     async def _command(self, *arguments: str | Path) -> str:
