@@ -160,7 +160,7 @@ def test_every_statistic_is_explained() -> None:
     explained = statistics_in((ROOT / "docs/reference/statistics.md").read_text())
     assert explained == statistics_in(streams.__doc__ or "")
 
-    measured = streams.Streams("cname", lambda: None).statistics(0.0)
+    measured = streams.Streams("cname", lambda: None, lambda *_: None).statistics(0.0)
     assert {re.sub(r"^(?:matrix|sip)_", "S_", key) for key in measured} <= explained
 
 

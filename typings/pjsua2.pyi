@@ -14,6 +14,9 @@ PJ_SSL_SOCK_PROTO_TLS1_3: int
 PJSIP_EVENT_RX_MSG: int
 PJSIP_EVENT_TSX_STATE: int
 PJSIP_INV_STATE_CONNECTING: int
+PJSIP_ROLE_UAC: int
+PJSIP_TSX_STATE_COMPLETED: int
+PJSIP_TSX_STATE_TERMINATED: int
 PJSIP_INV_STATE_CONFIRMED: int
 PJSIP_INV_STATE_DISCONNECTED: int
 PJSIP_SC_OK: int
@@ -224,6 +227,8 @@ class CallSetting:
 
 class SipTxOption:
     localUri: str
+    contentType: str
+    msgBody: str
     headers: SipHeaderVector
 
 class BuddyConfig:
@@ -250,6 +255,10 @@ class CallOpParam:
     sdp: SdpSession
     def __init__(self, useDefaultCallSetting: bool = False) -> None: ...
 
+class CallSendRequestParam:
+    method: str
+    txOption: SipTxOption
+
 class CallInfo:
     state: int
     lastStatusCode: int
@@ -257,6 +266,8 @@ class CallInfo:
 
 class SipTransaction:
     method: str
+    role: int
+    state: int
     statusCode: int
 
 class TsxStateEventSrc:
@@ -264,6 +275,7 @@ class TsxStateEventSrc:
 
 class TsxStateEvent:
     src: TsxStateEventSrc
+    prevState: int
     tsx: SipTransaction
     type: int
 
@@ -315,6 +327,7 @@ class Call:
     def makeCall(self, uri: str, prm: CallOpParam) -> None: ...
     def answer(self, prm: CallOpParam) -> None: ...
     def hangup(self, prm: CallOpParam) -> None: ...
+    def sendRequest(self, prm: CallSendRequestParam) -> None: ...
     def reinvite(self, prm: CallOpParam) -> None: ...
     def xfer(self, dest: str, prm: CallOpParam) -> None: ...
     def xferReplaces(self, dest_call: Call, prm: CallOpParam) -> None: ...

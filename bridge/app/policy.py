@@ -11,7 +11,7 @@ from bridge.call.ids import TrunkName, UserId
 from bridge.call.notices import Notices
 from bridge.call.policy import Access, Limits, NumberKind, Policy
 from bridge.call.rules import InboundRule, OutboundRule, TrunkPolicy
-from bridge.call.terms import Srtp, Terms
+from bridge.call.terms import Keypad, Srtp, Terms
 from bridge.config import AppService, Config, Permission, Trunk
 from bridge.numbers import meanings
 
@@ -84,6 +84,10 @@ def kind_of(region: str, number: str) -> NumberKind:
     return NumberKind.PREMIUM if kind == PhoneNumberType.PREMIUM_RATE else NumberKind.ORDINARY
 
 
+_KEYPADS = {"auto": Keypad.AUTO, "rfc4733": Keypad.EVENTS}
+"""All others say how SIP INFO is written."""
+
+
 def _trunk(trunk: Trunk) -> TrunkPolicy:
     return TrunkPolicy(
         caller_id=trunk.caller_id,
@@ -91,5 +95,6 @@ def _trunk(trunk: Trunk) -> TrunkPolicy:
         terms=Terms(
             codecs=trunk.codecs,
             srtp=Srtp(trunk.srtp),
+            keypad=_KEYPADS.get(trunk.dtmf, Keypad.INFO),
         ),
     )

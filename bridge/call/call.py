@@ -26,9 +26,11 @@ from bridge.call.events import (
     MatrixCallEvent,
     MediaClosed,
     MediaEvent,
+    MediaKeyPressed,
     SipDialogChanged,
     SipEvent,
     SipIdentityChanged,
+    SipKeyPressed,
 )
 from bridge.call.handover import Handover
 from bridge.call.ids import Address, CallId, Direction, LegId, Side, TrunkName, UserId
@@ -336,9 +338,17 @@ class Call:
             if self.over is None:
                 self.matrix.identify(event.address, event.name)
             return
+        if isinstance(event, SipKeyPressed):
+            if self.over is None and self.sip.hears(SipKeyPressed):
+                self._media.play(event.key, event.duration)
+            return
         self._act(self.sip.handle(event))
 
     def _media_event(self, event: MediaEvent) -> None:
+        if isinstance(event, MediaKeyPressed):
+            if self.over is None:
+                self.sip.press(event.key, event.duration)
+            return
         was = self._media.state
         self._act(self._media.handle(event))
         self._act(self._renegotiation.handle(event))

@@ -230,6 +230,14 @@ class RejectSipReinvite(SipCommand):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SendSipKey(SipCommand):
+    """INFO that says which key was pressed: `key` and `duration` as in `SipKeyPressed`."""
+
+    key: str
+    duration: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReferSip(SipCommand):
     """REFER: the far end is to call `target`, which is as in `SendSipInvite` (RFC 3515).
 
@@ -296,6 +304,14 @@ class JoinMedia(MediaCommand):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollbackMedia(MediaCommand):
     """The renegotiation under way was refused: return to what was agreed before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayKey(MediaCommand):
+    """Let the client have a key press within the audio, if it understands that (RFC 4733)."""
+
+    key: str
+    duration: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -296,6 +296,14 @@ class SipIdentityChanged(SipEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SipKeyPressed(SipEvent):
+    """A key of the far end's keypad (`0` to `9`, `*`, `#`, `A` to `D`), by INFO; in seconds."""
+
+    key: str
+    duration: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SipReferProgressed(SipEvent):
     """Answers `ReferSip`, any number of times, but at most once with a `status` of 200 or more.
 
@@ -393,6 +401,17 @@ class MediaConnected(MediaEvent):
 
     matrix_codec: str
     sip_codec: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaKeyPressed(MediaEvent):
+    """A key that the client pressed, which cannot reach the SIP leg's far end within the audio.
+
+    `key` and `duration` as in `SipKeyPressed`. Told when the key was let go.
+    """
+
+    key: str
+    duration: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

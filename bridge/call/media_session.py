@@ -6,7 +6,7 @@ other.
 """
 
 from bridge.call.causes import Cause, from_fault
-from bridge.call.commands import AnswerMedia, CloseMedia, JoinMedia, OfferMedia
+from bridge.call.commands import AnswerMedia, CloseMedia, JoinMedia, OfferMedia, PlayKey
 from bridge.call.events import (
     MediaAnswerReady,
     MediaClosed,
@@ -82,6 +82,11 @@ class MediaSession(Machine):
                 terms=terms,
             )
         )
+
+    def play(self, key: str, duration: float) -> None:
+        """SIP pressed a key. One that is pressed before there is audio is lost."""
+        if self.state is MediaState.CONNECTED:
+            self.says(PlayKey(call=self._call, key=key, duration=duration))
 
     @property
     def can_restart(self) -> bool:

@@ -16,6 +16,7 @@ from bridge.call.commands import (
     RejectSip,
     RejectSipReinvite,
     SendSipInvite,
+    SendSipKey,
     SendSipProgress,
     SendSipReinvite,
 )
@@ -169,6 +170,11 @@ class SipLeg(Machine):
     def await_replacement(self) -> bool:
         """Wait for a call that replaces this one; whether it can be."""
         return self.hears(HandOver)
+
+    def press(self, key: str, duration: float) -> None:
+        """Tell the far end of a key, if there is a call yet."""
+        if self.state is SipState.CONFIRMED:
+            self.says(SendSipKey(call=self._call, leg=self.leg, key=key, duration=duration))
 
     def refuse(self, op: OpId, status: int) -> None:
         """Refuse a re-INVITE; the call goes on as it was."""

@@ -235,7 +235,13 @@ SIP: Table = {
     _S.INVITED: {c.SendSipProgress: _S.INVITED, **_SIP_IN},
     _S.INVITED_BARE: {c.SendSipProgress: _S.INVITED_BARE, **_SIP_IN},
     _S.ANSWERED: {e.SipConfirmed: _S.CONFIRMED, **_SIP_UP},
-    _S.CONFIRMED: {c.ReferSip: _S.REFERRING, HandOver: _S.AWAITING, **_SIP_UP},
+    _S.CONFIRMED: {
+        c.SendSipKey: _S.CONFIRMED,
+        e.SipKeyPressed: _S.CONFIRMED,
+        c.ReferSip: _S.REFERRING,
+        HandOver: _S.AWAITING,
+        **_SIP_UP,
+    },
     _S.REFERRING: {(e.SipReferProgressed, REFUSED): _S.CONFIRMED, **_SIP_UP},
     _S.AWAITING: _SIP_UP,
     _S.CANCELLING: {e.SipAnswered: _S.CONFIRMED, e.SipEnded: _S.ENDED},
@@ -279,7 +285,7 @@ MEDIA: Table = {
     _D.MAKING_SIP_ANSWER: {e.MediaAnswerReady: _D.AGREED, **_MEDIA_OPEN},
     _D.JOINING: {e.MediaJoined: _D.AGREED, **_MEDIA_OPEN},
     _D.AGREED: {e.MediaConnected: _D.CONNECTED, **_MEDIA_OPEN},
-    _D.CONNECTED: _MEDIA_OPEN,
+    _D.CONNECTED: {c.PlayKey: _D.CONNECTED, **_MEDIA_OPEN},
     _D.CLOSING: {e.MediaClosed: _D.CLOSED},
     _D.CLOSED: {},
 }

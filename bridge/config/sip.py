@@ -113,6 +113,12 @@ class Trunk(Section):
         description="Encryption of the audio, with keys by SIP (SDES). optional: where the other "
         "side can; required: or there is no call, and SIP itself has to come and go by tls.",
     )
+    dtmf: Literal["auto", "rfc4733", "dtmf-relay", "dtmf"] = Field(
+        "auto",
+        description="How pressed keys are sent. rfc4733: within the audio; dtmf-relay, dtmf: by "
+        "SIP INFO with that body; auto: within the audio where the other side can, else "
+        "dtmf-relay.",
+    )
     messages: bool = Field(
         False, description="Send what people write into portals as SIP MESSAGE (RFC 3428)."
     )

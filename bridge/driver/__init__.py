@@ -49,7 +49,18 @@ _AFTER_FAILURE: Final = 1.0
 _MINOR: Final = (MatrixCandidatesReceived, MatrixMuteChanged, SipDialogChanged)
 _MILESTONES: Final = (RecordStart, RecordAnswer, RecordEnd)
 _NOT_LOGGED: Final = frozenset(
-    {"sdp", "matrix_sdp", "sip_sdp", "candidates", "statistics", "state", "call", "capabilities"}
+    # Which keys somebody presses may be a password.
+    {
+        "key",
+        "sdp",
+        "matrix_sdp",
+        "sip_sdp",
+        "candidates",
+        "statistics",
+        "state",
+        "call",
+        "capabilities",
+    }
 )
 
 

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from bridge.call.ids import TrunkName
 from bridge.sip.buckets import Buckets
 from bridge.sip.messages import parse
-from bridge.sip.served import unserved
+from bridge.sip.served import NOT_UNDERSTOOD, TAKEN, unserved
 from bridge.sip.sieve import Arrived, Fate, Refuse
 from bridge.sip.strangers import Reason, Strangers
 from bridge.sip.trunks import Peers, address_in
@@ -36,13 +36,18 @@ _BUSY: Final = Refuse(503, "Too Many Calls\r\nRetry-After: 5")
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """`live`: whether a Call-ID is one of a call of ours, which goes on whoever continues it."""
+    """`live`: whether a Call-ID is one of a call of ours, which goes on whoever continues it.
+
+    `informed`: takes an INFO with something in it; False if that is not understood, None if it is
+    for no call.
+    """
 
     manner: Literal["reject", "drop"]
     peers: Peers
     strangers: Strangers
     live: Callable[[str], bool]
     buckets: Buckets
+    informed: Callable[[str, bytes], bool | None]
 
     @classmethod
     def of(
@@ -52,15 +57,17 @@ class Door:
         strangers: Strangers,
         live: Callable[[str], bool],
         clock: Callable[[], float] = time.monotonic,
+        informed: Callable[[str, bytes], bool | None] = lambda call, data: False,
     ) -> "Door":
         """A door with nobody before it yet."""
-        return cls(manner, peers, strangers, live, Buckets(clock))
+        return cls(manner, peers, strangers, live, Buckets(clock), informed)
 
     def judge(self, arrived: Arrived) -> Fate | Refuse:
         """What becomes of a message."""
         call_id = _CALL_ID.search(arrived.data)
-        if call_id and self.live(call_id[1].decode("utf-8", "surrogateescape")):
-            return self._of_call(arrived.data)
+        name = call_id[1].decode("utf-8", "surrogateescape") if call_id else ""
+        if name and self.live(name):
+            return self._of_call(name, arrived.data)
         known = self.peers.knows(arrived.host)
         if arrived.data.startswith(b"SIP/2.0 "):
             return Fate.PASS if known or self._answers(arrived.host) else Fate.DROP
@@ -83,11 +90,15 @@ class Door:
         text = arrived.data.decode("utf-8", "surrogateescape")
         return self.peers.trunk_of(parse(text), arrived.host)
 
-    def _of_call(self, data: bytes) -> Fate | Refuse:
+    def _of_call(self, call_id: str, data: bytes) -> Fate | Refuse:
         method = data.partition(b" ")[0].decode("ascii", "replace")
         if method == "SIP/2.0":
             return Fate.PASS
-        return unserved(method, data, tagged=True, live=True) or Fate.PASS
+        answer = unserved(method, data, tagged=True, live=True)
+        if answer is None and method == "INFO":
+            understood = self.informed(call_id, data)
+            return Fate.PASS if understood is None else TAKEN if understood else NOT_UNDERSTOOD
+        return answer or Fate.PASS
 
     def _of_trunk(self, trunk: TrunkName, method: bytes, data: bytes) -> Fate | Refuse:
         tagged = _TO_TAG.search(data) is not None

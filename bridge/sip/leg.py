@@ -14,6 +14,7 @@ from bridge.call.events import (
     SipDialogChanged,
     SipEnded,
     SipIdentityChanged,
+    SipKeyPressed,
     SipProgressed,
     SipReferProgressed,
 )
@@ -21,6 +22,7 @@ from bridge.call.ids import LegId, OpId, TrunkName
 from bridge.sip.call import Call
 from bridge.sip.dialog_state import DialogState, as_callee, as_caller
 from bridge.sip.identity import FarParty
+from bridge.sip.keypad import RELAY, Keypad, body_of
 from bridge.sip.messages import Message, causes_of, parse
 from bridge.sip.offers import Later, Offers, Report
 from bridge.sip.params import add_headers, audio_only, message_in
@@ -64,6 +66,8 @@ class Leg:
         self._progressed_with_sdp = False
         self._cancel: Message | None = None
         self._our_end: SipEnded | None = None
+        self._keypad = Keypad(self._send_key)
+        self._key_body: str = RELAY
 
     # --- commands ---------------------------------------------------------------------------
 
@@ -172,8 +176,23 @@ class Leg:
         elif info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
             self._disconnected(info, message)
 
+    def press(self, key: str, duration: float, body: str) -> None:
+        """Send INFO with a key."""
+        self._key_body = body
+        self._keypad.press(key, duration)
+
+    def informed(self, request: Message) -> bool:
+        """Whether an INFO of the far end's can be understood; what it says is reported."""
+        understood, pressed = self._keypad.heard(request)
+        if pressed:
+            key, duration = pressed
+            self._report(SipKeyPressed(leg=self.id, key=key, duration=duration))
+        return understood
+
     def transaction_changed(self, change: pj.TsxStateEvent) -> None:
         """A transaction within the call went on."""
+        if change.tsx.method == "INFO" and change.tsx.role == pj.PJSIP_ROLE_UAC and _over(change):
+            self._keypad.answered()
         if change.type != pj.PJSIP_EVENT_RX_MSG:
             return
         message = parse(change.src.rdata.wholeMsg)
@@ -264,6 +283,20 @@ class Leg:
         self._report(event)
         self._ended(self)
 
+    def _send_key(self, key: str, duration: float) -> bool:
+        if not self.call:
+            return False
+        prm = pj.CallSendRequestParam()
+        prm.method = "INFO"
+        prm.txOption.contentType = self._key_body
+        prm.txOption.msgBody = body_of(key, duration, self._key_body)
+        try:
+            self.call.sendRequest(prm)
+        except pj.Error as error:
+            self._log.warning("cannot send INFO", error=error.reason)
+            return False
+        return True
+
     def _respond(self, prm: pj.CallOpParam) -> bool:
         if not self.call:
             return True
@@ -287,3 +320,11 @@ class Leg:
         if state != self._dialog:
             self._dialog = state
             self._report(SipDialogChanged(leg=self.id, state=state.to_json()))
+
+
+def _over(change: pj.TsxStateEvent) -> bool:
+    """Whether a transaction is over just now: answered, or timed out, or lost."""
+    if change.tsx.state == pj.PJSIP_TSX_STATE_COMPLETED:
+        return True
+    lost = change.tsx.state == pj.PJSIP_TSX_STATE_TERMINATED
+    return lost and change.prevState != pj.PJSIP_TSX_STATE_COMPLETED

@@ -8,6 +8,7 @@ others, and their sender would try for 32 seconds; within calls, they would get 
 import re
 from typing import Final
 
+from bridge.sip.keypad import BODIES
 from bridge.sip.sieve import Refuse
 
 _SERVED: Final = frozenset({"INVITE", "ACK", "CANCEL", "OPTIONS", "MESSAGE"})
@@ -15,6 +16,7 @@ _WITHIN: Final = frozenset({"BYE", "INFO", "UPDATE", "PRACK", "NOTIFY", "SUBSCRI
 """Within a dialog alone; a dialog that is none is the stack's to tell (481)."""
 _ALLOW: Final = f"\r\nAllow: {', '.join(sorted(_SERVED | _WITHIN))}"
 _TYPE: Final = re.compile(rb"^(?:Content-Type|c)[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_PACKAGE: Final = re.compile(rb"^Info-Package[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _EVENT: Final = re.compile(rb"^(?:Event|o)[ \t]*:[ \t]*([\w.\-]+)", re.IGNORECASE | re.MULTILINE)
 _UNKNOWN_DIALOG: Final = Refuse(481, "Call/Transaction Does Not Exist")
 _BAD_EVENT: Final = Refuse(489, "Bad Event\r\nAllow-Events: message-summary, refer")
@@ -23,7 +25,10 @@ _DECLINED: Final = Refuse(603, "Decline")
 _NOT_ALLOWED: Final = Refuse(405, f"Method Not Allowed{_ALLOW}")
 _NOT_IMPLEMENTED: Final = Refuse(501, f"Not Implemented{_ALLOW}")
 _ALIVE: Final = Refuse(200, f"OK{_ALLOW}\r\nAccept: application/sdp, text/plain")
-_TAKEN: Final = Refuse(200, "OK")
+TAKEN: Final = Refuse(200, "OK")
+NOT_UNDERSTOOD: Final = Refuse(415, f"Unsupported Media Type\r\nAccept: {', '.join(BODIES)}")
+_BAD_PACKAGE: Final = Refuse(469, "Bad Info Package\r\nRecv-Info:")
+"""RFC 6086 section 4.2.2; we want none."""
 
 
 def unserved(method: str, head: bytes, *, tagged: bool, live: bool = False) -> Refuse | None:
@@ -57,6 +62,8 @@ def _within_call(method: str, head: bytes) -> Refuse | None:
             return _BAD_EVENT
         case "OPTIONS":
             return _ALIVE
+        case "INFO" if _PACKAGE.search(head):
+            return _BAD_PACKAGE
         case "INFO" if _TYPE.search(head) is None:
-            return _TAKEN  # RFC 6086 section 4.2.2
+            return TAKEN  # RFC 6086 section 4.2.2
     return None

@@ -17,6 +17,7 @@ _END: Final = "\n--end msg--"
 _CALL_ID: Final = re.compile(r"^(?:Call-ID|i)[ \t]*:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
 _SECRET: Final = re.compile(r"""(\bresponse="|\b(?i:inline):)[^"\s|;]+""")
 """Digest replies, from which a password can be guessed, and SRTP keys (RFC 4568)."""
+_KEYS: Final = re.compile(r"^(?:Content-Type|c)[ \t]*:[ \t]*application/dtmf", re.I | re.M)
 _NAME: Final = re.compile(r'"[^"]*"(?= ?<)')
 _TEXT: Final = re.compile(r"(?<=message ')(?:.*'(?=: \d)|.*)")
 """What somebody wrote in a MESSAGE, where the stack complains that it was not taken."""
@@ -77,5 +78,8 @@ def without_users(entry: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """A message that may be kept and shown."""
+    """A message that may be kept and shown. Which keys were pressed may be a password, too."""
+    head, gap, _ = text.partition("\r\n\r\n")
+    if gap and _KEYS.search(head):
+        text = f"{head}{gap}…"
     return _SECRET.sub(r"\1…", text)

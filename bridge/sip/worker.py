@@ -18,6 +18,7 @@ from bridge.call.commands import (
     RejectSip,
     RejectSipReinvite,
     SendSipInvite,
+    SendSipKey,
     SendSipProgress,
     SendSipReinvite,
     SipCommand,
@@ -31,9 +32,10 @@ from bridge.sip.accounts import Accounts
 from bridge.sip.door import Door
 from bridge.sip.endpoint import Endpoint
 from bridge.sip.identity import FarParty, Normalise
+from bridge.sip.keypad import PLAIN, RELAY
 from bridge.sip.leg import Leg
 from bridge.sip.mailbox import read_mailbox
-from bridge.sip.messages import Message, caller_of, parse, parse_name_addr, parse_uri, tag_of
+from bridge.sip.messages import Message, caller_of, clean, parse, parse_name_addr, parse_uri, tag_of
 from bridge.sip.pager import Answered, Pager
 from bridge.sip.strangers import Reason, Strangers
 from bridge.sip.tap import Tapped
@@ -100,7 +102,7 @@ class Worker:
         self._listener = listener
         self._normalise = normalise
         self._strangers = strangers
-        door = Door.of(sip.strangers, peers, strangers, self._is_live)
+        door = Door.of(sip.strangers, peers, strangers, self._is_live, informed=self._informed)
         self._endpoint = Endpoint(
             sip,
             select=self._select,
@@ -197,6 +199,8 @@ class Worker:
                 leg.hang_up(_CANCELLED, "")
             case ByeSip():
                 leg.hang_up(_OK, "", command.q850)
+            case SendSipKey():
+                leg.press(command.key, command.duration, self._key_body(leg))
             case ReferSip():
                 self._refer(command, leg)
             case SendSipReinvite():
@@ -222,6 +226,12 @@ class Worker:
         if not command.contact or account is None or account.route is None:
             return ""
         return account.route.target(command.contact)
+
+    def _key_body(self, leg: Leg) -> str:
+        """How the leg's trunk wants keys to be written."""
+        account = self._accounts.get(leg.trunk)
+        plain = account and account.route and account.route.trunk.dtmf == "dtmf"
+        return PLAIN if plain else RELAY
 
     def _refer(self, command: ReferSip, leg: Leg) -> None:
         account = self._accounts.get(leg.trunk)
@@ -289,6 +299,15 @@ class Worker:
         for call_id, message in self._unplaced:
             if call_id == leg.sip_call_id:
                 self._pass_on(leg, message)
+
+    def _informed(self, sip_call_id: str, data: bytes) -> bool | None:
+        """Whether an INFO within a call is understood, which it then is; None: no such call."""
+        leg = self._by_call_id.get(sip_call_id)
+        if leg is None:
+            return None
+        text = data.decode("utf-8", "surrogateescape")
+        self._listener.tapped(sip_call_id, "received", clean(text))
+        return leg.informed(parse(text))
 
     def _safe(self, route: Route, invite: Message) -> bool:
         """Whether keys in an INVITE can have been read by nobody, where that matters."""

@@ -259,7 +259,7 @@ class Chaos(RuleBasedStateMachine):
             )
         )
 
-    @rule(luck=st.integers(0, 2), kind=st.integers(0, 7), sdp=st.none() | _sdps)
+    @rule(luck=st.integers(0, 2), kind=st.integers(0, 8), sdp=st.none() | _sdps)
     def respond(self, luck: int, kind: int, sdp: str | None) -> None:
         leg = self.pick_leg(luck)
         events: list[e.SipEvent] = [
@@ -271,6 +271,7 @@ class Chaos(RuleBasedStateMachine):
             e.SipReinviteReceived(leg=leg, op=OpId(len(self.asked) + 10_000), sdp=sdp),
             e.SipDialogChanged(leg=leg, state="dialog"),
             e.SipIdentityChanged(leg=leg, address=_OTHER_NUMBER, name=sdp or ""),
+            e.SipKeyPressed(leg=leg, key="#", duration=0.2),
         ]
         self.tell(events[kind])
 
@@ -323,6 +324,8 @@ class Chaos(RuleBasedStateMachine):
             self.tell(e.MediaLost(call=call, side=Side.MATRIX, fault=e.MediaFault.ICE_FAILED))
         elif kind == 1:
             self.tell(e.MediaClosed(call=call))
+        elif kind == 2:
+            self.tell(e.MediaKeyPressed(call=call, key="1", duration=0.1))
         else:
             self.tell(e.MediaConnected(call=call, matrix_codec="x", sip_codec="x"))
 

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stage that the tests play on: four telephone lines, and people enough for each test."""
+"""The stage that the tests play on: six telephone lines, and people enough for each test."""
 
 from pathlib import Path
 
 from tests.simulators.gate import Gate
 from tests.simulators.stage import Line, Stage, Subscriber
 from tests.simulators.synapse import SERVER_NAME
+from tests.sip.certificates import Certificates
 
 RING_TIME = 6
 """Seconds that calls may ring."""
@@ -13,6 +14,8 @@ PCMU = Line("pcmu", "127.0.0.10", "+12025550110", ("PCMU",), messages=True)
 PCMA = Line("pcma", "127.0.0.11", "+12025550120", ("PCMA",))
 G722 = Line("g722", "127.0.0.12", "+12025550130", ("G722",))
 OPUS = Line("opus", "127.0.0.13", "+12025550140", ("opus",))
+KEYED = Line("keyed", "127.0.0.15", "+12025550170", ("PCMU",), srtp="optional")
+SECURE = Line("secure", "127.0.0.16", "+12025550180", ("PCMU",), srtp="required", transport="tls")
 REGISTRAR = Line("registrar", "127.0.0.14", "+12025550160", ("PCMU",))
 """Not a trunk: where people have accounts of their own."""
 CHIEF, BARRED = f"@chief:{SERVER_NAME}", f"@barred:{SERVER_NAME}"
@@ -32,9 +35,13 @@ class GatedStage(Stage):
     """A stage on which the bridge's requests to the homeserver can be held back."""
 
     def __init__(self, directory: Path) -> None:
+        files = Certificates.make(directory)
+        self.certificate = directory / "phone.pem"
+        """Chain and key for a telephone."""
+        self.certificate.write_bytes(files.chain.read_bytes() + files.key.read_bytes())
         super().__init__(
             directory,
-            (PCMU, PCMA, G722, OPUS),
+            (PCMU, PCMA, G722, OPUS, KEYED, SECURE),
             [Subscriber(f"person{n}", _number(n)) for n in range(_PEOPLE)],
             ring_time=RING_TIME,
             permissions={CHIEF: "admin", BARRED: "blocked"},
@@ -47,6 +54,7 @@ class GatedStage(Stage):
                 {"trunk": PCMU.name, "number": "named*", "localpart": True},
             ],
             logging={"level": "debug", "format": "json"},
+            certificate=(files.chain, files.key),
         )
         self.gate = Gate(self.synapse.port)
 

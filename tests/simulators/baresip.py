@@ -72,10 +72,14 @@ class Phone:
         says: "int | audio.Samples | None" = 1000,
         answers: bool = True,
         name: str = "",
+        encrypts: str = "",
+        certificate: Path | None = None,
     ) -> None:
         """`says`: the tone it speaks, in hertz, or samples; None: it echoes what it hears.
 
-        `name`: its caller name, if it has one.
+        `name`: its caller name, if it has one. `encrypts`: `srtp` offers plain audio with keys,
+        `srtp-mand` wants nothing else than RTP/SAVP. `certificate`: with its key, in PEM; with one
+        it is called by TLS at the port above, and calls by TLS.
         """
         self.directory = directory
         self.address = address
@@ -86,6 +90,8 @@ class Phone:
         self._says = says
         self._answers = answers
         self._name = name
+        self._encrypts = encrypts
+        self._certificate = certificate
         self._control = free_port(address=address)
         self._child: Child | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -230,17 +236,20 @@ class Phone:
         name = f'"{self._name}" ' if self._name else ""
         return (
             f"{name}<sip:{self.user}@{self.address}:{self.port}>;regint=0"
-            f";answermode={mode};audio_codecs={codecs}\n"
+            f";answermode={mode};audio_codecs={codecs}"
+            f"{f';mediaenc={self._encrypts}' if self._encrypts else ''}\n"
         )
 
     def _configuration(self) -> str:
         # baresip keeps 127 characters of a path, so paths start where it runs.
         source = "aubridge,echo" if self._says is None else "aufile,speech.wav"
         rtp = free_port(socket.SOCK_DGRAM, self.address, even=True)
-        modules = ("g711", "g722", "opus", "aufile", "aubridge", "sndfile")
+        modules = ("g711", "g722", "opus", "aufile", "aubridge", "sndfile", "srtp")
+        certificate = [f"sip_certificate {self._certificate}"] if self._certificate else []
         lines = [
             f"module_path {_modules()}",
             f"sip_listen {self.address}:{self.port}",
+            *certificate,
             f"net_interface {self.address}",
             f"ctrl_tcp_listen {self.address}:{self._control}",
             f"rtp_ports {rtp}-{rtp + 200}",

@@ -96,6 +96,31 @@ class Sender:
         self.timestamp = (self.timestamp + self.step) & 0xFFFFFFFF
         return packet
 
+    def long_digit(
+        self, digit: str, payload_type: int, *, clock: int, seconds: float
+    ) -> list[Packet]:
+        """A long key press, in segments where its field overflows (RFC 4733 2.5.2.3)."""
+        event = "0123456789*#ABCD".index(digit)
+        step, began, packets = clock // 50, self.timestamp, list[Packet]()
+        for number in range(1, round(seconds * 50) + 4):
+            over = number >= round(seconds * 50)
+            duration = min(step * number, round(seconds * clock)) - (began - self.timestamp)
+            marker = number == 1
+            if duration > 0xFFFF:
+                packets.append(self._event(event, payload_type, began, 0x0A, 0xFFFF))
+                began, duration = began + 0xFFFF, duration - 0xFFFF
+            flags = 0x8A if over else 0x0A
+            packets.append(self._event(event, payload_type, began, flags, duration, marker=marker))
+        self.timestamp = (self.timestamp + round(seconds * clock) + step) & 0xFFFFFFFF
+        return packets
+
+    def _event(
+        self, event: int, kind: int, began: int, flags: int, duration: int, *, marker: bool = False
+    ) -> Packet:
+        payload = struct.pack("!BBH", event, flags, duration)
+        sequence, self.sequence = self.sequence, (self.sequence + 1) & 0xFFFF
+        return Packet(kind, sequence, began & 0xFFFFFFFF, self.ssrc, payload, marker)
+
     def digit(self, digit: str, payload_type: int, *, clock: int = 8000) -> list[Packet]:
         """A key press of 100 ms: RFC 4733, the end three times."""
         event = "0123456789*#ABCD".index(digit)

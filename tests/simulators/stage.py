@@ -3,7 +3,7 @@
 
 import itertools
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ class Line:
     port: int = SIP_PORT
     messages: bool = False
     """Whether texts go over it, too."""
+    srtp: str = "off"
+    transport: str = "udp"
+    """With `tls`, the telephone is called at the port above, and calls from 127.0.0.1."""
 
     @property
     def ghost(self) -> str:
@@ -79,9 +82,10 @@ class Stage:
         auto_join: bool = False,
         encryption: str = "allow",
         inbound: Sequence[Mapping[str, Any]] = (),
+        certificate: tuple[Path, Path] | None = None,
     ) -> None:
         """`registrars`: hosts that people may have SIP accounts of their own with. `inbound`: rules
-        behind those for the subscribers."""
+        behind those for the subscribers. `certificate`: chain and key, for lines by TLS."""
         self.directory = directory
         self.bridge = BridgeProcess(directory / "bridge")
         registrations = [self.bridge.registration]
@@ -98,6 +102,8 @@ class Stage:
         self._registrars = registrars
         self._auto_join = auto_join
         self._encryption = encryption
+        self._certificate = certificate
+        self.sips_port = free_port()
         self._next = iter(subscribers)
         self._phones = itertools.count()
 
@@ -134,6 +140,8 @@ class Stage:
         says: "int | Samples | None" = 1000,
         answers: bool = True,
         name: str = "",
+        encrypts: str = "",
+        certificate: Path | None = None,
     ) -> Phone:
         """A telephone at the end of a line."""
         return Phone(
@@ -145,6 +153,8 @@ class Stage:
             says=says,
             answers=answers,
             name=name,
+            encrypts=encrypts,
+            certificate=certificate,
         )
 
     def scripted_phone(self, line: Line, scenario: str) -> Sipp:
@@ -178,14 +188,15 @@ class Stage:
             "portals": {"auto_join": "as_token" if self._auto_join else "off"},
             "encryption": {"mode": self._encryption},
             "accounts": {"servers": [*self._registrars]},
-            "sip": {
-                "transports": [{"protocol": "udp", "listen": "127.0.0.1", "port": self.sip_port}]
-            },
+            "sip": {"transports": [*self._listeners()]},
             "trunks": {
                 line.name: {
-                    "server": f"{line.address}:{line.port}",
+                    "server": f"{line.address}:{line.port + (line.transport == 'tls')}",
+                    "transport": line.transport,
                     "codecs": [*line.codecs],
                     "messages": line.messages,
+                    "srtp": line.srtp,
+                    "peers": ["127.0.0.1/32"] if line.transport == "tls" else [],
                 }
                 for line in self._lines
             },
@@ -200,3 +211,16 @@ class Stage:
             "logging": {"full_numbers": True, **self._logging},
             "web": {"port": free_port()},
         }
+
+    def _listeners(self) -> Iterator[dict[str, Any]]:
+        yield {"protocol": "udp", "listen": "127.0.0.1", "port": self.sip_port}
+        if self._certificate:
+            chain, key = map(str, self._certificate)
+            yield {
+                "protocol": "tls",
+                "listen": "127.0.0.1",
+                "port": self.sips_port,
+                "certificate": chain,
+                "private_key": key,
+                "verify": False,
+            }

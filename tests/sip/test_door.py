@@ -132,7 +132,9 @@ def test_what_only_asks_whether_a_call_lives_is_told_so() -> None:
     assert visit.status("INFO", PROVIDER, call_id=LIVE) == 200
     assert visit.status("OPTIONS", PROVIDER, call_id=LIVE) == 200
     head = f"INFO sip:a@b.test SIP/2.0\r\nCall-ID: {LIVE}\r\nContent-Type: x/y\r\n\r\n"
-    assert visit.door.judge(Arrived(PROVIDER, 5060, head.encode())) is Fate.PASS
+    refused = visit.door.judge(Arrived(PROVIDER, 5060, head.encode()))
+    assert isinstance(refused, Refuse)
+    assert refused.status == 415
     head = f"SIP/2.0 200 OK\r\nCall-ID: {LIVE}\r\nCSeq: 1 INFO\r\n\r\n"
     assert visit.door.judge(Arrived(PROVIDER, 5060, head.encode())) is Fate.PASS
 

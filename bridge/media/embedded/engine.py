@@ -14,6 +14,7 @@ from bridge.call.commands import (
     JoinMedia,
     MediaCommand,
     OfferMedia,
+    PlayKey,
     RollbackMedia,
 )
 from bridge.call.events import (
@@ -168,6 +169,8 @@ class _Call:
                 return self._join(command)
             case AddRemoteCandidates():
                 return self.session.add_candidates(command.candidates)
+            case PlayKey(key=key, duration=duration):
+                return self.session.play(key, duration)
             case RollbackMedia():
                 return self.session.rollback()
         raise TypeError(f"unknown media command {type(command).__name__}")

@@ -20,6 +20,8 @@ from bridge.media.embedded.srtp import Packet
 from bridge.media.embedded.transcoder import Frame, Transcoder
 
 Send = Callable[[bytes | Packet], None]
+OnEvent = Callable[[int, bytes, int], None]
+"""Told of a packet of a telephone-event that cannot be passed on: timestamp, payload, clock."""
 Switch = Callable[[int], bool]
 """Told of a payload type that was agreed on but is not in use; True if the plan changed for it."""
 INSISTENCE = 3
@@ -62,6 +64,10 @@ def _never(_: int) -> bool:
     return False
 
 
+def _ignored(_timestamp: int, _payload: bytes, _clock: int) -> None:
+    """Nobody wants to know."""
+
+
 class Path:
     """From what one side sends to what the other receives."""
 
@@ -70,10 +76,13 @@ class Path:
         "_anchored",
         "_audio_in",
         "_audio_out",
+        "_event_base",
+        "_event_last",
         "_event_source",
         "_event_target",
         "_insisted",
         "_led",
+        "_on_event",
         "_open",
         "_plan",
         "_send",
@@ -87,12 +96,19 @@ class Path:
         "reception",
     )
 
-    def __init__(self, reception: Reception, emission: Emission, switch: Switch = _never) -> None:
+    def __init__(
+        self,
+        reception: Reception,
+        emission: Emission,
+        switch: Switch = _never,
+        on_event: OnEvent = _ignored,
+    ) -> None:
         self.reception = reception
         self.emission = emission
         self._send: Send = _nowhere
         self._led = False
         self._switch = switch
+        self._on_event = on_event
         self._alternative = NO_TYPE
         self._insisted = 0
         self.dropped = 0
@@ -102,6 +118,9 @@ class Path:
         self._transcoder: Transcoder | None = None
         self._event_source = NO_EVENT
         self._event_target = 0
+        self._event_base = 0
+        """What earlier segments of the event lasted, in its sender's clock."""
+        self._event_last = bytes(4)
         self._plan = CLOSED
         self._apply(CLOSED)
 
@@ -260,15 +279,20 @@ class Path:
         plan = self._plan
         if plan.event_out == NO_TYPE:
             self.dropped += 1
+            self._sequence_offset = (self._sequence_offset - 1) & 0xFFFF  # No packet is missing.
+            self._on_event(timestamp, payload, clock)
             return
         if self._transcoder is None and not self._anchored:
             self._anchor(sequence, timestamp, now)
         begins = timestamp != self._event_source
-        if begins and not self._begin_event(clock, timestamp, now):
+        if begins and self._goes_on(clock, timestamp, payload):
+            begins = False
+        elif begins and not self._begin_event(clock, timestamp, now):
             self.dropped += 1
             return
-        if clock != plan.event_clock_out:
-            payload = _rescaled(payload, clock, plan.event_clock_out)
+        self._event_last = payload
+        if self._event_base or clock != plan.event_clock_out:
+            payload = _rescaled(payload, self._event_base, clock, plan.event_clock_out)
         # Carriers leave the marker out and phones wait for it: it is always set.
         if self._transcoder is not None:
             self._emit(plan.event_out, payload, self._event_target, marker=begins, now=now)
@@ -280,23 +304,67 @@ class Path:
         )
         self.emission.sent(len(payload), sequence, self._event_target, now)
 
+    def _goes_on(self, clock: int, timestamp: int, payload: bytes) -> bool:
+        """Whether it is the next segment of a long event (RFC 4733 2.5.2.3), which has a new time.
+
+        Where the event is retold in another clock, or between packets of our own, it stays one.
+        """
+        last, most = self._event_last, 0xFFFF - clock // 10
+        passed = (timestamp - self._event_source) & 0xFFFFFFFF
+        if self._event_source == NO_EVENT or last[0] != payload[0] or last[1] & 0x80:
+            return False
+        if int.from_bytes(last[2:4], "big") < most or not most <= passed <= 0xFFFF + clock // 10:
+            return False
+        self._event_source = timestamp
+        if self._in_step(clock):
+            self._event_target = (timestamp + self._timestamp_offset) & 0xFFFFFFFF
+        else:
+            self._event_base += passed
+        return True
+
+    def _in_step(self, clock: int) -> bool:
+        """Whether the times of events pass as those of the audio do."""
+        plan = self._plan
+        clocks = {clock, plan.event_clock_out, plan.clock_in, plan.clock_out}
+        return self._transcoder is None and len(clocks) == 1
+
     def _begin_event(self, clock: int, timestamp: int, now: float) -> bool:
         """Find the new event's timestamp on our stream; False for a straggler of an old event."""
         if self._event_source != NO_EVENT and (timestamp - self._event_source) & 0x80000000:
             return False
-        plan = self._plan
-        in_step = clock == plan.clock_in == plan.clock_out and self._transcoder is None
         self.events += 1
         self._event_source = timestamp
+        self._event_base = 0
         self._event_target = (
             (timestamp + self._timestamp_offset) & 0xFFFFFFFF
-            if in_step
+            if self._in_step(clock)
             else self.emission.next_timestamp(now)
         )
         return True
 
+    # --- keys of our own ------------------------------------------------------------------------
 
-def _rescaled(payload: bytes, clock_in: int, clock_out: int) -> bytes:
-    """The event with its duration in another clock, at most what the field holds."""
-    duration = int.from_bytes(payload[2:4], "big") * clock_out // clock_in
+    def begin_key(self, now: float) -> int:
+        """The timestamp of a key that is pressed now."""
+        return self.emission.next_timestamp(now)
+
+    def send_key(self, timestamp: int, payload: bytes, *, marker: bool, now: float) -> None:
+        """Send a telephone-event of our own between the packets that pass, if there is a way."""
+        kind = self._plan.event_out
+        if not self._open or kind == NO_TYPE:
+            return
+        emission = self.emission
+        sequence = (emission.sequence + 1) & 0xFFFF
+        second = kind | MARKER if marker else kind
+        self._send(HEADER.pack(VERSION, second, sequence, timestamp, emission.ssrc) + payload)
+        emission.sent(len(payload), sequence, emission.timestamp_at(now), now)
+        self._sequence_offset = (self._sequence_offset + 1) & 0xFFFF
+
+
+def _rescaled(payload: bytes, before: int, clock_in: int, clock_out: int) -> bytes:
+    """The event with its duration in another clock, at most what the field holds.
+
+    `before`: what earlier segments lasted.
+    """
+    duration = (before + int.from_bytes(payload[2:4], "big")) * clock_out // clock_in
     return payload[:2] + min(duration, 0xFFFF).to_bytes(2, "big")

@@ -12,12 +12,13 @@ from time import monotonic, time
 
 import structlog
 
-from bridge.call.events import MediaConnected, MediaFault, MediaLost
+from bridge.call.events import MediaConnected, MediaFault, MediaKeyPressed, MediaLost
 from bridge.call.ids import CallId, Side
-from bridge.call.terms import NO_TERMS, Terms
+from bridge.call.terms import NO_TERMS, Keypad, Terms
 from bridge.config import Media as MediaSettings
 from bridge.errors import SdpError
 from bridge.media.embedded.ends import OwnEnds
+from bridge.media.embedded.keys import KeyListener, KeyPlayer
 from bridge.media.embedded.matrix_leg import Callbacks, MatrixLeg, our_setup
 from bridge.media.embedded.sip_leg import SipLeg
 from bridge.media.embedded.sockets import PortRange, gathering_addresses, local_address
@@ -84,7 +85,9 @@ class Session:
         self._allowed: tuple[Codec, ...] = AUDIO_CODECS
         self._agreed: dict[Side, Exchange] = {}
         self._pending: _Pending | None = None
-        self._streams = Streams(cname, self._codec_changed)
+        self._listener = KeyListener(self._key_pressed)
+        self._streams = Streams(cname, self._codec_changed, self._listener.hear)
+        self._player = KeyPlayer(self._streams.to_matrix)
         self._ends = OwnEnds(
             public_address=resources.settings.public_address,
             certificate=certificate,
@@ -338,6 +341,17 @@ class Session:
         """See `AddRemoteCandidates`."""
         await self._matrix.add_candidates(candidates)
 
+    async def play(self, key: str, duration: float) -> None:
+        """See `PlayKey`."""
+        self._player.play(key, duration)
+        self._streams.to_matrix.events += 1
+
+    def _key_pressed(self, key: str, duration: float) -> None:
+        if self._terms.keypad is Keypad.EVENTS:
+            return
+        self._streams.to_sip.events += 1
+        self._emit(MediaKeyPressed(call=self._call, key=key, duration=round(duration, 3)))
+
     def _set_matrix_sender(self, send: SendMedia | None) -> None:
         self._streams.to_matrix.lead(send)
 
@@ -387,6 +401,8 @@ class Session:
     async def close(self) -> None:
         """Say goodbye on both sides and free everything."""
         self._upkeep.stop()
+        self._listener.stop()
+        self._player.stop()
         if self._sip is not None:
             self._sip.close()
         await self._matrix.close()

@@ -26,7 +26,7 @@ from dataclasses import replace
 from functools import partial
 
 from bridge.call.ids import Side
-from bridge.media.embedded.path import NO_TYPE, Path, Plan
+from bridge.media.embedded.path import NO_TYPE, OnEvent, Path, Plan
 from bridge.media.embedded.rtcp import FarEnd, Reporter
 from bridge.media.embedded.rtp import Emission, Reception
 from bridge.media.embedded.transcoder import make_transcoder
@@ -49,9 +49,13 @@ def _emission() -> Emission:
 class Streams:
     """Both directions of a session."""
 
-    def __init__(self, cname: str, on_change: Callable[[], None]) -> None:
-        """`on_change` is called when `mode` may have changed without `follow`."""
-        self.to_sip = Path(Reception(8000), _emission(), partial(self._switch, Side.MATRIX))
+    def __init__(self, cname: str, on_change: Callable[[], None], on_event: OnEvent) -> None:
+        """`on_change` is called when `mode` may have changed without `follow`.
+
+        `on_event` is told of the client's telephone-events that SIP does not take.
+        """
+        switch = partial(self._switch, Side.MATRIX)
+        self.to_sip = Path(Reception(8000), _emission(), switch, on_event)
         self.to_matrix = Path(Reception(8000), _emission(), partial(self._switch, Side.SIP))
         self.matrix_rtcp = Reporter(self.to_matrix.emission, self.to_sip.reception, cname)
         self.sip_rtcp = Reporter(self.to_sip.emission, self.to_matrix.reception, cname)
