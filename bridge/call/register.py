@@ -3,11 +3,15 @@
 
 from collections import deque
 from collections.abc import Hashable, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from typing import Final
 
 from bridge.call.call import Call
 from bridge.call.events import Event, MatrixCallEvent, MatrixMemberLeft, SipEvent
 from bridge.call.ids import Address, CallId, LegId, RoomId, UserId
+
+_SLACK: Final = 64
+"""Void deadlines that are never worth a sweep."""
 
 
 class Register:
@@ -83,6 +87,13 @@ class Register:
         if call.deadline != self._deadlines.get(call.id):
             self._deadlines[call.id] = call.deadline
             heappush(self._due, (call.deadline, call.id))
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Drop void deadlines when they are most: that of a long call would stay for hours."""
+        if len(self._due) > 2 * len(self._deadlines) + _SLACK:
+            self._due = [each for each in self._due if self._deadlines.get(each[1]) == each[0]]
+            heapify(self._due)
 
     def forget(self, now: float) -> None:
         """Let go of the names of calls that ended long ago."""
