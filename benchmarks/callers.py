@@ -21,6 +21,28 @@ _STEPS: Final = {"1": "rings", "2": "answered", "3": "over"}
 """What sipp measures, by the names of its clocks."""
 
 
+_MUTE: Final = "\r\n".join(
+    [
+        "v=0",
+        "o=- 1 1 IN IP4 127.0.0.1",
+        "s=-",
+        "t=0 0",
+        "m=audio 9 UDP/TLS/RTP/SAVPF 0",
+        "c=IN IP4 127.0.0.1",
+        "a=candidate:1 1 udp 2130706431 127.0.0.1 9 typ host",
+        "a=ice-ufrag:mute",
+        "a=ice-pwd:mutemutemutemutemutemute",
+        f"a=fingerprint:sha-256 {':'.join(['00'] * 32)}",
+        "a=setup:{setup}",
+        "a=mid:0",
+        "a=sendrecv",
+        "a=rtcp-mux",
+        "a=rtpmap:0 PCMU/8000",
+        "",
+    ]
+)
+
+
 def person(number: int) -> str:
     """Matrix id of one of the people."""
     return f"@person{number}:{DOMAIN}"
@@ -37,25 +59,43 @@ class _Placed:
 
     at: float
     hold: float
-    client: Client
+    client: "Client | Mute"
     room: str
     over: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Mute:
+    """A client without ICE and DTLS, of which nothing is ever heard."""
+
+    def __init__(self, setup: str) -> None:
+        self._setup = setup
+
+    async def offer(self) -> str:
+        """Its offer, or its answer."""
+        return _MUTE.format(setup=self._setup)
+
+    async def connect(self, _: str) -> None:
+        """It does not."""
+
+    async def close(self) -> None:
+        """There is nothing to close."""
 
 
 class People:
     """Everybody's clients: they answer what rings at once, and call.
 
-    `steps`: seconds that things took, by their names.
+    `steps`: seconds that things took, by their names. `mute`: clients do no ICE and no DTLS.
     """
 
-    def __init__(self, homeserver: Homeserver) -> None:
+    def __init__(self, homeserver: Homeserver, *, mute: bool = False) -> None:
+        self._mute = mute
         self.steps: defaultdict[str, list[float]] = defaultdict(list)
         self.failures: list[str] = []
         self.rooms: dict[str, str] = {}
         """By person."""
         self._homeserver = homeserver
         self._placed: dict[str, _Placed] = {}
-        self._answered: dict[str, tuple[Client, float]] = {}
+        self._answered: dict[str, tuple[Client | Mute, float]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -79,7 +119,7 @@ class People:
 
     async def place(self, who: str, hold: float) -> None:
         """Call the person's number, and hang up `hold` seconds after it was answered."""
-        client = Client("PCMU", setup="actpass", stamped=False)
+        client = self._client("actpass", controlling=True)
         offer, call = await client.offer(), secrets.token_hex(8)
         placed = self._placed[call] = _Placed(time.perf_counter(), hold, client, self.rooms[who])
         description = {"type": "offer", "sdp": offer}
@@ -87,7 +127,7 @@ class People:
         await placed.over.wait()
 
     async def _answer(self, room: str, invite: dict[str, Any]) -> None:
-        client = Client("PCMU", setup="active", stamped=False, controlling=False)
+        client = self._client("active", controlling=False)
         answer = {"type": "answer", "sdp": await client.offer()}
         call = invite["call_id"]
         self._answered[call] = (client, time.perf_counter())
@@ -104,7 +144,12 @@ class People:
         self._say(placed.room, who, "m.call.hangup", call, reason="user_hangup")
         await self._end(call, "user_hangup")
 
-    async def _connect(self, client: Client, sdp: str, since: float) -> None:
+    def _client(self, setup: str, *, controlling: bool) -> Client | Mute:
+        if self._mute:
+            return Mute(setup)
+        return Client("PCMU", setup=setup, stamped=False, controlling=controlling)
+
+    async def _connect(self, client: Client | Mute, sdp: str, since: float) -> None:
         try:
             async with asyncio.timeout(15):
                 await client.connect(sdp)

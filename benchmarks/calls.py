@@ -12,6 +12,8 @@ For whether anything grows, one rate and many calls; `--samples` then names a fi
 of JSON every ten seconds:
 
     python -m benchmarks.calls --directions in --calls 50000 --rates 20 --hold 0 --samples samples
+
+`--mute` leaves ICE and DTLS out, on the side of the clients and so for the most part in the bridge.
 """
 
 import argparse
@@ -95,11 +97,17 @@ class Bench:
     """The bridge between its two sides."""
 
     def __init__(
-        self, directory: Path, people: int, at_once: int, cores: tuple[int, set[int]]
+        self,
+        directory: Path,
+        people: int,
+        at_once: int,
+        cores: tuple[int, set[int]],
+        *,
+        mute: bool,
     ) -> None:
         self.bridge = BridgeProcess(directory / "bridge")
         self._homeserver = Homeserver(DOMAIN, "sipbot", self._said)
-        self.people = People(self._homeserver)
+        self.people = People(self._homeserver, mute=mute)
         self._count = people
         self._cores = cores
         self._sip_port = free_port(socket.SOCK_DGRAM)
@@ -245,7 +253,7 @@ async def run(options: argparse.Namespace, cores: tuple[int, set[int]]) -> dict[
     """All that was asked for."""
     with tempfile.TemporaryDirectory(prefix="calls") as directory:
         people, at_once = (max(each, options.hold) for each in (options.people, options.at_once))
-        bench = Bench(Path(directory), people, at_once, cores)
+        bench = Bench(Path(directory), people, at_once, cores, mute=options.mute)
         await bench.start()
         sampler = None
         if options.samples:
@@ -312,6 +320,7 @@ def main() -> int:
     parser.add_argument("--hold", type=int, default=100, help="calls held at once, for memory")
     parser.add_argument("--people", type=int, default=200)
     parser.add_argument("--at-once", type=int, default=200, help="calls of telephones at most")
+    parser.add_argument("--mute", action="store_true", help="clients without ICE and DTLS")
     parser.add_argument("--samples", type=Path, help="file for memory and files, while it runs")
     parser.add_argument("--log", type=Path, help="file for the bridge's log")
     parser.add_argument("--json", action="store_true")
