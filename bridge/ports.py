@@ -239,6 +239,9 @@ class Typed:
 class TextRooms(Protocol):
     """Where texts are read and written. Raises `RemoteError`."""
 
+    async def mark_read(self, portal: Portal, event_id: str) -> None:
+        """Have the ghost's read marker stand at an event."""
+
     async def tell(self, portal: Portal, text: str, key: str) -> None:
         """A notice of the ghost; `key` makes repetitions harmless."""
 

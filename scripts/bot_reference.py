@@ -83,7 +83,9 @@ has `messages: true`, and what comes in that way appears there as text.
   over TCP and TLS 6000. What does not fit is not sent, and the person told so.
 - A person may send `limits.texts_per_minute`, and so may a number.
 - One that reaches the bridge more than an hour late is not sent.
-- No notice means that the other side has taken the text, not that somebody has read it.
+- The ghost's read marker stands at the last text that the other side has taken (200 or 202), which
+  is not to say that somebody has read it.
+- What comes in and is for nobody is refused with 404, what is too much with 480.
 """
 
 

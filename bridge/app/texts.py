@@ -5,6 +5,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import structlog
@@ -24,6 +25,10 @@ LATE: Final = 3600.0
 """Seconds after which a text is not sent any more."""
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufffe\uffff]")
 _TOO_LARGE: Final = 513
+_ACCEPTED: Final = 202
+"""We pass a text on, which is not to have delivered it (RFC 3428 section 7)."""
+_NOT_FOUND: Final = 404
+_TEMPORARILY_UNAVAILABLE: Final = 480
 _UNABLE: Final = frozenset({405, 415, 420, 488, 501, 505, 606})
 _UNKNOWN: Final = frozenset({404, 410, 484, 604})
 
@@ -59,6 +64,15 @@ class Routes(Protocol):
         """Whom a text is for."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Incoming:
+    """A text from a telephone, as people are to read it."""
+
+    text: SipText
+    words: str
+    people: tuple[UserId, ...]
+
+
 class Texts:
     """Takes texts from both sides. `supports` tells whether a trunk takes SIP MESSAGE."""
 
@@ -78,7 +92,7 @@ class Texts:
         self._supports = supports
         self._pace = Pace(per_minute, clock)
         self._out: Lanes[RoomId, Typed] = Lanes(self._send)
-        self._in: Lanes[Address, SipText] = Lanes(self._deliver)
+        self._in: Lanes[Address, _Incoming] = Lanes(self._deliver)
         self._trouble: dict[RoomId, str] = {}
         """Why texts of a portal do not arrive, as its person was told."""
         self._told: set[tuple[RoomId, str]] = set()
@@ -87,9 +101,20 @@ class Texts:
         """A person wrote something into a portal."""
         self._out.put(typed.portal.room, typed)
 
-    def received(self, text: SipText) -> None:
-        """A trunk brought a text."""
-        self._in.put(text.caller, text)
+    def received(self, text: SipText) -> int:
+        """A trunk brought a text; gives the status to answer it with."""
+        bound = log.bind(trunk=text.trunk, caller=text.caller, dialled=text.dialled)
+        people = self._routes.route_in(text.trunk, text.dialled)
+        if isinstance(people, Refusal):
+            bound.warning("text for nobody", reason=people.cause.value, detail=people.detail)
+            return _NOT_FOUND
+        if not self._pace.allows(text.caller):
+            bound.warning("text refused: too many within a minute")
+            return _TEMPORARILY_UNAVAILABLE
+        words = _CONTROL.sub("", text.text.replace("\r\n", "\n")).strip()
+        if words and not self._in.put(text.caller, _Incoming(text, words, people)):
+            return _TEMPORARILY_UNAVAILABLE
+        return _ACCEPTED
 
     async def drained(self) -> None:
         """Wait until everything is sent and delivered."""
@@ -135,6 +160,7 @@ class Texts:
             return
         if 200 <= status < 300:
             bound.info("text sent", status=status)
+            await self._mark(typed)
             await self._works(typed)
             return
         bound.warning("text not taken", status=status)
@@ -142,6 +168,12 @@ class Texts:
             await self._tell(typed, _TOO_LONG)
         else:
             await self._fails(typed, _why(status))
+
+    async def _mark(self, typed: Typed) -> None:
+        try:
+            await self._rooms.mark_read(typed.portal, typed.event_id)
+        except BridgeError as error:
+            log.info("read marker not set", room=typed.portal.room, reason=str(error))
 
     async def _works(self, typed: Typed) -> None:
         if self._trouble.pop(typed.portal.room, None) not in (None, _TOO_MANY):
@@ -167,19 +199,10 @@ class Texts:
 
     # --- to the person ----------------------------------------------------------------------
 
-    async def _deliver(self, text: SipText) -> None:
+    async def _deliver(self, incoming: _Incoming) -> None:
+        text, words = incoming.text, incoming.words
         bound = log.bind(trunk=text.trunk, caller=text.caller, dialled=text.dialled)
-        people = self._routes.route_in(text.trunk, text.dialled)
-        if isinstance(people, Refusal):
-            bound.warning("text for nobody", reason=people.cause.value, detail=people.detail)
-            return
-        if not self._pace.allows(text.caller):
-            bound.warning("text dropped: too many within a minute")
-            return
-        words = _CONTROL.sub("", text.text.replace("\r\n", "\n")).strip()
-        if not words:
-            return
-        for person in people:
+        for person in incoming.people:
             try:
                 await self._rooms.deliver_text(
                     person, text.caller, text.caller_name, words, f"text.{secrets.token_hex(8)}"

@@ -264,6 +264,11 @@ class MatrixAdapter:
         """A notice of a portal's ghost; raises `RemoteError`."""
         await self._portals.say(portal, text, key)
 
+    async def mark_read(self, portal: Portal, event_id: str) -> None:
+        """Have the ghost's read marker stand at an event; raises `RemoteError`."""
+        ghost = self._ghosts.user_id(portal.address)
+        await self._homeserver.mark_read(portal.room, ghost, event_id)
+
     async def deliver_text(
         self, person: UserId, address: Address, caller_name: str, text: str, key: str
     ) -> None:

@@ -194,6 +194,10 @@ class Homeserver:
         path = Path.v3.rooms[room].send[event_type][txn]
         await self._as(user, Method.PUT, path, content, time=_SEND_TIME)
 
+    async def mark_read(self, room: RoomId, user: UserId, event_id: str) -> None:
+        """`user` has read the room as far as this event."""
+        await self._as(user, Method.POST, Path.v3.rooms[room].receipt["m.read"][event_id], {})
+
     async def redact(
         self, room: RoomId, user: UserId, event_id: str, txn: str, reason: str
     ) -> None:

@@ -36,6 +36,7 @@ _RESOLVE_AGAIN: Final = 10.0
 """The same while one has none: at boot, names may not be known before the network is up."""
 _UNAVAILABLE: Final = 503
 _TOO_LARGE: Final = 513
+_NOT_FOUND: Final = 404
 _STUCK: Final = 5.0
 _REMEMBER_CALL_ID: Final = 64.0
 """Seconds that the last messages of an ended leg may still come in for."""
@@ -44,7 +45,7 @@ _ONE_AT_A_TIME: Final = threading.Lock()
 """A second pjsua2 endpoint would abort the process."""
 
 RegistrationObserver = Callable[[TrunkName, Registration], None]
-TextObserver = Callable[[SipText], None]
+TextObserver = Callable[[SipText], int]
 MailboxObserver = Callable[[Mailbox], None]
 
 
@@ -52,10 +53,9 @@ class SipAdapter:
     """The SIP endpoint.
 
     `emit`, `tap` and the `on_…` are called on the loop that `start` was awaited on. `on_message` is
-    told of texts (SIP MESSAGE) from trunks; others may send none. `on_mailbox`: what servers say of
-    mailboxes, as often as they say it.
-    `normalise` makes the canonical address of a URI's user part (still %-escaped) and host; it must
-    be callable on another thread.
+    told of texts (SIP MESSAGE) from trunks, and gives the status to answer with; `on_mailbox` of
+    what servers say of mailboxes, as often as they say it. `normalise` makes the canonical address
+    of a URI's user part (still %-escaped) and host; it must be callable on another thread.
     """
 
     def __init__(
@@ -297,10 +297,9 @@ class SipAdapter:
         """Pass a registration's new state on."""
         self._errands.post(self._register, trunk, registration)
 
-    def text(self, text: SipText) -> None:
+    def text(self, text: SipText, number: int) -> None:
         """Pass a text on."""
-        if self._on_message:
-            self._errands.post(self._on_message, text)
+        self._errands.post(self._take_text, text, number)
 
     def mailbox(self, mailbox: Mailbox) -> None:
         """Pass on what waits in a mailbox."""
@@ -308,6 +307,11 @@ class SipAdapter:
             self._errands.post(self._on_mailbox, mailbox)
 
     # --- on the loop --------------------------------------------------------------------------
+
+    def _take_text(self, text: SipText, number: int) -> None:
+        status = self._on_message(text) if self._on_message else _NOT_FOUND
+        if number:
+            self._errands.send(lambda worker: worker.answer_text(number, status))
 
     def _forget_later(self, sip_call_id: str) -> None:
         assert self._loop

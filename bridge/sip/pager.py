@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Texts in pager mode: SIP MESSAGE outside of calls (RFC 3428). SIP thread only."""
 
+import itertools
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -15,8 +16,6 @@ from bridge.sip.texts import TYPE, decoded
 
 log = structlog.get_logger(__name__)
 
-_ACCEPTED: Final = 202
-"""We pass the text on, which is not to have delivered it (RFC 3428 section 7)."""
 _FORBIDDEN: Final = 403
 _UNSUPPORTED: Final = 415
 _UNAVAILABLE: Final = 503
@@ -25,8 +24,9 @@ _UNAVAILABLE: Final = 503
 _WANTED: Final = f"Unsupported Media Type\r\nAccept: {TYPE}"
 Answered = Callable[[int], None]
 """Told the final status of a text."""
-Received = Callable[[Account, Message, str], None]
-"""Told of a text: the account, the request and what it says."""
+Received = Callable[[Account, Message, str, int], None]
+"""Told of a text: the account, the request, what it says, and the number to `answer` it by; 0 where
+the stack has answered."""
 
 
 class Pager:
@@ -36,6 +36,8 @@ class Pager:
         self._received = received
         self._refused = refused
         self._waiting: dict[tuple[str, str], deque[Answered]] = {}
+        self._numbers = itertools.count(1)
+        self._unanswered: dict[int, tuple[Account, pj.DeferredResponse]] = {}
 
     def send(
         self,
@@ -73,20 +75,32 @@ class Pager:
         """A text came from a trunk."""
         request = parse(prm.rdata.wholeMsg)
         if prm.contentType.lower() != TYPE:
-            _respond(account, prm, _UNSUPPORTED, _WANTED)
+            _respond(account, pj.DeferredResponse(prm), _UNSUPPORTED, _WANTED)
             return
-        _respond(account, prm, _ACCEPTED)
-        self._received(account, request, decoded(prm.msgBody, request))
+        number = next(self._numbers)
+        self._unanswered[number] = (account, pj.DeferredResponse(prm))
+        self._received(account, request, decoded(prm.msgBody, request), number)
+
+    def answer(self, number: int, status: int) -> None:
+        """Answer the text with this number; harmless if there is none."""
+        account, response = self._unanswered.pop(number, (None, None))
+        if account and response:
+            _respond(account, response, status)
+
+    def close(self) -> None:
+        """Refuse what was not answered; comes before the library ends."""
+        for number in list(self._unanswered):
+            self.answer(number, _UNAVAILABLE)
 
     def received_in_call(self, account: Account, prm: pj.OnInstantMessageParam) -> None:
         """A text came within a call; the stack has taken it, whatever it is."""
         if prm.contentType.lower() == TYPE:
             request = parse(prm.rdata.wholeMsg)
-            self._received(account, request, decoded(prm.msgBody, request))
+            self._received(account, request, decoded(prm.msgBody, request), 0)
 
     def refuse(self, account: Account, prm: pj.OnInstantMessageParam) -> None:
         """A text came from a stranger."""
-        _respond(account, prm, _FORBIDDEN)
+        _respond(account, pj.DeferredResponse(prm), _FORBIDDEN)
         self._refused(prm.rdata.srcAddress, "MESSAGE")
 
 
@@ -107,13 +121,13 @@ def _send(account: Account, target: str, origin: str, headers: dict[str, str], t
 
 
 def _respond(
-    account: Account, prm: pj.OnInstantMessageParam, status: int, reason: str = ""
+    account: Account, response: pj.DeferredResponse, status: int, reason: str = ""
 ) -> None:
-    response = pj.SendResponseParam()
-    response.code = status
-    response.reason = reason
-    response.deferredResponse = pj.DeferredResponse(prm)
+    prm = pj.SendResponseParam()
+    prm.code = status
+    prm.reason = reason
+    prm.deferredResponse = response
     try:
-        account.sendResponse(response)
+        account.sendResponse(prm)
     except pj.Error as error:
         log.warning("cannot answer MESSAGE", status=status, error=error.reason)

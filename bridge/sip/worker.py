@@ -77,8 +77,8 @@ class Listener(Protocol):
     def registration(self, trunk: TrunkName, registration: Registration) -> None:
         """A registration changed."""
 
-    def text(self, text: SipText) -> None:
-        """A text came from a trunk."""
+    def text(self, text: SipText, number: int) -> None:
+        """A text came from a trunk, to be answered by `answer_text` unless `number` is 0."""
 
     def mailbox(self, mailbox: Mailbox) -> None:
         """A server told what waits in the mailbox of an account."""
@@ -156,6 +156,7 @@ class Worker:
             for leg in list(self._legs.values()):
                 leg.hang_up(_UNAVAILABLE if leg.ringing_here else _OK, "")
             self._endpoint.drain(_FAREWELL, lambda: False)
+        self._pager.close()
         self._accounts.leave()
         self._endpoint.drain(_LEAVING, self._accounts.left)
         self._accounts.close()
@@ -173,6 +174,10 @@ class Worker:
         origin = route.origin(caller, "")
         headers = {"P-Asserted-Identity": origin} if caller else {}
         self._pager.send(account, route.target(target), origin, headers, text, answered)
+
+    def answer_text(self, number: int, status: int) -> None:
+        """Say what becomes of a text that came in."""
+        self._pager.answer(number, status)
 
     # --- commands ---------------------------------------------------------------------------
 
@@ -318,7 +323,7 @@ class Worker:
         came_by = {tapped.transport for call_id, tapped in self._unplaced if call_id == name}
         return (came_by or {via}) == {"tls"}
 
-    def _text(self, account: Account, request: Message, text: str) -> None:
+    def _text(self, account: Account, request: Message, text: str, number: int) -> None:
         if account.route is None:
             return
         caller = caller_of(request, asserted=account.route.trunk.trust_identity)
@@ -329,7 +334,7 @@ class Worker:
             dialled=self._dialled(account.route, request),
             text=text,
         )
-        self._listener.text(received)
+        self._listener.text(received, number)
 
     def _mailbox(self, account: Account, prm: pj.OnMwiInfoParam) -> None:
         """A NOTIFY, also one that nobody asked for: many a PBX sends those."""

@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from bridge.app.texts import LATE, Texts
 from bridge.call.causes import Cause
@@ -13,6 +14,7 @@ from bridge.call.ids import Address, RoomId, TrunkName, UserId
 from bridge.call.policy import Refusal
 from bridge.call.terms import Terms
 from bridge.errors import LocalError, RemoteError
+from bridge.matrix.lanes import LANE_LENGTH
 from bridge.ports import Portal, SipText, Typed
 
 ALICE = UserId("@alice:mx.test")
@@ -31,6 +33,7 @@ class Bench:
         self.supported = True
         self.answers: list[int | Exception] = []
         self.sent: list[tuple[str, str, str, str]] = []
+        self.read: list[str] = []
         self.notices: list[tuple[str, str]] = []
         self.delivered: list[tuple[str, str, str, str]] = []
         self.keys: list[str] = []
@@ -60,6 +63,12 @@ class Bench:
         self.sent.append((trunk, target, text, caller))
         return answer
 
+    async def mark_read(self, portal: Portal, event_id: str) -> None:
+        assert portal == PORTAL
+        if self.away:
+            raise self.away
+        self.read.append(event_id)
+
     async def tell(self, portal: Portal, text: str, key: str) -> None:
         if self.away:
             raise self.away
@@ -88,8 +97,8 @@ class Bench:
         await self.texts.drained()
         return [text for _, text in self.notices[before:]]
 
-    async def text(self, words: str = "Hello", name: str = "") -> None:
-        """A text from the telephone."""
+    async def text(self, words: str = "Hello", name: str = "") -> int:
+        """A text from the telephone, and what is answered."""
         text = SipText(
             trunk=PROVIDER,
             caller=NUMBER,
@@ -97,8 +106,9 @@ class Bench:
             dialled="+12025550199",
             text=words,
         )
-        self.texts.received(text)
+        status = self.texts.received(text)
         await self.texts.drained()
+        return status
 
 
 @pytest.fixture
@@ -117,6 +127,14 @@ async def test_what_is_written_goes_out_in_order(bench: Bench) -> None:
         ("provider", "+12025550123", "one", "100"),
         ("provider", "+12025550123", "two", "100"),
     ]
+
+
+async def test_the_read_marker_stands_at_the_last_text_that_was_taken(bench: Bench) -> None:
+    bench.answers = [200, 404, 202, 503]
+    await bench.write("one", "two", "three")
+    assert bench.read == ["$0", "$2"]
+    await bench.write("four")
+    assert bench.read == ["$0", "$2"]
 
 
 async def test_a_trunk_without_texts_is_told_of_once(bench: Bench) -> None:
@@ -227,22 +245,30 @@ async def test_a_text_for_several_people_reaches_each(bench: Bench) -> None:
 
 async def test_a_text_for_nobody_is_dropped(bench: Bench) -> None:
     bench.routed = Refusal(Cause.NOT_IN_SERVICE)
-    await bench.text()
+    assert await bench.text() == 404
     assert bench.delivered == []
 
 
 async def test_an_empty_text_is_dropped(bench: Bench) -> None:
-    await bench.text(" \r\n\x00")
+    assert await bench.text(" \r\n\x00") == 202
     assert bench.delivered == []
 
 
 async def test_a_number_may_not_write_without_end(bench: Bench) -> None:
-    for _ in range(5):
-        await bench.text()
+    assert [await bench.text() for _ in range(5)] == [202, 202, 202, 480, 480]
     assert len(bench.delivered) == 3
     bench.now += 61
     await bench.text()
     assert len(bench.delivered) == 4
+
+
+async def test_more_than_can_be_kept_is_refused(bench: Bench) -> None:
+    texts = Texts(bench, bench, bench, supports=lambda _: True, per_minute=10_000)
+    text = SipText(trunk=PROVIDER, caller=NUMBER, caller_name="", dialled="1", text="x")
+    with capture_logs():
+        answers = [texts.received(text) for _ in range(LANE_LENGTH + 3)]
+    assert answers == [202] * LANE_LENGTH + [480] * 3
+    await texts.close()
 
 
 async def test_a_text_that_cannot_be_delivered_does_not_stop_the_next(bench: Bench) -> None:

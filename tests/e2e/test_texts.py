@@ -10,8 +10,8 @@ from tests.simulators.matrix_client import MatrixClient, RoomEvent
 from tests.simulators.waiting import until, until_async
 
 
-async def write(client: MatrixClient, room: str, text: str, msgtype: str = "m.text") -> None:
-    await client.send(room, "m.room.message", {"msgtype": msgtype, "body": text})
+async def write(client: MatrixClient, room: str, text: str, msgtype: str = "m.text") -> str:
+    return await client.send(room, "m.room.message", {"msgtype": msgtype, "body": text})
 
 
 async def said(client: MatrixClient, words: str, *, room: str | None = None) -> RoomEvent:
@@ -32,9 +32,11 @@ async def test_a_text_goes_out(stage: GatedStage, new_matrix_phone: NewMatrixPho
     _, mine = await new_matrix_phone()
     room = await mine.client.direct_room(PCMU.ghost)
     async with stage.scripted_phone(PCMU, "phone_takes_text") as phone:
-        await write(mine.client, room, "Is anybody there?")
+        event = await write(mine.client, room, "Is anybody there?")
         await phone.succeeds()
         assert f"MESSAGE sip:{PCMU.number}@{PCMU.address}" in phone.messages()
+    marker = (event, PCMU.ghost)
+    await until(lambda: marker in mine.client.receipts, within=10, what="it is marked as read")
     assert mine.client.seen("m.room.message", room=room) == []
 
 

@@ -76,6 +76,13 @@ async def test_a_ghost_speaks_with_its_own_name(bench: Bench, homeserver: Homese
     assert body == {"reason": "user_hangup"}
 
 
+async def test_a_ghost_has_read_as_far_as_an_event(bench: Bench, homeserver: Homeserver) -> None:
+    await homeserver.mark_read(ROOM, GHOST, "$e/1")
+    [(method, path, query, body)] = bench.seen
+    assert (method, query, body) == ("POST", {"user_id": GHOST}, {})
+    assert path.partition("?")[0] == "/_matrix/client/v3/rooms/%21r%2F1/receipt/m.read/%24e%2F1"
+
+
 async def test_messages_come_oldest_first(bench: Bench, homeserver: Homeserver) -> None:
     bench.will(200, {"chunk": [{"n": 2}, {"n": 1}]})
     assert await homeserver.latest_events(ROOM, GHOST, 5) == [{"n": 1}, {"n": 2}]

@@ -55,6 +55,8 @@ class MatrixClient:
     def __init__(self, url: str, credentials: Credentials, *, auto_join: bool = True) -> None:
         self.credentials = credentials
         self.events: list[RoomEvent] = []
+        self.receipts: set[tuple[str, str]] = set()
+        """Events, and who has read as far as that."""
         """Every room event seen since the start, in order."""
         self._auto_join = auto_join
         self._rooms: dict[str, _Room] = {}
@@ -207,6 +209,13 @@ class MatrixClient:
                 room.members[raw["state_key"]] = raw["content"]["membership"]
         for raw in timeline:
             self._deliver(room_id, raw)
+        for raw in joined.get("ephemeral", {}).get("events", []):
+            if raw["type"] == "m.receipt":
+                self._receipts(raw["content"])
+
+    def _receipts(self, content: Content) -> None:
+        for event_id, kinds in content.items():
+            self.receipts |= {(event_id, user) for user in kinds.get("m.read", {})}
 
     def _deliver(self, room_id: str, raw: Content) -> None:
         event = RoomEvent(

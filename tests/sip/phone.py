@@ -109,6 +109,7 @@ class Bridge:
         self.dialogs: dict[LegId, str] = {}
         self.registrations: asyncio.Queue[Registration] = asyncio.Queue()
         self.texts: list[SipText] = []
+        self.answers_text = 202
         self.mailboxes: list[Mailbox] = []
         self.observer: Callable[[TrunkName, Registration], None] = lambda trunk, state: None
         self._events: asyncio.Queue[Event] = asyncio.Queue()
@@ -120,7 +121,7 @@ class Bridge:
             tap=lambda *entry: self.ladder.append(entry),
             normalise=lambda user, host: from_sip(user, host, "US"),
             on_registration=self._registered,
-            on_message=self.texts.append,
+            on_message=self._text,
             on_mailbox=self.mailboxes.append,
             registration_pause=pause,
         )
@@ -169,6 +170,10 @@ class Bridge:
     def _registered(self, trunk: TrunkName, state: Registration) -> None:
         self.registrations.put_nowait(state)
         self.observer(trunk, state)
+
+    def _text(self, text: SipText) -> int:
+        self.texts.append(text)
+        return self.answers_text
 
     def _emit(self, event: Event) -> None:
         if isinstance(event, SipDialogChanged):
