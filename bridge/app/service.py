@@ -44,7 +44,7 @@ from bridge.store.accounts import SipAccounts
 from bridge.store.calls import Calls
 from bridge.store.database import open_database
 from bridge.store.people import People
-from bridge.store.portals import Portals
+from bridge.store.remembered import RememberedPortals
 from bridge.store.secrets import open_sealer
 from bridge.store.writer import Writer
 from bridge.web.metrics import Metrics
@@ -107,7 +107,7 @@ class Service:
         matrix = self._matrix = MatrixAdapter(
             config.homeserver,
             config.appservice,
-            store=Portals(database),
+            store=RememberedPortals(database),
             keys=await self._keys(database),
             emit=emit,
             may_use=may_use,

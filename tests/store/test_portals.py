@@ -11,6 +11,7 @@ from bridge.call.ids import Address, Direction, RoomId, UserId
 from bridge.errors import StoreUnavailable
 from bridge.ports import Portal, PortalStore
 from bridge.store.portals import Portals
+from bridge.store.remembered import RememberedPortals
 
 ALICE = UserId("@alice:mx.test")
 BOB = UserId("@bob:mx.test")
@@ -18,9 +19,9 @@ NUMBER = Address("tel:+12025550123")
 DOOR = Address("sip:door@pbx.example.org")
 
 
-@pytest.fixture
-def portals(database: Database) -> PortalStore:
-    return Portals(database)
+@pytest.fixture(params=[Portals, RememberedPortals])
+def portals(database: Database, request: pytest.FixtureRequest) -> PortalStore:
+    return cast(PortalStore, request.param(database))
 
 
 def portal(room: str, person: UserId = ALICE, address: Address = NUMBER) -> Portal:
