@@ -2,11 +2,9 @@
 """As many people as a bridge may have, each with an account of their own: 256, and a restart."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -16,69 +14,16 @@ from bridge.call.commands import RejectSip, SendSipInvite
 from bridge.call.events import SipEnded, SipInviteReceived
 from bridge.call.ids import LegId, UserId
 from bridge.ports import SipAccount
-from bridge.sip.messages import Message, parse, parse_name_addr, parse_uri
+from bridge.sip.messages import parse_name_addr, parse_uri
 from bridge.store.accounts import SipAccounts
 from bridge.store.database import open_database
 from bridge.store.secrets import open_sealer
+from tests.simulators.exchange import Exchange
 from tests.simulators.waiting import until
 from tests.sip.phone import CALL, Bridge, description
 
 PEOPLE = 256
 KEY = "the key of the configuration"
-
-
-class Exchange(asyncio.DatagramProtocol):
-    """Registers everybody, is busy for everybody, and calls whom it is told to."""
-
-    def __init__(self) -> None:
-        self.contacts: dict[str, str] = {}
-        self.invites: list[Message] = []
-        self.answers: list[Message] = []
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.DatagramTransport, transport)
-        self.port = transport.get_extra_info("sockname")[1]
-
-    def datagram_received(self, data: bytes, source: tuple[str, int]) -> None:
-        message = parse(data.decode())
-        user = parse_uri(parse_name_addr(message.first("from")).uri).user
-        match message.method:
-            case "REGISTER":
-                contact = message.first("contact")
-                left = message.first("expires") == "0"
-                self.contacts.pop(user, None)
-                if not left:
-                    self.contacts[user] = parse_name_addr(contact).uri
-                self._answer(message, "200 OK", source, "" if left else f"{contact};expires=300")
-            case "INVITE":
-                self.invites.append(message)
-                self._answer(message, "486 Busy Here", source)
-            case "":
-                self.answers.append(message)
-
-    def call(self, user: str) -> None:
-        """Call an account where it has registered."""
-        uri, sdp = self.contacts[user], description()
-        at = parse_uri(uri)
-        head = (
-            f"INVITE {uri} SIP/2.0\r\n"
-            f"Via: SIP/2.0/UDP 127.0.0.1:{self.port};branch=z9hG4bK{secrets.token_hex(8)}\r\n"
-            f"From: <sip:caller@mx.test>;tag=x\r\nTo: <sip:{user}@mx.test>\r\n"
-            f"Call-ID: {secrets.token_hex(8)}\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n"
-            f"Contact: <sip:caller@127.0.0.1:{self.port}>\r\n"
-            f"Content-Type: application/sdp\r\nContent-Length: {len(sdp)}\r\n\r\n"
-        )
-        self._transport.sendto((head + sdp).encode(), (at.host, at.port or 5060))
-
-    def _answer(
-        self, request: Message, status: str, source: tuple[str, int], contact: str = ""
-    ) -> None:
-        lines = [f"SIP/2.0 {status}"]
-        wanted = ("via", "from", "call-id", "cseq")
-        lines += [f"{name}: {value}" for name, value in request.headers if name in wanted]
-        lines.append(f"To: {request.first('to')};tag=y")
-        lines += [f"Contact: {contact}"] if contact else []
-        self._transport.sendto(("\r\n".join(lines) + "\r\n\r\n").encode(), source)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What waits in mailboxes (RFC 3842), with sipp as the server that tells."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from bridge.config import Trunk
 from bridge.ports import Mailbox
 from bridge.sip.mailbox import read_mailbox
 from bridge.sip.messages import parse
+from bridge.sip.trunks import RegistrationState
+from tests.simulators.exchange import Exchange
 from tests.simulators.waiting import until
 from tests.sip.phone import TRUNK, Bridge, Sipp, trunk
 
@@ -69,6 +72,31 @@ async def test_mailbox_told_of_without_a_subscription(tmp_path: Path) -> None:
         await server.succeeds()
         await until(lambda: len(bridge.mailboxes) == 1, within=5, what="the mailbox is told")
     assert bridge.mailboxes == [Mailbox(trunk=TRUNK, waiting=True, new=1)]
+
+
+@pytest.mark.e2e
+async def test_subscription_that_is_lost_is_asked_for_again_with_the_registration() -> None:
+    loop = asyncio.get_running_loop()
+    states = ("terminated;reason=deactivated", "active;expires=3600")
+    transport, exchange = await loop.create_datagram_endpoint(
+        lambda: Exchange(expires=7, states=states), local_addr=("127.0.0.1", 0)
+    )
+    async with Bridge(watched(exchange.port)) as bridge:
+        await until(lambda: len(bridge.mailboxes) == 2, within=9, what="the mailbox is told again")
+    transport.close()
+    assert [mailbox.new for mailbox in bridge.mailboxes] == [1, 2]
+
+
+@pytest.mark.e2e
+async def test_server_without_mailboxes_registers_all_the_same() -> None:
+    loop = asyncio.get_running_loop()
+    transport, exchange = await loop.create_datagram_endpoint(Exchange, local_addr=("127.0.0.1", 0))
+    async with Bridge(watched(exchange.port)) as bridge:
+        assert (await bridge.registration()).state is RegistrationState.REGISTERED
+        await until(lambda: exchange.subscribed == 1, within=5, what="it was asked")
+    transport.close()
+    assert bridge.mailboxes == []
+    assert exchange.contacts == {}
 
 
 def notify(body: str, event: str = "message-summary") -> Mailbox | None:
