@@ -48,6 +48,7 @@ TEST = (
     *BROWSER,
     Need("coturn", "turnserver"),
     Need("debootstrap", "debootstrap"),
+    Need("faketime"),
     Need("iproute2", "ip"),
     Need("kamailio", "/usr/sbin/kamailio"),
     Need("kamailio-tls-modules"),

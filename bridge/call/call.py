@@ -273,7 +273,7 @@ class Call:
 
     def take_sip(self, leg: SipLeg, sip_call_id: str, terms: Terms) -> None:
         """The number that the person called calls them: that call goes on, ours is cancelled."""
-        self.sip.end(Cause.CANCELLED)
+        self.sip.end(Cause.ANSWERED_ELSEWHERE)
         self._departing.append(self.sip)
         self.sip = leg
         self._terms = terms

@@ -71,6 +71,8 @@ class Meaning:
     """Why a call of the person's failed, or ended."""
     missed: str = ""
     """Why a call to the person did not ring, or ceased to: follows "You missed a call: "."""
+    retry_after: int = 0
+    """Seconds after which a caller may try again (RFC 3261 20.33); 0: nothing is said of it."""
 
 
 MEANINGS: dict[Cause, Meaning] = {
@@ -181,6 +183,7 @@ MEANINGS: dict[Cause, Meaning] = {
         "unknown_error",
         "The bridge has no room for more calls. Please try again later.",
         missed="the bridge had no room for more calls",
+        retry_after=10,
     ),
     Cause.UNDELIVERABLE: Meaning(
         480,
@@ -212,6 +215,7 @@ MEANINGS: dict[Cause, Meaning] = {
         "unknown_error",
         "The bridge is being restarted. Please call again in a minute.",
         missed="the bridge was being restarted",
+        retry_after=30,
     ),
     Cause.ERROR: Meaning(
         500,

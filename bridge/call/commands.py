@@ -191,11 +191,20 @@ class RejectSip(SipCommand):
     status: int
     reason: str = ""
     contact: str = ""
+    q850: int = 0
+    """For the Reason header (RFC 6432), if it is not 0."""
+    retry_after: int = 0
+    """Seconds after which to call again; 0: not told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelSip(SipCommand):
-    """CANCEL our INVITE. If a 200 crossed it, ACK and BYE (RFC 3261 9.1)."""
+    """CANCEL our INVITE. If a 200 crossed it, ACK and BYE (RFC 3261 9.1).
+
+    With a Reason header if `q850` is not 0; 26 says as well that it was answered elsewhere.
+    """
+
+    q850: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -253,13 +253,17 @@ class SipEnded(SipEvent):
     """The leg is over: refused, BYE in either direction done, timed out, or transport lost.
 
     `status` is the final SIP status (200 for an ordinary BYE), `q850` the Reason header's cause
-    (0 if none), `remote` whether the far end ended it. Nothing follows on this leg.
+    (0 if none), `remote` whether the far end ended it. Nothing follows on this leg. `retry_after`:
+    seconds that the far end wants to be left alone (0 if it said none), `contacts`: where it says
+    that it can be reached instead, with a status of 300 to 399, best first.
     """
 
     status: int
     reason: str = ""
     q850: int = 0
     remote: bool = True
+    retry_after: int = 0
+    contacts: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

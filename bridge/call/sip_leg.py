@@ -6,7 +6,7 @@ meets our CANCEL is followed by BYE (section 9.1), and BYE waits for the ACK to 
 15).
 """
 
-from bridge.call.causes import MEANINGS, Cause, from_sip
+from bridge.call.causes import MEANINGS, Cause, Meaning, from_sip
 from bridge.call.commands import (
     AnswerSip,
     AnswerSipReinvite,
@@ -287,14 +287,23 @@ class SipLeg(Machine):
         if isinstance(how, SipState):
             self.enter(how)
         elif how is CancelSip:
-            self.says(CancelSip(call=self._call, leg=self.leg))
+            self.says(CancelSip(call=self._call, leg=self.leg, q850=MEANINGS[self._cause].q850))
         elif how is RejectSip:
-            status = MEANINGS[self._cause].status
-            self.says(
-                RejectSip(call=self._call, leg=self.leg, status=status, contact=self._contact)
-            )
+            self._reject(MEANINGS[self._cause])
         elif how is ByeSip:
             self._bye()
+
+    def _reject(self, meaning: Meaning) -> None:
+        self.says(
+            RejectSip(
+                call=self._call,
+                leg=self.leg,
+                status=meaning.status,
+                contact=self._contact,
+                q850=meaning.q850,
+                retry_after=meaning.retry_after,
+            )
+        )
 
     def _bye(self) -> None:
         assert self._cause is not None

@@ -10,7 +10,7 @@ import structlog
 
 from bridge.call.ids import TrunkName
 from bridge.sip.guard import guarded
-from bridge.sip.messages import parse
+from bridge.sip.messages import parse, seconds_of
 from bridge.sip.trunks import Registration, RegistrationState, Route
 
 log = structlog.get_logger(__name__)
@@ -151,7 +151,7 @@ class Account(pj.Account):
     def onRegState(self, prm: pj.OnRegStateParam) -> None:
         if self._registrar:
             wish = parse(prm.rdata.wholeMsg).first("retry-after") if prm.rdata.wholeMsg else ""
-            self._registrar.answered(int(prm.code), prm.reason, prm.expiration, _seconds(wish))
+            self._registrar.answered(int(prm.code), prm.reason, prm.expiration, seconds_of(wish))
 
 
 class Registrar:
@@ -284,8 +284,3 @@ def _ip_use(address: str, versions: Collection[int]) -> int:
 def _credentials(route: Route) -> pj.AuthCredInfo:
     name = route.trunk.auth_username or route.trunk.username
     return pj.AuthCredInfo("digest", "*", name, 0, route.trunk.password.get_secret_value())
-
-
-def _seconds(retry_after: str) -> float:
-    number = retry_after.partition("(")[0].partition(";")[0].strip()
-    return float(number) if number.isdecimal() and len(number) < 10 else 0.0

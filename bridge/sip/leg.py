@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One SIP leg: a pjsua2 call, told and reported in the core's words. For the SIP thread only."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import pjsua2 as pj
@@ -18,9 +18,10 @@ from bridge.call.events import (
     SipProgressed,
     SipReferProgressed,
 )
-from bridge.call.ids import LegId, OpId, TrunkName
+from bridge.call.ids import Address, LegId, OpId, TrunkName
 from bridge.sip.call import Call
 from bridge.sip.dialog_state import DialogState, as_callee, as_caller
+from bridge.sip.endings import AddressOf, expired, headers_of, left, refused
 from bridge.sip.identity import FarParty
 from bridge.sip.keypad import RELAY, Keypad, body_of
 from bridge.sip.messages import Message, causes_of, parse
@@ -53,6 +54,7 @@ class Leg:
         self.far: FarParty | None = None
         self.texted: Callable[[pj.OnInstantMessageParam], None] = lambda prm: None
         """Told of MESSAGEs within the call, which the stack has answered with 200."""
+        self.address_of: AddressOf = lambda uri: Address("")
         self.transfer = Transfer(self._transferring)
         self._report = report
         self._ended = ended
@@ -120,13 +122,19 @@ class Leg:
         self.offers.local = sdp
         prm.statusCode = pj.PJSIP_SC_OK
         if not self._respond(prm):
-            self.hang_up(_NOT_ACCEPTABLE, "")
+            self.hang_up(_NOT_ACCEPTABLE)
 
-    def hang_up(self, status: int, reason: str, q850: int = 0, contact: str = "") -> None:
+    def hang_up(
+        self,
+        status: int,
+        reason: str = "",
+        *,
+        q850: int = 0,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """Refuse, cancel or end the call: whichever its state calls for.
 
-        `contact`: a URI to call instead (RFC 3261 section 21.3). If a 200 crosses our CANCEL, the
-        stack sends ACK and BYE (section 9.1).
+        If a 200 crosses our CANCEL, the stack sends ACK and BYE (RFC 3261 section 9.1).
         """
         if not self.call or self._our_end:
             return
@@ -135,10 +143,7 @@ class Leg:
         prm.reason = reason
         if status >= 300 and self._invite and not self._established:
             prm.statusCode = status
-        if q850:
-            add_headers(prm, {"Reason": f"Q.850;cause={q850}"})
-        if contact:
-            add_headers(prm, {"Contact": f"<{contact}>"})
+        add_headers(prm, headers if headers is not None else headers_of(q850=q850))
         try:
             self.call.hangup(prm)
         except pj.Error as error:
@@ -268,14 +273,22 @@ class Leg:
             q850 = causes.get("q.850", 0)
             self._end(SipEnded(leg=self.id, status=_CANCELLED, reason="Cancelled", q850=q850))
             return
-        q850 = causes_of(message).get("q.850", 0) if message else 0
-        status = message.status if message and message.status else int(info.lastStatusCode)
-        reason = message.reason if message and message.status else info.lastReason
         if message and message.method == "BYE":
-            status, reason = 200, ""
-        # Without a message it timed out, or the stack refused what the far end wanted.
-        remote = message is not None or not self.ringing_here
-        self._end(SipEnded(leg=self.id, status=status, reason=reason, q850=q850, remote=remote))
+            self._end(left(self.id, message))
+        elif message and message.status and message.cseq[1] == "BYE":
+            self._end(expired(self.id))  # The stack hung up.
+        elif message and message.status:
+            self._end(refused(self.id, message, self.address_of))
+        else:
+            # It timed out, or the stack refused what the far end wanted.
+            self._end(
+                SipEnded(
+                    leg=self.id,
+                    status=int(info.lastStatusCode),
+                    reason=info.lastReason,
+                    remote=message is not None or not self.ringing_here,
+                )
+            )
 
     def _end(self, event: SipEnded) -> None:
         if not self.call:

@@ -17,6 +17,7 @@ _COMPACT: Final = {
     "m": "contact",
     "t": "to",
     "v": "via",
+    "x": "session-expires",
 }
 _FOLD: Final = re.compile(r"\r?\n[ \t]+")
 _BLANK_LINE: Final = re.compile(r"\r?\n\r?\n")
@@ -215,6 +216,12 @@ def causes_of(message: Message) -> dict[str, int]:
         if match:
             found.setdefault(match["protocol"].lower(), int(match["cause"]))
     return found
+
+
+def seconds_of(value: str) -> int:
+    """What Retry-After (RFC 3261 20.33) and Session-Expires (RFC 4028 4) begin with; 0 without."""
+    number = value.partition("(")[0].partition(";")[0].strip()
+    return int(number) if number.isdecimal() and len(number) < 10 else 0
 
 
 def tag_of(value: str) -> str:

@@ -30,6 +30,14 @@ from bridge.ports import Mailbox, SipText
 from bridge.sip.account import Account, Callbacks, Pause
 from bridge.sip.accounts import Accounts
 from bridge.sip.door import Door
+from bridge.sip.endings import (
+    FULL,
+    STOPPING,
+    Refusal,
+    headers_of,
+    refusal_of,
+    unavailable,
+)
 from bridge.sip.endpoint import Endpoint
 from bridge.sip.identity import FarParty, Normalise
 from bridge.sip.keypad import PLAIN, RELAY
@@ -154,7 +162,9 @@ class Worker:
         self._stopping = True
         if self._legs:
             for leg in list(self._legs.values()):
-                leg.hang_up(_UNAVAILABLE if leg.ringing_here else _OK, "")
+                ringing = leg.ringing_here
+                headers = unavailable(STOPPING).headers if ringing else None
+                leg.hang_up(_UNAVAILABLE if ringing else _OK, headers=headers)
             self._endpoint.drain(_FAREWELL, lambda: False)
         self._pager.close()
         self._accounts.leave()
@@ -199,11 +209,11 @@ class Worker:
             case AnswerSip():
                 leg.answer(command.sdp)
             case RejectSip():
-                leg.hang_up(command.status, command.reason, contact=self._contact(leg, command))
+                self._reject(command, leg)
             case CancelSip():
-                leg.hang_up(_CANCELLED, "")
+                leg.hang_up(_CANCELLED, q850=command.q850)
             case ByeSip():
-                leg.hang_up(_OK, "", command.q850)
+                leg.hang_up(_OK, q850=command.q850)
             case SendSipKey():
                 leg.press(command.key, command.duration, self._key_body(leg))
             case ReferSip():
@@ -225,12 +235,15 @@ class Worker:
             return "Unknown server"
         return "Too many calls" if len(self._legs) >= self._sip.max_calls else ""
 
-    def _contact(self, leg: Leg, command: RejectSip) -> str:
-        """Where the caller is sent instead, as a URI."""
+    def _reject(self, command: RejectSip, leg: Leg) -> None:
         account = self._accounts.get(leg.trunk)
-        if not command.contact or account is None or account.route is None:
-            return ""
-        return account.route.target(command.contact)
+        route = account.route if account else None
+        headers = headers_of(
+            q850=command.q850,
+            contact=route.target(command.contact) if route and command.contact else "",
+            retry_after=command.retry_after,
+        )
+        leg.hang_up(command.status, command.reason, q850=command.q850, headers=headers)
 
     def _key_body(self, leg: Leg) -> str:
         """How the leg's trunk wants keys to be written."""
@@ -282,22 +295,15 @@ class Worker:
         invite = parse(prm.rdata.wholeMsg)
         leg = self._new_leg(LegId(f"in-{secrets.token_hex(8)}"), account.route.name)
         leg.accept(account, prm.callId, invite)
-        if self._stopping:
-            self._turn_away(leg, _UNAVAILABLE, "")
-            return
-        if len(self._legs) > self._sip.max_calls:
-            log.warning("too many calls", limit=self._sip.max_calls)
-            self._turn_away(leg, _UNAVAILABLE, "Too many calls")
-            return
-        if not self._safe(account.route, invite):
-            log.warning("a call that has to be encrypted came without TLS", trunk=leg.trunk)
-            self._turn_away(leg, _FORBIDDEN, "TLS required")
+        refusal = self._refusal(account.route, invite)
+        if refusal:
+            self._turn_away(leg, refusal)
             return
         try:
             received = self._invite_received(leg, account.route, invite)
         except Exception:
             log.exception("INVITE cannot be read", trunk=account.route.name)
-            self._turn_away(leg, _SERVER_ERROR, "")
+            self._turn_away(leg, Refusal(_SERVER_ERROR))
             return
         self._place(leg)
         self._listener.happened(received)
@@ -344,10 +350,28 @@ class Worker:
         if mailbox:
             self._listener.mailbox(mailbox)
 
-    def _turn_away(self, leg: Leg, status: int, reason: str) -> None:
+    def _refusal(self, route: Route, invite: Message) -> Refusal | None:
+        if self._stopping:
+            return unavailable(STOPPING)
+        if len(self._legs) > self._sip.max_calls:
+            log.warning("too many calls", limit=self._sip.max_calls)
+            return unavailable(FULL, "Too many calls")
+        if not self._safe(route, invite):
+            log.warning("a call that has to be encrypted came without TLS", trunk=route.name)
+            return Refusal(_FORBIDDEN, "TLS required")
+        return refusal_of(invite, route.trunk)
+
+    def _turn_away(self, leg: Leg, refusal: Refusal) -> None:
         """Refuse an INVITE that the core will not hear of."""
         leg.hush()
-        leg.hang_up(status, reason)
+
+        def send() -> None:
+            leg.hang_up(refusal.status, refusal.reason, headers=refusal.headers)
+
+        if self._stopping:
+            send()  # Headers are lost within the callback of an INVITE, but nothing runs later.
+        else:
+            self._endpoint.call_later(0.0, send)
 
     def _invite_received(self, leg: Leg, route: Route, invite: Message) -> SipInviteReceived:
         caller = caller_of(invite, asserted=route.trunk.trust_identity)
@@ -412,6 +436,7 @@ class Worker:
             self._ops,
             self._endpoint.call_later,
         )
+        leg.address_of = lambda uri: self._normalise(uri.user, uri.host)
         leg.texted = lambda prm: self._texted(trunk, prm)
         self._legs[leg_id] = leg
         return leg

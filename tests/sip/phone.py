@@ -153,9 +153,9 @@ class Bridge:
         )
         return LegId(leg)
 
-    async def expect(self, kind: type[E]) -> E:
-        """The next event, which has to be of that kind."""
-        event = await asyncio.wait_for(self._events.get(), _PATIENCE)
+    async def expect(self, kind: type[E], *, within: float = _PATIENCE) -> E:
+        """The next event, which has to be of that kind and to come `within` so many seconds."""
+        event = await asyncio.wait_for(self._events.get(), within)
         assert isinstance(event, kind), f"{event} instead of {kind.__name__}"
         return event
 
