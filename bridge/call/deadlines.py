@@ -47,6 +47,7 @@ DEADLINES: Mapping[State, Deadline] = {
     SipState.ENDING: Deadline.END,
     MediaState.MAKING_SIP_OFFER: Deadline.MEDIA,
     MediaState.MAKING_EARLY_ANSWER: Deadline.MEDIA,
+    MediaState.CHANGING_EARLY: Deadline.MEDIA,
     MediaState.MAKING_MATRIX_ANSWER: Deadline.MEDIA,
     MediaState.MAKING_MATRIX_OFFER: Deadline.MEDIA,
     MediaState.MAKING_SIP_ANSWER: Deadline.MEDIA,

@@ -45,6 +45,10 @@ class MediaSession(Machine):
         """What to tell the SIP side."""
         self._call = call
         self._op: OpId | None = None
+        self._early = ""
+        """The early media that the engine was told of last."""
+        self._newer: str | None = None
+        """Early media that came while the engine was busy with other."""
         self._connected = False
 
     # --- what the call wants --------------------------------------------------------------
@@ -64,9 +68,16 @@ class MediaSession(Machine):
         self.says(answer, TO_BARE_INVITE)
 
     def answer_early(self, sdp: str) -> None:
-        """SIP sent early media. Ignored once there was some, for Matrix is answered only once."""
-        if self.state is not MediaState.SIP_OFFER:
+        """SIP sent early media: the last that did is heard, until somebody answers (RFC 3960)."""
+        if self.state in (MediaState.SIP_OFFER, MediaState.EARLY):
+            self._ask_early(sdp)
+        elif self.state in (MediaState.MAKING_EARLY_ANSWER, MediaState.CHANGING_EARLY):
+            self._newer = sdp
+
+    def _ask_early(self, sdp: str) -> None:
+        if sdp == self._early:
             return
+        self._early = sdp
         op = self._next()
         answer = AnswerMedia(call=self._call, op=op, side=Side.SIP, sdp=sdp, provisional=True)
         self.says(answer, EARLY)
@@ -95,7 +106,8 @@ class MediaSession(Machine):
 
     def restart(self) -> None:
         """Two calls became one: what was offered so far is void."""
-        self._op = None
+        self._op = self._newer = None
+        self._early = ""
         self.hears(SetupGlare)
 
     def close(self) -> None:
@@ -125,8 +137,9 @@ class MediaSession(Machine):
                 self._agreed(MediaJoined)
             case MediaFailed(op=op, fault=fault) if op == self._op:
                 # Early media is a courtesy: without it, the answer is waited for.
-                heard = self.hears(MediaFailed)
-                return None if heard else Over(cause=from_fault(fault), by="media")
+                if not self.hears(MediaFailed):
+                    return Over(cause=from_fault(fault), by="media")
+                self._take_newer()
         return None
 
     def expire(self) -> Over | None:
@@ -155,3 +168,9 @@ class MediaSession(Machine):
         self._op = None
         if self.hears(event) and self._connected:
             self.hears(MediaConnected)
+        self._take_newer()
+
+    def _take_newer(self) -> None:
+        newer, self._newer = self._newer, None
+        if newer is not None:
+            self._ask_early(newer)

@@ -90,6 +90,8 @@ class MediaState(State):
     """The engine takes early media from SIP and writes the answer for Matrix."""
     EARLY = "early"
     """The answer for Matrix, with early media, is written."""
+    CHANGING_EARLY = "changing_early"
+    """The engine takes other early media: another branch of a forked call sent it."""
     MAKING_MATRIX_ANSWER = "making_matrix_answer"
     """The engine takes the answer from SIP and writes the one for Matrix."""
     MAKING_MATRIX_OFFER = "making_matrix_offer"
@@ -274,7 +276,16 @@ MEDIA: Table = {
         e.MediaFailed: _D.SIP_OFFER,
         **_MEDIA_OPEN,
     },
-    _D.EARLY: {(c.AnswerMedia, FROM_SIP): _D.MAKING_MATRIX_ANSWER, **_MEDIA_OPEN},
+    _D.EARLY: {
+        (c.AnswerMedia, EARLY): _D.CHANGING_EARLY,
+        (c.AnswerMedia, FROM_SIP): _D.MAKING_MATRIX_ANSWER,
+        **_MEDIA_OPEN,
+    },
+    _D.CHANGING_EARLY: {
+        e.MediaAnswerReady: _D.EARLY,
+        e.MediaFailed: _D.EARLY,
+        **_MEDIA_OPEN,
+    },
     _D.MAKING_MATRIX_ANSWER: {e.MediaAnswerReady: _D.AGREED, **_MEDIA_OPEN},
     _D.MAKING_MATRIX_OFFER: {e.MediaOfferReady: _D.MATRIX_OFFER, **_MEDIA_OFFERED},
     _D.MATRIX_OFFER: {

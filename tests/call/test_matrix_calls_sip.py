@@ -371,7 +371,7 @@ def test_early_media_answers_the_client_before_the_telephone_does() -> None:
     assert desk.expect(c.SendMatrixAnswer).sdp == "early answer to matrix"
     desk.person_selects()
     desk.media_connects()
-    desk.phone_rings(183, "another early answer")
+    desk.phone_rings(183, "early answer")
     assert desk.said == []
     assert [view.state for view in desk.core.active()] == ["ringing"]
 
@@ -381,6 +381,55 @@ def test_early_media_answers_the_client_before_the_telephone_does() -> None:
     assert desk.core.active()[0].answered_at == desk.now
     desk.wait(100)
     assert [view.state for view in desk.core.active()] == ["connected"]
+
+
+def with_early_media(desk: Desk) -> None:
+    early(desk)
+    desk.tell(e.MediaAnswerReady(call=CALL, op=desk.expect(c.AnswerMedia).op, sdp="early"))
+    desk.expect(c.SendMatrixAnswer)
+
+
+def test_of_several_branches_the_last_is_heard() -> None:
+    desk = Desk(EARLY_POLICY)
+    with_early_media(desk)
+    desk.phone_rings(183, "second branch")
+    told = desk.expect(c.AnswerMedia)
+    assert (told.sdp, told.provisional) == ("second branch", True)
+    desk.phone_rings(183, "third branch")
+    desk.phone_rings(183, "fourth branch")
+    assert desk.said == []
+    desk.tell(e.MediaAnswerReady(call=CALL, op=told.op, sdp="early"))
+    told = desk.expect(c.AnswerMedia)
+    assert told.sdp == "fourth branch"
+    desk.phone_answers()
+    desk.tell(e.MediaAnswerReady(call=CALL, op=told.op, sdp="early"))
+    desk.media_answers(Side.SIP, "sip answer")
+    assert desk.said == []
+    assert desk.core.active()[0].answered_at == desk.now
+
+
+def test_a_branch_that_cannot_be_heard_leaves_the_one_before() -> None:
+    desk = Desk(EARLY_POLICY)
+    with_early_media(desk)
+    desk.phone_rings(183, "second branch")
+    told = desk.expect(c.AnswerMedia)
+    desk.tell(e.MediaFailed(call=CALL, op=told.op, fault=e.MediaFault.BAD_SDP))
+    assert desk.said == []
+    desk.phone_answers()
+    desk.media_answers(Side.SIP, "sip answer")
+    assert desk.said == []
+
+
+def test_when_the_first_branch_cannot_be_heard_the_next_may_be() -> None:
+    desk = Desk(EARLY_POLICY)
+    early(desk)
+    told = desk.expect(c.AnswerMedia)
+    desk.phone_rings(183, "second branch")
+    desk.tell(e.MediaFailed(call=CALL, op=told.op, fault=e.MediaFault.BAD_SDP))
+    told = desk.expect(c.AnswerMedia)
+    assert told.sdp == "second branch"
+    desk.tell(e.MediaAnswerReady(call=CALL, op=told.op, sdp="early"))
+    desk.expect(c.SendMatrixAnswer)
 
 
 def test_early_media_does_not_keep_an_unanswered_call_alive() -> None:
