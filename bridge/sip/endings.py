@@ -62,9 +62,15 @@ def headers_of(*, q850: int = 0, contact: str = "", retry_after: int = 0) -> dic
     return headers
 
 
-def expired(leg: LegId) -> SipEnded:
-    """The end of a call that was not refreshed, or that the far end does not know any more."""
-    return SipEnded(leg=leg, status=408, reason="Session expired", q850=_RECOVERY)
+def hung_up_here(leg: LegId, response: Message) -> SipEnded:
+    """The end that a response to a BYE of the stack's means: it was not refreshed, or unknown."""
+    gone = response.status >= 300
+    return SipEnded(
+        leg=leg,
+        status=response.status if gone else 408,
+        reason=response.reason if gone else "Session expired",
+        q850=_RECOVERY,
+    )
 
 
 def refused(leg: LegId, response: Message, address_of: AddressOf) -> SipEnded:

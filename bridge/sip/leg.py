@@ -21,7 +21,7 @@ from bridge.call.events import (
 from bridge.call.ids import Address, LegId, OpId, TrunkName
 from bridge.sip.call import Call
 from bridge.sip.dialog_state import DialogState, as_callee, as_caller
-from bridge.sip.endings import AddressOf, expired, headers_of, left, refused
+from bridge.sip.endings import AddressOf, headers_of, hung_up_here, left, refused
 from bridge.sip.identity import FarParty
 from bridge.sip.keypad import RELAY, Keypad, body_of
 from bridge.sip.messages import Message, causes_of, parse
@@ -276,7 +276,7 @@ class Leg:
         if message and message.method == "BYE":
             self._end(left(self.id, message))
         elif message and message.status and message.cseq[1] == "BYE":
-            self._end(expired(self.id))  # The stack hung up.
+            self._end(hung_up_here(self.id, message))
         elif message and message.status:
             self._end(refused(self.id, message, self.address_of))
         else:

@@ -16,6 +16,8 @@ G722 = Line("g722", "127.0.0.12", "+12025550130", ("G722",))
 OPUS = Line("opus", "127.0.0.13", "+12025550140", ("opus",))
 KEYED = Line("keyed", "127.0.0.15", "+12025550170", ("PCMU",), srtp="optional")
 SECURE = Line("secure", "127.0.0.16", "+12025550180", ("PCMU",), srtp="required", transport="tls")
+DESK = Line("desk", "127.0.0.17", "+12025550190", ("PCMU", "PCMA", "G722"))
+"""One that has several codecs."""
 REGISTRAR = Line("registrar", "127.0.0.14", "+12025550160", ("PCMU",))
 """Not a trunk: where people have accounts of their own."""
 CHIEF, BARRED = f"@chief:{SERVER_NAME}", f"@barred:{SERVER_NAME}"
@@ -41,7 +43,7 @@ class GatedStage(Stage):
         self.certificate.write_bytes(files.chain.read_bytes() + files.key.read_bytes())
         super().__init__(
             directory,
-            (PCMU, PCMA, G722, OPUS, KEYED, SECURE),
+            (PCMU, PCMA, G722, OPUS, KEYED, SECURE, DESK),
             [Subscriber(f"person{n}", _number(n)) for n in range(_PEOPLE)],
             ring_time=RING_TIME,
             permissions={CHIEF: "admin", BARRED: "blocked"},

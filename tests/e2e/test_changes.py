@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The far end changes a call: hold with music, another codec, another address, another stream."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from tests.e2e.conftest import NewMatrixPhone
+from tests.e2e.stage import DESK, GatedStage
+from tests.media.sound import heard, tone
+from tests.simulators.matrix_phone import MatrixCall
+from tests.simulators.rtp import PAYLOAD_TYPES, RtpPeer, Sender
+from tests.simulators.sip_party import SipParty
+from tests.simulators.waiting import until
+
+pytestmark = pytest.mark.usefixtures("stage")
+
+
+class Sounding:
+    """A telephone's media: a tone for ever, and what comes in meanwhile."""
+
+    def __init__(self, codec: str, hertz: float, ssrc: int) -> None:
+        self.codec, self.rtp = codec, RtpPeer(DESK.address)
+        self._sender = Sender(PAYLOAD_TYPES[codec], ssrc=ssrc)
+        self._payloads = tone(codec, hertz)
+        self._playing: asyncio.Task[None] | None = None
+
+    def speak_to(self, sdp: str) -> None:
+        """Begin where the description says."""
+        self.rtp.aim(sdp)
+        self._playing = self._playing or asyncio.create_task(self._play())
+
+    async def hears(self, hertz: float) -> None:
+        """Wait until that is what comes in."""
+        self.rtp.received.packets.clear()
+
+        def found() -> bool:
+            packets = self.rtp.received.of_type(PAYLOAD_TYPES[self.codec])[-25:]
+            told = heard(self.codec, (packet.payload for packet in packets))
+            return len(packets) == 25 and told.is_near(hertz)
+
+        await until(found, within=10, what=f"the {self.codec} telephone hears {hertz} Hz")
+
+    async def stop(self) -> None:
+        """Fall silent, and free the ports."""
+        if self._playing:
+            self._playing.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._playing
+        self.rtp.close()
+
+    async def _play(self) -> None:
+        while True:
+            await self.rtp.play(self._sender, self._payloads)
+
+
+@asynccontextmanager
+async def talking(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> AsyncIterator[tuple[SipParty, Sounding, MatrixCall]]:
+    """A person with an old client talks to a telephone that says 1000 Hz, in PCMU."""
+    _, caller = await new_matrix_phone(version=0, renegotiates=False)
+    phone = Sounding("PCMU", 1000, 0x1111)
+    async with SipParty(DESK.address, DESK.port) as party:
+        call = await caller.call(await caller.client.direct_room(DESK.ghost))
+        offer = await party.rings()
+        await party.answers(phone.rtp.sdp(("PCMU",)))
+        phone.speak_to(offer)
+        await call.connected()
+        await phone.hears(440)
+        await call.voice.hears(1000)
+        yield party, phone, call
+        await call.hang_up()
+        await asyncio.wait_for(party.hung_up.wait(), 5)
+        await phone.stop()
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+async def test_music_on_hold_reaches_the_person(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone, method: str
+) -> None:
+    music = Sounding("PCMU", 1500, 0x2222)
+    async with talking(stage, new_matrix_phone) as (party, phone, call):
+        reply = await party.asks(method, music.rtp.sdp(("PCMU",), direction="sendonly"))
+        assert reply.status == 200
+        assert "a=recvonly" in reply.sdp
+        music.speak_to(reply.sdp)
+        await call.voice.hears(1500)
+        reply = await party.asks(method, phone.rtp.sdp(("PCMU",)))
+        assert "a=sendrecv" in reply.sdp
+        await music.stop()
+        await call.voice.hears(1000)
+        await phone.hears(440)
+
+
+@pytest.mark.parametrize("direction", ["inactive", "sendonly at 0.0.0.0"])
+async def test_hold_without_music(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone, direction: str
+) -> None:
+    async with talking(stage, new_matrix_phone) as (party, phone, call):
+        word, _, address = direction.partition(" at ")
+        held = phone.rtp.sdp(("PCMU",), direction=word, address=address or None)
+        reply = await party.asks("INVITE", held)
+        assert f"a={'recvonly' if address else 'inactive'}" in reply.sdp
+        reply = await party.asks("INVITE", phone.rtp.sdp(("PCMU",)))
+        assert "a=sendrecv" in reply.sdp
+        await call.voice.hears(1000)
+        await phone.hears(440)
+
+
+async def test_codec_address_and_stream_change(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    async with talking(stage, new_matrix_phone) as (party, phone, call):
+        before = phone
+        for number, (codec, hertz) in enumerate((("PCMA", 1300), ("G722", 700), ("PCMU", 1600))):
+            after = Sounding(codec, hertz, 0x3333 + number)
+            reply = await party.asks("INVITE", after.rtp.sdp((codec,)))
+            assert reply.status == 200
+            after.speak_to(reply.sdp)
+            if before is not phone:
+                await before.stop()
+            await call.voice.hears(hertz)
+            await after.hears(440)
+            before = after
+        reply = await party.asks("INVITE", phone.rtp.sdp(("PCMU",)))
+        await before.stop()
+        await call.voice.hears(1000)
+
+
+async def test_what_is_not_wanted_is_declined_in_its_place_and_fax_refused(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    async with talking(stage, new_matrix_phone) as (party, phone, call):
+        more = "m=video 6000 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\nm=text 6002 RTP/AVP 98\r\n"
+        reply = await party.asks("INVITE", phone.rtp.sdp(("PCMU",)) + more)
+        kinds = [line.split()[:2] for line in reply.sdp.splitlines() if line[:2] == "m="]
+        assert [kind for kind, _ in kinds] == ["m=audio", "m=video", "m=text"]
+        assert [port == "0" for _, port in kinds] == [False, True, True]
+        before, _, _ = phone.rtp.sdp(("PCMU",)).partition("m=audio")
+        fax = f"{before}m=image 6004 udptl t38\r\na=T38FaxVersion:0\r\n"
+        reply = await party.asks("INVITE", fax)
+        assert reply.status == 488
+        await call.voice.hears(1000)
+        await phone.hears(440)
+
+
+async def test_offerless_offers_are_answered_with_what_is_in_use(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    music = Sounding("PCMU", 1500, 0x2222)
+    async with talking(stage, new_matrix_phone) as (party, phone, call):
+        reply = await party.asks("INVITE", ack=music.rtp.sdp(("PCMU",)))
+        assert reply.status == 200
+        assert "m=audio" in reply.sdp
+        music.speak_to(reply.sdp)
+        await call.voice.hears(1500)
+        await music.hears(440)
+        await music.stop()
+        await party.asks("UPDATE", phone.rtp.sdp(("PCMU",)))
+        await call.voice.hears(1000)

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A SIP party that does what a test tells it to: it is called, and changes the call."""
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from bridge.sip.messages import Message, parse, parse_name_addr
+
+_AGAIN: Final = 0.5
+_PATIENCE: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A final response, and the description in it."""
+
+    status: int
+    sdp: str
+
+
+class SipParty(asyncio.DatagramProtocol):
+    """One call over UDP, from the callee's side. Audio is the test's own affair.
+
+    It answers re-INVITEs and UPDATEs with `description`, and BYE with 200.
+    """
+
+    def __init__(self, address: str, port: int) -> None:
+        self.description = ""
+        self.offers: list[str] = []
+        """What the other side offered within the call."""
+        self.hung_up = asyncio.Event()
+        self._here = (address, port)
+        self._tag = secrets.token_hex(4)
+        self._invite: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._acknowledged = asyncio.Event()
+        self._peer: tuple[str, int] = ("", 0)
+        self._replies: dict[str, asyncio.Future[Message]] = {}
+        self._answers: dict[str, bytes] = {}
+        self._cseq = 100
+        self._transport: asyncio.DatagramTransport | None = None
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        await loop.create_datagram_endpoint(lambda: self, local_addr=self._here)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._transport
+        self._transport.close()
+
+    # --- what a test has it do ----------------------------------------------------------------
+
+    async def rings(self) -> str:
+        """Wait for the call; gives its offer."""
+        invite = await asyncio.wait_for(asyncio.shield(self._invite), _PATIENCE)
+        return invite.sdp or ""
+
+    async def answers(self, sdp: str) -> None:
+        """Answer the call, and wait until that is acknowledged."""
+        self.description = sdp
+        self._respond(self._invite.result(), 200, sdp)
+        await asyncio.wait_for(self._acknowledged.wait(), _PATIENCE)
+
+    async def asks(self, method: str, sdp: str = "", *, ack: str = "") -> Reply:
+        """Send a request within the call; `ack`: what the ACK answers, if the 200 offers."""
+        self._cseq += 1
+        key = f"{self._cseq} {method}"
+        reply = self._replies[key] = asyncio.get_running_loop().create_future()
+        request = self._request(method, sdp)
+        self.description = sdp or self.description
+        async with asyncio.timeout(_PATIENCE):
+            while not reply.done():
+                self._send(request)
+                await asyncio.wait([reply], timeout=_AGAIN)
+        response = reply.result()
+        if method == "INVITE":
+            self._send(self._request("ACK", ack if response.status == 200 else ""))
+        return Reply(response.status, response.sdp or "")
+
+    # --- asyncio ------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Listening."""
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+        """A message came in."""
+        self._peer = address
+        message = parse(data.decode())
+        if message.status:
+            number, method = message.cseq
+            waiting = self._replies.get(f"{number} {method}")
+            if message.status >= 200 and waiting and not waiting.done():
+                waiting.set_result(message)
+            return
+        known = self._answers.get(f"{message.first('via')} {message.method}")
+        if known:
+            self._send(known)
+        else:
+            self._asked(message)
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _asked(self, message: Message) -> None:
+        match message.method:
+            case "INVITE" if not self._invite.done():
+                self._invite.set_result(message)
+                self._respond(message, 180)
+            case "ACK":
+                self._acknowledged.set()
+            case "INVITE" | "UPDATE" if "tag=" in message.first("to"):
+                self.offers.append(message.sdp or "")
+                self._respond(message, 200, self.description if message.sdp else "")
+            case "BYE":
+                self._respond(message, 200)
+                self.hung_up.set()
+
+    def _respond(self, request: Message, status: int, sdp: str = "") -> None:
+        to = request.first("to")
+        lines = [
+            f"SIP/2.0 {status} {'OK' if status == 200 else 'Ringing'}",
+            *(f"Via: {value}" for name, value in request.headers if name == "via"),
+            f"From: {request.first('from')}",
+            f"To: {to}" if "tag=" in to else f"To: {to};tag={self._tag}",
+            f"Call-ID: {request.first('call-id')}",
+            f"CSeq: {request.first('cseq')}",
+        ]
+        answer = self._written(lines, sdp)
+        if status >= 200:
+            self._answers[f"{request.first('via')} {request.method}"] = answer
+        self._send(answer)
+
+    def _request(self, method: str, sdp: str) -> bytes:
+        invite = self._invite.result()
+        target = parse_name_addr(invite.first("contact")).uri
+        lines = [
+            f"{method} {target} SIP/2.0",
+            f"Via: SIP/2.0/UDP {self._address};branch=z9hG4bK{secrets.token_hex(6)}",
+            "Max-Forwards: 70",
+            f"From: {invite.first('to')};tag={self._tag}",
+            f"To: {invite.first('from')}",
+            f"Call-ID: {invite.first('call-id')}",
+            f"CSeq: {self._cseq} {method}",
+        ]
+        return self._written(lines, sdp)
+
+    def _written(self, lines: list[str], sdp: str) -> bytes:
+        more = ["Content-Type: application/sdp"] if sdp else []
+        contact = f"Contact: <sip:party@{self._address}>"
+        head = [*lines, contact, "Allow: INVITE, ACK, BYE, CANCEL, UPDATE", *more]
+        return "\r\n".join((*head, f"Content-Length: {len(sdp)}", "", sdp)).encode()
+
+    @property
+    def _address(self) -> str:
+        return f"{self._here[0]}:{self._here[1]}"
+
+    def _send(self, data: bytes) -> None:
+        assert self._transport
+        self._transport.sendto(data, self._peer)
