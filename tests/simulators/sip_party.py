@@ -44,7 +44,9 @@ class SipParty(asyncio.DatagramProtocol):
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        await loop.create_datagram_endpoint(lambda: self, local_addr=self._here)
+        self._transport, _ = await loop.create_datagram_endpoint(
+            lambda: self, local_addr=self._here
+        )
         return self
 
     async def __aexit__(
@@ -86,11 +88,6 @@ class SipParty(asyncio.DatagramProtocol):
         return Reply(response.status, response.sdp or "")
 
     # --- asyncio ------------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Listening."""
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
         """A message came in."""

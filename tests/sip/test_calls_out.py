@@ -130,6 +130,19 @@ async def test_of_two_forks_that_answer_the_second_is_released(tmp_path: Path) -
         assert bridge.nothing_more()
 
 
+async def test_of_two_forks_with_early_media_the_one_that_answers_counts(tmp_path: Path) -> None:
+    async with calling("callee_forks_early", tmp_path) as (bridge, phone, leg):
+        for port in (6100, 6200):
+            early = await bridge.expect(SipProgressed)
+            assert early.sdp
+            assert f"m=audio {port}" in early.sdp
+        assert "m=audio 6100" in (await answered(bridge)).sdp
+        bridge.sip.do(bye(leg))
+        await bridge.expect(SipEnded)
+        await phone.succeeds()
+        assert bridge.nothing_more()
+
+
 async def test_challenged_invite_is_sent_again_with_credentials(tmp_path: Path) -> None:
     async with calling("callee_wants_credentials", tmp_path, algorithm="SHA-256") as (
         bridge,
