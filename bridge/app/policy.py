@@ -92,6 +92,7 @@ def _trunk(trunk: Trunk) -> TrunkPolicy:
     return TrunkPolicy(
         caller_id=trunk.caller_id,
         early_media=trunk.early_media == "connect",
+        follows=trunk.redirects == "follow",
         terms=Terms(
             codecs=trunk.codecs,
             srtp=Srtp(trunk.srtp),

@@ -19,6 +19,7 @@ from bridge.call.commands import (
     RecordStart,
     RecordStatistics,
 )
+from bridge.call.dialplan import OutboundRoute
 from bridge.call.events import (
     CallFaulted,
     Event,
@@ -41,6 +42,7 @@ from bridge.call.leg import (
     Over,
     OwnOfferAnswered,
     PersonLeg,
+    Redirected,
     Reoffer,
     Signal,
 )
@@ -61,6 +63,8 @@ from bridge.call.states import (
 from bridge.call.terms import Terms
 
 _PENDING = 491
+_HOPS = 3
+"""Times that a call is placed elsewhere because it was pointed there."""
 _UNSENT = (MatrixState.PREPARING, MatrixState.JOINING, MatrixState.READY)
 _CALLED = (*_UNSENT, MatrixState.INVITING)
 _RINGING_HERE = (SipState.INVITED, SipState.INVITED_BARE)
@@ -114,6 +118,8 @@ class Call:
         self._abandoned = False
         self._answered_at: float | None = None
         self._handover = Handover()
+        self._redirected: Redirected | None = None
+        self._hops = 0
         effects.emit(
             RecordStart(
                 call=call,
@@ -245,6 +251,31 @@ class Call:
         if over is not None:
             self.end(over.cause, over.by)
 
+    # --- redirection ----------------------------------------------------------------------
+
+    def take_redirection(self) -> Redirected | None:
+        """Where the call was pointed to, if that was not dealt with yet."""
+        redirected, self._redirected = self._redirected, None
+        return redirected if self.over is None else None
+
+    def place_elsewhere(self, route: OutboundRoute) -> LegId | None:
+        """Place the call by another route; gives its leg, or None if it is too late for that.
+
+        So it is once the person hears what was there before, and where it goes on for ever.
+        """
+        anew = route.terms != self._terms
+        if not self._media.offer_stands or self._hops == _HOPS or (anew and self.sip.bare):
+            return None
+        self._hops += 1
+        leg = self.sip.elsewhere(LegId(f"{self.id}-to-{self._hops}"), route)
+        self._departing.append(self.sip)
+        self.sip = leg
+        if anew:
+            self._terms = route.terms
+            self._media.restart()
+        self._advance()
+        return leg.leg
+
     # --- setup glare ----------------------------------------------------------------------
 
     @property
@@ -322,7 +353,9 @@ class Call:
         elif isinstance(signal, HandedOver):
             self._handover.ask(signal)
         elif signal is not None and self.over is None:
-            assert not isinstance(signal, EarlyMedia | OwnOfferAnswered | NotTransferred)
+            assert not isinstance(
+                signal, EarlyMedia | OwnOfferAnswered | NotTransferred | Redirected
+            )
             self._renegotiation.matrix_said(signal)
 
     def _sip_event(self, event: SipEvent) -> None:
@@ -363,6 +396,8 @@ class Call:
             over = self._handover.judge(signal, under_way=self.sip.is_handed_over)
             if over is not None:
                 self.end(over.cause, over.by, over.status)
+        elif isinstance(signal, Redirected):
+            self._redirected = signal
         elif isinstance(signal, NotTransferred):
             self.refuse_transfer(NOT_TRANSFERRED)
         elif isinstance(signal, EarlyMedia):

@@ -27,6 +27,7 @@ class Cause(Enum):
     FORWARDED = "forwarded"
     NOT_IN_SERVICE = "not_in_service"
     NUMBER_CHANGED = "number_changed"
+    REDIRECTED = "redirected"
     NUMBER_INCOMPLETE = "number_incomplete"
     NO_ROUTE = "no_route"
     NOT_PERMITTED = "not_permitted"
@@ -94,6 +95,12 @@ MEANINGS: dict[Cause, Meaning] = {
     Cause.FORWARDED: Meaning(302, 23, "user_hangup", "The call was forwarded."),
     Cause.NOT_IN_SERVICE: Meaning(404, 1, "unknown_error", "This number is not in service."),
     Cause.NUMBER_CHANGED: Meaning(410, 22, "unknown_error", "This number has changed."),
+    Cause.REDIRECTED: Meaning(
+        480,
+        20,
+        "unknown_error",
+        "The call was forwarded to where you cannot call from here.",
+    ),
     Cause.NUMBER_INCOMPLETE: Meaning(
         484, 28, "unknown_error", "This number is incomplete, or not a valid one."
     ),
@@ -230,6 +237,10 @@ _CLASSES = {6: 0, 4: 1, 5: 2, 3: 3}
 _TELLING = (Cause.NO_ANSWER, Cause.BUSY)
 
 _STATUSES = {
+    300: Cause.REDIRECTED,
+    301: Cause.NUMBER_CHANGED,
+    302: Cause.REDIRECTED,
+    305: Cause.REDIRECTED,
     400: Cause.ERROR,
     401: Cause.TRUNK_CREDENTIALS,
     402: Cause.REFUSED,

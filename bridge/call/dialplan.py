@@ -28,6 +28,11 @@ def terms_of(policy: Policy, trunk: TrunkName) -> Terms:
     return policy.trunks.get(trunk, TrunkPolicy()).terms
 
 
+def follows(policy: Policy, trunk: TrunkName) -> bool:
+    """Whether a call that `trunk` points elsewhere is placed there."""
+    return policy.trunks.get(trunk, TrunkPolicy()).follows
+
+
 def route_out(
     policy: Policy, person: UserId, address: Address, account: TrunkName | None = None
 ) -> OutboundRoute | Refusal:

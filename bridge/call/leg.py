@@ -81,8 +81,17 @@ class NotTransferred:
     status: int
 
 
+@dataclass(frozen=True, slots=True)
+class Redirected:
+    """The far end can be called elsewhere, best first; or else the call is `over`."""
+
+    contacts: tuple[Address, ...]
+    over: Over
+
+
 Signal = (
     Over
+    | Redirected
     | EarlyMedia
     | Reoffer
     | ReofferAnswered

@@ -104,8 +104,13 @@ class MediaSession(Machine):
         """Whether nothing was answered yet, so that two calls can become one."""
         return SetupGlare in MEDIA[self.state]
 
+    @property
+    def offer_stands(self) -> bool:
+        """Whether what SIP was offered can be offered to somebody else."""
+        return self.state is MediaState.SIP_OFFER
+
     def restart(self) -> None:
-        """Two calls became one: what was offered so far is void."""
+        """Two calls became one, or another trunk wants another offer: what was offered is void."""
         self._op = self._newer = None
         self._early = ""
         self.hears(SetupGlare)

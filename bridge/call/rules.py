@@ -15,6 +15,8 @@ class TrunkPolicy:
     """User part of From on outgoing calls; empty: the trunk's own."""
     early_media: bool = False
     """Answer the Matrix call as soon as the trunk sends early media (183 with SDP)."""
+    follows: bool = True
+    """Whether a call that the trunk points elsewhere (300 to 399) is placed there."""
     terms: Terms = NO_TERMS
 
 

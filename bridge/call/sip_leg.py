@@ -40,6 +40,7 @@ from bridge.call.leg import (
     NotTransferred,
     Over,
     OwnOfferAnswered,
+    Redirected,
     Reoffer,
     ReofferAnswered,
     ReofferRefused,
@@ -49,6 +50,7 @@ from bridge.call.machine import Effects, Machine
 from bridge.call.states import REFUSED, SIP, SIP_ENDS, HandOver, SipState
 
 _RINGING = 180
+_OUT = (SipState.CALLING, SipState.PROCEEDING)
 _UP = (SipState.ANSWERED, SipState.CONFIRMED, SipState.REFERRING, SipState.AWAITING)
 _ELSEWHERE = (26, 200)
 """Reasons of a CANCEL that mean "answered elsewhere": Q.850 and SIP (RFC 3326)."""
@@ -93,6 +95,10 @@ class SipLeg(Machine):
         made._route = route
         made._bare = bare
         return made
+
+    def elsewhere(self, leg: LegId, route: OutboundRoute) -> "SipLeg":
+        """The leg that places the same call by another route."""
+        return SipLeg.calling(self._effects, self._call, leg, route, bare=self._bare)
 
     @classmethod
     def called(cls, effects: Effects, call: CallId, invite: SipInviteReceived) -> "SipLeg":
@@ -255,14 +261,15 @@ class SipLeg(Machine):
         self.deadline = self._until
         return NotTransferred(status)
 
-    def _ended(self, event: SipEnded) -> Over | None:
-        handed_over = self.is_handed_over
+    def _ended(self, event: SipEnded) -> Over | Redirected | None:
+        handed_over, calling = self.is_handed_over, self.state in _OUT
         if not self.hears(SipEnded):
             return None
         cause = from_sip(event.status, event.q850, remote=event.remote)
         if handed_over and cause is Cause.NORMAL:
             cause = Cause.TRANSFERRED
-        return Over(cause=cause, by="sip", status=event.status)
+        over = Over(cause=cause, by="sip", status=event.status)
+        return Redirected(event.contacts, over) if calling and event.contacts else over
 
     def _renegotiated(self, event: SipEvent) -> Signal | None:
         if self._cause is not None or self.state not in _UP:

@@ -13,7 +13,7 @@ from bridge.call.call import Call, CallView
 from bridge.call.causes import MEANINGS, Cause, best_of
 from bridge.call.commands import Command
 from bridge.call.deadlines import Timeouts
-from bridge.call.dialplan import OutboundRoute, terms_of
+from bridge.call.dialplan import OutboundRoute, follows, terms_of
 from bridge.call.events import (
     CallRequested,
     Event,
@@ -34,7 +34,7 @@ from bridge.call.ids import (
     TrunkName,
     UserId,
 )
-from bridge.call.leg import HandedOver, PersonLeg
+from bridge.call.leg import HandedOver, PersonLeg, Redirected
 from bridge.call.machine import Effects
 from bridge.call.matrix_leg import MatrixLeg
 from bridge.call.notices import MISSED_WHILE_BUSY, ONLY_TO_NUMBERS
@@ -320,6 +320,28 @@ class Switchboard:
         self._placed.add(call.person, now)
         call.transfer(route.target)
 
+    # --- redirection ----------------------------------------------------------------------
+
+    def _redirect(self, call: Call, redirected: Redirected) -> None:
+        """Place a call where its trunk says it can be reached, as the person might themselves."""
+        route = self._elsewhere(call, redirected.contacts)
+        leg = call.place_elsewhere(route) if route is not None else None
+        if leg is not None:
+            self._placed.add(call.person, self._effects.now)
+            self._calls.name(call, sip_name(leg))
+            return
+        over = redirected.over
+        call.end(over.cause, over.by, over.status)
+
+    def _elsewhere(self, call: Call, contacts: Sequence[Address]) -> OutboundRoute | None:
+        """The best of the contacts that the person may call, by whichever trunk carries it."""
+        recent = self._placed.of(call.person, self._effects.now)
+        limit = check_limits(self._policy.limits, active=0, recent=recent)
+        if limit is not None or not follows(self._policy, call.sip.trunk):
+            return None
+        routes = (self._people.route_out(call.person, contact) for contact in contacts)
+        return next((route for route in routes if isinstance(route, OutboundRoute)), None)
+
     # --- setup glare ----------------------------------------------------------------------
 
     def _matrix_glare(self, other: Call, event: MatrixInviteReceived) -> None:
@@ -380,6 +402,9 @@ class Switchboard:
 
     def _hand_over(self, call: Call, event: Event) -> None:
         call.handle(event)
+        redirected = call.take_redirection()
+        if redirected is not None:
+            self._redirect(call, redirected)
         wanted = call.take_transfer()
         if wanted is not None:
             self._transfer(call, wanted)

@@ -90,6 +90,11 @@ class Trunk(Section):
         description="Calls that the trunk may place within a second, twice as many at once; more "
         "are answered with 503, so that a PBX that calls in circles stops nobody else.",
     )
+    redirects: Literal["follow", "refuse"] = Field(
+        "follow",
+        description="Whether a call that the trunk points elsewhere (300 to 399) is placed there, "
+        "if the person might call that address themselves.",
+    )
     reliable_provisionals: Literal["if_required", "if_supported", "required"] = Field(
         "if_required",
         description="When ringing (180, 183) is acknowledged (PRACK, RFC 3262): if a caller "

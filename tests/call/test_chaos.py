@@ -259,7 +259,7 @@ class Chaos(RuleBasedStateMachine):
             )
         )
 
-    @rule(luck=st.integers(0, 2), kind=st.integers(0, 8), sdp=st.none() | _sdps)
+    @rule(luck=st.integers(0, 2), kind=st.integers(0, 9), sdp=st.none() | _sdps)
     def respond(self, luck: int, kind: int, sdp: str | None) -> None:
         leg = self.pick_leg(luck)
         events: list[e.SipEvent] = [
@@ -272,6 +272,7 @@ class Chaos(RuleBasedStateMachine):
             e.SipDialogChanged(leg=leg, state="dialog"),
             e.SipIdentityChanged(leg=leg, address=_OTHER_NUMBER, name=sdp or ""),
             e.SipKeyPressed(leg=leg, key="#", duration=0.2),
+            e.SipEnded(leg=leg, status=302, contacts=(_OTHER_NUMBER,) if sdp else ()),
         ]
         self.tell(events[kind])
 

@@ -134,8 +134,10 @@ async def test_what_is_not_wanted_is_declined_in_its_place_and_fax_refused(
     stage: GatedStage, new_matrix_phone: NewMatrixPhone
 ) -> None:
     async with talking(stage, new_matrix_phone) as (party, phone, call):
-        more = "m=video 6000 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\nm=text 6002 RTP/AVP 98\r\n"
+        more = "m=video 6000 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n"
+        more += "m=text 6002 RTP/AVP 98\r\na=rtpmap:98 t140/1000\r\n"
         reply = await party.asks("INVITE", phone.rtp.sdp(("PCMU",)) + more)
+        assert reply.status == 200
         kinds = [line.split()[:2] for line in reply.sdp.splitlines() if line[:2] == "m="]
         assert [kind for kind, _ in kinds] == ["m=audio", "m=video", "m=text"]
         assert [port == "0" for _, port in kinds] == [False, True, True]
