@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from tests.e2e.conftest import NewMatrixPhone
-from tests.e2e.stage import DESK, GatedStage
+from tests.e2e.stage import DESK, PCMU, GatedStage
 from tests.media.sound import heard, tone
 from tests.simulators.matrix_phone import MatrixCall
 from tests.simulators.rtp import PAYLOAD_TYPES, RtpPeer, Sender
@@ -74,6 +74,30 @@ async def talking(
         yield party, phone, call
         await call.hang_up()
         await asyncio.wait_for(party.hung_up.wait(), 5)
+        await phone.stop()
+
+
+async def test_call_is_placed_where_its_trunk_points_to(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    _, caller = await new_matrix_phone()
+    phone = Sounding("PCMU", 1000, 0x1111)
+    async with (
+        SipParty(PCMU.address, PCMU.port) as away,
+        SipParty(DESK.address, DESK.port) as there,
+    ):
+        call = await caller.call(await caller.client.direct_room(PCMU.ghost))
+        await away.rings()
+        away.points_to(f"sip:{DESK.number}@{PCMU.address}")
+        offer = await there.rings()
+        assert "G722" in offer, "the offer is not one for this trunk"
+        await there.answers(phone.rtp.sdp(("PCMU",)))
+        phone.speak_to(offer)
+        await call.connected()
+        await phone.hears(440)
+        await call.voice.hears(1000)
+        await call.hang_up()
+        await asyncio.wait_for(there.hung_up.wait(), 5)
         await phone.stop()
 
 

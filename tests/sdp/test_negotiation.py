@@ -429,6 +429,30 @@ def test_offers_pass_the_direction_on(direction: MediaDirection) -> None:
     assert held(offer) is not direction.receives
 
 
+WRITTEN = {
+    # (c= line, a= line of the session, a= line of the audio): our answer
+    ("IN IP4 198.51.100.9", "", ""): "sendrecv",
+    ("IN IP4 198.51.100.9", "a=sendonly", ""): "recvonly",
+    ("IN IP4 198.51.100.9", "a=inactive", "a=sendrecv"): "sendrecv",
+    ("IN IP4 198.51.100.9", "", "a=recvonly"): "sendonly",
+    ("IN IP4 0.0.0.0", "", ""): "recvonly",
+    ("IN IP4 0.0.0.0", "", "a=sendonly"): "recvonly",
+    ("IN IP4 0.0.0.0", "a=inactive", ""): "inactive",
+    ("IN IP4 0.0.0.0", "", "a=recvonly"): "inactive",
+    ("IN IP6 ::", "", ""): "recvonly",
+}
+
+
+@pytest.mark.parametrize(("connection", "session", "media"), WRITTEN)
+def test_hold_however_it_is_written(connection: str, session: str, media: str) -> None:
+    lines = ("v=0", "o=- 1 1 IN IP4 198.51.100.9", "s=-", f"c={connection}", "t=0 0", session)
+    text = "\r\n".join(line for line in (*lines, "m=audio 4000 RTP/AVP 8", media) if line)
+    offer = parse(text + "\r\n")
+    answer = answer_to_sip(LOCAL_RTP, offer, PCMA, matrix=load("chromium-answer"))
+    expected = MediaDirection(WRITTEN[connection, session, media])
+    assert sip_audio(answer).direction is expected
+
+
 def test_hold_by_address_becomes_hold_by_direction() -> None:
     """Clients know the second way only."""
     hold = load("provider-old-hold-offer")

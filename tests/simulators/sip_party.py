@@ -11,6 +11,7 @@ from bridge.sip.messages import Message, parse, parse_name_addr
 
 _AGAIN: Final = 0.5
 _PATIENCE: Final = 10.0
+_PHRASES: Final = {180: "Ringing", 200: "OK", 302: "Moved Temporarily"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,10 @@ class SipParty(asyncio.DatagramProtocol):
         self._respond(self._invite.result(), 200, sdp)
         await asyncio.wait_for(self._acknowledged.wait(), _PATIENCE)
 
+    def points_to(self, contact: str) -> None:
+        """Refuse the call with 302."""
+        self._respond(self._invite.result(), 302, contact=contact)
+
     async def asks(self, method: str, sdp: str = "", *, ack: str = "") -> Reply:
         """Send a request within the call; `ack`: what the ACK answers, if the 200 offers."""
         self._cseq += 1
@@ -121,17 +126,17 @@ class SipParty(asyncio.DatagramProtocol):
                 self._respond(message, 200)
                 self.hung_up.set()
 
-    def _respond(self, request: Message, status: int, sdp: str = "") -> None:
+    def _respond(self, request: Message, status: int, sdp: str = "", *, contact: str = "") -> None:
         to = request.first("to")
         lines = [
-            f"SIP/2.0 {status} {'OK' if status == 200 else 'Ringing'}",
+            f"SIP/2.0 {status} {_PHRASES[status]}",
             *(f"Via: {value}" for name, value in request.headers if name == "via"),
             f"From: {request.first('from')}",
             f"To: {to}" if "tag=" in to else f"To: {to};tag={self._tag}",
             f"Call-ID: {request.first('call-id')}",
             f"CSeq: {request.first('cseq')}",
         ]
-        answer = self._written(lines, sdp)
+        answer = self._written(lines, sdp, contact=contact)
         if status >= 200:
             self._answers[f"{request.first('via')} {request.method}"] = answer
         self._send(answer)
@@ -150,10 +155,10 @@ class SipParty(asyncio.DatagramProtocol):
         ]
         return self._written(lines, sdp)
 
-    def _written(self, lines: list[str], sdp: str) -> bytes:
+    def _written(self, lines: list[str], sdp: str, *, contact: str = "") -> bytes:
         more = ["Content-Type: application/sdp"] if sdp else []
-        contact = f"Contact: <sip:party@{self._address}>"
-        head = [*lines, contact, "Allow: INVITE, ACK, BYE, CANCEL, UPDATE", *more]
+        there = f"Contact: <{contact or f'sip:party@{self._address}'}>"
+        head = [*lines, there, "Allow: INVITE, ACK, BYE, CANCEL, UPDATE", *more]
         return "\r\n".join((*head, f"Content-Length: {len(sdp)}", "", sdp)).encode()
 
     @property
