@@ -20,6 +20,9 @@ COVERAGE = ROOT / ".cache/coverage"
 # Has to be covered branch by branch, which only a whole run can show.
 PURE_CORE = "bridge/call/*,bridge/sdp/*"
 
+# So many parts for each processor at the same time: while some wait, others compute.
+_AT_ONCE = 2
+_MEASURED = ("--cov", "--cov-report=")
 _LONGEST_LINE = 1 << 24
 _CLOSING = re.compile(r"=+ .*\b(?:passed|failed|errors?|skipped|no tests ran)\b.* in [\d.]+s.*")
 _COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
@@ -48,28 +51,37 @@ class Outcome:
 
 
 def parts() -> list[Part]:
-    """What runs at the same time; those of end to end have a homeserver and a bridge each."""
-    waiting = ("tests/sip", "tests/media")
-    others = [f"--ignore={folder}" for folder in ("tests/e2e", *waiting)]
+    """What is run, the longest first; those of end to end have a homeserver and a bridge each."""
+    core = ("tests/call", "tests/sdp")
+    own = ("tests/e2e", "tests/sip", "tests/matrix", "tests/media", *core)
+    others = [f"--ignore={folder}" for folder in own]
     return [
-        Part("check", ("scripts/check",), polite=True),
         # The bridge is a process of its own there, so that nothing of it would be covered.
         Part("browser", _pytest("tests/e2e", "-m", "browser")),
         Part("e2e", _pytest("tests/e2e", "-m", "not browser")),
-        Part("wire", _pytest(*waiting, *_MEASURED)),
+        Part("sip", _pytest("tests/sip", *_MEASURED)),
+        Part("check", ("scripts/check",), polite=True),
+        Part("matrix", _pytest("tests/matrix", *_MEASURED)),
+        Part("media", _pytest("tests/media", *_MEASURED)),
+        Part("core", _pytest(*core, *_MEASURED), polite=True),
         Part("rest", _pytest("tests", *others, *_MEASURED), polite=True),
     ]
-
-
-_MEASURED = ("--cov", "--cov-report=")
 
 
 def _pytest(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "pytest", *arguments)
 
 
-async def run(part: Part, width: int) -> Outcome:
-    """Run a part to its end; each line that it prints is shown with the part's name before it."""
+async def run(part: Part, width: int, turn: asyncio.Semaphore) -> Outcome:
+    """Run a part to its end, when it is its turn.
+
+    Each line that it prints is shown with the part's name before it.
+    """
+    async with turn:
+        return await _run(part, width)
+
+
+async def _run(part: Part, width: int) -> Outcome:
     outcome = Outcome(part)
     before = time.monotonic()
     process = await asyncio.create_subprocess_exec(
@@ -132,7 +144,8 @@ async def main() -> int:
     COVERAGE.mkdir(parents=True)
     chosen = parts()
     width = max(len(part.name) for part in chosen)
-    outcomes = await asyncio.gather(*(run(part, width) for part in chosen))
+    turn = asyncio.Semaphore(_AT_ONCE * (os.cpu_count() or 1))
+    outcomes = await asyncio.gather(*(run(part, width, turn) for part in chosen))
     status = report(outcomes) or cover()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(

@@ -98,14 +98,30 @@ async def test_the_parts_together_have_to_cover_the_core(
     assert "one.py" in printed
 
 
-def test_every_folder_of_tests_is_in_one_part() -> None:
-    pytests = [part.command for part in suite.parts() if "pytest" in part.command]
-    named = [word for command in pytests for word in command if word.startswith("tests/")]
-    (rest,) = (command for command in pytests if "tests" in command)
+async def test_no_more_parts_run_at_once_than_there_is_room_for(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each leaves a mark while it runs, and tells how many marks it saw."""
+    look = "touch $0.on; ls *.on | wc -l >$0.saw; sleep 0.2; rm $0.on"
+    six = [Part(f"p{n}", ("sh", "-c", look, f"p{n}")) for n in range(6)]
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
 
-    assert {word.removeprefix("--ignore=") for word in rest if "--ignore=" in word} == set(named)
-    assert sorted(named) == ["tests/e2e", "tests/e2e", "tests/media", "tests/sip"]
-    marks = {command[command.index("-m", 3) + 1] for command in pytests if "-m" in command[3:]}
+    await play(monkeypatch, *six, covers(), covers("a"))
+
+    saw = [int((tree / f"p{n}.saw").read_text()) for n in range(6)]
+    assert max(saw) == suite._AT_ONCE
+
+
+def test_every_test_is_in_one_part() -> None:
+    """All folders that a part is for are left out by the one for the rest."""
+    pytests = [part.command[3:] for part in suite.parts() if "pytest" in part.command]
+    (rest,) = (words for words in pytests if "tests" in words)
+    left_out = {word.removeprefix("--ignore=") for word in rest if word.startswith("--ignore=")}
+    named = [word for words in pytests for word in words if word.startswith("tests/")]
+    marks = {words[words.index("-m") + 1] for words in pytests if "-m" in words}
+
+    assert left_out == {*named}
+    assert sorted(named) == sorted([*left_out, "tests/e2e"])
     assert marks == {"browser", "not browser"}
     assert [name for name in named if not (suite.ROOT / name).is_dir()] == []
 
