@@ -26,6 +26,7 @@ PJSIP_SC_DECLINE: int
 PJSIP_SC_NOT_ACCEPTABLE_HERE: int
 PJMEDIA_SRTP_OPTIONAL: int
 PJSUA_DESTROY_NO_NETWORK: int
+INVALID_ID: int
 PJSUA_100REL_MANDATORY: int
 PJSUA_100REL_NOT_USED: int
 PJSUA_100REL_OPTIONAL: int
@@ -132,7 +133,10 @@ class Endpoint:
 class AccountRegConfig:
     registrarUri: str
     registerOnAdd: bool
+    disableRegOnModify: bool
+    headers: SipHeaderVector
     timeoutSec: int
+    delayBeforeRefreshSec: int
     retryIntervalSec: int
     firstRetryIntervalSec: int
     randomRetryIntervalSec: int
@@ -143,6 +147,12 @@ class AccountSipConfig:
     contactUriParams: str
     autoRespondSipMessage: bool
     ipv6Use: int
+    transportId: int
+
+class AccountNatConfig:
+    contactRewriteUse: int
+    viaRewriteUse: int
+    udpKaIntervalSec: int
 
 class AccountCallConfig:
     prackUse: int
@@ -165,6 +175,7 @@ class AccountConfig:
     regConfig: AccountRegConfig
     sipConfig: AccountSipConfig
     callConfig: AccountCallConfig
+    natConfig: AccountNatConfig
     mediaConfig: AccountMediaConfig
     mwiConfig: AccountMwiConfig
 
@@ -205,6 +216,13 @@ class SendResponseParam:
 class AccountShutdownParam:
     force: bool
 
+class SendRequestParam:
+    method: str
+    txOption: SipTxOption
+
+class OnSendRequestParam:
+    e: SipEvent
+
 class Account:
     def create(self, config: AccountConfig) -> None: ...
     def modify(self, config: AccountConfig) -> None: ...
@@ -218,6 +236,8 @@ class Account:
     def onIncomingSubscribe(self, prm: OnIncomingSubscribeParam) -> None: ...
     def onIncomingCall(self, prm: OnIncomingCallParam) -> None: ...
     def onRegState(self, prm: OnRegStateParam) -> None: ...
+    def sendRequest(self, prm: SendRequestParam) -> None: ...
+    def onSendRequest(self, prm: OnSendRequestParam) -> None: ...
 
 class CallSetting:
     audioCount: int
@@ -226,6 +246,7 @@ class CallSetting:
     customCallId: str
 
 class SipTxOption:
+    targetUri: str
     localUri: str
     contentType: str
     msgBody: str
@@ -269,6 +290,7 @@ class SipTransaction:
     role: int
     state: int
     statusCode: int
+    statusText: str
 
 class TsxStateEventSrc:
     rdata: SipRxData

@@ -15,13 +15,13 @@ from typing import Final, Protocol, cast
 import structlog
 from pydantic import SecretStr
 
-from bridge.app.health import usable
 from bridge.call.ids import TrunkName, UserId
 from bridge.config import Transport, Trunk
 from bridge.config.checks_sip import is_server
 from bridge.errors import BridgeError, NotDone
 from bridge.ports import LineView, SipAccount
-from bridge.sip.trunks import Registration, RegistrationState, split_host_port
+from bridge.sip.lookup import split_host_port
+from bridge.sip.trunks import Registration, RegistrationState
 
 log = structlog.get_logger(__name__)
 
@@ -158,7 +158,7 @@ class PersonalAccounts:
         """How many of them are registered."""
         registrations = self._lines.registrations() if self._lines else {}
         known = (registrations.get(trunk_of(person)) for person in self._accounts)
-        return sum(each is not None and usable(each) for each in known)
+        return sum(each is not None and each.usable for each in known)
 
     def trunk_of(self, person: UserId) -> TrunkName | None:
         """The trunk that the person's account is."""

@@ -9,6 +9,14 @@ from bridge.sip.trunks import Registration, RegistrationState
 
 PATIENCE: Final = 30.0
 """Seconds that a trunk may be lost before anybody is told: most come back by themselves."""
+_LOST: Final = {
+    RegistrationState.FAILED: "is not registered",
+    RegistrationState.SILENT: "does not answer",
+}
+_BACK: Final = {
+    RegistrationState.REGISTERED: "is registered",
+    RegistrationState.ANSWERS: "answers",
+}
 
 
 class Handle(Protocol):
@@ -41,12 +49,12 @@ class Alerts:
         """A trunk's registration stands otherwise now."""
         if trunk not in self._watched:
             return
-        if registration.state is RegistrationState.FAILED:
+        if registration.state in _LOST:
             self._lost[trunk] = registration
             if trunk not in self._timers and trunk not in self._told:
                 self._timers[trunk] = self._later(PATIENCE, lambda: self._is_lost(trunk))
-        elif registration.state is RegistrationState.REGISTERED:
-            self._is_back(trunk)
+        elif registration.state in _BACK:
+            self._is_back(trunk, _BACK[registration.state])
 
     def close(self) -> None:
         """Tell nobody any more."""
@@ -59,11 +67,12 @@ class Alerts:
         self._told.add(trunk)
         lost = self._lost[trunk]
         why = f"{lost.status} {lost.reason}".strip()
-        self._tell(f"The trunk `{trunk}` is not registered: {why}. It is tried again.")
+        how = _LOST[lost.state]
+        self._tell(f"The trunk `{trunk}` {how}: {why}. It is tried again.")
 
-    def _is_back(self, trunk: TrunkName) -> None:
+    def _is_back(self, trunk: TrunkName, how: str) -> None:
         if (timer := self._timers.pop(trunk, None)) is not None:
             timer.cancel()
         if trunk in self._told:
             self._told.remove(trunk)
-            self._tell(f"The trunk `{trunk}` is registered again.")
+            self._tell(f"The trunk `{trunk}` {how} again.")

@@ -14,7 +14,7 @@ from cryptography import x509
 
 from bridge.config import Media, SipTransport, Trunk
 from bridge.errors import BridgeError, ConfigurationError, LocalError
-from bridge.sip.trunks import split_host_port
+from bridge.sip.lookup import split_host_port
 
 _SOON: Final = timedelta(days=14)
 _TRIED_PORTS: Final = 50

@@ -7,7 +7,6 @@ from typing import Protocol
 
 import structlog
 
-from bridge.app.health import usable
 from bridge.app.pace import Pace
 from bridge.call.call import CallView
 from bridge.call.causes import MEANINGS, Cause
@@ -28,6 +27,7 @@ _LOGINS = 5
 """Tries within a minute: nobody is to guess the passwords of others through the bridge."""
 _STATES = {
     RegistrationState.NOT_USED: "known by its address, does not register",
+    RegistrationState.ANSWERS: "known by its address, answers",
     RegistrationState.TRYING: "registering",
     RegistrationState.REGISTERED: "registered",
 }
@@ -208,7 +208,7 @@ def line_view(name: str, registration: Registration) -> LineView:
     """A registration as people read it."""
     failed = f"{registration.status} {registration.reason}".strip()
     words = _STATES.get(registration.state, f"does not work: {failed}")
-    return LineView(name=name, works=usable(registration), state=words)
+    return LineView(name=name, works=registration.usable, state=words)
 
 
 def _sentence(cause: Cause) -> str:

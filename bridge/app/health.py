@@ -13,9 +13,8 @@ from mautrix.util.async_db import Database
 
 from bridge.config import Web
 from bridge.errors import RemoteError
-from bridge.sip.trunks import Registration, RegistrationState
+from bridge.sip.trunks import Registration
 
-_USABLE = (RegistrationState.NOT_USED, RegistrationState.REGISTERED)
 _PATIENCE = 3.0
 """Seconds that the homeserver and the database may take."""
 _KEPT = 5.0
@@ -62,14 +61,9 @@ async def database_answers(database: Database) -> bool:
         return False
 
 
-def usable(registration: Registration) -> bool:
-    """Whether a trunk can carry calls as far as we know."""
-    return registration.state in _USABLE
-
-
 def trunks_work(registrations: Mapping[Any, Registration]) -> bool:
     """At least one trunk can carry calls, or none is set up."""
-    return not registrations or any(map(usable, registrations.values()))
+    return not registrations or any(each.usable for each in registrations.values())
 
 
 def admin_url(web: Web, path: str) -> str:

@@ -20,7 +20,7 @@ from bridge.app.accounts import PersonalAccounts, trunk_of
 from bridge.app.alerts import Alerts
 from bridge.app.desk import ServiceDesk
 from bridge.app.dialling import dial
-from bridge.app.health import Homeserver, database_answers, trunks_work, usable
+from bridge.app.health import Homeserver, database_answers, trunks_work
 from bridge.app.mailboxes import Mailboxes
 from bridge.app.notify import notify
 from bridge.app.policy import policy_of
@@ -332,4 +332,4 @@ def _normalise(region: str, user: str, host: str) -> Address:
 
 
 def _trunk_usable(sip: SipAdapter, trunk: TrunkName) -> bool:
-    return usable(sip.registrations()[trunk])
+    return sip.registrations()[trunk].usable

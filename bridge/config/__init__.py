@@ -19,7 +19,7 @@ from bridge.config.models import (
     Web,
 )
 from bridge.config.routing import InboundRule, Limits, Numbers, OutboundRule
-from bridge.config.sip import Accounts, Sip, SipTransport, Trunk
+from bridge.config.sip import Accounts, Sip, SipTransport, Trunk, TrunkTls
 
 __all__ = [
     "Accounts",
@@ -47,6 +47,7 @@ __all__ = [
     "SipTransport",
     "Transport",
     "Trunk",
+    "TrunkTls",
     "TurnServer",
     "Web",
     "load",

@@ -3,15 +3,17 @@
 
 import re
 from collections.abc import Iterator
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 
 from bridge.config.checks_routing import USER_ID
 from bridge.config.models import Config
 from bridge.config.problems import Finding, KeyPath, did_you_mean
-from bridge.config.sip import SipTransport, Trunk
+from bridge.config.sip import SipTransport, Trunk, TrunkTls
 
+MOST_PROXIES = 4
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_FILES = ("certificate", "private_key", "ca_list")
 SERVER = re.compile(rf"(?:{LABEL}(?:\.{LABEL})*\.?|\[(?P<ipv6>[^\]]+)\])(?::(?P<port>\d{{1,5}}))?")
 
 
@@ -34,20 +36,31 @@ def _sip(config: Config) -> Iterator[Finding]:
             yield path, f"the same address and port as sip.transports[{seen[key]}]"
         seen.setdefault(key, number)
         yield from _certificates(each, path)
+    for number, server in enumerate(config.sip.nameservers):
+        if not _is_address(server):
+            yield (
+                ("sip", "nameservers", number),
+                f"{server!r} is not accepted; wanted: address or address:port",
+            )
 
 
 def _certificates(transport: SipTransport, path: KeyPath) -> Iterator[Finding]:
-    for key in ("certificate", "private_key", "ca_list"):
-        file = getattr(transport, key)
-        if file is not None and transport.protocol != "tls":
-            yield (*path, key), f"has no effect with protocol {transport.protocol}"
-        elif file is not None and not file.is_file():
-            yield (*path, key), f"{file} is not a file"
-    if transport.protocol != "tls":
+    if transport.protocol == "tls":
+        yield from _files(transport, path)
         return
-    if transport.certificate and not transport.private_key:
+    for key in _FILES:
+        if getattr(transport, key) is not None:
+            yield (*path, key), f"has no effect with protocol {transport.protocol}"
+
+
+def _files(tls: SipTransport | TrunkTls, path: KeyPath) -> Iterator[Finding]:
+    for key in _FILES:
+        file = getattr(tls, key)
+        if file is not None and not file.is_file():
+            yield (*path, key), f"{file} is not a file"
+    if tls.certificate and not tls.private_key:
         yield (*path, "private_key"), "is missing; wanted: a PEM file, as there is a certificate"
-    if transport.private_key and not transport.certificate:
+    if tls.private_key and not tls.certificate:
         yield (*path, "certificate"), "is missing; wanted: a PEM file, as there is a private_key"
 
 
@@ -65,7 +78,7 @@ def _trunks(config: Config) -> Iterator[Finding]:
                 f"{trunk.server!r} is not accepted; wanted: host name or address, with :port if it "
                 "is not the default",
             )
-        if trunk.transport not in listening and listening:
+        if trunk.transport not in {*listening, "auto"} and listening:
             yield (
                 (*path, "transport"),
                 f"sip.transports has no {trunk.transport}; {did_you_mean('', listening)}",
@@ -88,6 +101,37 @@ def _trunks(config: Config) -> Iterator[Finding]:
             )
         if not trunk.codecs:
             yield (*path, "codecs"), "is empty; wanted: at least one"
+        yield from _ways(trunk, path)
+
+
+def _ways(trunk: Trunk, path: KeyPath) -> Iterator[Finding]:
+    """How a trunk's server is reached."""
+    for number, proxy in enumerate(trunk.outbound_proxy):
+        if not is_server(proxy):
+            yield (
+                (*path, "outbound_proxy", number),
+                f"{proxy!r} is not accepted; wanted: host name or address, with :port if it is not "
+                "the default",
+            )
+    if len(trunk.outbound_proxy) > MOST_PROXIES:
+        yield (*path, "outbound_proxy"), f"has too many; wanted: at most {MOST_PROXIES}"
+    if trunk.tls != TrunkTls() and trunk.transport not in ("tls", "auto"):
+        yield (*path, "tls"), f"has no effect with transport {trunk.transport}"
+    name = trunk.tls.server_name
+    found = SERVER.fullmatch(name)
+    if name and (found is None or found["port"] or found["ipv6"]):
+        yield (*path, "tls", "server_name"), f"{name!r} is not accepted; wanted: a host name"
+    yield from _files(trunk.tls, (*path, "tls"))
+    if trunk.probe_interval and trunk.register:
+        yield (
+            (*path, "probe_interval"),
+            "has no effect with register: true, which tells as much",
+        )
+    if trunk.probe_interval and trunk.probe_interval < trunk.answer_within:
+        yield (
+            (*path, "probe_interval"),
+            f"is too short; wanted: answer_within ({trunk.answer_within:g}) or more",
+        )
 
 
 def _mailbox(trunk: Trunk, path: KeyPath) -> Iterator[Finding]:
@@ -129,6 +173,17 @@ def is_server(text: str) -> bool:
         return _is_ipv6(text)
     bracketed, port = found["ipv6"], found["port"]
     return (bracketed is None or _is_ipv6(bracketed)) and 0 < int(port or 1) < 65536
+
+
+def _is_address(text: str) -> bool:
+    """Whether it is an address, with a port or without."""
+    found = SERVER.fullmatch(text)
+    host = (found["ipv6"] or text.removesuffix(f":{found['port']}")) if found else text
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return found is None or 0 < int(found["port"] or 1) < 65536
 
 
 def _is_ipv6(text: str) -> bool:

@@ -4,7 +4,7 @@
 import copy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import SecretStr, ValidationError
 
@@ -13,12 +13,16 @@ from bridge.config.base import Section
 from bridge.config.checks import check
 from bridge.config.models import Config
 from bridge.config.problems import InvalidConfig, KeyPath, Problem, did_you_mean
+from bridge.config.sip import SipTransport, TrunkTls
 from bridge.config.source import Raw, apply_environment, holds, read_yaml
 from bridge.errors import ConfigurationError
 
 __all__ = ["InvalidConfig", "Problem", "load", "parse", "secrets_of"]
 
 SQLITE = "sqlite:"
+
+
+Tls = TypeVar("Tls", SipTransport, TrunkTls)
 
 
 def load(path: Path, environment: Mapping[str, str]) -> Config:
@@ -142,22 +146,29 @@ def _cross_check(raw: Raw, config: Config) -> None:
 
 def _resolved(config: Config, directory: Path) -> Config:
     """The same settings with every path absolute."""
-    transports = tuple(
-        each.model_copy(
-            update={
-                key: directory / path
-                for key in ("certificate", "private_key", "ca_list")
-                if (path := getattr(each, key)) is not None
-            }
-        )
-        for each in config.sip.transports
-    )
+    transports = tuple(_anchored(each, directory) for each in config.sip.transports)
+    trunks = {
+        name: trunk.model_copy(update={"tls": _anchored(trunk.tls, directory)})
+        for name, trunk in config.trunks.items()
+    }
     url = config.database.url.get_secret_value()
     if url.startswith(SQLITE):
         url = SQLITE + str(directory / url.removeprefix(SQLITE))
     return config.model_copy(
         update={
             "sip": config.sip.model_copy(update={"transports": transports}),
+            "trunks": trunks,
             "database": config.database.model_copy(update={"url": SecretStr(url)}),
+        }
+    )
+
+
+def _anchored(tls: Tls, directory: Path) -> Tls:
+    """The same certificates and keys, by absolute paths."""
+    return tls.model_copy(
+        update={
+            key: directory / path
+            for key in ("certificate", "private_key", "ca_list")
+            if (path := getattr(tls, key)) is not None
         }
     )

@@ -59,7 +59,8 @@ def _table(path: str, model: type[Section]) -> Iterator[str]:
         cells = (f"`{path}.{name}`", describe.field_wanted(field), _shown_default(field))
         yield f"| {' | '.join(cells)} | {field.description} |".replace("||", "\\|\\|")
         if held := describe.section_in(field.annotation):
-            inner.append((f"{path}.{name}[…]", held))
+            single = isinstance(field.annotation, type)
+            inner.append((f"{path}.{name}" if single else f"{path}.{name}[…]", held))
     for inner_path, held in inner:
         yield from ("", f"### `{inner_path}`", "", first_line(held), "")
         yield from _table(inner_path, held)
@@ -69,6 +70,8 @@ def _shown_default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     usual = default(field)
+    if isinstance(field.annotation, type) and describe.section_in(field.annotation):
+        return "the defaults below"
     if usual and describe.section_in(field.annotation):
         return "one, with the defaults below"
     text = in_yaml(usual)

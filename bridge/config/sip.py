@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from bridge.config.base import Off, Port, Section, Transport
+from bridge.config.base import Off, Port, Seconds, Section, Transport
 
 # Pydantic takes `Trunk.register` for an override of `ABCMeta.register`, which models never use.
 warnings.filterwarnings("ignore", message='Field name "register" in "Trunk" shadows')
@@ -51,15 +51,72 @@ class Sip(Section):
     log_messages: bool = Field(
         False, description="Write whole SIP messages to the log (they contain numbers)."
     )
+    nameservers: tuple[str, ...] = Field(
+        (),
+        description="DNS servers to ask where the trunks' servers are, as address or address:port; "
+        "empty: the system's.",
+    )
+
+
+class TrunkTls(Section):
+    """TLS with one trunk's server; what is left out is for sip.transports to say."""
+
+    server_name: str = Field(
+        "",
+        description="Name that the server's certificate has to be for; empty: that in server, "
+        "wherever SRV records lead.",
+    )
+    ca_list: Path | None = Field(
+        None, description="Certificate authorities to trust for this trunk (PEM)."
+    )
+    certificate: Path | None = Field(
+        None, description="Certificate chain that we show, if the server asks for one (PEM)."
+    )
+    private_key: Path | None = Field(None, description="Its private key (PEM).")
+    verify: bool | None = Field(
+        None, description="Whether the server's certificate has to be valid, and for its name."
+    )
 
 
 class Trunk(Section):
     """A SIP peer: a provider or a PBX."""
 
     server: str = Field(
-        ..., description="Host name or address, with :port if it is not the default."
+        ...,
+        description="Host name or address, with :port if it is not the default. Without a port, a "
+        "name is looked up by its SRV records, too.",
     )
-    transport: Literal["udp", "tcp", "tls"] = Field("udp", description="Transport to reach it by.")
+    transport: Literal["udp", "tcp", "tls", "auto"] = Field(
+        "udp", description="Transport to reach it by; auto: as NAPTR and SRV records say, else udp."
+    )
+    outbound_proxy: tuple[str, ...] = Field(
+        (),
+        description="Proxies to send everything through, as host or host:port; the first one is "
+        "sent to, all of them are named in Route.",
+    )
+    tls: TrunkTls = Field(TrunkTls(), description="TLS with this trunk.")
+    answer_within: Seconds = Field(
+        4.0,
+        description="Seconds that a server gets for any answer at all; then the next of its "
+        "servers is tried, and after the last one the call fails.",
+    )
+    probe_interval: Seconds | None = Field(
+        None,
+        description="Seconds between OPTIONS that tell whether a trunk without registration is "
+        "there; empty: none are sent, and it is taken to be.",
+    )
+    nat: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Whether Contact becomes the address that the registrar saw us at; auto: not "
+        "if that is private and only its port differs, or we and the registrar are public.",
+    )
+    keep_alive: int = Field(
+        15,
+        ge=0,
+        le=3600,
+        description="Seconds between packets that keep a NAT's mapping open while registered over "
+        "UDP; 0: none.",
+    )
     register: bool = Field(False, description="Register with the server (needs username).")
     username: str = Field("", description="User part of our address there, and of digest replies.")
     auth_username: str = Field("", description="User name for digest, where it differs.")

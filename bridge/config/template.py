@@ -86,6 +86,9 @@ def _keys(model: type[Section], indent: str, values: Mapping[str, Any]) -> Itera
         inner = describe.section_in(field.annotation)
         if inner is None:
             yield f"{indent}{name}: {in_yaml(value)}".rstrip()
+        elif isinstance(value, Section):
+            yield f"{indent}{name}:"
+            yield from _keys(inner, indent + "  ", {})
         elif not value:
             yield from _examples(name, field, indent)
         else:

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A trunk as a pjsua2 account, registered for as long as it is wanted. SIP thread only."""
 
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import pjsua2 as pj
 import structlog
 
-from bridge.call.ids import TrunkName
 from bridge.sip.guard import guarded
+from bridge.sip.lookup import Target
 from bridge.sip.messages import parse, seconds_of
-from bridge.sip.trunks import Registration, RegistrationState, Route
+from bridge.sip.servers import Servers
+from bridge.sip.trunks import Route
 
 log = structlog.get_logger(__name__)
 
@@ -21,9 +23,6 @@ _NEVER: Final = 10**6
 """Seconds: the stack's own pause between failures, where the `Registrar` has another."""
 _SUBSCRIPTION: Final = 3600
 """Seconds that a subscription to a mailbox is asked for; it is refreshed before."""
-_LONGEST_WISH: Final = 3600.0
-"""Seconds: a registrar may ask for a longer pause in vain."""
-
 _RELIABLY: Final = {
     "if_required": pj.PJSUA_100REL_NOT_USED,
     "if_supported": pj.PJSUA_100REL_OPTIONAL,
@@ -35,9 +34,16 @@ _TIMERS: Final = {
     "required": pj.PJSUA_SIP_TIMER_REQUIRED,
     "always": pj.PJSUA_SIP_TIMER_ALWAYS,
 }
+_REFRESHED: Final = 20
+"""Seconds before the end of a registration at which it is refreshed: time for several servers."""
+_NAT: Final = {"never": 0, "auto": 1, "always": 2}
 
-Pause = Callable[[int, int], float]
-"""Seconds until the next try, after so many failures in a row, the last one with this status."""
+
+class Watch(Protocol):
+    """Told of a registration."""
+
+    def answered(self, status: int, reason: str, expiration: int, wish: float) -> None:
+        """The final response to a REGISTER, or the stack's stand-in for none (408, 503)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,25 @@ class Callbacks:
     mailbox: Callable[["Account", pj.OnMwiInfoParam], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What leads out of here."""
+
+    versions: Collection[int]
+    """Of IP, that there are listeners of."""
+    transport: Callable[[Route, Target], int]
+    """The stack's number of the transport to a trunk's server, if it has one of its own."""
+    avoided: Callable[[float], None]
+    """Told that a server is passed over for so many seconds."""
+
+
+def _nobody(status: int, reason: str) -> None:
+    """Nobody waits for an answer."""
+
+
+_NOWHERE: Final = Ways((4,), lambda route, target: pj.INVALID_ID, lambda seconds: None)
+
+
 class Account(pj.Account):
     """A trunk, or the strangers: whoever calls and is no trunk.
 
@@ -60,56 +85,82 @@ class Account(pj.Account):
     def __init__(self) -> None:
         super().__init__()
         self.route: Route | None = None
-        self._address = ""
-        self._versions: Collection[int] = (4,)
+        self.servers = Servers()
+        self.target: Target | None = None
+        """The server in use; None while none is known."""
+        self.answered: Callable[[int, str], None] = _nobody
+        """Told the status and reason of the final response to a request outside of calls."""
+        self._ways = _NOWHERE
         self._callbacks: Callbacks | None = None
-        self._registrar: Registrar | None = None
+        self._registrar: Watch | None = None
 
     def open(
         self,
         callbacks: Callbacks,
         route: Route | None,
         *,
-        address: str = "",
-        versions: Collection[int] = (4,),
-        registrar: "Registrar | None" = None,
+        ways: Ways,
+        targets: Sequence[Target] = (),
+        registrar: Watch | None = None,
     ) -> None:
         """Create the account, and start to register if it has to. Raises pj.Error.
 
-        `address`: the trunk's server's. While it is empty nothing is sent: the stack would look the
-        name up itself, and do nothing else until that has failed.
-        `versions`: of IP, that there are listeners of.
+        `targets`: the trunk's servers. While there are none nothing is sent: the stack would look
+        the name up itself.
         """
-        self.route, self._address, self._versions = route, address, versions
+        self.route, self._ways = route, ways
         self._callbacks, self._registrar = callbacks, registrar
-        self.create(_settings(route, address, versions))
+        self.servers = Servers(targets)
+        self.target = self.servers.best(time.monotonic())
+        self.create(self._settings())
 
     @property
     def reachable(self) -> bool:
         """Whether the server's address is known."""
-        return self._address != ""
+        return self.target is not None
 
-    def move(self, address: str) -> None:
-        """Follow the server to another address."""
-        if address in ("", self._address):
+    def follow(self, targets: Sequence[Target]) -> None:
+        """The trunk's servers were looked up again, or one has been avoided for long enough."""
+        self.servers.are(targets)
+        self.move(self.servers.best(time.monotonic()))
+
+    def gives_up(self, target: Target, tried: Collection[Target]) -> Target | None:
+        """A server is of no use now. Gives another one that is not among `tried`, if there is."""
+        now = time.monotonic()
+        self._ways.avoided(self.servers.failed(target, now))
+        return self.servers.best(now, tried)
+
+    def move(self, target: Target | None) -> None:
+        """Use another server, and register there if that is wanted."""
+        if target is None or target == self.target:
             return
-        self._address = address
+        self.target = target
+        settings = self._settings()
+        # The stack would unregister first: where servers share what they know, that may come last.
+        settings.regConfig.disableRegOnModify = True
         try:
-            self.modify(_settings(self.route, address, self._versions))
+            self.modify(settings)
+            if self._registrar:
+                self.setRegistration(True)
         except pj.Error as error:
             log.warning("cannot follow the trunk's server", error=error.reason)
 
     def unsubscribe(self) -> None:
         """Hear of the mailbox no more."""
-        if self.route is None or not self.route.mailbox or not self._address:
+        if self.route is None or not self.route.mailbox or self.target is None:
             return
         try:
-            self.modify(_settings(self.route, self._address, self._versions, mailbox=False))
+            self.modify(_settings(self.route, self.target, self._ways, mailbox=False))
         except pj.Error as error:
             log.info("cannot unsubscribe", error=error.reason)
 
+    def _settings(self) -> pj.AccountConfig:
+        return _settings(self.route, self.target, self._ways)
+
     def silence(self) -> None:
-        """Forget whom to call back."""
+        """Forget whom to call back: it must not be left to the garbage collector."""
+        self._ways = _NOWHERE
+        self.answered = _nobody
         self._callbacks = self._registrar = None
 
     def shut(self) -> bool:
@@ -148,89 +199,25 @@ class Account(pj.Account):
         prm.code = pj.PJSIP_SC_BAD_EVENT
 
     @guarded
+    def onSendRequest(self, prm: pj.OnSendRequestParam) -> None:
+        transaction = prm.e.body.tsxState.tsx
+        self.answered(int(transaction.statusCode), transaction.statusText)
+
+    @guarded
     def onRegState(self, prm: pj.OnRegStateParam) -> None:
         if self._registrar:
             wish = parse(prm.rdata.wholeMsg).first("retry-after") if prm.rdata.wholeMsg else ""
             self._registrar.answered(int(prm.code), prm.reason, prm.expiration, seconds_of(wish))
 
 
-class Registrar:
-    """Keeps one trunk registered: pjsip refreshes, this tries again after failures."""
-
-    def __init__(
-        self,
-        account: Account,
-        trunk: TrunkName,
-        report: Callable[[TrunkName, Registration], None],
-        call_later: Callable[[float, Callable[[], None]], None],
-        pause: Pause,
-    ) -> None:
-        self._account = account
-        self._trunk = trunk
-        self._report = report
-        self._call_later = call_later
-        self._pause = pause
-        self._failures = 0
-        self._waiting = False
-        self._leaving = False
-        self.registered = False
-
-    def leave(self) -> None:
-        """Unregister, and try no more."""
-        self._leaving = True
-        if not self.registered:
-            return
-        try:
-            self._account.setRegistration(False)
-        except pj.Error as error:
-            self.registered = False
-            log.info("cannot unregister", trunk=self._trunk, error=error.reason)
-
-    def answered(self, status: int, reason: str, expiration: int, wish: float = 0.0) -> None:
-        """The registrar's final response, or the stack's stand-in for none (408, 503).
-
-        `wish`: seconds in its Retry-After header (RFC 3261 section 20.33), 0 if there is none.
-        """
-        self.registered = status // 100 == 2 and expiration > 0
-        if self._leaving:
-            return
-        if self.registered:
-            self._failures = 0
-            self._report(self._trunk, Registration(RegistrationState.REGISTERED, status, reason))
-            return
-        if self._waiting:
-            return
-        self._failures += 1
-        pause = max(self._pause(self._failures, status), min(wish, _LONGEST_WISH))
-        log.warning(
-            "registration failed",
-            trunk=self._trunk,
-            status=status,
-            reason=reason,
-            retry_in=round(pause, 1),
-        )
-        self._report(self._trunk, Registration(RegistrationState.FAILED, status, reason))
-        self._waiting = True
-        self._call_later(pause, self._retry)
-
-    def _retry(self) -> None:
-        self._waiting = False
-        if self._leaving:
-            return
-        try:
-            self._account.setRegistration(True)
-        except pj.Error as error:
-            self.answered(503, error.reason, 0)
-
-
 def _settings(
-    route: Route | None, address: str, versions: Collection[int], *, mailbox: bool = True
+    route: Route | None, target: Target | None, ways: Ways, *, mailbox: bool = True
 ) -> pj.AccountConfig:
     config = pj.AccountConfig()
     config.idUri = route.identity if route else "sip:stranger@anonymous.invalid"
     # Whether a MESSAGE is taken is ours to say.
     config.sipConfig.autoRespondSipMessage = False
-    config.sipConfig.ipv6Use = _ip_use(address, versions)
+    config.sipConfig.ipv6Use = _ip_use(target, ways.versions)
     media = config.mediaConfig
     # The audio is elsewhere: no sockets, no codec of the stack's choosing, any keying accepted.
     media.useLoopMedTp = True
@@ -247,14 +234,22 @@ def _settings(
     calls.timerUse = _TIMERS[route.trunk.session_timers]
     calls.timerSessExpiresSec = route.trunk.session_interval
     calls.timerMinSESec = route.trunk.session_interval_min
-    config.sipConfig.proxies.append(route.proxy(address))
     if route.trunk.username:
         config.sipConfig.authCreds.append(_credentials(route))
-    if route.trunk.register and address:
+    nat = _NAT[route.trunk.nat]
+    config.natConfig.contactRewriteUse = config.natConfig.viaRewriteUse = nat
+    config.natConfig.udpKaIntervalSec = route.trunk.keep_alive
+    if target:
+        for hop in route.hops(target):
+            config.sipConfig.proxies.append(hop)
+        config.sipConfig.transportId = ways.transport(route, target)
+    if route.trunk.register and target:
         registration.registrarUri = route.registrar
         registration.timeoutSec = route.trunk.registration_interval
+        registration.delayBeforeRefreshSec = _REFRESHED
         registration.registerOnAdd = True
-        if route.trunk.transport != "udp":
+        registration.headers.append(_supports_path())
+        if target.protocol != "udp":
             # The registrar calls us over that connection, and only the stack knows which it is.
             registration.retryIntervalSec = _NEVER
             registration.firstRetryIntervalSec = _RECONNECT
@@ -268,17 +263,24 @@ def _settings(
     return config
 
 
-def _ip_use(address: str, versions: Collection[int]) -> int:
+def _ip_use(target: Target | None, versions: Collection[int]) -> int:
     """Which IP the stack looks for first: what the server's address is, if that is known.
 
     Where there is no listener on IPv6, nothing about it is left to the stack.
     """
     if 6 not in versions:
         return pj.PJSUA_IPV6_DISABLED
-    if not address:
+    if not target:
         return pj.PJSUA_IPV6_ENABLED_NO_PREFERENCE
-    six = ":" in address
+    six = target.address.version == 6
     return pj.PJSUA_IPV6_ENABLED_PREFER_IPV6 if six else pj.PJSUA_IPV6_ENABLED_PREFER_IPV4
+
+
+def _supports_path() -> pj.SipHeader:
+    """A registrar may refuse what came with a Path otherwise (RFC 3327 section 5.3)."""
+    header = pj.SipHeader()
+    header.hName, header.hValue = "Supported", "path"
+    return header
 
 
 def _credentials(route: Route) -> pj.AuthCredInfo:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The accounts of all trunks: made, found, unregistered and deleted. SIP thread only."""
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -10,8 +11,11 @@ import structlog
 from bridge.call.ids import TrunkName
 from bridge.config import Sip
 from bridge.errors import LocalError
-from bridge.sip.account import Account, Callbacks, Pause, Registrar
-from bridge.sip.checks import ip_versions
+from bridge.sip.account import Account, Callbacks, Ways
+from bridge.sip.lookup import Target
+from bridge.sip.probe import Probe
+from bridge.sip.registrar import Pause, Registrar
+from bridge.sip.tap import Tapped
 from bridge.sip.trunks import Peers, Registration, Route
 
 log = structlog.get_logger(__name__)
@@ -24,6 +28,10 @@ _CALLS_END: Final = 1.0
 """Seconds until it is looked again whether the calls of an account that is not wanted any more
 have ended."""
 
+_SLACK: Final = 0.01
+"""Seconds by which a server has surely been avoided for long enough."""
+_LINE: Final = re.compile(r";line=(\w+)")
+
 Report = Callable[[TrunkName, Registration], None]
 Later = Callable[[float, Callable[[], None]], None]
 
@@ -32,17 +40,29 @@ class Accounts:
     """By trunk; and one for all strangers."""
 
     def __init__(
-        self, sip: Sip, peers: Peers, *, report: Report, call_later: Later, pause: Pause
+        self,
+        sip: Sip,
+        peers: Peers,
+        *,
+        report: Report,
+        call_later: Later,
+        pause: Pause,
+        transport: Callable[[Route, Target], int],
     ) -> None:
-        self._sip = sip
         self._peers = peers
         self._report = report
         self._call_later = call_later
         self._pause = pause
-        self._versions = {transport.listen.version for transport in sip.transports}
+        versions = {each.listen.version for each in sip.transports}
+        self._ways = Ways(versions, transport, self._avoided)
         self._strangers: Account | None = None
         self._accounts: dict[TrunkName, Account] = {}
         self._registrars: dict[TrunkName, Registrar] = {}
+        self._by_line: dict[str, Registrar] = {}
+        """By the mark in their Contact."""
+        self._probes: dict[TrunkName, Probe] = {}
+        self._asked: dict[str, Registrar] = {}
+        """By the Call-ID of their last REGISTER."""
         self._leaving: list[Registrar] = []
         self._old: list[Account] = []
         """Have calls yet."""
@@ -51,7 +71,7 @@ class Accounts:
     def open_strangers(self, callbacks: Callbacks) -> None:
         """The account that takes what comes from no trunk."""
         self._strangers = Account()
-        self._strangers.open(callbacks, None, versions=self._versions)
+        self._strangers.open(callbacks, None, ways=self._ways)
 
     def add(self, route: Route, callbacks: Callbacks) -> None:
         """Raises LocalError when the stack has no room for another account."""
@@ -61,8 +81,8 @@ class Accounts:
             account.open(
                 callbacks,
                 route,
-                address=self._address_of(route),
-                versions=self._versions,
+                ways=self._ways,
+                targets=self._peers.targets_of(route.name),
                 registrar=registrar,
             )
         except pj.Error as error:
@@ -73,12 +93,19 @@ class Accounts:
             ) from error
         self._accounts[route.name] = account
         if registrar:
-            self._registrars[route.name] = registrar
+            self._registrars[route.name] = self._by_line[route.line] = registrar
+        elif route.trunk.probe_interval:
+            self._probe(account, route, route.trunk.probe_interval)
 
     def remove(self, trunk: TrunkName, done: Callable[[bool], None]) -> None:
         """Unregister, tell whether that was answered, and delete the account when its calls end."""
         account = self._accounts.pop(trunk, None)
         registrar = self._registrars.pop(trunk, None)
+        if probe := self._probes.pop(trunk, None):
+            probe.stop()
+        if registrar and account and account.route:
+            self._by_line.pop(account.route.line, None)
+            self._asked.pop(registrar.call_id, None)
         if account is None:
             done(True)
             return
@@ -90,10 +117,22 @@ class Accounts:
         self._part(account, registrar, done, tries)
 
     def follow(self) -> None:
-        """The trunks' servers may have moved."""
+        """The trunks' servers may have moved, or been avoided for long enough."""
         for account in self._accounts.values():
             if account.route:
-                account.move(self._address_of(account.route))
+                account.follow(self._peers.targets_of(account.route.name))
+
+    def seen(self, message: Tapped) -> None:
+        """Any message: those of registrations tell whether servers answer."""
+        if message.sent and message.text.startswith("REGISTER "):
+            line = _LINE.search(message.text)
+            if line and (registrar := self._by_line.get(line[1])):
+                self._asked.pop(registrar.call_id, None)
+                registrar.call_id = message.call_id
+                self._asked[message.call_id] = registrar
+                registrar.asked()
+        elif not message.sent and (registrar := self._asked.get(message.call_id)):
+            registrar.heard()
 
     def get(self, trunk: TrunkName) -> Account | None:
         """The trunk's account."""
@@ -105,7 +144,9 @@ class Accounts:
         return account.getId() if account else None
 
     def leave(self) -> None:
-        """Unregister every account."""
+        """Unregister every account, and ask for none."""
+        for probe in self._probes.values():
+            probe.stop()
         for trunk, registrar in self._registrars.items():
             self._accounts[trunk].unsubscribe()
             registrar.leave()
@@ -123,6 +164,9 @@ class Accounts:
         self._strangers = None
         for kept in (self._accounts, self._registrars, self._leaving, self._old, self._spare):
             kept.clear()
+        self._by_line.clear()
+        self._probes.clear()
+        self._asked.clear()
 
     # --- inside -----------------------------------------------------------------------------
 
@@ -153,8 +197,26 @@ class Accounts:
         self._old.remove(account)
         self._spare.append(account)
 
-    def _address_of(self, route: Route) -> str:
-        return self._peers.address_of(route.name, ip_versions(self._sip, route.trunk.transport))
+    def _probe(self, account: Account, route: Route, interval: float) -> None:
+        probe = Probe(
+            account,
+            route,
+            lambda now: self._report(route.name, now),
+            self._call_later,
+            interval,
+        )
+        self._probes[route.name] = probe
+        probe.begin()
+
+    def _avoided(self, seconds: float) -> None:
+        self._call_later(seconds + _SLACK, self.follow)
 
     def _registrar(self, account: Account, route: Route) -> Registrar:
-        return Registrar(account, route.name, self._report, self._call_later, self._pause)
+        return Registrar(
+            account,
+            route.name,
+            self._report,
+            self._call_later,
+            self._pause,
+            route.trunk.answer_within,
+        )

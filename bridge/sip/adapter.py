@@ -15,9 +15,11 @@ from bridge.call.ids import Address, LegId, TrunkName
 from bridge.config import Sip, Trunk
 from bridge.errors import ConfigurationError, LocalError
 from bridge.ports import CallRecord, Emit, Mailbox, SipMessageTap, SipText
-from bridge.sip.checks import check_listeners, check_transport, ip_versions
+from bridge.sip.checks import check_listeners, check_transport, reachable
 from bridge.sip.errands import Errands, detached
 from bridge.sip.loader import check_pjsua2
+from bridge.sip.lookup import LONGEST, Lookup
+from bridge.sip.names import Names
 from bridge.sip.orphans import end_dialogs
 from bridge.sip.pauses import registration_pause
 from bridge.sip.strangers import Strangers
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_RESOLVE_EVERY: Final = 300.0
-"""Seconds after which the addresses of the trunks' servers are looked up again."""
+_RESOLVE_EVERY: Final = LONGEST
+"""Seconds after which the trunks' servers are looked up again, if their records last as long."""
 _RESOLVE_AGAIN: Final = 10.0
 """The same while one has none: at boot, names may not be known before the network is up."""
 _UNAVAILABLE: Final = 503
@@ -76,7 +78,10 @@ class SipAdapter:
             TrunkName(name): Route(TrunkName(name), trunk, mailbox=bool(trunk.mailbox_people))
             for name, trunk in trunks.items()
         }
-        self._peers = Peers(self._routes.values())
+        self._lookup = Lookup(sip.nameservers)
+        self._names = Names(self._lookup)
+        self._peers = Peers(self._routes.values(), self._lookup)
+        self._reachable = reachable(sip)
         self._emit = emit
         self._tap = tap
         self._normalise = normalise
@@ -93,6 +98,8 @@ class SipAdapter:
         self._last_turn = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._good_for = LONGEST
+        """Seconds that the last answers of name servers are good for."""
         self._unresolved: frozenset[TrunkName] = frozenset()
         self._resolver: asyncio.Task[None] | None = None
 
@@ -119,10 +126,17 @@ class SipAdapter:
         self._loop = asyncio.get_running_loop()
         self._errands.open()
         await self._resolve()
+        port = await self._names.open()
         started: asyncio.Future[None] = self._loop.create_future()
-        self._thread = threading.Thread(target=self._run, args=(started,), name="sip", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(started, port), name="sip", daemon=True
+        )
         self._thread.start()
-        await started
+        try:
+            await started
+        except BaseException:
+            self._names.close()
+            raise
         self._resolver = asyncio.create_task(self._keep_resolving(), name="sip-resolver")
         log.info("SIP is up", pjsip=version, trunks=len(self._routes))
 
@@ -136,6 +150,7 @@ class SipAdapter:
             self._stopping.set()
             await asyncio.to_thread(self._thread.join)
             self._errands.cancel()
+        self._names.close()
         self._thread = self._resolver = None
 
     async def end_orphans(self, records: Iterable[CallRecord]) -> None:
@@ -202,10 +217,7 @@ class SipAdapter:
 
     def has_address(self, trunk: TrunkName) -> bool:
         """Whether the trunk's server has an address that a listener of ours can reach."""
-        route = self._routes.get(trunk)
-        if route is None:
-            return False
-        return self._peers.address_of(trunk, ip_versions(self._sip, route.trunk.transport)) != ""
+        return bool(self._peers.targets_of(trunk))
 
     def leg_of(self, sip_call_id: str) -> LegId | None:
         """The leg that a message given to the tap belongs to, up to a minute after its end."""
@@ -223,11 +235,11 @@ class SipAdapter:
 
     # --- the SIP thread ---------------------------------------------------------------------
 
-    def _run(self, started: "asyncio.Future[None]") -> None:
+    def _run(self, started: "asyncio.Future[None]", names: int) -> None:
         with _ONE_AT_A_TIME:
-            self._live(started)
+            self._live(started, names)
 
-    def _live(self, started: "asyncio.Future[None]") -> None:
+    def _live(self, started: "asyncio.Future[None]", names: int) -> None:
         assert self._loop
         # pjsua2 is imported here: everything else works, and can be checked, without it.
         from bridge.sip.worker import Worker
@@ -240,9 +252,10 @@ class SipAdapter:
             strangers=self._strangers,
             normalise=self._normalise,
             pause=self._pause,
+            names=self._names,
         )
         try:
-            worker.start(routes)
+            worker.start(routes, names)
         except Exception as error:
             worker.stop()
             self._loop.call_soon_threadsafe(started.set_exception, detached(error))
@@ -336,14 +349,16 @@ class SipAdapter:
 
     async def _keep_resolving(self) -> None:
         while True:
-            await asyncio.sleep(_RESOLVE_AGAIN if self._unresolved else _RESOLVE_EVERY)
+            again = _RESOLVE_AGAIN if self._unresolved else _RESOLVE_EVERY
+            await asyncio.sleep(min(again, self._good_for))
             await self._resolve()
             self._moved.set()
 
     async def _resolve(self, trunks: Collection[TrunkName] | None = None) -> None:
         asked = frozenset(self._routes if trunks is None else trunks)
-        missing = frozenset(await self._peers.resolve(trunks))
-        missing |= {name for name in asked if not self.has_address(name)}
+        good_for = await self._peers.resolve(self._reachable, trunks)
+        self._good_for = good_for if trunks is None else min(good_for, self._good_for)
+        missing = frozenset(name for name in asked if not self.has_address(name))
         for trunk in missing - self._unresolved:
             log.warning("trunk's server has no address", trunk=trunk)
         self._unresolved = missing if trunks is None else self._unresolved | missing

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the settings ask of the SIP stack, held against what it can do."""
 
-from bridge.config import Sip, Trunk
+from bridge.config import Sip, Transport, Trunk
 from bridge.errors import ConfigurationError
 from bridge.sip.loader import has_ipv6
+from bridge.sip.lookup import Reachable
 
 
 def check_listeners(sip: Sip) -> None:
@@ -20,7 +21,7 @@ def check_listeners(sip: Sip) -> None:
 
 def check_transport(sip: Sip, name: str, trunk: Trunk) -> None:
     """Raises ConfigurationError for a trunk that no listener is for."""
-    if trunk.transport in {transport.protocol for transport in sip.transports}:
+    if trunk.transport in {"auto", *(transport.protocol for transport in sip.transports)}:
         return
     raise ConfigurationError(
         f"{name}.transport is {trunk.transport}, but sip.transports has no such listener",
@@ -28,6 +29,9 @@ def check_transport(sip: Sip, name: str, trunk: Trunk) -> None:
     )
 
 
-def ip_versions(sip: Sip, protocol: str) -> set[int]:
-    """The versions of IP that there are listeners of, for a protocol."""
-    return {each.listen.version for each in sip.transports if each.protocol == protocol}
+def reachable(sip: Sip) -> Reachable:
+    """The versions of IP that there are listeners of, for each protocol."""
+    found: dict[Transport, set[int]] = {}
+    for each in sip.transports:
+        found.setdefault(each.protocol, set()).add(each.listen.version)
+    return found

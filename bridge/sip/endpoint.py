@@ -13,10 +13,13 @@ import pjsua2 as pj
 import structlog
 
 from bridge.config import Sip, SipTransport
-from bridge.errors import ConfigurationError
+from bridge.errors import ConfigurationError, LocalError
 from bridge.sip.guard import guarded
+from bridge.sip.lookup import Target
+from bridge.sip.names import LOOPBACK
 from bridge.sip.sieve import Judge, Sieve
 from bridge.sip.tap import Tapped, read_entry, unreadable_from, without_users
+from bridge.sip.trunks import Route
 
 log = structlog.get_logger(__name__)
 
@@ -89,20 +92,26 @@ class Endpoint:
         self._malformed = malformed
         self._sieve = Sieve(judge)
         self._library: _Library | None = None
+        self._own: dict[SipTransport, int] = {}
+        """Transports of trunks with TLS of their own."""
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._grave: list[pj.Call] = []
 
-    def start(self) -> None:
-        """Raises ConfigurationError for a transport that cannot be opened."""
+    def start(self, names: int) -> None:
+        """Raises ConfigurationError for a transport that cannot be opened.
+
+        `names`: port of the name server on loopback that the stack is to ask.
+        """
         library = self._library = _Library(self._select)
         _silence()
         library.libCreate()
         library.libInit(self._settings())
+        _ask(names)
         self._sieve.register()
         library.audDevManager().setNoDev()
         for number, transport in enumerate(self._sip.transports):
-            self._listen(number, transport)
+            self._open(f"sip.transports.{number}", transport)
         library.libStart()
 
     def poll(self, slots_in_use: Callable[[], set[int]]) -> None:
@@ -168,10 +177,41 @@ class Endpoint:
         settings.medConfig.hasIoqueue = False
         return settings
 
-    def _listen(self, number: int, transport: SipTransport) -> None:
+    def transport_to(self, route: Route, target: Target) -> int:
+        """The transport for a trunk that wants another TLS than the listener has.
+
+        There is one for all trunks that want the same. It is told to listen on any port where the
+        listener does, since what has a certificate listens. Raises ConfigurationError.
+        """
+        like = next(
+            (
+                each
+                for each in self._sip.transports
+                if each.protocol == "tls" and each.listen.version == target.address.version
+            ),
+            None,
+        )
+        if target.protocol != "tls" or like is None:
+            return pj.INVALID_ID
+        tls = route.trunk.tls
+        wanted = like.model_copy(
+            update={
+                "certificate": tls.certificate or like.certificate,
+                "private_key": tls.private_key or like.private_key,
+                "ca_list": tls.ca_list or like.ca_list,
+                "verify": like.verify if tls.verify is None else tls.verify,
+            }
+        )
+        if wanted == like:
+            return pj.INVALID_ID
+        if wanted not in self._own:
+            self._own[wanted] = self._open(f"trunks.{route.name}.tls", wanted, port=0)
+        return self._own[wanted]
+
+    def _open(self, key: str, transport: SipTransport, port: int | None = None) -> int:
         assert self._library
         config = pj.TransportConfig()
-        config.port = transport.port
+        config.port = transport.port if port is None else port
         if not transport.listen.is_unspecified:
             # Left out, Contact has the address that faces the peer; given as 0.0.0.0, the one of
             # the default route, which a peer in another network cannot reach.
@@ -181,13 +221,41 @@ class Endpoint:
             _secure(config.tlsConfig, transport)
         kind = _TYPES[transport.protocol, transport.listen.version]
         try:
-            self._library.transportCreate(kind, config)
+            return self._library.transportCreate(kind, config)
         except pj.Error as error:
             raise ConfigurationError(
-                f"sip.transports.{number}: cannot listen on {transport.protocol} "
-                f"{transport.listen} port {transport.port}: {error.reason}",
-                remedy="Choose a free port, an address of this machine, and certificates that fit.",
+                f"{key}: cannot open {transport.protocol} {transport.listen} port {config.port}: "
+                f"{error.reason}",
+                remedy="Choose a free port, an address of this machine, and certificates that fit; "
+                "and no more than eight transports, with those of trunks with TLS of their own.",
             ) from error
+
+
+class _Text(ctypes.Structure):
+    """`pj_str_t`."""
+
+    _fields_ = (("ptr", ctypes.c_char_p), ("slen", ctypes.c_ssize_t))
+
+
+def _ask(port: int) -> None:
+    """Have the stack ask the name server at a port of loopback, which pjsua2 can only at 53.
+
+    Raises LocalError.
+    """
+    library = ctypes.CDLL(pj._pjsua2.__file__)
+    library.pjsua_get_pjsip_endpt.restype = ctypes.c_void_p
+    endpoint = ctypes.c_void_p(library.pjsua_get_pjsip_endpt())
+    resolver = ctypes.c_void_p()
+    server = _Text(LOOPBACK.encode(), len(LOOPBACK))
+    failed = (
+        library.pjsip_endpt_create_resolver(endpoint, ctypes.byref(resolver))
+        or library.pj_dns_resolver_set_ns(
+            resolver, 1, ctypes.byref(server), ctypes.byref(ctypes.c_uint16(port))
+        )
+        or library.pjsip_endpt_set_resolver(endpoint, resolver)
+    )
+    if failed:
+        raise LocalError(f"the SIP stack takes no name server: pjlib status {failed}")
 
 
 def _silence() -> None:

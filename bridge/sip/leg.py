@@ -229,6 +229,16 @@ class Leg:
         """Whether their INVITE still waits for our final response."""
         return self._invite is not None and not self._established
 
+    @property
+    def heard(self) -> bool:
+        """Whether any message of this call has come in."""
+        return self._peer != ""
+
+    @property
+    def ending(self) -> bool:
+        """Whether it was told to end."""
+        return self._our_end is not None
+
     def hush(self) -> None:
         """Report nothing more."""
         self._report = lambda event: None

@@ -21,8 +21,9 @@ from bridge.config import Sip, SipTransport, Trunk
 from bridge.ports import CallRecord
 from bridge.sip.dialog_state import CSEQ_GAP, DialogState
 from bridge.sip.digest import parse_challenge, reply
+from bridge.sip.lookup import split_host_port
 from bridge.sip.messages import Message, parse
-from bridge.sip.trunks import Route, split_host_port
+from bridge.sip.trunks import Route
 
 log = structlog.get_logger(__name__)
 

@@ -3,15 +3,16 @@
 
 import asyncio
 import secrets
-import socket
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final
 from urllib.parse import quote
 
 from bridge.call.ids import TrunkName
-from bridge.config import Trunk
+from bridge.config import Transport, Trunk
+from bridge.sip.lookup import LONGEST, Lookup, Reachable, Target, split_host_port
 from bridge.sip.messages import Message, parse_name_addr, parse_uri, quoted
 
 _USER_SAFE = "-_.!~*'()&=+$,;?/"
@@ -23,6 +24,10 @@ class RegistrationState(Enum):
 
     NOT_USED = "not_used"
     """The trunk is known by address."""
+    ANSWERS = "answers"
+    """So it is, and answers our OPTIONS."""
+    SILENT = "silent"
+    """It does not, or has no service (503)."""
     TRYING = "trying"
     REGISTERED = "registered"
     FAILED = "failed"
@@ -36,6 +41,18 @@ class Registration:
     state: RegistrationState
     status: int = 0
     reason: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether the trunk can carry calls, as far as is known."""
+        return self.state in _USABLE
+
+
+_USABLE: Final = (
+    RegistrationState.NOT_USED,
+    RegistrationState.ANSWERS,
+    RegistrationState.REGISTERED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +93,31 @@ class Route:
         """Where REGISTER goes."""
         return f"sip:{self.domain}{self._transport}"
 
-    def proxy(self, address: str = "") -> str:
-        """Sends every request to the server whatever its URI says, without a Route header.
+    @property
+    def next_hop(self) -> str:
+        """Where everything is sent to: the first proxy, or the server, with its port."""
+        return self.trunk.outbound_proxy[0] if self.trunk.outbound_proxy else self.trunk.server
 
-        `address`: the server's, so that the stack need not look its name up, which stops everything
-        else for as long as it takes. TLS wants the name, to hold it against the certificate.
+    @property
+    def protocol(self) -> Transport | None:
+        """The transport that the settings name, if they do."""
+        return None if self.trunk.transport == "auto" else self.trunk.transport
+
+    @property
+    def tls_name(self) -> str:
+        """The name that the certificate has to be for, wherever SRV leads (RFC 5922 section 4)."""
+        return self.trunk.tls.server_name or split_host_port(self.next_hop)[0]
+
+    def hops(self, target: Target) -> tuple[str, ...]:
+        """The route set of every request: where it is sent to, and the proxies that it names.
+
+        The first one does not show in the message. It is an address, so that the stack need not
+        look a name up; but TLS wants the name, to hold it against the certificate.
         """
-        _, port = split_host_port(self.trunk.server)
-        server = self.trunk.server
-        if address and self.trunk.transport != "tls":
-            server = f"{_bracketed(address)}:{port}" if port else _bracketed(address)
-        return f"<sip:{server}{self._transport};lr;hide>"
+        host = self.tls_name if target.protocol == "tls" else str(target.address)
+        way = _transport(target.protocol)
+        named = (f"<sip:{proxy}{way};lr>" for proxy in self.trunk.outbound_proxy)
+        return f"<sip:{_bracketed(host)}:{target.port}{way};lr;hide>", *named
 
     def target(self, target: str) -> str:
         """The Request-URI for a number, or for a whole SIP URI."""
@@ -107,7 +138,7 @@ class Route:
 
     @property
     def _transport(self) -> str:
-        return "" if self.trunk.transport == "udp" else f";transport={self.trunk.transport}"
+        return _transport(self.protocol)
 
 
 class Peers:
@@ -116,9 +147,11 @@ class Peers:
     Trunks come and go, and names are looked up, on the loop; the SIP thread asks.
     """
 
-    def __init__(self, routes: Iterable[Route] = ()) -> None:
+    def __init__(self, routes: Iterable[Route] = (), lookup: Lookup | None = None) -> None:
+        self._lookup = lookup or Lookup()
         self._routes = {route.name: route for route in routes}
         self._addresses: dict[TrunkName, tuple[IPv4Address | IPv6Address, ...]] = {}
+        self._targets: dict[TrunkName, tuple[Target, ...]] = {}
         self._registered: set[TrunkName] = set()
         self._near: frozenset[IPv4Address | IPv6Address] = frozenset()
         self._networks: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -133,6 +166,7 @@ class Peers:
         """Know a trunk no longer."""
         self._routes = {name: route for name, route in self._routes.items() if name != trunk}
         self._addresses.pop(trunk, None)
+        self._targets.pop(trunk, None)
         self._registered.discard(trunk)
         self._look_around()
 
@@ -140,26 +174,22 @@ class Peers:
         """Whether the trunk's registration stands."""
         (self._registered.add if now else self._registered.discard)(trunk)
 
-    def address_of(self, trunk: TrunkName, versions: Collection[int] = (4, 6)) -> str:
-        """Where to send to, of the IP versions that we can; empty if no address is known."""
-        known = self._addresses.get(trunk, ())
-        return next((str(address) for address in known if address.version in versions), "")
+    def targets_of(self, trunk: TrunkName) -> tuple[Target, ...]:
+        """The servers to send to, best first; none if no address is known."""
+        return self._targets.get(trunk, ())
 
-    async def resolve(self, trunks: Collection[TrunkName] | None = None) -> list[TrunkName]:
+    async def resolve(
+        self, reachable: Reachable, trunks: Collection[TrunkName] | None = None
+    ) -> float:
         """Look the names of these trunks' servers up again, of all if None is given.
 
-        Gives the trunks whose name has no address now; those keep the addresses that they had.
+        Gives the seconds that this is good for. A trunk whose name has no address now keeps those
+        that it had.
         """
         wanted = [r for r in self._routes.values() if trunks is None or r.name in trunks]
-        hosts = list(dict.fromkeys(route.host for route in wanted))
-        found = dict(zip(hosts, await asyncio.gather(*map(_addresses_of, hosts)), strict=True))
-        for route in wanted:
-            if route.name in self._routes and (new := found[route.host]):
-                # Whoever hands addresses out in turn is not to move us about: the old ones first.
-                kept = [each for each in self._addresses.get(route.name, ()) if each in new]
-                self._addresses[route.name] = tuple(dict.fromkeys((*kept, *new)))
+        answers = await asyncio.gather(*(self._find(route, reachable) for route in wanted))
         self._look_around()
-        return [route.name for route in wanted if not found[route.host]]
+        return min([LONGEST, *answers])
 
     def knows(self, host: str) -> bool:
         """Whether anything at an address may be a trunk's, or an account's."""
@@ -193,6 +223,25 @@ class Peers:
         )
         return next((route.name for route in order), None)
 
+    async def _find(self, route: Route, reachable: Reachable) -> float:
+        host, port = split_host_port(route.next_hop)
+        found = await self._lookup.targets(host, port, route.protocol, reachable)
+        # Behind a proxy, the server may still call by itself.
+        own, _ = await self._lookup.addresses(route.host) if route.trunk.outbound_proxy else ([], 0)
+        if route.name not in self._routes:
+            return found.good_for
+        new = [target for _, target in found.targets]
+        if new:
+            # Whoever hands addresses out in turn is not to move us about: the old ones first.
+            before = self._targets.get(route.name, ())
+            known = [(rank, _position(target, before), target) for rank, target in found.targets]
+            ordered = sorted(known, key=lambda each: each[:2])
+            self._targets[route.name] = tuple(target for *_, target in ordered)
+        near = dict.fromkeys((*found.addresses, *own))
+        if near:
+            self._addresses[route.name] = tuple(near)
+        return found.good_for
+
     def _look_around(self) -> None:
         """Note every address there is, so that a stranger's costs no more than a look."""
         self._near = frozenset(each for known in self._addresses.values() for each in known)
@@ -216,16 +265,13 @@ def address_in(source: str) -> IPv4Address | IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def split_host_port(text: str) -> tuple[str, int | None]:
-    """`host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address."""
-    if text.count(":") > 1 and not text.startswith("["):
-        return text, None
-    host, _, port = text.rpartition(":") if _has_port(text) else (text, "", "")
-    return host.strip("[]"), int(port) if port else None
+def _transport(protocol: Transport | None) -> str:
+    """A URI's parameter."""
+    return f";transport={protocol}" if protocol in ("tcp", "tls") else ""
 
 
-def _has_port(text: str) -> bool:
-    return text.rpartition(":")[2].isdecimal() and ":" in text
+def _position(target: Target, known: tuple[Target, ...]) -> int:
+    return known.index(target) if target in known else len(known)
 
 
 def _bracketed(host: str) -> str:
@@ -234,13 +280,3 @@ def _bracketed(host: str) -> str:
 
 def _within(address: IPv4Address | IPv6Address, network: IPv4Network | IPv6Network) -> bool:
     return address.version == network.version and address in network
-
-
-async def _addresses_of(host: str) -> list[IPv4Address | IPv6Address]:
-    """The host's addresses; none if its name has none now."""
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-    except OSError:
-        return []
-    return [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]

@@ -27,7 +27,7 @@ from bridge.call.events import SipEnded, SipEvent, SipInviteReceived, SipReferPr
 from bridge.call.ids import Address, LegId, TrunkName
 from bridge.config import Sip
 from bridge.ports import Mailbox, SipText
-from bridge.sip.account import Account, Callbacks, Pause
+from bridge.sip.account import Account, Callbacks
 from bridge.sip.accounts import Accounts
 from bridge.sip.door import Door
 from bridge.sip.endings import (
@@ -39,15 +39,19 @@ from bridge.sip.endings import (
     unavailable,
 )
 from bridge.sip.endpoint import Endpoint
+from bridge.sip.hunt import Hunt
 from bridge.sip.identity import FarParty, Normalise
 from bridge.sip.keypad import PLAIN, RELAY
 from bridge.sip.leg import Leg
+from bridge.sip.lookup import Target, split_host_port
 from bridge.sip.mailbox import read_mailbox
 from bridge.sip.messages import Message, caller_of, clean, parse, parse_name_addr, parse_uri, tag_of
+from bridge.sip.names import Names
 from bridge.sip.pager import Answered, Pager
+from bridge.sip.registrar import Pause
 from bridge.sip.strangers import Reason, Strangers
 from bridge.sip.tap import Tapped
-from bridge.sip.trunks import Peers, Registration, RegistrationState, Route, split_host_port
+from bridge.sip.trunks import Peers, Registration, RegistrationState, Route
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +66,9 @@ _LEAVING: Final = 2.0
 """Seconds that registrars get to answer when we unregister."""
 _UNPLACED: Final = 64
 """Messages remembered until it is known whether they begin a call."""
+
+
+Report = Callable[[SipEvent], None]
 
 
 class Listener(Protocol):
@@ -104,6 +111,7 @@ class Worker:
         strangers: Strangers,
         normalise: Normalise,
         pause: Pause,
+        names: Names,
     ) -> None:
         self._sip = sip
         self._peers = peers
@@ -118,21 +126,31 @@ class Worker:
             judge=door.judge,
             malformed=door.malformed,
         )
+        self._names = names
         self._accounts = Accounts(
-            sip, peers, report=self._report, call_later=self._endpoint.call_later, pause=pause
+            sip,
+            peers,
+            report=self._report,
+            call_later=self._endpoint.call_later,
+            pause=pause,
+            transport=self._transport_to,
         )
         self._pager = Pager(self._text, self._turned_away)
         self._stopping = False
         self._legs: dict[LegId, Leg] = {}
+        self._hunts: dict[LegId, Hunt] = {}
+        """Of calls out."""
+        self._given_up: set[Leg] = set()
+        """Went to a server that did not answer, and are another server's call by now."""
         self._by_call_id: dict[str, Leg] = {}
         self._ended_call_ids: set[str] = set()
         self._unplaced: list[tuple[str, Tapped]] = []
         # Negative, so that they never meet the operations of the core.
         self._ops = itertools.count(-1, -1)
 
-    def start(self, routes: Iterable[Route]) -> None:
-        """Raises ConfigurationError or LocalError."""
-        self._endpoint.start()
+    def start(self, routes: Iterable[Route], names: int) -> None:
+        """Raises ConfigurationError or LocalError. `names`: port of the name server to ask."""
+        self._endpoint.start(names)
         self._accounts.open_strangers(
             Callbacks(self._refuse, self._pager.refuse, self._pager.sent, lambda *_: None)
         )
@@ -197,6 +215,10 @@ class Worker:
             self._invite(command)
             return
         leg = self._legs.get(command.leg)
+        hunt = self._hunts.get(command.leg)
+        if hunt and hunt.between and isinstance(command, CancelSip):
+            self._hunts.pop(command.leg).cancel()
+            return
         if leg is None:
             log.debug("leg has ended", call=command.call, command=type(command).__name__)
             return
@@ -269,7 +291,19 @@ class Worker:
             ended = SipEnded(leg=command.leg, status=_UNAVAILABLE, reason=reason, remote=False)
             self._listener.happened(ended)
             return
-        leg = self._new_leg(command.leg, command.trunk)
+        hunt = Hunt(
+            command.leg,
+            lambda: self._accounts.get(command.trunk),
+            lambda hunt, account: self._attempt(command, account, route, hunt),
+            self._listener.happened,
+            self._endpoint.call_later,
+            route.trunk.answer_within,
+        )
+        self._hunts[command.leg] = hunt
+        hunt.begin()
+
+    def _attempt(self, command: SendSipInvite, account: Account, route: Route, hunt: Hunt) -> Leg:
+        leg = self._new_leg(command.leg, command.trunk, hunt.happened)
         leg.sip_call_id = secrets.token_hex(16)
         self._place(leg)
         origin = route.origin(command.caller, command.caller_name)
@@ -278,6 +312,7 @@ class Worker:
         uri = parse_uri(target)
         leg.far = self._far_party(route, self._normalise(uri.user, uri.host))
         leg.invite(account, target, origin, headers, command.sdp)
+        return leg
 
     # --- what comes in ----------------------------------------------------------------------
 
@@ -409,8 +444,14 @@ class Worker:
         """A stranger came past the door: by what belongs to a call of ours, or was a trunk's."""
         self._strangers.refused(split_host_port(source)[0], Reason.STRANGER, method)
 
+    def _transport_to(self, route: Route, target: Target) -> int:
+        if target.protocol == "tls":
+            self._names.point(route.tls_name, target.address)
+        return self._endpoint.transport_to(route, target)
+
     def _tapped(self, message: Tapped) -> None:
         self._listener.seen(message)
+        self._accounts.seen(message)
         call_id = message.call_id
         leg = self._by_call_id.get(call_id)
         if leg:
@@ -427,11 +468,15 @@ class Worker:
 
     # --- legs -------------------------------------------------------------------------------
 
-    def _new_leg(self, leg_id: LegId, trunk: TrunkName) -> Leg:
+    def _new_leg(
+        self, leg_id: LegId, trunk: TrunkName, report: Callable[[SipEvent], None] | None = None
+    ) -> Leg:
+        if former := self._legs.get(leg_id):
+            self._given_up.add(former)
         leg = Leg(
             leg_id,
             trunk,
-            self._listener.happened,
+            report or self._listener.happened,
             self._ended,
             self._ops,
             self._endpoint.call_later,
@@ -457,13 +502,19 @@ class Worker:
         return call_id in self._by_call_id or call_id in self._ended_call_ids
 
     def _slots_in_use(self) -> set[int]:
-        return {leg.call.getId() for leg in self._legs.values() if leg.call}
+        legs = (*self._legs.values(), *self._given_up)
+        return {leg.call.getId() for leg in legs if leg.call}
 
     def _ended(self, leg: Leg) -> None:
         call = leg.release()
         if call:
             self._endpoint.bury(call)
-        self._legs.pop(leg.id, None)
+        self._given_up.discard(leg)
+        if self._legs.get(leg.id) is leg:
+            del self._legs[leg.id]
+            hunt = self._hunts.get(leg.id)
+            if hunt and not hunt.between:
+                del self._hunts[leg.id]
         if self._by_call_id.pop(leg.sip_call_id, None):
             # BYE's 200 and retransmissions belong to the ladder, too (RFC 3261: 64*T1 at most).
             call_id = leg.sip_call_id

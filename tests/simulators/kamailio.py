@@ -45,19 +45,15 @@ class Kamailio:
         accounts: Mapping[str, str] | None = None,
         algorithm: Literal["MD5", "SHA-256"] = "MD5",
         challenge_calls: bool = False,
-        nonce_expire: int = 300,
-        min_expires: int = 0,
-        max_expires: int = 3600,
         next_hop: str = "",
         service_route: str = "",
-        trusted: str = "",
         tls: TlsPeer | None = None,
     ) -> None:
         """`challenge_calls`: INVITE and MESSAGE need a password, too (407).
 
         `next_hop`: a SIP URI; then this is an edge: REGISTER goes on to there with a Path (RFC
         3327), as does everything else for the domain. `service_route`: what the registrar says in
-        Service-Route (RFC 3608). `trusted`: the address of an edge, which may ask in clients' name.
+        Service-Route (RFC 3608).
         """
         self.directory = directory
         self.address = address
@@ -67,12 +63,8 @@ class Kamailio:
         self._accounts = accounts
         self._algorithm = algorithm
         self._challenge_calls = challenge_calls
-        self._nonce_expire = nonce_expire
-        self._min_expires = min_expires
-        self._max_expires = max_expires
         self._next_hop = next_hop
         self._service_route = service_route
-        self._trusted = trusted
         self._tls = tls
         self._child: Child | None = None
 
@@ -156,11 +148,8 @@ class Kamailio:
             'modparam("path", "use_received", 1)',
             'modparam("registrar", "use_path", 1)',
             'modparam("registrar", "path_mode", 0)',
-            f'modparam("registrar", "min_expires", {self._min_expires})',
-            f'modparam("registrar", "max_expires", {self._max_expires})',
             'modparam("registrar|nathelper", "received_avp", "$avp(received)")',
             f'modparam("auth", "algorithm", "{self._algorithm}")',
-            f'modparam("auth", "nonce_expire", {self._nonce_expire})',
             "request_route {",
             *_indented(self._route()),
             "}",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A certificate authority of our own, and a certificate of it for localhost and ::1."""
+"""A certificate authority of our own, and a certificate of it, for localhost and ::1 usually."""
 
 import datetime
 import ssl
@@ -23,8 +23,8 @@ class Certificates:
     key: Path
 
     @classmethod
-    def make(cls, directory: Path) -> "Certificates":
-        """Write new ones, good for an hour."""
+    def make(cls, directory: Path, name: str = "localhost") -> "Certificates":
+        """Write new ones for a name, good for an hour."""
         ca_key = ec.generate_private_key(ec.SECP256R1())
         key = ec.generate_private_key(ec.SECP256R1())
         ca_name = _named("authority.test")
@@ -33,9 +33,11 @@ class Certificates:
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .sign(ca_key, SHA256())
         )
-        names = [x509.DNSName("localhost"), x509.IPAddress(IPv6Address("::1"))]
+        names: list[x509.GeneralName] = [x509.DNSName(name)]
+        if name == "localhost":
+            names.append(x509.IPAddress(IPv6Address("::1")))
         certificate = (
-            _begun(_named("localhost"), ca_name, key)
+            _begun(_named(name), ca_name, key)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(ca_key, SHA256())
         )

@@ -102,6 +102,7 @@ class Bridge:
         listen: str = LOCALHOST,
         max_calls: int = 100,
         log_messages: bool = False,
+        nameservers: tuple[str, ...] = (),
         pause: Callable[[int, int], float] = lambda failures, status: 0.0,
     ) -> None:
         self.port = free_port(socket.SOCK_DGRAM)
@@ -115,7 +116,12 @@ class Bridge:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         udp = SipTransport(listen=ip_address(listen), port=self.port)
         self.sip = SipAdapter(
-            Sip(transports=(udp, *transports), max_calls=max_calls, log_messages=log_messages),
+            Sip(
+                transports=(udp, *transports),
+                max_calls=max_calls,
+                log_messages=log_messages,
+                nameservers=nameservers,
+            ),
             trunks,
             emit=self._emit,
             tap=lambda *entry: self.ladder.append(entry),

@@ -142,7 +142,7 @@ async def test_name_that_is_not_known_yet_is_looked_up_soon(
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
     monkeypatch.setattr(adapter, "_RESOLVE_AGAIN", 0.05)
-    settings = trunk(9).model_copy(update={"server": "pbx.test"})
+    settings = trunk(9).model_copy(update={"server": "pbx.test:5060"})
     with capture_logs() as logs:
         async with Bridge({TRUNK: settings}) as bridge:
             await until(lambda: not answers, within=5, what="the name is looked up again")

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One call's way through the servers of its trunk. SIP thread only."""
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from bridge.call.events import SipEnded, SipEvent
+from bridge.call.ids import LegId
+from bridge.sip.account import Account
+from bridge.sip.leg import Leg
+from bridge.sip.lookup import Target
+from bridge.sip.registrar import ELSEWHERE
+
+log = structlog.get_logger(__name__)
+
+_TIMEOUT: Final = 408
+_CANCELLED: Final = 487
+
+
+class Hunt:
+    """Tries a trunk's servers in turn until one has anything to say about the call.
+
+    `start` sends an INVITE to the server that the account uses then, and tells `happened` of it.
+    """
+
+    def __init__(
+        self,
+        leg: LegId,
+        account: Callable[[], Account | None],
+        start: Callable[["Hunt", Account], Leg],
+        report: Callable[[SipEvent], None],
+        call_later: Callable[[float, Callable[[], None]], None],
+        within: float,
+    ) -> None:
+        """`account`: the trunk's, while there is one; it must not be held on to.
+
+        `within`: seconds that each server gets for its first response, whatever it is.
+        """
+        self._id = leg
+        self._account = account
+        self._start = start
+        self._report = report
+        self._call_later = call_later
+        self._within = within
+        self._leg: Leg | None = None
+        self._target: Target | None = None
+        self._tried: set[Target] = set()
+        self._settled = False
+        """A server has answered, or none is left to ask."""
+        self.between = False
+        """One server has failed and the next one has not been asked yet."""
+
+    def begin(self) -> None:
+        """Ask the server in use."""
+        if self._settled:
+            return
+        self.between = False
+        account = self._account()
+        if account is None:
+            gone = SipEnded(leg=self._id, status=503, reason="No such trunk", remote=False)
+            self._settle(gone)
+            return
+        self._target = account.target
+        leg = self._leg = self._start(self, account)
+        self._call_later(self._within, lambda: self._is_overdue(leg))
+
+    def cancel(self) -> None:
+        """The call is not wanted any more, and no server has heard of it."""
+        self.between = False
+        self._settle(SipEnded(leg=self._id, status=_CANCELLED, reason="", remote=False))
+
+    def happened(self, event: SipEvent) -> None:
+        """A leg of this call reports."""
+        if self._settled:
+            self._report(event)
+        elif not (isinstance(event, SipEnded) and self._goes_on(event.status)):
+            self._settle(event)
+
+    def _is_overdue(self, leg: Leg) -> None:
+        if self._settled or self.between or leg is not self._leg or leg.heard:
+            return
+        # Should an answer come yet, the stack ends what it began (RFC 3261 section 9.1).
+        leg.hush()
+        if leg.ending:
+            self.cancel()
+            return
+        leg.hang_up(_CANCELLED, "")
+        if not self._goes_on(_TIMEOUT):
+            reason = "The server does not answer"
+            self._settle(SipEnded(leg=self._id, status=_TIMEOUT, reason=reason))
+
+    def _settle(self, event: SipEvent) -> None:
+        self._settled = True
+        self._report(event)
+
+    def _goes_on(self, status: int) -> bool:
+        """Ask the next server, after whatever is going on; False if none is left."""
+        account = self._account()
+        if status not in ELSEWHERE or self._target is None or account is None:
+            return False
+        self._tried.add(self._target)
+        other = account.gives_up(self._target, self._tried)
+        if other is None:
+            return False
+        log.warning(
+            "trying another server",
+            leg=self._id,
+            status=status,
+            server=str(self._target),
+            next=str(other),
+        )
+        self.between = True
+        self._leg = None
+        self._call_later(0, lambda: self._ask(other))
+        return True
+
+    def _ask(self, other: Target) -> None:
+        account = self._account()
+        if account and account.target in self._tried:
+            account.move(other)
+        self.begin()
