@@ -85,7 +85,7 @@ has `messages: true`, and what comes in that way appears there as text.
 - One that reaches the bridge more than an hour late is not sent.
 - The ghost's read marker stands at the last text that the other side has taken (200 or 202), which
   is not to say that somebody has read it.
-- What comes in and is for nobody is refused with 404, what is too much with 480.
+- What comes in and is for nobody is refused with 404.
 """
 
 

@@ -128,6 +128,7 @@ class Service:
             tap=driver.sip_message,
             normalise=partial(_normalise, config.numbers.region),
             on_registration=registered,
+            admits=lambda text: texts.admits(text),
             on_message=lambda text: texts.received(text),
             on_mailbox=lambda mailbox: mailboxes.changed(mailbox),
         )

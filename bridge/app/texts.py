@@ -5,7 +5,6 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 import structlog
@@ -28,7 +27,6 @@ _TOO_LARGE: Final = 513
 _ACCEPTED: Final = 202
 """We pass a text on, which is not to have delivered it (RFC 3428 section 7)."""
 _NOT_FOUND: Final = 404
-_TEMPORARILY_UNAVAILABLE: Final = 480
 _UNABLE: Final = frozenset({405, 415, 420, 488, 501, 505, 606})
 _UNKNOWN: Final = frozenset({404, 410, 484, 604})
 
@@ -64,15 +62,6 @@ class Routes(Protocol):
         """Whom a text is for."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Incoming:
-    """A text from a telephone, as people are to read it."""
-
-    text: SipText
-    words: str
-    people: tuple[UserId, ...]
-
-
 class Texts:
     """Takes texts from both sides. `supports` tells whether a trunk takes SIP MESSAGE."""
 
@@ -92,7 +81,7 @@ class Texts:
         self._supports = supports
         self._pace = Pace(per_minute, clock)
         self._out: Lanes[RoomId, Typed] = Lanes(self._send)
-        self._in: Lanes[Address, _Incoming] = Lanes(self._deliver)
+        self._in: Lanes[Address, SipText] = Lanes(self._deliver)
         self._trouble: dict[RoomId, str] = {}
         """Why texts of a portal do not arrive, as its person was told."""
         self._told: set[tuple[RoomId, str]] = set()
@@ -101,20 +90,24 @@ class Texts:
         """A person wrote something into a portal."""
         self._out.put(typed.portal.room, typed)
 
-    def received(self, text: SipText) -> int:
-        """A trunk brought a text; gives the status to answer it with."""
-        bound = log.bind(trunk=text.trunk, caller=text.caller, dialled=text.dialled)
+    def admits(self, text: SipText) -> int:
+        """The status to answer a text with; callable on any thread."""
         people = self._routes.route_in(text.trunk, text.dialled)
-        if isinstance(people, Refusal):
-            bound.warning("text for nobody", reason=people.cause.value, detail=people.detail)
-            return _NOT_FOUND
-        if not self._pace.allows(text.caller):
-            bound.warning("text refused: too many within a minute")
-            return _TEMPORARILY_UNAVAILABLE
-        words = _CONTROL.sub("", text.text.replace("\r\n", "\n")).strip()
-        if words and not self._in.put(text.caller, _Incoming(text, words, people)):
-            return _TEMPORARILY_UNAVAILABLE
-        return _ACCEPTED
+        if not isinstance(people, Refusal):
+            return _ACCEPTED
+        log.warning(
+            "text for nobody",
+            trunk=text.trunk,
+            caller=text.caller,
+            dialled=text.dialled,
+            reason=people.cause.value,
+            detail=people.detail,
+        )
+        return _NOT_FOUND
+
+    def received(self, text: SipText) -> None:
+        """A trunk brought a text."""
+        self._in.put(text.caller, text)
 
     async def drained(self) -> None:
         """Wait until everything is sent and delivered."""
@@ -199,10 +192,18 @@ class Texts:
 
     # --- to the person ----------------------------------------------------------------------
 
-    async def _deliver(self, incoming: _Incoming) -> None:
-        text, words = incoming.text, incoming.words
+    async def _deliver(self, text: SipText) -> None:
         bound = log.bind(trunk=text.trunk, caller=text.caller, dialled=text.dialled)
-        for person in incoming.people:
+        people = self._routes.route_in(text.trunk, text.dialled)
+        if isinstance(people, Refusal):
+            return  # settings changed since it was admitted
+        if not self._pace.allows(text.caller):
+            bound.warning("text dropped: too many within a minute")
+            return
+        words = _CONTROL.sub("", text.text.replace("\r\n", "\n")).strip()
+        if not words:
+            return
+        for person in people:
             try:
                 await self._rooms.deliver_text(
                     person, text.caller, text.caller_name, words, f"text.{secrets.token_hex(8)}"

@@ -38,7 +38,7 @@ _RESOLVE_AGAIN: Final = 10.0
 """The same while one has none: at boot, names may not be known before the network is up."""
 _UNAVAILABLE: Final = 503
 _TOO_LARGE: Final = 513
-_NOT_FOUND: Final = 404
+_ACCEPTED: Final = 202
 _STUCK: Final = 5.0
 _REMEMBER_CALL_ID: Final = 64.0
 """Seconds that the last messages of an ended leg may still come in for."""
@@ -47,7 +47,7 @@ _ONE_AT_A_TIME: Final = threading.Lock()
 """A second pjsua2 endpoint would abort the process."""
 
 RegistrationObserver = Callable[[TrunkName, Registration], None]
-TextObserver = Callable[[SipText], int]
+TextObserver = Callable[[SipText], None]
 MailboxObserver = Callable[[Mailbox], None]
 
 
@@ -55,9 +55,10 @@ class SipAdapter:
     """The SIP endpoint.
 
     `emit`, `tap` and the `on_…` are called on the loop that `start` was awaited on. `on_message` is
-    told of texts (SIP MESSAGE) from trunks, and gives the status to answer with; `on_mailbox` of
-    what servers say of mailboxes, as often as they say it. `normalise` makes the canonical address
-    of a URI's user part (still %-escaped) and host; it must be callable on another thread.
+    told of texts (SIP MESSAGE) from trunks that `admits` gave a 2xx for: what to answer with.
+    `on_mailbox` is told what servers say of mailboxes, as often as they say it. `normalise` makes
+    the canonical address of a URI's user part (still %-escaped) and host. It and `admits` must be
+    callable on another thread.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class SipAdapter:
         tap: SipMessageTap,
         normalise: Callable[[str, str], Address],
         on_registration: RegistrationObserver | None = None,
+        admits: Callable[[SipText], int] = lambda text: _ACCEPTED,
         on_message: TextObserver | None = None,
         on_mailbox: MailboxObserver | None = None,
         registration_pause: Callable[[int, int], float] = registration_pause,
@@ -86,6 +88,7 @@ class SipAdapter:
         self._tap = tap
         self._normalise = normalise
         self._on_registration = on_registration
+        self._admits = admits
         self._on_message = on_message
         self._on_mailbox = on_mailbox
         self._pause = registration_pause
@@ -251,6 +254,7 @@ class SipAdapter:
             listener=self,
             strangers=self._strangers,
             normalise=self._normalise,
+            admits=self._admits,
             pause=self._pause,
             names=self._names,
         )
@@ -310,9 +314,10 @@ class SipAdapter:
         """Pass a registration's new state on."""
         self._errands.post(self._register, trunk, registration)
 
-    def text(self, text: SipText, number: int) -> None:
+    def text(self, text: SipText) -> None:
         """Pass a text on."""
-        self._errands.post(self._take_text, text, number)
+        if self._on_message:
+            self._errands.post(self._on_message, text)
 
     def mailbox(self, mailbox: Mailbox) -> None:
         """Pass on what waits in a mailbox."""
@@ -320,11 +325,6 @@ class SipAdapter:
             self._errands.post(self._on_mailbox, mailbox)
 
     # --- on the loop --------------------------------------------------------------------------
-
-    def _take_text(self, text: SipText, number: int) -> None:
-        status = self._on_message(text) if self._on_message else _NOT_FOUND
-        if number:
-            self._errands.send(lambda worker: worker.answer_text(number, status))
 
     def _forget_later(self, sip_call_id: str) -> None:
         assert self._loop

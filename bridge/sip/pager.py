@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Texts in pager mode: SIP MESSAGE outside of calls (RFC 3428). SIP thread only."""
 
-import itertools
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -24,9 +23,8 @@ _UNAVAILABLE: Final = 503
 _WANTED: Final = f"Unsupported Media Type\r\nAccept: {TYPE}"
 Answered = Callable[[int], None]
 """Told the final status of a text."""
-Received = Callable[[Account, Message, str, int], None]
-"""Told of a text: the account, the request, what it says, and the number to `answer` it by; 0 where
-the stack has answered."""
+Received = Callable[[Account, Message, str], int]
+"""Told of a text: the account, the request and what it says; gives the status to answer with."""
 
 
 class Pager:
@@ -36,8 +34,6 @@ class Pager:
         self._received = received
         self._refused = refused
         self._waiting: dict[tuple[str, str], deque[Answered]] = {}
-        self._numbers = itertools.count(1)
-        self._unanswered: dict[int, tuple[Account, pj.DeferredResponse]] = {}
 
     def send(
         self,
@@ -75,32 +71,20 @@ class Pager:
         """A text came from a trunk."""
         request = parse(prm.rdata.wholeMsg)
         if prm.contentType.lower() != TYPE:
-            _respond(account, pj.DeferredResponse(prm), _UNSUPPORTED, _WANTED)
+            _respond(account, prm, _UNSUPPORTED, _WANTED)
             return
-        number = next(self._numbers)
-        self._unanswered[number] = (account, pj.DeferredResponse(prm))
-        self._received(account, request, decoded(prm.msgBody, request), number)
-
-    def answer(self, number: int, status: int) -> None:
-        """Answer the text with this number; harmless if there is none."""
-        account, response = self._unanswered.pop(number, (None, None))
-        if account and response:
-            _respond(account, response, status)
-
-    def close(self) -> None:
-        """Refuse what was not answered; comes before the library ends."""
-        for number in list(self._unanswered):
-            self.answer(number, _UNAVAILABLE)
+        # At once: the stack lets go of the transaction when its connection is lost.
+        _respond(account, prm, self._received(account, request, decoded(prm.msgBody, request)))
 
     def received_in_call(self, account: Account, prm: pj.OnInstantMessageParam) -> None:
         """A text came within a call; the stack has taken it, whatever it is."""
         if prm.contentType.lower() == TYPE:
             request = parse(prm.rdata.wholeMsg)
-            self._received(account, request, decoded(prm.msgBody, request), 0)
+            self._received(account, request, decoded(prm.msgBody, request))
 
     def refuse(self, account: Account, prm: pj.OnInstantMessageParam) -> None:
         """A text came from a stranger."""
-        _respond(account, pj.DeferredResponse(prm), _FORBIDDEN)
+        _respond(account, prm, _FORBIDDEN)
         self._refused(prm.rdata.srcAddress, "MESSAGE")
 
 
@@ -121,13 +105,13 @@ def _send(account: Account, target: str, origin: str, headers: dict[str, str], t
 
 
 def _respond(
-    account: Account, response: pj.DeferredResponse, status: int, reason: str = ""
+    account: Account, prm: pj.OnInstantMessageParam, status: int, reason: str = ""
 ) -> None:
-    prm = pj.SendResponseParam()
-    prm.code = status
-    prm.reason = reason
-    prm.deferredResponse = response
+    response = pj.SendResponseParam()
+    response.code = status
+    response.reason = reason
+    response.deferredResponse = pj.DeferredResponse(prm)
     try:
-        account.sendResponse(prm)
+        account.sendResponse(response)
     except pj.Error as error:
         log.warning("cannot answer MESSAGE", status=status, error=error.reason)

@@ -92,8 +92,8 @@ class Listener(Protocol):
     def registration(self, trunk: TrunkName, registration: Registration) -> None:
         """A registration changed."""
 
-    def text(self, text: SipText, number: int) -> None:
-        """A text came from a trunk, to be answered by `answer_text` unless `number` is 0."""
+    def text(self, text: SipText) -> None:
+        """A text came from a trunk, and was admitted."""
 
     def mailbox(self, mailbox: Mailbox) -> None:
         """A server told what waits in the mailbox of an account."""
@@ -110,6 +110,7 @@ class Worker:
         listener: Listener,
         strangers: Strangers,
         normalise: Normalise,
+        admits: Callable[[SipText], int],
         pause: Pause,
         names: Names,
     ) -> None:
@@ -117,6 +118,7 @@ class Worker:
         self._peers = peers
         self._listener = listener
         self._normalise = normalise
+        self._admits = admits
         self._strangers = strangers
         door = Door.of(sip.strangers, peers, strangers, self._is_live, informed=self._informed)
         self._endpoint = Endpoint(
@@ -184,7 +186,6 @@ class Worker:
                 headers = unavailable(STOPPING).headers if ringing else None
                 leg.hang_up(_UNAVAILABLE if ringing else _OK, headers=headers)
             self._endpoint.drain(_FAREWELL, lambda: False)
-        self._pager.close()
         self._accounts.leave()
         self._endpoint.drain(_LEAVING, self._accounts.left)
         self._accounts.close()
@@ -202,10 +203,6 @@ class Worker:
         origin = route.origin(caller, "")
         headers = {"P-Asserted-Identity": origin} if caller else {}
         self._pager.send(account, route.target(target), origin, headers, text, answered)
-
-    def answer_text(self, number: int, status: int) -> None:
-        """Say what becomes of a text that came in."""
-        self._pager.answer(number, status)
 
     # --- commands ---------------------------------------------------------------------------
 
@@ -364,9 +361,9 @@ class Worker:
         came_by = {tapped.transport for call_id, tapped in self._unplaced if call_id == name}
         return (came_by or {via}) == {"tls"}
 
-    def _text(self, account: Account, request: Message, text: str, number: int) -> None:
+    def _text(self, account: Account, request: Message, text: str) -> int:
         if account.route is None:
-            return
+            return _UNAVAILABLE
         caller = caller_of(request, asserted=account.route.trunk.trust_identity)
         received = SipText(
             trunk=account.route.name,
@@ -375,7 +372,10 @@ class Worker:
             dialled=self._dialled(account.route, request),
             text=text,
         )
-        self._listener.text(received, number)
+        status = self._admits(received)
+        if 200 <= status < 300:
+            self._listener.text(received)
+        return status
 
     def _mailbox(self, account: Account, prm: pj.OnMwiInfoParam) -> None:
         """A NOTIFY, also one that nobody asked for: many a PBX sends those."""

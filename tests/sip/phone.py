@@ -127,7 +127,8 @@ class Bridge:
             tap=lambda *entry: self.ladder.append(entry),
             normalise=lambda user, host: from_sip(user, host, "US"),
             on_registration=self._registered,
-            on_message=self._text,
+            admits=lambda text: self.answers_text,
+            on_message=self.texts.append,
             on_mailbox=self.mailboxes.append,
             registration_pause=pause,
         )
@@ -176,10 +177,6 @@ class Bridge:
     def _registered(self, trunk: TrunkName, state: Registration) -> None:
         self.registrations.put_nowait(state)
         self.observer(trunk, state)
-
-    def _text(self, text: SipText) -> int:
-        self.texts.append(text)
-        return self.answers_text
 
     def _emit(self, event: Event) -> None:
         if isinstance(event, SipDialogChanged):
