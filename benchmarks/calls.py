@@ -141,7 +141,7 @@ class Bench:
         """Have telephones call; returns how many calls went as they should."""
         failed = len(self.people.failures)
         sipp = await self.phones.calling(calls, rate, stay)
-        await sipp.wait(within=calls / rate + stay + 120)
+        await sipp.wait(within=10 * calls / rate + stay + 120)
         await self._quiet()
         answered = len(self.phones.steps()["over"])
         return min(answered, calls - len(self.people.failures) + failed)

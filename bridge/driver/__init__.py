@@ -2,6 +2,7 @@
 """Feeds events to the core, carries its commands out, and keeps one timer for all its deadlines."""
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -40,6 +41,8 @@ from bridge.ports import CallStore, LadderEntry, MatrixPort, MediaEngine, SipPor
 __all__ = ["Core", "Driver", "Handle", "Observer", "Ports", "Scheduler"]
 
 log = structlog.get_logger(__name__)
+_standard: Final = logging.getLogger(__name__)
+"""Knows what is written at all: to put a line together costs more than the core's decision."""
 
 Observer = Callable[[StoreCommand, float], None]
 """Told of every record of a call, and when (seconds since the epoch)."""
@@ -314,7 +317,10 @@ class Driver:
 
 
 def _log_event(event: Event, calls: Sequence[CallId]) -> None:
-    write = log.debug if isinstance(event, _MINOR) else log.info
+    minor = isinstance(event, _MINOR) or not calls
+    if minor and not _standard.isEnabledFor(logging.DEBUG):
+        return
+    write = log.debug if minor else log.info
     for call in calls:
         write(ladder.words(event), call=call, **_plain(event))
     if not calls:
@@ -322,7 +328,10 @@ def _log_event(event: Event, calls: Sequence[CallId]) -> None:
 
 
 def _log_command(command: Command) -> None:
-    write = log.info if isinstance(command, _MILESTONES) else log.debug
+    minor = not isinstance(command, _MILESTONES)
+    if minor and not _standard.isEnabledFor(logging.DEBUG):
+        return
+    write = log.debug if minor else log.info
     write(ladder.words(command), call=command.call, **_plain(command))
 
 
