@@ -177,6 +177,26 @@ async def test_presses_a_key(stage: GatedStage, new_browser_client: NewBrowserCl
         await phone.sees("CALL_CLOSED")
 
 
+async def test_keys_go_by_sip_where_they_cannot_go_within_the_audio(
+    stage: GatedStage, new_browser_client: NewBrowserClient
+) -> None:
+    person, client = await new_browser_client()
+    room = await client.room_with(PCMU.ghost)
+    async with stage.scripted_phone(PCMU, "phone_wants_info") as phone:
+        await client.do("place", room)
+        await client.reaches("connected")
+        await client.do("dtmf", "5")
+        await until(
+            lambda: phone.messages().count("CSeq: 7 INFO") >= 2,
+            within=10,
+            what="its own key was answered",
+        )
+        await client.do("hangUp")
+        await phone.succeeds()
+    statistics = (await stage.bridge.ended(person.user_id)).statistics
+    assert (statistics["matrix_events"], statistics["sip_events"]) == (1, 1)
+
+
 async def test_mutes_and_the_call_goes_on(
     stage: GatedStage, new_browser_client: NewBrowserClient
 ) -> None:

@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SRTP in place does what the library's public interface does."""
 
+import hmac
+from hashlib import sha1
+
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
 from pylibsrtp import Error, Policy, Session
 
-from bridge.media.embedded.srtp import ARRIVAL, SIZE, TRAILER, protector, unprotector
+from bridge.media.embedded.srtp import ARRIVAL, SIZE, TRAILER, protector, sender, unprotector
+from bridge.sdp.sdes import KEY_LENGTHS
 from tests.simulators.rtp import Sender
 
 KEY = bytes(range(30))
@@ -60,3 +67,33 @@ def test_a_packet_that_would_outgrow_the_buffer_is_refused() -> None:
     assert len(encrypt(Sender(0).next(bytes(longest)).write())) <= SIZE
     with pytest.raises(ValueError, match="too long"):
         encrypt(Sender(0).next(bytes(longest + 1)).write())
+
+
+# --- the suites, against RFC 3711 and RFC 6188 written down once more -------------------------
+
+
+def keystream(key: bytes, start: int, length: int) -> bytes:
+    """AES in counter mode (RFC 3711 4.1.1)."""
+    return Cipher(AES(key), CTR(start.to_bytes(16, "big"))).encryptor().update(bytes(length))
+
+
+def expected(packet: bytes, master: bytes, tag: int) -> bytes:
+    """The first packet of a source, encrypted: its rollover counter is 0."""
+    key, salt = master[:-14], int.from_bytes(master[-14:], "big")
+    cipher, authentication, salting = (
+        keystream(key, (salt ^ label << 48) << 16, length)
+        for label, length in ((0, len(key)), (1, 20), (2, 14))
+    )
+    ssrc, sequence = int.from_bytes(packet[8:12], "big"), int.from_bytes(packet[2:4], "big")
+    start = int.from_bytes(salting, "big") << 16 ^ ssrc << 64 ^ sequence << 16
+    stream = keystream(cipher, start, len(packet) - 12)
+    encrypted = packet[:12] + bytes(a ^ b for a, b in zip(packet[12:], stream, strict=True))
+    return encrypted + hmac.digest(authentication, encrypted + bytes(4), sha1)[:tag]
+
+
+@pytest.mark.parametrize("suite", KEY_LENGTHS)
+def test_each_suite_is_what_its_name_says(suite: str) -> None:
+    master = bytes(range(100, 100 + KEY_LENGTHS[suite]))
+    packet = Sender(0, ssrc=0xDECAFBAD, sequence=4711).next(bytes(range(160))).write()
+    tag = 4 if suite.endswith("_32") else 10
+    assert sender(suite, master).protect(packet) == expected(packet, master, tag)
