@@ -13,8 +13,11 @@ import uvloop
 from bridge.call.commands import AnswerMedia, OfferMedia
 from bridge.call.events import Event, MediaAnswerReady, MediaConnected, MediaOfferReady
 from bridge.call.ids import CallId, OpId, Side
+from bridge.call.terms import Srtp, Terms
 from bridge.config import Media
 from bridge.media.embedded.engine import EmbeddedEngine, freeze_garbage_collector
+
+_TERMS = Terms(srtp=Srtp.OPTIONAL)
 
 
 class Engine:
@@ -55,7 +58,8 @@ class Engine:
         result = self._waiting[op] = asyncio.get_running_loop().create_future()
         fields: dict[str, Any] = {"call": call, "op": op, "sdp": request["sdp"]}
         if request["do"] == "offer":
-            self._engine.do(OfferMedia(side=Side.MATRIX, **fields))
+            # Telephones that do not know keys do not look at them.
+            self._engine.do(OfferMedia(side=Side.MATRIX, terms=_TERMS, **fields))
         else:
             self._engine.do(AnswerMedia(side=Side.SIP, **fields))
         return await result

@@ -15,14 +15,19 @@ from typing import Final
 
 from aiortc import RTCCertificate
 
-from bridge.media.embedded.rtp import HEADER, HEADER_SIZE
+from bridge.media.embedded.rtp import HEADER, HEADER_SIZE, is_rtcp
+from bridge.media.embedded.sip_srtp import SipSrtp
 from bridge.media.embedded.sockets import bound_socket
 from bridge.media.embedded.srtp import ARRIVAL
 from bridge.media.embedded.webrtc import DtlsAssociation, IceConnection, IceServers, fingerprint
+from bridge.sdp.agreement import sip_audio
+from bridge.sdp.parser import parse
+from bridge.sdp.sdes import KEY_LENGTHS, Keys, crypto_line, key_of
 from tests.media.sound import tone
 from tests.simulators.webrtc import RTPMAPS, Remote
 
 HOST: Final = "127.0.0.1"
+SUITE: Final = "AES_CM_128_HMAC_SHA1_80"
 PTIME: Final = 0.02
 NUMBERS: Final = {"opus": 111, "G722": 9, "PCMU": 0, "PCMA": 8}
 _STAMP: Final = struct.Struct("!d")
@@ -122,10 +127,12 @@ class Client:
 
 
 class Phone:
-    """A telephone that sends back whatever it gets."""
+    """A telephone that sends back whatever it gets. With `srtp`, it encrypts (SDES)."""
 
-    def __init__(self, codec: str) -> None:
+    def __init__(self, codec: str, *, srtp: bool = False) -> None:
         self._kind = NUMBERS[codec]
+        self._key = secrets.token_bytes(KEY_LENGTHS[SUITE]) if srtp else b""
+        self._srtp: SipSrtp | None = None
         self._socket = bound_socket(HOST, 0)
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._echo)
 
@@ -144,12 +151,19 @@ class Phone:
             "a=ptime:20",
             "a=sendrecv",
         ]
+        if self._key:
+            theirs = next(one for one in sip_audio(parse(offer)).crypto if one.suite == SUITE)
+            self._srtp = SipSrtp(Keys(SUITE, self._key, key_of(theirs) or b""))
+            lines.append(f"a=crypto:{crypto_line(theirs.tag, SUITE, self._key)}")
         return "\r\n".join(lines) + "\r\n"
 
     def _echo(self) -> None:
         try:
             size = self._socket.recv_into(ARRIVAL)
-            self._socket.send(ARRIVAL[:size])
+            if self._srtp is None:
+                self._socket.send(ARRIVAL[:size])
+            elif not is_rtcp(ARRIVAL[:size]):
+                self._socket.send(self._srtp.encrypt(self._srtp.decrypt(size)))
         except OSError:
             return
 

@@ -5,7 +5,7 @@ A gateway runs on one core; WebRTC clients (ICE, DTLS-SRTP) and telephones that 
 another. Gateways take turns, so that noise hits all of them; figures are medians.
 
     python -m benchmarks.media --calls 60 100 --seconds 10 [--rounds 3] [--phases random]
-        [--codec PCMU] [--transcode] [--gateways matrix-sip rtpengine] [--json]
+        [--codec PCMU] [--transcode] [--srtp] [--gateways matrix-sip rtpengine] [--json]
 """
 
 import argparse
@@ -48,6 +48,8 @@ class Load:
     phases: str
     codec: str
     transcode: bool
+    srtp: bool
+    """Whether telephones encrypt; ours alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ async def connect(gateway: Gateway, load: Load, number: int) -> tuple[Client, Ph
         setup=gateway.setup,
         stamped=not load.transcode,
     )
-    phone = Phone(load.codec)
+    phone = Phone(load.codec, srtp=load.srtp)
     call = f"call-{number}"
     offer = await gateway.offer(call, await client.offer(), transcode=load.transcode)
     answer = await gateway.answer(call, phone.answer(offer))
@@ -136,7 +138,8 @@ def summary(results: list[Result]) -> Result:
 def table(results: list[Result], load: Load) -> Table:
     """The results, ours set against each of the others."""
     mode = f"Opus to {load.codec}" if load.transcode else f"{load.codec}, relayed"
-    made = Table(title=f"{mode}, {load.phases} phases")
+    secured = ", telephones encrypt" if load.srtp else ""
+    made = Table(title=f"{mode}{secured}, {load.phases} phases")
     for heading in _HEADINGS:
         made.add_column(heading, justify="left" if heading == "gateway" else "right")
     ours = {each.calls: each.cpu_ms_per_call_second for each in results if each.gateway == OURS}
@@ -164,9 +167,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--phases", default="random", choices=["random", "ticked"])
     parser.add_argument("--codec", default="PCMU", choices=["PCMU", "PCMA", "G722", "opus"])
     parser.add_argument("--transcode", action="store_true", help="clients know only Opus")
+    parser.add_argument("--srtp", action="store_true", help="telephones encrypt (ours alone)")
     parser.add_argument("--gateways", nargs="+", default=installed, choices=installed)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
+    if options.srtp:
+        options.gateways = [OURS]
     if len(os.sched_getaffinity(0)) < 2:
         parser.error("two cores are needed: one for the gateway, one for the calls")
     return options
@@ -179,7 +185,14 @@ def main() -> None:
     os.sched_setaffinity(0, own_cores)
     results = []
     for calls in options.calls:
-        load = Load(calls, options.seconds, options.phases, options.codec, options.transcode)
+        load = Load(
+            calls,
+            options.seconds,
+            options.phases,
+            options.codec,
+            options.transcode,
+            options.srtp,
+        )
         runs: dict[str, list[Result]] = {name: [] for name in options.gateways}
         for _ in range(options.rounds):
             for name in options.gateways:
