@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A real client in a real browser: matrix-js-sdk, as in Element Web, in Chromium."""
 
+import asyncio
+
 from tests.e2e.conftest import NewBrowserClient
 from tests.e2e.stage import PCMU, GatedStage
 from tests.simulators.browser import MICROPHONE_HERTZ, BrowserClient
+from tests.simulators.rtp import RtpPeer
+from tests.simulators.sip_party import SipParty
 from tests.simulators.waiting import until, until_async
 
 
@@ -161,6 +165,30 @@ async def test_is_held_and_resumed(stage: GatedStage, new_browser_client: NewBro
         await client.hears(1000)
         await client.do("hangUp")
         await phone.sees("CALL_CLOSED")
+
+
+async def test_is_told_of_a_hold_that_was_answered_at_once(
+    stage: GatedStage, new_browser_client: NewBrowserClient
+) -> None:
+    """UPDATE cannot wait for the client, which follows."""
+    _, client = await new_browser_client()
+    room = await client.room_with(PCMU.ghost)
+    rtp = RtpPeer(PCMU.address)
+    async with SipParty(PCMU.address, PCMU.port) as party:
+        await client.do("place", room)
+        rtp.aim(await party.rings())
+        await party.answers(rtp.sdp())
+        rtp.echo()
+        await client.reaches("connected")
+        await client.hears(MICROPHONE_HERTZ)
+        assert "a=recvonly" in (await party.asks("UPDATE", rtp.sdp(direction="sendonly"))).sdp
+        await _is_held(client, True)
+        assert "a=sendrecv" in (await party.asks("UPDATE", rtp.sdp())).sdp
+        await _is_held(client, False)
+        await client.hears(MICROPHONE_HERTZ)
+        await client.do("hangUp")
+        await asyncio.wait_for(party.hung_up.wait(), 5)
+    rtp.close()
 
 
 async def test_presses_a_key(stage: GatedStage, new_browser_client: NewBrowserClient) -> None:

@@ -350,6 +350,31 @@ async def test_the_client_holds_and_resumes(desk: Desk, client: WebRtcPeer, phon
     assert sequences == [(sequences[0] + n) & 0xFFFF for n in range(4)]
 
 
+async def test_both_hold_and_each_resumes_for_itself(
+    desk: Desk, client: WebRtcPeer, phone: RtpPeer
+) -> None:
+    await desk.client_calls(client, phone)
+    hold = await desk.offer(Side.SIP, phone.sdp(direction="sendonly"))
+    answer = await desk.answer(Side.MATRIX, await client.answer(hold.sdp, direction="recvonly"))
+    assert "a=recvonly" in answer
+    hold = await desk.offer(Side.MATRIX, await client.offer(direction="inactive"))
+    assert "a=inactive" in hold.sdp
+    answer = await desk.answer(Side.SIP, phone.sdp(direction="inactive"))
+    assert Remote.read(answer).direction == "inactive"
+    # The phone resumes, and is still held by the client.
+    resume = await desk.offer(Side.SIP, phone.sdp())
+    assert Remote.read(resume.sdp).direction == "sendrecv"
+    answer = await desk.answer(Side.MATRIX, await client.answer(resume.sdp, direction="sendonly"))
+    assert "a=sendonly" in answer
+    resume = await desk.offer(Side.MATRIX, await client.offer())
+    assert "a=sendrecv" in resume.sdp
+    assert Remote.read(await desk.answer(Side.SIP, phone.sdp())).direction == "sendrecv"
+    phone.send(*phone_sender("PCMU").packets([b"p" * 160] * 2))
+    await client.received.reaches(2)
+    await client.send(*client.sender("PCMU").packets([b"c" * 160] * 2))
+    await phone.received.reaches(2)
+
+
 async def test_a_client_that_cannot_be_asked_stays_as_it_is(
     desk: Desk, client: WebRtcPeer, phone: RtpPeer
 ) -> None:
