@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from bridge.call.call import CallView
 from bridge.call.commands import MatrixCommand, MediaCommand, Ringing, SipCommand, StoreCommand
 from bridge.call.events import Event
 from bridge.call.explain import Explanation
@@ -24,6 +23,7 @@ from bridge.call.ids import (
     UserId,
 )
 from bridge.call.policy import Access
+from bridge.call.view import CallView
 
 Emit = Callable[[Event], None]
 """Hands an event to the driver; may only be called on the event loop's thread."""

@@ -16,12 +16,14 @@ from bridge.call.states import (
     SIP,
     SIP_ENDS,
     STEPS,
+    SUCCESSION,
     MatrixState,
     MediaState,
     Message,
     RenegotiationState,
     SipState,
     State,
+    SuccessionState,
     Table,
 )
 
@@ -32,6 +34,7 @@ _DRAWN: Mapping[str, tuple[Table, tuple[State, ...]]] = {
     "sip": (SIP, (SipState.IDLE, SipState.INVITED, SipState.INVITED_BARE)),
     "media": (MEDIA, (MediaState.NONE,)),
     "renegotiation": (RENEGOTIATION, (RenegotiationState.CLOSED,)),
+    "succession": (SUCCESSION, (SuccessionState.NONE,)),
 }
 
 
@@ -82,6 +85,7 @@ def _deadlines() -> str:
         SipState: "SIP leg",
         MediaState: "media",
         RenegotiationState: "renegotiation",
+        SuccessionState: "succession",
     }
     rows = [
         (machines[type(state)], state.value, deadline.value)

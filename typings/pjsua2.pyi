@@ -2,6 +2,7 @@
 # What the bridge uses of pjsua2, whose generated module has no type hints.
 
 from types import ModuleType
+from typing import SupportsInt
 
 PJSIP_TRANSPORT_UDP: int
 PJSIP_TRANSPORT_UDP6: int
@@ -24,6 +25,7 @@ PJSIP_SC_FORBIDDEN: int
 PJSIP_SC_BAD_EVENT: int
 PJSIP_SC_DECLINE: int
 PJSIP_SC_NOT_ACCEPTABLE_HERE: int
+PJSIP_SC_SERVICE_UNAVAILABLE: int
 PJMEDIA_SRTP_OPTIONAL: int
 PJSUA_DESTROY_NO_NETWORK: int
 INVALID_ID: int
@@ -112,6 +114,7 @@ class AudDevManager:
     def setNoDev(self) -> object: ...
 
 class SipRxData:
+    pjRxData: SupportsInt
     wholeMsg: str
     srcAddress: str
 
@@ -340,7 +343,10 @@ class OnCallTransferRequestParam:
     statusCode: int
 
 class OnCallReplaceRequestParam:
+    rdata: SipRxData
     statusCode: int
+    opt: CallSetting
+    newCall: Call | None
 
 class Call:
     def __init__(self, account: Account, call_id: int = ...) -> None: ...

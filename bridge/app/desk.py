@@ -8,13 +8,13 @@ from typing import Protocol
 import structlog
 
 from bridge.app.pace import Pace
-from bridge.call.call import CallView
 from bridge.call.causes import MEANINGS, Cause
 from bridge.call.dialplan import route_out
 from bridge.call.events import CallRequested, HangupRequested, PersonChanged
 from bridge.call.explain import Explanation, explain
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.policy import Access, Policy, Refusal, access_of
+from bridge.call.view import CallView
 from bridge.errors import NotDone
 from bridge.numbers import read_address
 from bridge.ports import Accounts, CallRecord, Emit, LineView, PersonSettings

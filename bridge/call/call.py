@@ -7,7 +7,6 @@ there. As soon as anything ends, everything ends.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 from bridge.call.causes import MEANINGS, Cause
@@ -28,28 +27,34 @@ from bridge.call.events import (
     MediaClosed,
     MediaEvent,
     MediaKeyPressed,
-    SipDialogChanged,
     SipEvent,
-    SipIdentityChanged,
     SipKeyPressed,
+    SipReferReceived,
 )
+from bridge.call.far_end import FarEnd
 from bridge.call.handover import Handover
-from bridge.call.ids import Address, CallId, Direction, LegId, Side, TrunkName, UserId
+from bridge.call.ids import Address, CallId, Direction, LegId, UserId
 from bridge.call.leg import (
     EarlyMedia,
     HandedOver,
+    NotSwitched,
     NotTransferred,
     Over,
     OwnOfferAnswered,
     PersonLeg,
     Redirected,
+    Referred,
     Reoffer,
+    ReofferAnswered,
+    ReofferRefused,
     Signal,
+    Switched,
 )
 from bridge.call.machine import Effects
 from bridge.call.media_session import MediaSession
 from bridge.call.notices import NOT_TRANSFERRED, Notices, Past, last_words
 from bridge.call.renegotiation import Renegotiation
+from bridge.call.setup import take
 from bridge.call.sip_leg import SipLeg
 from bridge.call.states import (
     STEPS,
@@ -61,6 +66,7 @@ from bridge.call.states import (
     Step,
 )
 from bridge.call.terms import Terms
+from bridge.call.view import CallView
 
 _PENDING = 491
 _HOPS = 3
@@ -69,21 +75,7 @@ _UNSENT = (MatrixState.PREPARING, MatrixState.JOINING, MatrixState.READY)
 _CALLED = (*_UNSENT, MatrixState.INVITING)
 _RINGING_HERE = (SipState.INVITED, SipState.INVITED_BARE)
 _RINGING_THERE = (SipState.IDLE, SipState.CALLING, SipState.PROCEEDING)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallView:
-    """A call as an admin sees it. Times are those of the events that the core was told."""
-
-    call: CallId
-    direction: Direction
-    state: str
-    """`preparing`, `ringing`, `connected` or `ending`."""
-    person: UserId
-    address: Address
-    trunk: TrunkName
-    since: float
-    answered_at: float | None
+_RINGS = (Step.INVITE_MATRIX, Step.INVITE_PERSON)
 
 
 class Call:
@@ -103,14 +95,14 @@ class Call:
         self.id = call
         self.address = address
         self.matrix = matrix
-        self.sip = sip
         self.over: Over | None = None
         self._effects = effects
         self._direction = direction
         self._terms = terms
         self._media = MediaSession(effects, call)
         self._renegotiation = Renegotiation(effects, call)
-        self._departing: list[SipLeg] = []
+        self.far = FarEnd(effects, call, sip, self._renegotiation, self._identify)
+        self._referral: SipReferReceived | None = None
         self._since = effects.now
         self._rang_at: float | None = None
         """Since when it rings at the person's devices."""
@@ -130,11 +122,17 @@ class Call:
             )
         )
         self.matrix.record()
+        self.far.record()
 
     @property
     def person(self) -> UserId:
         """Whose call it is; of several who ring, the first, until one has answered."""
         return self.matrix.people[0]
+
+    @property
+    def sip(self) -> SipLeg:
+        """The leg with the far end, whoever that is by now."""
+        return self.far.leg
 
     # --- what the switchboard wants -------------------------------------------------------
 
@@ -164,7 +162,7 @@ class Call:
         text = last_words(self._effects.notices, self.over, self._past())
         self._renegotiation.close()
         self.matrix.end(cause, telling=bool(text))
-        self.sip.end(cause)
+        self.far.end(cause)
         self._media.close()
         if text:
             self.matrix.tell(text, self._since)
@@ -185,8 +183,10 @@ class Call:
                 self.end(Cause.ERROR, "bridge")
             case HangupRequested():
                 self.end(Cause.ENDED_BY_ADMIN, "bridge")
+            case SipKeyPressed():
+                self._key_pressed(event)
             case SipEvent():
-                self._sip_event(event)
+                self._act(self.far.handle(event))
             case MediaEvent():
                 self._media_event(event)
             case _:
@@ -195,15 +195,18 @@ class Call:
 
     def handle_timer(self) -> None:
         """Go on from every state that has lasted too long."""
-        for machine in self._machines():
+        for machine in (self.matrix, self._media, self._renegotiation):
             if machine.is_due():
                 self._act(machine.expire())
+        for signal in self.far.expire():
+            self._act(signal)
         self._advance()
 
     @property
     def deadline(self) -> float:
         """When `handle_timer` has something to do: there is always something until the end."""
-        return min(m.deadline for m in self._machines() if m.deadline is not None)
+        parts = (self.matrix.deadline, self._media.deadline, self._renegotiation.deadline)
+        return min(each for each in (*parts, *self.far.deadlines()) if each is not None)
 
     @property
     def is_finished(self) -> bool:
@@ -211,7 +214,7 @@ class Call:
         return self._abandoned or (
             self.matrix.state is MatrixState.ENDED
             and self._media.state is MediaState.CLOSED
-            and all(leg.state is SipState.ENDED for leg in (self.sip, *self._departing))
+            and self.far.is_ended
         )
 
     def view(self) -> CallView:
@@ -236,12 +239,16 @@ class Call:
 
     def transfer(self, target: str, replaces: LegId | None = None) -> None:
         """Have the far end call `target`, or take the place of the one that `replaces` is with."""
-        if not self.sip.refer(target, replaces):
+        if self.far.is_steady:
+            self.sip.refer(target, replaces)
+        else:
             self.refuse_transfer(NOT_TRANSFERRED)
 
     def await_transfer(self) -> None:
         """Let the far end wait for the call that replaces this one."""
-        if not self.sip.await_replacement():
+        if self.far.is_steady:
+            self.sip.await_replacement()
+        else:
             self.refuse_transfer(NOT_TRANSFERRED)
 
     def refuse_transfer(self, why: str) -> None:
@@ -268,13 +275,29 @@ class Call:
             return None
         self._hops += 1
         leg = self.sip.elsewhere(LegId(f"{self.id}-to-{self._hops}"), route)
-        self._departing.append(self.sip)
-        self.sip = leg
+        self.far.follow(leg)
         if anew:
             self._terms = route.terms
             self._media.restart()
         self._advance()
         return leg.leg
+
+    # --- somebody else at the far end -----------------------------------------------------
+
+    def take_referral(self) -> SipReferReceived | None:
+        """Whom the far end wants us to call instead of it, if that was not dealt with yet."""
+        wanted, self._referral = self._referral, None
+        return wanted if self.over is None else None
+
+    @property
+    def can_be_referred(self) -> bool:
+        """Whether somebody else may be called into the far end's place."""
+        return self.over is None and self._answered_at is not None and self.far.is_steady
+
+    @property
+    def can_be_taken_over(self) -> bool:
+        """Whether somebody who calls may take the far end's place, now."""
+        return self.can_be_referred and self._renegotiation.is_idle
 
     # --- setup glare ----------------------------------------------------------------------
 
@@ -302,20 +325,13 @@ class Call:
         unsaid = self.matrix.state in (MatrixState.INVITED, *_UNSENT)
         return self.over is None and pending and unsaid
 
-    def take_sip(self, leg: SipLeg, sip_call_id: str, terms: Terms) -> None:
+    def take_sip(self, leg: SipLeg, terms: Terms) -> None:
         """The number that the person called calls them: that call goes on, ours is cancelled."""
-        self.sip.end(Cause.ANSWERED_ELSEWHERE)
-        self._departing.append(self.sip)
-        self.sip = leg
+        self.far.give_way(leg)
         self._terms = terms
-        self.record_sip_call_id(sip_call_id)
         self._media.restart()
         self._ring_while_joining()
         self._advance()
-
-    def record_sip_call_id(self, sip_call_id: str) -> None:
-        """Keep what names the SIP leg."""
-        self._effects.emit(RecordLegs(call=self.id, sip_call_id=sip_call_id))
 
     def _record_end(self, status: int = 0, detail: str = "") -> None:
         assert self.over is not None
@@ -329,7 +345,7 @@ class Call:
         """Try once more to end each part, and wait for none of them."""
         parts = (
             partial(self.matrix.end, Cause.ERROR),
-            partial(self.sip.end, Cause.ERROR),
+            partial(self.far.end, Cause.ERROR),
             self._media.close,
         )
         for end in parts:
@@ -353,29 +369,13 @@ class Call:
         elif isinstance(signal, HandedOver):
             self._handover.ask(signal)
         elif signal is not None and self.over is None:
-            assert not isinstance(
-                signal, EarlyMedia | OwnOfferAnswered | NotTransferred | Redirected
-            )
+            assert isinstance(signal, Reoffer | ReofferAnswered | ReofferRefused)
             self._renegotiation.matrix_said(signal)
 
-    def _sip_event(self, event: SipEvent) -> None:
-        for leg in self._departing:
-            if event.leg == leg.leg:
-                leg.handle(event)
-                return
-        if isinstance(event, SipDialogChanged):
-            if self.over is None:
-                self._effects.emit(RecordLegs(call=self.id, sip_dialog=event.state))
-            return
-        if isinstance(event, SipIdentityChanged):
-            if self.over is None:
-                self.matrix.identify(event.address, event.name)
-            return
-        if isinstance(event, SipKeyPressed):
-            if self.over is None and self.sip.hears(SipKeyPressed):
-                self._media.play(event.key, event.duration)
-            return
-        self._act(self.sip.handle(event))
+    def _key_pressed(self, event: SipKeyPressed) -> None:
+        mine = self.over is None and event.leg == self.sip.leg
+        if mine and self.sip.hears(SipKeyPressed):
+            self._media.play(event.key, event.duration)
 
     def _media_event(self, event: MediaEvent) -> None:
         if isinstance(event, MediaKeyPressed):
@@ -385,6 +385,7 @@ class Call:
         was = self._media.state
         self._act(self._media.handle(event))
         self._act(self._renegotiation.handle(event))
+        self._act(self.far.media_said(event))
         if isinstance(event, MediaClosed) and was is MediaState.CLOSING:
             self._effects.emit(RecordStatistics(call=self.id, statistics=event.statistics))
 
@@ -392,18 +393,31 @@ class Call:
         """Do what the SIP leg, the media session or a deadline calls for."""
         if signal is None or self.over is not None:
             return
-        if isinstance(signal, Over):
-            over = self._handover.judge(signal, under_way=self.sip.is_handed_over)
-            if over is not None:
-                self.end(over.cause, over.by, over.status)
-        elif isinstance(signal, Redirected):
-            self._redirected = signal
-        elif isinstance(signal, NotTransferred):
-            self.refuse_transfer(NOT_TRANSFERRED)
-        elif isinstance(signal, EarlyMedia):
-            self._media.answer_early(signal.sdp)
-        elif self._renegotiation.state is not RenegotiationState.CLOSED:
-            assert not isinstance(signal, HandedOver)
+        match signal:
+            case Over():
+                self._judge(signal)
+            case NotTransferred():
+                self.refuse_transfer(NOT_TRANSFERRED)
+            case Referred(event=event):
+                self._referral = event
+            case Switched():
+                self.far.switched(signal)
+            case NotSwitched(cause=cause):
+                self._act(self.far.not_switched(cause))
+            case EarlyMedia(sdp=sdp):
+                self._media.answer_early(sdp)
+            case _:
+                self._reoffered(signal)
+
+    def _judge(self, over: Over) -> None:
+        """Something is over; so is the call, unless the person has handed it over."""
+        judged = self._handover.judge(over, under_way=self.sip.is_handed_over)
+        if judged is not None:
+            self.end(judged.cause, judged.by, judged.status)
+
+    def _reoffered(self, signal: Signal) -> None:
+        assert isinstance(signal, Reoffer | ReofferAnswered | ReofferRefused | OwnOfferAnswered)
+        if self._renegotiation.state is not RenegotiationState.CLOSED:
             self._act(self._renegotiation.sip_said(signal))
         elif isinstance(signal, Reoffer) and signal.op is not None:
             self.sip.refuse(signal.op, _PENDING)  # What it would change is not agreed yet.
@@ -416,7 +430,10 @@ class Call:
             step = STEPS.get((self.matrix.state, self._media.state, self.sip.state))
             if step is None:
                 break
-            self._take(step)
+            if step in _RINGS:
+                self._rang_at = self._effects.now
+                self.matrix.record()
+            take(step, self.matrix, self._media, self.sip, self._terms)
         if self.over is not None:
             return
         for candidates in self.matrix.take_candidates():
@@ -427,43 +444,10 @@ class Call:
             self._effects.emit(RecordAnswer(call=self.id))
             self._renegotiation.open(self.matrix, self.sip)
 
-    def _take(self, step: Step) -> None:
-        matrix, media, sip = self.matrix, self._media, self.sip
-        match step:
-            case Step.OFFER_FROM_MATRIX:
-                media.offer(Side.MATRIX, matrix.description, self._terms)
-            case Step.INVITE_SIP:
-                sip.invite(media.to_sip)
-            case Step.TAKE_SIP_ANSWER:
-                media.answer(Side.SIP, sip.description)
-            case Step.ANSWER_MATRIX:
-                matrix.answer(media.to_matrix, transferable=sip.refers)
-            case Step.OFFER_FROM_SIP:
-                media.offer(Side.SIP, sip.description or None, self._terms)
-            case Step.INVITE_MATRIX:
-                self._ring()
-                sip.ring()
-            case Step.INVITE_PERSON:
-                self._ring()
-            case Step.TAKE_MATRIX_ANSWER if sip.bare:
-                media.answer_bare(matrix.description)
-            case Step.TAKE_MATRIX_ANSWER:
-                media.answer(Side.MATRIX, matrix.description)
-            case Step.ANSWER_SIP:
-                sip.answer(media.to_sip)
-            case _:
-                assert step is Step.JOIN
-                media.join(matrix.description, sip.description, self._terms)
-
     # --- inside ---------------------------------------------------------------------------
 
-    def _machines(self) -> list[PersonLeg | SipLeg | MediaSession | Renegotiation]:
-        return [self.matrix, self.sip, *self._departing, self._media, self._renegotiation]
-
-    def _ring(self) -> None:
-        self._rang_at = self._effects.now
-        self.matrix.record()
-        self.matrix.invite(self._media.to_matrix, transferable=self.sip.refers)
+    def _identify(self, address: Address, name: str) -> None:
+        self.matrix.identify(address, name)
 
     def _ring_while_joining(self) -> None:
         """Joining may take a while: the caller is not left in silence."""

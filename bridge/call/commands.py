@@ -163,6 +163,10 @@ class SendSipInvite(SipCommand):
     caller: str
     caller_name: str
     sdp: str
+    replaces: str = ""
+    """Value of the Replaces header, where the call is to take another's place (RFC 3891)."""
+    referred_by: str = ""
+    """Value of the Referred-By header, where somebody asked for the call (RFC 3892)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,6 +263,14 @@ class ReferSip(SipCommand):
     replaces: LegId | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifySip(SipCommand):
+    """NOTIFY: what became of the REFER that brought `op` (RFC 3515 2.4.5). 200 and more ends it."""
+
+    op: OpId
+    status: int
+
+
 # --- media ----------------------------------------------------------------------------------
 
 
@@ -321,6 +333,39 @@ class PlayKey(MediaCommand):
 
     key: str
     duration: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferSuccessor(MediaCommand):
+    """Another SIP peer may take the present one's place; what do we offer it?
+
+    Answered by `MediaOfferReady`. Until `SwitchMedia` the present one goes on as it is, and may
+    renegotiate. `terms` as in `OfferMedia`.
+    """
+
+    op: OpId
+    terms: Terms | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchMedia(MediaCommand):
+    """Talk with the SIP peer that described itself by `sdp` instead of the present one.
+
+    `offered`: it is an offer, with `terms` as in `OfferMedia`; else it answers what
+    `OfferSuccessor` gave. Answered by `MediaSwitched`: an offer that was pending on either side is
+    then void, and what the Matrix client agreed to stays in force. If it fails, everything stays as
+    it is.
+    """
+
+    op: OpId
+    sdp: str
+    offered: bool = False
+    terms: Terms | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropSuccessor(MediaCommand):
+    """Nobody takes the present SIP peer's place after all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from enum import Enum
 
 from bridge.call.policy import Limits
-from bridge.call.states import MatrixState, MediaState, RenegotiationState, SipState, State
+from bridge.call.states import (
+    MatrixState,
+    MediaState,
+    RenegotiationState,
+    SipState,
+    State,
+    SuccessionState,
+)
 
 
 class Deadline(Enum):
@@ -63,6 +70,11 @@ DEADLINES: Mapping[State, Deadline] = {
     RenegotiationState.ANSWERING_SIP: Deadline.MEDIA,
     RenegotiationState.AWAITING_ANSWER: Deadline.CONFIRM,
     RenegotiationState.FINISHING: Deadline.MEDIA,
+    RenegotiationState.SWITCHING: Deadline.MEDIA,
+    RenegotiationState.CATCHING_UP: Deadline.MEDIA,
+    RenegotiationState.TELLING: Deadline.NEGOTIATE,
+    RenegotiationState.TOLD: Deadline.MEDIA,
+    SuccessionState.OFFERING: Deadline.MEDIA,
 }
 """Two states in a row with the same deadline share it: it runs on. States that are missing last as
 long as what they wait for, which has a deadline of its own: until it has ended, the SIP leg always

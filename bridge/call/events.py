@@ -215,6 +215,8 @@ class SipInviteReceived(SipEvent):
     sdp: str | None
     sip_call_id: str
     refers: bool = False
+    replaces: LegId | None = None
+    """The leg whose place this one is to take (RFC 3891); the stack has found it to be ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,6 +310,23 @@ class SipKeyPressed(SipEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SipReferReceived(SipEvent):
+    """The far end asks us to call `target` instead of it (RFC 3515), and was told 202.
+
+    What becomes of it is told by `NotifySip` with `op`.
+    """
+
+    op: OpId
+    target: Address
+    uri: str = ""
+    """The target as it was written, where it belongs to the trunk itself; else empty."""
+    replaces: str = ""
+    """Value of the Replaces header that the call has to carry (RFC 3891)."""
+    referred_by: str = ""
+    """Value of the Referred-By header (RFC 3892)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SipReferProgressed(SipEvent):
     """Answers `ReferSip`, any number of times, but at most once with a `status` of 200 or more.
 
@@ -385,6 +404,19 @@ class MediaJoined(MediaEvent):
     op: OpId
     matrix_sdp: str
     sip_sdp: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaSwitched(MediaEvent):
+    """Answers `SwitchMedia`. `sdp`: the answer, where the new peer offered.
+
+    `needed`: the Matrix client has to be asked to send or receive again, or not to: the next
+    `OfferMedia` of the SIP side, by the new peer's description, says what.
+    """
+
+    op: OpId
+    sdp: str = ""
+    needed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

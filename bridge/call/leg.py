@@ -11,7 +11,7 @@ from typing import Protocol
 
 from bridge.call.causes import Cause
 from bridge.call.commands import Command, Ringing
-from bridge.call.events import Event, MatrixInviteReceived
+from bridge.call.events import Event, MatrixInviteReceived, SipReferReceived
 from bridge.call.ids import Address, OpId, RoomId, UserId
 from bridge.call.states import State
 
@@ -89,6 +89,31 @@ class Redirected:
     over: Over
 
 
+@dataclass(frozen=True, slots=True)
+class Referred:
+    """The far end wants us to call somebody else instead of it."""
+
+    event: SipReferReceived
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """The media has gone over to another SIP peer. `sdp`: what to answer it, if it offered.
+
+    `needed`: the client has to learn what that peer wants.
+    """
+
+    sdp: str
+    needed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NotSwitched:
+    """The engine cannot talk with that other SIP peer."""
+
+    cause: Cause
+
+
 Signal = (
     Over
     | Redirected
@@ -99,6 +124,9 @@ Signal = (
     | OwnOfferAnswered
     | HandedOver
     | NotTransferred
+    | Referred
+    | Switched
+    | NotSwitched
 )
 """What a leg tells the call, besides going to another state."""
 

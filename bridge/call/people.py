@@ -85,6 +85,18 @@ class People:
         account = trunk if self._owners.get(trunk) == person else None
         return route_out(replace(self._policy, outbound=rules), person, address, account)
 
+    def route_referral(
+        self, trunk: TrunkName, person: UserId, target: Address, uri: str
+    ) -> OutboundRoute | Refusal:
+        """Where a call leaves for which the far end asked `person`, who might place it themselves.
+
+        By the same trunk if the target is written as a `uri` of its own, or else as the rules say.
+        """
+        if not uri:
+            return self.route_out(person, target)
+        route = route_out(self._policy, person, target, trunk)
+        return route if isinstance(route, Refusal) else replace(route, target=uri)
+
     def _comes_back(self, person: UserId, trunk: TrunkName, to: Address) -> bool:
         """Whether what is forwarded to a number of ours ends where it began.
 

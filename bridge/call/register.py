@@ -64,6 +64,11 @@ class Register:
         known = self.id_of(event)
         return None if known is None else self._calls.get(known)
 
+    def with_leg(self, leg: LegId) -> Call | None:
+        """The call whose far end is on this SIP leg, if that is still so."""
+        call = self._calls.get(self._names.get(sip_name(leg), CallId("")))
+        return call if call is not None and call.sip.leg == leg else None
+
     def add(self, call: Call, *names: Hashable) -> None:
         """A new call, and what it is called."""
         self._calls[call.id] = call

@@ -13,16 +13,24 @@ and takes its own offer back; the caller ignores the other's, who will make it a
 from binascii import crc32
 
 from bridge.call.causes import Cause, from_fault
-from bridge.call.commands import AnswerMedia, OfferMedia, RollbackMedia
-from bridge.call.events import MediaAnswerReady, MediaEvent, MediaFailed, MediaOfferReady
+from bridge.call.commands import AnswerMedia, OfferMedia, RollbackMedia, SwitchMedia
+from bridge.call.events import (
+    MediaAnswerReady,
+    MediaEvent,
+    MediaFailed,
+    MediaOfferReady,
+    MediaSwitched,
+)
 from bridge.call.ids import CallId, OpId, Side
 from bridge.call.leg import (
+    NotSwitched,
     Over,
     OwnOfferAnswered,
     PersonLeg,
     Reoffer,
     ReofferAnswered,
     ReofferRefused,
+    Switched,
 )
 from bridge.call.machine import Effects, Machine
 from bridge.call.sip_leg import SipLeg
@@ -30,11 +38,15 @@ from bridge.call.states import (
     AFTER_491,
     FROM_MATRIX,
     FROM_SIP,
+    LET_GO,
+    OF_ANOTHER,
     RENEGOTIATION,
     WITH_OUR_OFFER,
     BothConnected,
     RenegotiationState,
+    SipState,
 )
+from bridge.call.terms import Terms
 
 _NO_ANSWER = 408
 _NOT_ACCEPTABLE = 488
@@ -46,6 +58,7 @@ _ATTEMPTS = 6
 _FROM = {Side.MATRIX: FROM_MATRIX, Side.SIP: FROM_SIP}
 
 _R = RenegotiationState
+_ASKING = (_R.NEGOTIATING, _R.TELLING)
 
 
 def backoff(call: CallId, attempt: int, *, owns_call_id: bool) -> float:
@@ -78,6 +91,8 @@ class Renegotiation(Machine):
         """The far end's re-INVITE that waits for our answer."""
         self._bare = False
         self._attempts = 0
+        self._successor: tuple[SipLeg, bool, Terms] | None = None
+        """Who takes the SIP peer's place; whether it has offered; its trunk's terms."""
 
     # --- what the call wants --------------------------------------------------------------
 
@@ -87,9 +102,52 @@ class Renegotiation(Machine):
         self.hears(BothConnected)
         self._next()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being changed, and something may be."""
+        return self.state is _R.STABLE
+
+    def switch(self, sip: SipLeg, terms: Terms, *, offered: bool) -> None:
+        """Have the media go over to `sip` as soon as it can; what concerns the other is void."""
+        self._successor = sip, offered, terms
+        match self.state:
+            case _R.REINVITING:
+                self._waiting = self._waiting or self._offer
+                self.says(RollbackMedia(call=self._call), LET_GO)
+                self._settled()
+            case _R.AWAITING_ANSWER:
+                self._roll_back()
+            case _:
+                self._next()
+
+    def withdraw(self) -> bool:
+        """Do not switch after all; False if it is too late for that."""
+        if self.state is _R.SWITCHING:
+            return False
+        self._successor = None
+        return True
+
+    def lose_peer(self) -> None:
+        """The SIP peer has gone, and another may come: what the client waits for goes on alone."""
+        match self.state:
+            case _R.REINVITING:
+                self._answered(Side.SIP, self._sip.description)
+            case _R.SIP_OFFERED | _R.NEGOTIATING | _R.ANSWERING_SIP | _R.AWAITING_ANSWER:
+                self._roll_back()
+
+    def go_on(self, *, needed: bool) -> None:
+        """The other SIP peer is there. `needed`: the client has to learn what that one wants."""
+        if not needed or self._waiting is not None:
+            self._next()
+            return
+        self._op = self._effects.op()
+        sdp = self._sip.description
+        offer = OfferMedia(call=self._call, op=self._op, side=Side.SIP, sdp=sdp)
+        self.says(offer, OF_ANOTHER)
+
     def close(self) -> None:
         """The call is over."""
-        self._op = None
+        self._op = self._successor = None
         self.enter(_R.CLOSED)
 
     # --- Matrix ---------------------------------------------------------------------------
@@ -99,9 +157,9 @@ class Renegotiation(Machine):
         match signal:
             case Reoffer(sdp=str(sdp)):
                 self._matrix_offered(sdp)
-            case ReofferAnswered(sdp=sdp) if self.state is _R.NEGOTIATING:
+            case ReofferAnswered(sdp=sdp) if self.state in _ASKING:
                 self._answered(Side.MATRIX, sdp)
-            case ReofferRefused(op=op) if self.state is _R.NEGOTIATING and op == self._asked:
+            case ReofferRefused(op=op) if self.state in _ASKING and op == self._asked:
                 self._answered(Side.MATRIX, self._matrix.description)
 
     def _matrix_offered(self, sdp: str) -> None:
@@ -109,7 +167,7 @@ class Renegotiation(Machine):
             self._waiting = sdp
         elif sdp in (self._offer, self._matrix.description):
             return  # A repetition: nobody offers the same twice.
-        elif self.state is _R.NEGOTIATING:
+        elif self.state in _ASKING:
             self._collided(sdp)
         else:
             self._waiting = sdp
@@ -121,7 +179,10 @@ class Renegotiation(Machine):
         if not self._matrix.polite:
             return
         self._waiting = sdp
-        self._send_back(_PENDING)
+        if self.state is _R.TELLING:
+            self._roll_back()
+        else:
+            self._send_back(_PENDING)
 
     # --- SIP ------------------------------------------------------------------------------
 
@@ -168,18 +229,24 @@ class Renegotiation(Machine):
 
     # --- media ----------------------------------------------------------------------------
 
-    def handle(self, event: MediaEvent) -> Over | None:
+    def handle(self, event: MediaEvent) -> Over | Switched | NotSwitched | None:
         """Take a result of the engine; those of what was given up are ignored."""
         if self._op is None or getattr(event, "op", None) != self._op:
             return None
         self._op = None
         match event:
+            case MediaFailed(fault=fault) if self.state is _R.SWITCHING:
+                return self._not_switched(from_fault(fault))
             case MediaFailed(fault=fault):
                 return self._media_failed(from_fault(fault))
+            case MediaSwitched() if self.state is _R.SWITCHING:
+                return self._switched(event)
             case MediaOfferReady() if self.state is _R.MATRIX_OFFERED:
                 self._offer_for_sip(event)
             case MediaOfferReady() if self.state is _R.SIP_OFFERED:
                 self._offer_for_matrix(event)
+            case MediaOfferReady() if self.state is _R.CATCHING_UP:
+                self._catch_up(event)
             case MediaAnswerReady(sdp=sdp):
                 self._answer_ready(sdp)
         return None
@@ -189,7 +256,7 @@ class Renegotiation(Machine):
         match self.state:
             case _R.REINVITING:
                 return self._refused(_NO_ANSWER)
-            case _R.NEGOTIATING:
+            case _R.NEGOTIATING | _R.TELLING:
                 self._answered(Side.MATRIX, self._matrix.description)
             case _R.BACKOFF:
                 self._next()
@@ -202,6 +269,8 @@ class Renegotiation(Machine):
     def _offer_for_sip(self, event: MediaOfferReady) -> None:
         if self._waiting is not None:  # A newer offer took its place, and expects the answer.
             self._roll_back()
+        elif event.needed and self._sip.state is SipState.ENDED:
+            self._answered(Side.SIP, self._sip.description)
         elif event.needed:
             self._asked = self._effects.op()
             self.says(self._sip.reoffer(self._asked, event.sdp))
@@ -219,6 +288,28 @@ class Renegotiation(Machine):
         else:
             self._answered(Side.MATRIX, self._matrix.description)
 
+    def _catch_up(self, event: MediaOfferReady) -> None:
+        """Offer the client what another SIP peer wants; nobody waits for its answer but us."""
+        if not event.needed or self._waiting is not None:
+            self._roll_back()
+        elif self._matrix.can_renegotiate:
+            self._asked = self._effects.op()
+            self.says(self._matrix.reoffer(self._asked, event.sdp))
+        else:
+            self._answered(Side.MATRIX, self._matrix.description)
+
+    def _switched(self, event: MediaSwitched) -> Switched:
+        assert self._successor is not None
+        self._sip, self._successor = self._successor[0], None
+        self.hears(MediaSwitched)
+        return Switched(event.sdp, event.needed)
+
+    def _not_switched(self, cause: Cause) -> NotSwitched:
+        self._successor = None
+        self.hears(MediaFailed)
+        self._next()
+        return NotSwitched(cause)
+
     def _answer_ready(self, sdp: str) -> None:
         match self.state:
             case _R.ANSWERING_MATRIX:
@@ -231,11 +322,15 @@ class Renegotiation(Machine):
                 self._sip.description = self._answer
                 self.hears(MediaAnswerReady)
                 self._next()
+            case _R.TOLD:
+                self._matrix.description = self._answer
+                self.hears(MediaAnswerReady)
+                self._next()
 
     def _media_failed(self, cause: Cause) -> Over | None:
         """The engine cannot: refuse if nothing has changed yet, else the sides are at odds."""
         match self.state:
-            case _R.MATRIX_OFFERED:  # There is no way to refuse a negotiate.
+            case _R.MATRIX_OFFERED | _R.CATCHING_UP:  # There is no way to refuse a negotiate.
                 self._roll_back()
             case _R.SIP_OFFERED | _R.ANSWERING_SIP:
                 self._send_back(_NOT_ACCEPTABLE)
@@ -246,11 +341,24 @@ class Renegotiation(Machine):
     # --- inside ---------------------------------------------------------------------------
 
     def _next(self) -> None:
-        """Turn to the client's offer, if one waits and nothing is going on."""
-        if self._waiting is None or self.state not in (_R.STABLE, _R.BACKOFF):
+        """Turn to what waits, if something does and nothing is going on."""
+        if self.state not in (_R.STABLE, _R.BACKOFF):
+            return
+        if self._successor is not None:
+            self._switch(*self._successor)
+            return
+        if self._waiting is None:
             return
         self._offer, self._waiting = self._waiting, None
         self._ask_for_offer(Side.MATRIX, self._offer)
+
+    def _switch(self, sip: SipLeg, offered: bool, terms: Terms) -> None:
+        self._op = self._effects.op()
+        self.says(
+            SwitchMedia(
+                call=self._call, op=self._op, sdp=sip.description, offered=offered, terms=terms
+            )
+        )
 
     def _ask_for_offer(self, side: Side, sdp: str | None) -> None:
         self._op = self._effects.op()

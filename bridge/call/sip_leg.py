@@ -12,6 +12,7 @@ from bridge.call.commands import (
     AnswerSipReinvite,
     ByeSip,
     CancelSip,
+    NotifySip,
     ReferSip,
     RejectSip,
     RejectSipReinvite,
@@ -30,6 +31,7 @@ from bridge.call.events import (
     SipInviteReceived,
     SipProgressed,
     SipReferProgressed,
+    SipReferReceived,
     SipReinviteAnswered,
     SipReinviteFailed,
     SipReinviteReceived,
@@ -41,6 +43,7 @@ from bridge.call.leg import (
     Over,
     OwnOfferAnswered,
     Redirected,
+    Referred,
     Reoffer,
     ReofferAnswered,
     ReofferRefused,
@@ -66,6 +69,8 @@ class SipLeg(Machine):
         self.leg = leg
         self.trunk = trunk
         self.description = ""
+        self.sip_call_id = ""
+        """Names the dialog, where the far end has named it."""
         self.owns_call_id = state is SipState.IDLE
         """Whether the dialog's Call-ID is ours, which decides how long we wait after a 491."""
         self._call = call
@@ -78,7 +83,9 @@ class SipLeg(Machine):
         """When a call that goes on after all has lasted long enough."""
         self.refers = False
         """Whether the far end lets itself be transferred."""
-        self._reinvites: set[OpId] = set()
+        self._asked: set[OpId] = set()
+        """What the far end has asked for so far, which may be heard twice."""
+        self._replaces = self._referred_by = ""
 
     @classmethod
     def calling(
@@ -89,11 +96,17 @@ class SipLeg(Machine):
         route: OutboundRoute,
         *,
         bare: bool = False,
+        referral: SipReferReceived | None = None,
     ) -> "SipLeg":
-        """The leg of a call that we are going to place. `bare`: with an offer of our own."""
+        """The leg of a call that we are going to place. `bare`: with an offer of our own.
+
+        `referral`: who asked for the call, and whose place it is to take.
+        """
         made = cls(effects, SipState.IDLE, call=call, leg=leg, trunk=route.trunk)
         made._route = route
         made._bare = bare
+        if referral is not None:
+            made._replaces, made._referred_by = referral.replaces, referral.referred_by
         return made
 
     def elsewhere(self, leg: LegId, route: OutboundRoute) -> "SipLeg":
@@ -107,6 +120,7 @@ class SipLeg(Machine):
         made = cls(effects, state, call=call, leg=invite.leg, trunk=invite.trunk)
         made.description = invite.sdp or ""
         made.refers = invite.refers
+        made.sip_call_id = invite.sip_call_id
         return made
 
     # --- what the call wants --------------------------------------------------------------
@@ -128,6 +142,8 @@ class SipLeg(Machine):
                 caller=self._route.caller,
                 caller_name="",
                 sdp=sdp,
+                replaces=self._replaces,
+                referred_by=self._referred_by,
             )
         )
 
@@ -161,26 +177,32 @@ class SipLeg(Machine):
         """Whether the person has left the far end to somebody else."""
         return self.state in (SipState.REFERRING, SipState.AWAITING)
 
-    def refer(self, target: str, replaces: LegId | None) -> bool:
-        """Transfer the far end to `target`, or into the call of `replaces`; whether it can be."""
-        if self.state is not SipState.CONFIRMED:
-            return False
+    def refer(self, target: str, replaces: LegId | None) -> None:
+        """Transfer the far end, which is connected, to `target`, or into the call of `replaces`."""
         self._refer, self._until = self._effects.op(), self.deadline
         self.says(
             ReferSip(
                 call=self._call, leg=self.leg, op=self._refer, target=target, replaces=replaces
             )
         )
-        return True
 
-    def await_replacement(self) -> bool:
-        """Wait for a call that replaces this one; whether it can be."""
-        return self.hears(HandOver)
+    def await_replacement(self) -> None:
+        """Wait for a call that replaces this one, which is connected."""
+        self.hears(HandOver)
 
     def press(self, key: str, duration: float) -> None:
         """Tell the far end of a key, if there is a call yet."""
         if self.state is SipState.CONFIRMED:
             self.says(SendSipKey(call=self._call, leg=self.leg, key=key, duration=duration))
+
+    def notify(self, op: OpId, status: int) -> None:
+        """Tell the far end what became of its REFER, if there is anybody to be told."""
+        if NotifySip in SIP[self.state]:
+            self.says(NotifySip(call=self._call, leg=self.leg, op=op, status=status))
+
+    def last_until(self, deadline: float | None) -> None:
+        """Last no longer than the leg whose place this one takes."""
+        self.deadline = min(filter(None, (self.deadline, deadline)))
 
     def refuse(self, op: OpId, status: int) -> None:
         """Refuse a re-INVITE; the call goes on as it was."""
@@ -223,6 +245,9 @@ class SipLeg(Machine):
                 return self._cancelled(cause)
             case SipReferProgressed(op=op, status=status) if op == self._refer:
                 return self._referred(status)
+            case SipReferReceived(op=op) if op not in self._asked:
+                self._asked.add(op)
+                return Referred(event)
             case SipEnded():
                 return self._ended(event)
         return self._renegotiated(event)
@@ -275,8 +300,8 @@ class SipLeg(Machine):
         if self._cause is not None or self.state not in _UP:
             return None
         match event:
-            case SipReinviteReceived(op=op, sdp=sdp) if op not in self._reinvites:
-                self._reinvites.add(op)
+            case SipReinviteReceived(op=op, sdp=sdp) if op not in self._asked:
+                self._asked.add(op)
                 return Reoffer(sdp, op)
             case SipReinviteAnswered(op=op, sdp=sdp):
                 return ReofferAnswered(sdp, op)

@@ -133,6 +133,27 @@ class RenegotiationState(State):
     """The re-INVITE had no offer: ours went into the 200, its answer comes with the ACK."""
     FINISHING = "finishing"
     """The engine takes the answer that came with the ACK."""
+    SWITCHING = "switching"
+    """The engine turns to another SIP peer."""
+    CATCHING_UP = "catching_up"
+    """There is another SIP peer; the engine writes what the client has to be offered for it."""
+    TELLING = "telling"
+    """Our `m.call.negotiate` on its account is out."""
+    TOLD = "told"
+    """The client has answered that; the engine takes the answer."""
+
+
+class SuccessionState(State):
+    """Somebody else is to take the far end's place: by its own REFER, or by Replaces."""
+
+    NONE = "none"
+    """Nobody is."""
+    OFFERING = "offering"
+    """The engine writes the offer for the successor."""
+    OFFERED = "offered"
+    """The successor was offered a place, and has not answered."""
+    CHANGING = "changing"
+    """The successor has answered, or offered: media is to go there."""
 
 
 class SetupGlare(e.Event):
@@ -152,6 +173,7 @@ Message = type | tuple[type, str]
 Table = Mapping[State, Mapping[Message, State]]
 
 _M, _S, _D, _R = MatrixState, SipState, MediaState, RenegotiationState
+_N = SuccessionState
 
 V0 = "v0"
 ANOTHER_PARTY = "another party"
@@ -164,6 +186,8 @@ TO_BARE_INVITE = "from matrix, sip offered nothing"
 AFTER_491 = "after 491"
 WITH_OUR_OFFER = "with our offer"
 REFUSED = "refused"
+LET_GO = "of a peer that leaves"
+OF_ANOTHER = "of another peer"
 
 _MATRIX_OVER: Mapping[Message, State] = {
     e.MatrixHangupReceived: _M.ENDED,
@@ -241,11 +265,16 @@ SIP: Table = {
         c.SendSipKey: _S.CONFIRMED,
         e.SipKeyPressed: _S.CONFIRMED,
         c.ReferSip: _S.REFERRING,
+        c.NotifySip: _S.CONFIRMED,
         HandOver: _S.AWAITING,
         **_SIP_UP,
     },
-    _S.REFERRING: {(e.SipReferProgressed, REFUSED): _S.CONFIRMED, **_SIP_UP},
-    _S.AWAITING: _SIP_UP,
+    _S.REFERRING: {
+        (e.SipReferProgressed, REFUSED): _S.CONFIRMED,
+        c.NotifySip: _S.REFERRING,
+        **_SIP_UP,
+    },
+    _S.AWAITING: {c.NotifySip: _S.AWAITING, **_SIP_UP},
     _S.CANCELLING: {e.SipAnswered: _S.CONFIRMED, e.SipEnded: _S.ENDED},
     _S.CLOSING: {e.SipConfirmed: _S.CONFIRMED, **_SIP_UP},
     _S.ENDING: {e.SipEnded: _S.ENDED},
@@ -308,19 +337,24 @@ RENEGOTIATION: Table = {
     _R.STABLE: {
         (c.OfferMedia, FROM_MATRIX): _R.MATRIX_OFFERED,
         (c.OfferMedia, FROM_SIP): _R.SIP_OFFERED,
+        (c.OfferMedia, OF_ANOTHER): _R.CATCHING_UP,
+        c.SwitchMedia: _R.SWITCHING,
     },
     _R.MATRIX_OFFERED: {
         c.SendSipReinvite: _R.REINVITING,
+        (c.AnswerMedia, FROM_SIP): _R.ANSWERING_MATRIX,
         c.SendMatrixNegotiate: _R.STABLE,
         **_BACK,
     },
     _R.REINVITING: {
         (c.AnswerMedia, FROM_SIP): _R.ANSWERING_MATRIX,
         (c.RollbackMedia, AFTER_491): _R.BACKOFF,
+        (c.RollbackMedia, LET_GO): _R.STABLE,
     },
     _R.BACKOFF: {
         (c.OfferMedia, FROM_MATRIX): _R.MATRIX_OFFERED,
         (c.OfferMedia, FROM_SIP): _R.SIP_OFFERED,
+        c.SwitchMedia: _R.SWITCHING,
     },
     _R.ANSWERING_MATRIX: {c.SendMatrixNegotiate: _R.STABLE, e.MediaAnswerReady: _R.STABLE},
     _R.SIP_OFFERED: {
@@ -338,6 +372,28 @@ RENEGOTIATION: Table = {
     },
     _R.AWAITING_ANSWER: {(c.AnswerMedia, FROM_SIP): _R.FINISHING, **_BACK},
     _R.FINISHING: {e.MediaAnswerReady: _R.STABLE},
+    _R.SWITCHING: {e.MediaSwitched: _R.STABLE, e.MediaFailed: _R.STABLE},
+    _R.CATCHING_UP: {
+        c.SendMatrixNegotiate: _R.TELLING,
+        (c.AnswerMedia, FROM_MATRIX): _R.TOLD,
+        **_BACK,
+    },
+    _R.TELLING: {(c.AnswerMedia, FROM_MATRIX): _R.TOLD, **_BACK},
+    _R.TOLD: {e.MediaAnswerReady: _R.STABLE},
+}
+
+SUCCESSION: Table = {
+    _N.NONE: {
+        c.OfferSuccessor: _N.OFFERING,
+        e.SipInviteReceived: _N.CHANGING,
+    },
+    _N.OFFERING: {e.MediaOfferReady: _N.OFFERED, c.DropSuccessor: _N.NONE},
+    _N.OFFERED: {
+        e.SipAnswered: _N.CHANGING,
+        e.SipConfirmed: _N.CHANGING,
+        c.DropSuccessor: _N.NONE,
+    },
+    _N.CHANGING: {e.MediaSwitched: _N.NONE, c.DropSuccessor: _N.NONE},
 }
 
 

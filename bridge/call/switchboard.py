@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from bridge.call.call import Call, CallView
+from bridge.call.call import Call
 from bridge.call.causes import MEANINGS, Cause, best_of
-from bridge.call.commands import Command
+from bridge.call.commands import Command, RejectSip
 from bridge.call.deadlines import Timeouts
 from bridge.call.dialplan import OutboundRoute, follows, terms_of
 from bridge.call.events import (
@@ -22,6 +22,7 @@ from bridge.call.events import (
     PersonChanged,
     ShutdownRequested,
     SipInviteReceived,
+    SipReferReceived,
 )
 from bridge.call.group import RingGroup
 from bridge.call.ids import (
@@ -44,7 +45,10 @@ from bridge.call.register import Register, sip_name
 from bridge.call.sip_leg import SipLeg
 from bridge.call.states import MatrixState
 from bridge.call.terms import Terms
+from bridge.call.view import CallView
 
+_PENDING = 491
+_NO_SUCH_DIALOG = 481
 PARTY = PartyId("matrix-sip")
 """Our party id in every Matrix call."""
 _NOWHERE = OutboundRoute(
@@ -204,6 +208,9 @@ class Switchboard:
         """A telephone calls."""
         if self._calls.knows(sip_name(event.leg)):
             return
+        if event.replaces is not None:
+            self._replace(event, event.replaces)
+            return
         routed = self._people.route_in(event.trunk, event.dialled)
         people = () if isinstance(routed, Refusal) else routed
         for person in people:
@@ -222,7 +229,6 @@ class Switchboard:
             sip=SipLeg.called(self._effects, call, event),
             terms=terms_of(self._policy, event.trunk),
         )
-        made.record_sip_call_id(event.sip_call_id)
         self._calls.add(made, sip_name(event.leg))
         if isinstance(routed, Refusal):
             self._guard(made, lambda: made.end(routed.cause, "bridge", detail=routed.detail))
@@ -320,6 +326,44 @@ class Switchboard:
         self._placed.add(call.person, now)
         call.transfer(route.target)
 
+    def _follow_referral(self, call: Call, event: SipReferReceived) -> None:
+        """The far end wants us to call somebody else in its place, at the person's expense."""
+        if not call.can_be_referred:
+            call.far.refuse_referral(event.op, _PENDING)
+            return
+        now, person = self._effects.now, call.person
+        route = self._people.route_referral(call.sip.trunk, person, event.target, event.uri)
+        if not isinstance(route, Refusal):
+            recent = self._placed.of(person, now)
+            route = check_limits(self._policy.limits, active=0, recent=recent) or route
+        if isinstance(route, Refusal):
+            call.far.refuse_referral(event.op, MEANINGS[route.cause].status)
+            return
+        self._placed.add(person, now)
+        self._made += 1
+        name = LegId(f"{call.id}-out-{self._made}")
+        leg = SipLeg.calling(self._effects, call.id, name, route, referral=event)
+        self._calls.name(call, sip_name(name))
+        call.far.follow_referral(leg, route.terms, event)
+
+    def _replace(self, event: SipInviteReceived, replaced: LegId) -> None:
+        """An INVITE takes the place of a leg of ours (RFC 3891), if it still can."""
+        call = self._calls.with_leg(replaced)
+        if call is None:
+            gone = RejectSip(call=CallId(""), leg=event.leg, status=_NO_SUCH_DIALOG)
+            self._effects.emit(gone)
+            return
+        self._calls.name(call, sip_name(event.leg))
+        leg = SipLeg.called(self._effects, call.id, event)
+        terms = terms_of(self._policy, event.trunk)
+        if call.can_take_sip:
+            call.matrix.identify(event.caller, event.caller_name)
+            self._guard(call, lambda: call.take_sip(leg, terms))
+        elif call.can_be_taken_over:
+            self._guard(call, lambda: call.far.take_over(leg, terms, event))
+        else:
+            self._effects.emit(RejectSip(call=call.id, leg=event.leg, status=_PENDING))
+
     # --- redirection ----------------------------------------------------------------------
 
     def _redirect(self, call: Call, redirected: Redirected) -> None:
@@ -362,7 +406,7 @@ class Switchboard:
         self._calls.name(other, sip_name(event.leg))
         leg = SipLeg.called(self._effects, other.id, event)
         terms = terms_of(self._policy, event.trunk)
-        self._guard(other, lambda: other.take_sip(leg, event.sip_call_id, terms))
+        self._guard(other, lambda: other.take_sip(leg, terms))
 
     # --- inside ---------------------------------------------------------------------------
 
@@ -408,6 +452,9 @@ class Switchboard:
         wanted = call.take_transfer()
         if wanted is not None:
             self._transfer(call, wanted)
+        referral = call.take_referral()
+        if referral is not None:
+            self._follow_referral(call, referral)
 
     def _guard(self, call: Call, action: Callable[[], None]) -> None:
         """Do something to a call. If that goes wrong, it does so for this call alone."""

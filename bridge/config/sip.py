@@ -181,6 +181,11 @@ class Trunk(Section):
         "SIP INFO with that body; auto: within the audio where the other side can, else "
         "dtmf-relay.",
     )
+    transfers: Literal["accept", "refuse"] = Field(
+        "accept",
+        description="Whether the far end of a call may transfer the person, by REFER (RFC 3515) or "
+        "Replaces (RFC 3891). The person has to be allowed to call whom they are transferred to.",
+    )
     messages: bool = Field(
         False, description="Send what people write into portals as SIP MESSAGE (RFC 3428)."
     )

@@ -2,7 +2,7 @@
 """What descriptions say: the audio of a call, the peer's transport, and what a leg agreed on."""
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.errors import SdpError
 from bridge.sdp.codecs import (
@@ -87,6 +87,17 @@ def codec_choices(
 def held(description: SessionDescription) -> bool:
     """Whether the describer keeps its peer on hold: it does not want to hear it."""
     return not audio_of(description).active_direction.receives
+
+
+def unheld(local: SessionDescription, remote: SessionDescription) -> SessionDescription:
+    """`remote` as the peer would have said it had `local`, our last, not kept it on hold."""
+    ours, theirs = audio_of(local).active_direction, audio_of(remote)
+    direction = MediaDirection.of(
+        sends=theirs.active_direction.sends or not ours.receives,
+        receives=theirs.active_direction.receives or not ours.sends,
+    )
+    free = replace(theirs, direction=direction)
+    return replace(remote, media=tuple(free if m is theirs else m for m in remote.media))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from bridge.sip.names import Names
 from bridge.sip.orphans import end_dialogs
 from bridge.sip.pauses import registration_pause
 from bridge.sip.strangers import Strangers
+from bridge.sip.successors import Decisions
 from bridge.sip.tap import Tapped, without_secrets
 from bridge.sip.texts import fits
 from bridge.sip.trunks import Peers, Registration, RegistrationState, Route
@@ -96,6 +97,8 @@ class SipAdapter:
         self._strangers = Strangers()
         self._legs: dict[str, LegId] = {}
         self._errands = Errands()
+        self.decisions = Decisions()
+        """What the core says of INVITEs for which the SIP thread waits."""
         self._moved = threading.Event()
         self._stopping = threading.Event()
         self._last_turn = 0.0
@@ -110,7 +113,8 @@ class SipAdapter:
 
     def do(self, command: SipCommand) -> None:
         """Queue a command; order is kept."""
-        self._errands.send(lambda worker: _carry_out(worker, command))
+        if not self.decisions.takes(command):
+            self._errands.send(lambda worker: _carry_out(worker, command))
 
     async def end_orphan(self, record: CallRecord) -> None:
         """BYE the dialog of a call that a crash left behind. For use before `start`."""

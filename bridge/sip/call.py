@@ -60,8 +60,11 @@ class Call(pj.Call):
 
     @guarded
     def onCallTransferRequest(self, prm: pj.OnCallTransferRequestParam) -> None:
+        # A REFER that is accepted was answered before: see referrals.py.
         prm.statusCode = pj.PJSIP_SC_DECLINE
 
     @guarded
     def onCallReplaceRequest(self, prm: pj.OnCallReplaceRequestParam) -> None:
         prm.statusCode = pj.PJSIP_SC_DECLINE
+        if self.leg:
+            self.leg.replacing(prm)

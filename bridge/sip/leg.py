@@ -28,6 +28,7 @@ from bridge.sip.messages import Message, causes_of, parse
 from bridge.sip.offers import Later, Offers, Report
 from bridge.sip.params import add_headers, audio_only, message_in
 from bridge.sip.refer import Transfer
+from bridge.sip.referrals import Referral, Referrals
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,11 @@ class Leg:
         """Told of MESSAGEs within the call, which the stack has answered with 200."""
         self.address_of: AddressOf = lambda uri: Address("")
         self.transfer = Transfer(self._transferring)
+        self.referrals = Referrals(lambda op, referral: self.referred(op, referral), ops)
+        self.referred: Callable[[OpId, Referral], None] = lambda op, referral: None
+        """Told of REFERs that were accepted."""
+        self.replacing: Callable[[pj.OnCallReplaceRequestParam], None] = lambda prm: None
+        """Told of INVITEs that are to take this leg's place."""
         self._report = report
         self._ended = ended
         self.offers = Offers(leg, ops, lambda event: self._report(event), self._respond, later)
@@ -89,12 +95,17 @@ class Leg:
             self._log.warning("cannot send INVITE", error=error.reason)
             self._end(SipEnded(leg=self.id, status=503, reason=error.reason, remote=False))
 
-    def accept(self, account: pj.Account, call_id: int, invite: Message) -> None:
-        """Take over a call that came in."""
+    def accept(self, account: pj.Account, call_id: int | None, invite: Message) -> None:
+        """Take over a call that came in; one that the stack is about to make has no id yet."""
         self._invite = invite
         self.offers.called, self.offers.remote = True, invite.sdp
         self.sip_call_id = invite.first("call-id")
         self.call = Call(account, self, call_id)
+
+    def notify(self, op: OpId, status: int) -> None:
+        """Tell the far end what became of its REFER."""
+        if self.call:
+            self.referrals.notify(self.call, op, status)
 
     def progress(self, status: int, sdp: str | None) -> None:
         """Send a provisional response."""
@@ -208,6 +219,9 @@ class Leg:
             self.offers.arrived(message)
             if self._established:
                 self._identify(message)
+        elif method == "REFER" and message.method == "REFER":
+            if self._established:
+                self.referrals.asked(message, change.src.rdata)
         elif method == "INVITE" and message.status and self._established:
             self.offers.answered(message)
             self._identify(message)
@@ -238,6 +252,10 @@ class Leg:
     def ending(self) -> bool:
         """Whether it was told to end."""
         return self._our_end is not None
+
+    def refused(self, status: int) -> None:
+        """The stack has refused the INVITE by itself, or is about to."""
+        self._end(SipEnded(leg=self.id, status=status, remote=False))
 
     def hush(self) -> None:
         """Report nothing more."""

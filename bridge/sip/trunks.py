@@ -248,6 +248,12 @@ class Peers:
         routes = self._routes.values()
         self._networks = tuple({each for route in routes for each in route.trunk.peers})
 
+    def owns(self, route: Route, host: str) -> bool:
+        """Whether what is at `host` (of a URI) is the trunk's own."""
+        if host in (route.host.lower(), route.domain.strip("[]").lower()):
+            return True
+        return self._sends_from(route, address_in(host))
+
     def _sends_from(self, route: Route, address: IPv4Address | IPv6Address | None) -> bool:
         if address is None:
             return False

@@ -4,6 +4,7 @@
 import itertools
 import secrets
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final, Protocol
 
 import pjsua2 as pj
@@ -14,6 +15,7 @@ from bridge.call.commands import (
     AnswerSipReinvite,
     ByeSip,
     CancelSip,
+    NotifySip,
     ReferSip,
     RejectSip,
     RejectSipReinvite,
@@ -23,8 +25,14 @@ from bridge.call.commands import (
     SendSipReinvite,
     SipCommand,
 )
-from bridge.call.events import SipEnded, SipEvent, SipInviteReceived, SipReferProgressed
-from bridge.call.ids import Address, LegId, TrunkName
+from bridge.call.events import (
+    SipEnded,
+    SipEvent,
+    SipInviteReceived,
+    SipReferProgressed,
+    SipReferReceived,
+)
+from bridge.call.ids import Address, LegId, OpId, TrunkName
 from bridge.config import Sip
 from bridge.ports import Mailbox, SipText
 from bridge.sip.account import Account, Callbacks
@@ -48,8 +56,11 @@ from bridge.sip.mailbox import read_mailbox
 from bridge.sip.messages import Message, caller_of, clean, parse, parse_name_addr, parse_uri, tag_of
 from bridge.sip.names import Names
 from bridge.sip.pager import Answered, Pager
+from bridge.sip.params import audio_only
+from bridge.sip.referrals import Referral
 from bridge.sip.registrar import Pause
 from bridge.sip.strangers import Reason, Strangers
+from bridge.sip.successors import Decisions
 from bridge.sip.tap import Tapped
 from bridge.sip.trunks import Peers, Registration, RegistrationState, Route
 
@@ -97,6 +108,9 @@ class Listener(Protocol):
 
     def mailbox(self, mailbox: Mailbox) -> None:
         """A server told what waits in the mailbox of an account."""
+
+    decisions: Decisions
+    """Where what the core says can be waited for."""
 
 
 class Worker:
@@ -237,6 +251,8 @@ class Worker:
                 leg.press(command.key, command.duration, self._key_body(leg))
             case ReferSip():
                 self._refer(command, leg)
+            case NotifySip():
+                leg.notify(command.op, command.status)
             case SendSipReinvite():
                 leg.reinvite(command.op, command.sdp)
             case AnswerSipReinvite():
@@ -305,6 +321,8 @@ class Worker:
         self._place(leg)
         origin = route.origin(command.caller, command.caller_name)
         headers = {"P-Asserted-Identity": origin} if command.caller else {}
+        further = {"Replaces": command.replaces, "Referred-By": command.referred_by}
+        headers |= {name: value for name, value in further.items() if value}
         target = route.target(command.target)
         uri = parse_uri(target)
         leg.far = self._far_party(route, self._normalise(uri.user, uri.host))
@@ -360,6 +378,48 @@ class Worker:
         via = invite.first("via").partition(" ")[0].rpartition("/")[2].lower()
         came_by = {tapped.transport for call_id, tapped in self._unplaced if call_id == name}
         return (came_by or {via}) == {"tls"}
+
+    def _referred(self, leg: Leg, op: OpId, referral: Referral) -> None:
+        """The far end of a leg asks for a transfer."""
+        account, target = self._accounts.get(leg.trunk), referral.target
+        route = account.route if account else None
+        own = route is not None and self._peers.owns(route, target.host)
+        received = SipReferReceived(
+            leg=leg.id,
+            op=op,
+            target=self._normalise(target.user, target.host),
+            # A dialog that is to be replaced is where the REFER says, and nowhere else.
+            uri=referral.written if own or referral.replaces else "",
+            replaces=referral.replaces,
+            referred_by=referral.referred_by,
+        )
+        self._listener.happened(received)
+
+    def _replacing(self, leg: Leg, prm: pj.OnCallReplaceRequestParam) -> None:
+        """An INVITE is to take the place of a leg; only the trunk that has it may send one."""
+        account = self._accounts.get(leg.trunk)
+        invite = parse(prm.rdata.wholeMsg)
+        known = self._peers.trunk_of(invite, prm.rdata.srcAddress) == leg.trunk
+        if account is None or account.route is None or not known or not leg.referrals.welcome:
+            return
+        if self._stopping or len(self._legs) >= self._sip.max_calls:
+            prm.statusCode = pj.PJSIP_SC_SERVICE_UNAVAILABLE
+            return
+        successor = self._new_leg(LegId(f"in-{secrets.token_hex(8)}"), leg.trunk)
+        successor.accept(account, None, invite)
+        self._place(successor)
+        received = self._invite_received(successor, account.route, invite)
+        self._listener.decisions.expect(successor.id)
+        self._listener.happened(replace(received, replaces=leg.id))
+        decision = self._listener.decisions.wait(successor.id)
+        if isinstance(decision, AnswerSip):
+            successor.offers.local = decision.sdp
+            prm.newCall = successor.call
+            prm.opt = audio_only().opt
+            prm.statusCode = pj.PJSIP_SC_OK
+            return
+        prm.statusCode = decision.status if decision else _SERVER_ERROR
+        successor.refused(int(prm.statusCode))
 
     def _text(self, account: Account, request: Message, text: str) -> int:
         if account.route is None:
@@ -483,6 +543,11 @@ class Worker:
         )
         leg.address_of = lambda uri: self._normalise(uri.user, uri.host)
         leg.texted = lambda prm: self._texted(trunk, prm)
+        leg.referred = lambda op, referral: self._referred(leg, op, referral)
+        leg.replacing = lambda prm: self._replacing(leg, prm)
+        account = self._accounts.get(trunk)
+        if account is not None and account.route is not None:
+            leg.referrals.welcome = account.route.trunk.transfers == "accept"
         self._legs[leg_id] = leg
         return leg
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from bridge.app.desk import ServiceDesk
-from bridge.call.call import CallView
 from bridge.call.causes import Cause
 from bridge.call.events import CallRequested, Event, HangupRequested, PersonChanged
 from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
 from bridge.call.policy import Access, NumberKind, Policy, Refusal
 from bridge.call.rules import OutboundRule
+from bridge.call.view import CallView
 from bridge.errors import NotDone
 from bridge.ports import CallRecord, Desk, LineView, PersonSettings
 from bridge.sip.trunks import Registration, RegistrationState

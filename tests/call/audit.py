@@ -127,6 +127,8 @@ class Audit:
         self.sip: dict[LegId, SipLegAudit] = {}
         self.ops: set[OpId] = set()
         self.reinvites: set[tuple[LegId, OpId]] = set()
+        self.notified: set[tuple[LegId, OpId]] = set()
+        """REFERs of the far end whose outcome was told."""
         self.media: dict[CallId, Counter[type]] = {}
         self.records: dict[CallId, list[type]] = {}
 
@@ -145,7 +147,8 @@ class Audit:
     def say(self, command: c.Command, *, forced: bool = False) -> None:
         """A command was given; `forced` by a deadline."""
         op = getattr(command, "op", None)
-        if op is not None and not isinstance(command, c.AnswerSipReinvite | c.RejectSipReinvite):
+        theirs = c.AnswerSipReinvite | c.RejectSipReinvite | c.NotifySip
+        if op is not None and not isinstance(command, theirs):
             assert op not in self.ops, "an operation id was used twice"
             self.ops.add(op)
         match command:
@@ -163,6 +166,11 @@ class Audit:
         if isinstance(command, c.SendSipInvite):
             assert command.leg not in self.sip
             self.sip[command.leg] = SipLegAudit(ours=True)
+        if isinstance(command, c.NotifySip):
+            about = (command.leg, command.op)
+            assert about not in self.notified, "NOTIFY after the last one"
+            if command.status >= 200:
+                self.notified.add(about)
         if isinstance(command, c.AnswerSipReinvite | c.RejectSipReinvite):
             done = (command.leg, command.op)
             assert done not in self.reinvites, "a re-INVITE was answered twice"

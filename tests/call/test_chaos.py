@@ -243,8 +243,13 @@ class Chaos(RuleBasedStateMachine):
 
     # --- the telephone --------------------------------------------------------------------
 
-    @rule(bare=st.booleans(), elsewhere=st.sampled_from([False, False, False, True]))
-    def ring(self, bare: bool, elsewhere: bool) -> None:
+    @rule(
+        bare=st.booleans(),
+        elsewhere=st.sampled_from([False, False, False, True]),
+        replaces=st.none() | _luck,
+    )
+    def ring(self, bare: bool, elsewhere: bool, replaces: int | None) -> None:
+        replaced = None if replaces is None else self.pick_leg(replaces)
         leg = LegId(f"in-{len(self.legs)}")
         self.legs.append(leg)
         self.tell(
@@ -256,10 +261,11 @@ class Chaos(RuleBasedStateMachine):
                 dialled=OURS,
                 sdp=None if bare else "offer",
                 sip_call_id=f"{leg}@pbx.test",
+                replaces=replaced,
             )
         )
 
-    @rule(luck=st.integers(0, 2), kind=st.integers(0, 9), sdp=st.none() | _sdps)
+    @rule(luck=st.integers(0, 2), kind=st.integers(0, 10), sdp=st.none() | _sdps)
     def respond(self, luck: int, kind: int, sdp: str | None) -> None:
         leg = self.pick_leg(luck)
         events: list[e.SipEvent] = [
@@ -273,6 +279,9 @@ class Chaos(RuleBasedStateMachine):
             e.SipIdentityChanged(leg=leg, address=_OTHER_NUMBER, name=sdp or ""),
             e.SipKeyPressed(leg=leg, key="#", duration=0.2),
             e.SipEnded(leg=leg, status=302, contacts=(_OTHER_NUMBER,) if sdp else ()),
+            e.SipReferReceived(
+                leg=leg, op=OpId(-len(self.asked) - len(sdp or "")), target=_OTHER_NUMBER
+            ),
         ]
         self.tell(events[kind])
 
@@ -307,6 +316,12 @@ class Chaos(RuleBasedStateMachine):
                 self.tell(
                     e.MediaOfferReady(call=call, op=op, sdp=sdp, needed=needed, answer=answer)
                 )
+            case c.NotifySip() | c.AnswerSipReinvite() | c.RejectSipReinvite():
+                pass
+            case c.OfferSuccessor() if good:
+                self.tell(e.MediaOfferReady(call=call, op=op, sdp=sdp))
+            case c.SwitchMedia() if good:
+                self.tell(e.MediaSwitched(call=call, op=op, sdp=sdp, needed=sdp == "one"))
             case c.AnswerMedia() if good:
                 self.tell(e.MediaAnswerReady(call=call, op=op, sdp=sdp))
             case c.JoinMedia() if good:

@@ -8,7 +8,7 @@ import pytest
 from bridge.call import commands as c
 from bridge.call import events as e
 from bridge.call.deadlines import DEADLINES, Deadline, Timeouts
-from bridge.call.ids import Address, OpId, Side
+from bridge.call.ids import Address, LegId, OpId, Side
 from bridge.call.machine import Effects, Machine
 from bridge.call.policy import Limits
 from bridge.call.states import (
@@ -19,6 +19,7 @@ from bridge.call.states import (
     SIP,
     SIP_ENDS,
     STEPS,
+    SUCCESSION,
     UP,
     MatrixState,
     MediaState,
@@ -26,6 +27,7 @@ from bridge.call.states import (
     RenegotiationState,
     SipState,
     State,
+    SuccessionState,
     Table,
 )
 from bridge.call.switchboard import PARTY
@@ -50,6 +52,7 @@ TABLES: list[tuple[Table, type[State]]] = [
     (SIP, SipState),
     (MEDIA, MediaState),
     (RENEGOTIATION, RenegotiationState),
+    (SUCCESSION, SuccessionState),
 ]
 
 
@@ -72,6 +75,7 @@ def test_every_state_has_a_row_and_can_be_reached_and_left(
         SipState.INVITED_BARE,
         MediaState.NONE,
         RenegotiationState.CLOSED,
+        SuccessionState.NONE,
     }
     assert set(states) <= reached | forced | starts
     finals = {state for state, row in table.items() if not row}
@@ -248,6 +252,52 @@ def _awaiting(desk: Desk) -> None:
     desk.person_transfers(Address("tel:+12025550177"), waits=True)
 
 
+def _succession(desk: Desk) -> None:
+    desk.connected_to_the_phone()
+    target = Address("tel:+12025550177")
+    desk.tell(e.SipReferReceived(leg=OUT, op=OpId(903), target=target))
+
+
+def _successor_rings(desk: Desk) -> None:
+    _succession(desk)
+    offer = desk.said[-1]
+    assert isinstance(offer, c.OfferSuccessor)
+    desk.tell(e.MediaOfferReady(call=CALL, op=offer.op, sdp="offer to the next"))
+
+
+def _far_end_left(desk: Desk) -> None:
+    _successor_rings(desk)
+    desk.phone_ends(OUT)
+
+
+def _switching(desk: Desk) -> None:
+    _successor_rings(desk)
+    desk.tell(e.SipAnswered(leg=LegId("n-1-out-2"), sdp="answer of the next"))
+
+
+def _catching_up(desk: Desk) -> None:
+    _switching(desk)
+    switch = desk.said[-1]
+    assert isinstance(switch, c.SwitchMedia)
+    desk.tell(e.MediaSwitched(call=CALL, op=switch.op, needed=True))
+
+
+def _replacing(desk: Desk) -> None:
+    desk.connected_to_the_phone()
+    desk.tell(
+        e.SipInviteReceived(
+            leg=IN,
+            trunk=TRUNK,
+            caller=NUMBER,
+            caller_name="",
+            dialled="",
+            sdp="sip offer",
+            sip_call_id="next@pbx.test",
+            replaces=OUT,
+        )
+    )
+
+
 def _ended(desk: Desk) -> None:
     desk.connected_to_the_phone()
     desk.person_hangs_up()
@@ -277,6 +327,12 @@ SITUATIONS: dict[str, Callable[[Desk], None]] = {
     "closing": _closing,
     "transfer asked for": _referring,
     "to be replaced": _awaiting,
+    "to be succeeded": _succession,
+    "successor rings": _successor_rings,
+    "far end left early": _far_end_left,
+    "media goes over": _switching,
+    "client has to be told": _catching_up,
+    "replaced by a caller": _replacing,
     "ended": _ended,
     "call requested": _requested,
     "requested, and rings here": Desk.requested_and_rings_here,
@@ -333,11 +389,13 @@ def events(op: OpId) -> Iterable[e.Event]:
         yield e.SipReferProgressed(leg=leg, op=op, status=100)
         yield e.SipReferProgressed(leg=leg, op=op, status=200)
         yield e.SipReferProgressed(leg=leg, op=op, status=603)
+        yield e.SipReferReceived(leg=leg, op=OpId(902), target=Address("tel:+12025550177"))
         yield e.SipDialogChanged(leg=leg, state="dialog")
     yield e.MediaOfferReady(call=CALL, op=op, sdp="offer")
     yield e.MediaOfferReady(call=CALL, op=op, sdp="", needed=False, answer="answer")
     yield e.MediaAnswerReady(call=CALL, op=op, sdp="answer")
     yield e.MediaJoined(call=CALL, op=op, matrix_sdp="answer", sip_sdp="answer")
+    yield e.MediaSwitched(call=CALL, op=op)
     yield e.MediaFailed(call=CALL, op=op, fault=e.MediaFault.INTERNAL)
     yield e.MediaConnected(call=CALL, matrix_codec="PCMA/8000", sip_codec="PCMA/8000")
     yield e.MediaKeyPressed(call=CALL, key="1", duration=0.1)

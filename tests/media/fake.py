@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from bridge.call.commands import (
     AnswerMedia,
     CloseMedia,
+    DropSuccessor,
     JoinMedia,
     MediaCommand,
     OfferMedia,
+    OfferSuccessor,
+    SwitchMedia,
 )
 from bridge.call.events import (
     Event,
@@ -21,6 +24,7 @@ from bridge.call.events import (
     MediaJoined,
     MediaLost,
     MediaOfferReady,
+    MediaSwitched,
 )
 from bridge.call.ids import CallId, OpId, Side
 from bridge.errors import SdpError
@@ -58,6 +62,12 @@ class _Call:
     """Who has to answer, and what the other side offered; None if that was nothing."""
     late: bool = False
     """The answer that is waited for goes to nobody."""
+    told: MediaDirection = MediaDirection.SENDRECV
+    """What Matrix was told last."""
+    succeeds: bool = False
+    """Another SIP peer was offered something."""
+    stale: bool = False
+    """Matrix has yet to be told what that peer wants."""
 
 
 class FakeEngine:
@@ -115,6 +125,14 @@ class FakeEngine:
                 return _answer(call, command)
             case JoinMedia():
                 return _join(call, command)
+            case OfferSuccessor():
+                call.succeeds = True
+                return MediaOfferReady(call=command.call, op=command.op, sdp=description(Side.SIP))
+            case SwitchMedia():
+                return _switch(call, command)
+            case DropSuccessor():
+                call.succeeds = False
+                return None
         call.pending = call.pending if len(call.directions) < 2 else None
         return None
 
@@ -130,11 +148,13 @@ def _offer(call: _Call, command: OfferMedia) -> Event:
     if direction is None:
         call.pending, call.late = (side, None), True
         return MediaOfferReady(call=id_, op=op, sdp="", needed=False, answer=description(side))
-    if direction is call.directions[side]:
+    if direction is call.directions[side] and not (side is Side.SIP and call.stale):
         call.pending = None
         answer = description(side, direction.reversed)
         return MediaOfferReady(call=id_, op=op, sdp="", needed=False, answer=answer)
     call.pending = (side.other, direction)
+    if side is Side.SIP:
+        call.told = direction
     return MediaOfferReady(call=id_, op=op, sdp=description(side.other, direction))
 
 
@@ -143,6 +163,7 @@ def _answer(call: _Call, command: AnswerMedia) -> Event:
         raise SdpError("An answer without an offer")
     side, offered = call.pending
     call.directions[side] = direction = _direction(command.sdp)
+    call.stale = call.stale and side is not Side.MATRIX
     if call.late:
         if not command.provisional:
             call.pending, call.late = None, False
@@ -155,6 +176,17 @@ def _answer(call: _Call, command: AnswerMedia) -> Event:
     return MediaAnswerReady(
         call=command.call, op=command.op, sdp=description(side.other, direction)
     )
+
+
+def _switch(call: _Call, command: SwitchMedia) -> Event:
+    direction = _direction(command.sdp)
+    if not command.offered and not call.succeeds:
+        raise SdpError("An answer without an offer")
+    call.succeeds, call.pending = False, None
+    call.directions[Side.SIP] = direction
+    call.stale = direction is not call.told
+    sdp = description(Side.SIP, direction.reversed) if command.offered else ""
+    return MediaSwitched(call=command.call, op=command.op, sdp=sdp, needed=call.stale)
 
 
 def _join(call: _Call, command: JoinMedia) -> Event:

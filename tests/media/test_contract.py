@@ -9,11 +9,14 @@ from bridge.call.commands import (
     AddRemoteCandidates,
     AnswerMedia,
     CloseMedia,
+    DropSuccessor,
     JoinMedia,
     OfferMedia,
+    OfferSuccessor,
     RollbackMedia,
+    SwitchMedia,
 )
-from bridge.call.events import MediaClosed, MediaFailed, MediaFault, MediaOfferReady
+from bridge.call.events import MediaClosed, MediaFailed, MediaFault, MediaOfferReady, MediaSwitched
 from bridge.call.ids import CallId, OpId, Side
 from bridge.media.embedded.engine import EmbeddedEngine
 from bridge.ports import Emit, MediaEngine
@@ -243,3 +246,75 @@ async def test_closing_the_engine_ends_every_session(desk: Desk) -> None:
     await desk.ask(lambda op: OfferMedia(call=CallId("call-2"), op=op, side=Side.SIP, sdp=PHONE))
     await desk.engine.close()
     assert {event.call for event in desk.of(MediaClosed)} == {desk.call, "call-2"}
+
+
+# --- another SIP peer takes the present one's place ---------------------------------------------
+
+SUCCESSOR = PHONE.replace("4000", "4010")
+
+
+async def succeed(desk: Desk, sdp: str = SUCCESSOR, *, offered: bool = False) -> MediaSwitched:
+    event = await desk.ask(lambda op: SwitchMedia(call=desk.call, op=op, sdp=sdp, offered=offered))
+    assert isinstance(event, MediaSwitched), event
+    return event
+
+
+async def test_a_successor_is_offered_a_place_and_takes_it(desk: Desk) -> None:
+    await establish(desk)
+    offered = await desk.ask(lambda op: OfferSuccessor(call=desk.call, op=op))
+    assert isinstance(offered, MediaOfferReady)
+    assert sip_audio(parse(offered.sdp)).direction is MediaDirection.SENDRECV
+    assert not (await desk.offer(Side.SIP, PHONE)).needed  # The present one may go on.
+    switched = await succeed(desk)
+    assert (switched.sdp, switched.needed) == ("", False)
+    assert not (await desk.offer(Side.SIP, SUCCESSOR)).needed
+
+
+async def test_a_successor_that_offers_is_answered(desk: Desk) -> None:
+    await establish(desk)
+    switched = await succeed(desk, offered=True)
+    assert sip_audio(parse(switched.sdp)).direction is MediaDirection.SENDRECV
+    assert not switched.needed
+
+
+async def test_a_successor_is_not_kept_on_hold_for_the_other_ones_sake(desk: Desk) -> None:
+    await establish(desk)
+    await desk.offer(Side.SIP, HOLD)
+    await desk.answer(Side.MATRIX, HELD)
+    offered = await desk.ask(lambda op: OfferSuccessor(call=desk.call, op=op))
+    assert sip_audio(parse(offered.sdp)).direction is MediaDirection.SENDRECV
+    assert (await succeed(desk)).needed
+    resumed = await desk.offer(Side.SIP, SUCCESSOR)
+    assert resumed.needed
+    assert matrix_audio(parse(resumed.sdp)).direction is MediaDirection.SENDRECV
+    answer = await desk.answer(Side.MATRIX, CLIENT_ANSWER)
+    assert sip_audio(parse(answer)).direction is MediaDirection.SENDRECV
+    assert not (await desk.offer(Side.SIP, SUCCESSOR)).needed
+
+
+@pytest.mark.parametrize(
+    ("sdp", "offered", "fault"),
+    [
+        (SUCCESSOR, False, MediaFault.BAD_SDP),
+        ("nonsense", True, MediaFault.BAD_SDP),
+        (SUCCESSOR.replace("0 101", "18"), True, MediaFault.NO_COMMON_CODEC),
+    ],
+    ids=["not offered", "nonsense", "no codec"],
+)
+async def test_a_successor_that_cannot_be_leaves_everything_as_it_is(
+    desk: Desk, sdp: str, offered: bool, fault: MediaFault
+) -> None:
+    await establish(desk)
+    failed = await desk.refused(
+        lambda op: SwitchMedia(call=desk.call, op=op, sdp=sdp, offered=offered)
+    )
+    assert failed.fault is fault
+    assert not (await desk.offer(Side.SIP, PHONE)).needed
+
+
+async def test_a_successor_that_was_given_up_cannot_answer(desk: Desk) -> None:
+    await establish(desk)
+    await desk.ask(lambda op: OfferSuccessor(call=desk.call, op=op))
+    desk.engine.do(DropSuccessor(call=desk.call))
+    failed = await desk.refused(lambda op: SwitchMedia(call=desk.call, op=op, sdp=SUCCESSOR))
+    assert failed.fault is MediaFault.BAD_SDP

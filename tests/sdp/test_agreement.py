@@ -16,6 +16,7 @@ from bridge.sdp.agreement import (
     matrix_audio,
     packet_time,
     sip_audio,
+    unheld,
     webrtc_peer,
 )
 from bridge.sdp.codecs import (
@@ -256,3 +257,20 @@ def test_the_old_hold_stops_our_sending() -> None:
 def test_choices_of_a_matrix_offer_match_what_browsers_have() -> None:
     offer = offer_to_matrix(LOCAL_WEBRTC, (PCMA,), sip=plain("8"))
     assert codec_choices(offer) == (PCMA, *(codec for codec in AUDIO_CODECS if codec != PCMA))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "wish"),
+    [
+        (MediaDirection.SENDRECV, MediaDirection.SENDRECV, MediaDirection.SENDRECV),
+        (MediaDirection.SENDRECV, MediaDirection.SENDONLY, MediaDirection.SENDONLY),
+        (MediaDirection.SENDONLY, MediaDirection.RECVONLY, MediaDirection.SENDRECV),
+        (MediaDirection.SENDONLY, MediaDirection.INACTIVE, MediaDirection.SENDONLY),
+        (MediaDirection.INACTIVE, MediaDirection.INACTIVE, MediaDirection.SENDRECV),
+    ],
+)
+def test_what_a_peer_would_say_if_it_were_not_held(
+    ours: MediaDirection, theirs: MediaDirection, wish: MediaDirection
+) -> None:
+    local, remote = (directed(load("asterisk-offer"), one) for one in (ours, theirs))
+    assert unheld(local, remote) == directed(load("asterisk-offer"), wish)

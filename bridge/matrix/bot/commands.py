@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from bridge.call.call import CallView
 from bridge.call.causes import Cause
 from bridge.call.ids import Direction, UserId
 from bridge.call.policy import Access
+from bridge.call.view import CallView
 from bridge.errors import NotDone
 from bridge.matrix.bot.reply import Reply
 from bridge.numbers import international

@@ -11,11 +11,14 @@ from bridge.call.commands import (
     AddRemoteCandidates,
     AnswerMedia,
     CloseMedia,
+    DropSuccessor,
     JoinMedia,
     MediaCommand,
     OfferMedia,
+    OfferSuccessor,
     PlayKey,
     RollbackMedia,
+    SwitchMedia,
 )
 from bridge.call.events import (
     Event,
@@ -25,8 +28,9 @@ from bridge.call.events import (
     MediaFault,
     MediaJoined,
     MediaOfferReady,
+    MediaSwitched,
 )
-from bridge.call.ids import CallId
+from bridge.call.ids import CallId, OpId
 from bridge.config import Media as MediaSettings
 from bridge.errors import BridgeError, LocalError, SdpError
 from bridge.media.embedded.session import Resources, Session
@@ -173,6 +177,12 @@ class _Call:
                 return self.session.play(key, duration)
             case RollbackMedia():
                 return self.session.rollback()
+            case OfferSuccessor():
+                return self._offer_successor(command)
+            case SwitchMedia():
+                return self._switch(command)
+            case DropSuccessor():
+                return self.session.drop_successor()
         raise TypeError(f"unknown media command {type(command).__name__}")
 
     async def _offer(self, command: OfferMedia) -> MediaOfferReady:
@@ -195,6 +205,16 @@ class _Call:
         )
         return MediaJoined(call=self._call, op=command.op, matrix_sdp=matrix_sdp, sip_sdp=sip_sdp)
 
+    async def _offer_successor(self, command: OfferSuccessor) -> MediaOfferReady:
+        sdp = await self.session.offer_successor(command.terms)
+        return MediaOfferReady(call=self._call, op=command.op, sdp=sdp)
+
+    async def _switch(self, command: SwitchMedia) -> MediaSwitched:
+        sdp, needed = await self.session.switch(
+            command.sdp, offered=command.offered, terms=command.terms
+        )
+        return MediaSwitched(call=self._call, op=command.op, sdp=sdp, needed=needed)
+
 
 def _fault(error: Exception) -> tuple[MediaFault, str]:
     """Whose fault an exception is, and what to tell of it."""
@@ -212,9 +232,10 @@ def _fault(error: Exception) -> tuple[MediaFault, str]:
 
 
 def _failed(command: MediaCommand, fault: MediaFault, detail: str) -> MediaFailed | None:
-    if not isinstance(command, OfferMedia | AnswerMedia | JoinMedia):
+    op: OpId | None = getattr(command, "op", None)
+    if op is None:
         return None
-    return MediaFailed(call=command.call, op=command.op, fault=fault, detail=detail)
+    return MediaFailed(call=command.call, op=op, fault=fault, detail=detail)
 
 
 def _refuse(command: MediaCommand, emit: Emit) -> None:

@@ -16,13 +16,14 @@ from bridge.call.events import MediaConnected, MediaFault, MediaKeyPressed, Medi
 from bridge.call.ids import CallId, Side
 from bridge.call.terms import NO_TERMS, Keypad, Terms
 from bridge.config import Media as MediaSettings
-from bridge.errors import SdpError
+from bridge.errors import BridgeError, SdpError
 from bridge.media.embedded.ends import OwnEnds
 from bridge.media.embedded.keys import KeyListener, KeyPlayer
 from bridge.media.embedded.matrix_leg import Callbacks, MatrixLeg, our_setup
 from bridge.media.embedded.sip_leg import SipLeg
 from bridge.media.embedded.sockets import PortRange, gathering_addresses, local_address
 from bridge.media.embedded.streams import Statistics, Streams
+from bridge.media.embedded.successor import Successor, allowed_by, is_surprising
 from bridge.media.embedded.upkeep import Upkeep
 from bridge.media.embedded.webrtc import (
     CertificateSource,
@@ -31,7 +32,7 @@ from bridge.media.embedded.webrtc import (
 )
 from bridge.ports import Emit
 from bridge.sdp.agreement import LegMedia, audio_of, codec_choices, leg_media, webrtc_peer
-from bridge.sdp.codecs import AUDIO_CODECS, Codec, codec_named, pair_codecs
+from bridge.sdp.codecs import AUDIO_CODECS, Codec, pair_codecs
 from bridge.sdp.description import SessionDescription
 from bridge.sdp.ends import Exchange, LocalRtp, LocalWebRtc
 from bridge.sdp.negotiation import answer_to_matrix, answer_to_sip, offer_to_matrix, offer_to_sip
@@ -95,6 +96,9 @@ class Session:
             cname=cname,
         )
         self._sip: SipLeg | None = None
+        self._successor: Successor | None = None
+        self._stale = False
+        """Whether the client has yet to be told what another SIP peer wants."""
         self._matrix = MatrixLeg(
             certificate=certificate,
             sockets=self._ice_sockets,
@@ -138,8 +142,7 @@ class Session:
 
     def _agree_to(self, terms: Terms | None) -> None:
         if terms is not None:
-            self._terms = terms
-            self._allowed = tuple(map(codec_named, terms.codecs)) or AUDIO_CODECS
+            self._terms, self._allowed = terms, allowed_by(terms)
 
     def _make_offer(self, to: Side, other: SessionDescription | None) -> SessionDescription:
         """Our offer `to` a side; `other` is what the opposite side said last."""
@@ -160,7 +163,8 @@ class Session:
         if side is Side.MATRIX:
             await self._prepare_restart(asked)
         before = audio_of(self._agreed[side].remote).active_direction
-        if audio_of(asked).active_direction is before:
+        stale = side is Side.SIP and self._stale
+        if audio_of(asked).active_direction is before and not stale:
             self._pending = None
             return Offered(answer=str(self._answer_alone(side, asked)))
         offered = self._make_offer(side.other, asked)
@@ -257,6 +261,57 @@ class Session:
         self._pending = None
         await self._matrix.discard()
 
+    # --- another SIP peer -----------------------------------------------------------------------
+
+    async def offer_successor(self, terms: Terms | None) -> str:
+        """What to offer another SIP peer: see `OfferSuccessor`. Raises SdpError, LocalError."""
+        await self.drop_successor()
+        successor = self._successor = self._new_successor(None, terms)
+        return successor.offer(self._ends, self._agreed[Side.MATRIX])
+
+    async def switch(self, sdp: str, *, offered: bool, terms: Terms | None) -> tuple[str, bool]:
+        """Talk with another SIP peer: see `SwitchMedia`. Raises SdpError, LocalError."""
+        remote = parse(sdp)
+        if offered:
+            await self.drop_successor()
+            self._successor = self._new_successor(remote, terms)
+        if self._successor is None:
+            raise SdpError("An answer without an offer")
+        try:
+            exchange = self._agree_with(self._successor, remote, offered=offered)
+        except BridgeError:
+            await self.drop_successor()
+            raise
+        await self.rollback()
+        self._succeed(self._successor, exchange)
+        self._stale = is_surprising(self._agreed[Side.MATRIX], remote)
+        return (str(exchange.local) if offered else ""), self._stale
+
+    async def drop_successor(self) -> None:
+        """See `DropSuccessor`."""
+        successor, self._successor = self._successor, None
+        if successor is not None:
+            successor.leg.close()
+
+    def _new_successor(self, remote: SessionDescription | None, terms: Terms | None) -> Successor:
+        return Successor(self._sip_leg(remote), terms or self._terms)
+
+    def _agree_with(
+        self, successor: Successor, remote: SessionDescription, *, offered: bool
+    ) -> Exchange:
+        if offered:
+            return successor.answer(self._ends, self._agreed[Side.MATRIX], remote)
+        return successor.accept(remote)
+
+    def _succeed(self, successor: Successor, exchange: Exchange) -> None:
+        """Let go of the present peer."""
+        assert self._sip is not None
+        self._sip.close()
+        self._sip, self._successor = successor.leg, None
+        self._agree_to(successor.terms)
+        self._streams.to_sip.lead(self._sip.send_rtp)
+        self._commit({Side.SIP: exchange})
+
     def _answer(
         self, to: Side, offer: SessionDescription, codec: Codec, other: SessionDescription
     ) -> SessionDescription:
@@ -276,6 +331,7 @@ class Session:
             self._aim(media[Side.SIP])
         self._agreed = agreed
         if Side.MATRIX in exchanges:
+            self._stale = False
             self._connect_matrix(exchanges[Side.MATRIX])
         if len(media) < 2:
             return
@@ -311,15 +367,17 @@ class Session:
     # --- our own ends ---------------------------------------------------------------------------
 
     def _open_sip(self, remote: SessionDescription | None) -> None:
-        if self._sip is not None:
-            return
+        if self._sip is None:
+            self._sip = self._sip_leg(remote)
+            self._streams.to_sip.lead(self._sip.send_rtp)
+
+    def _sip_leg(self, remote: SessionDescription | None) -> SipLeg:
         connection = audio_of(remote).connection if remote else None
         peer = connection.address if connection and not connection.unspecified else None
         address = local_address(self._resources.settings.listen, peer)
         rtp, rtcp = self._resources.ports.pair(address)
         hear = self._streams.to_matrix.receive
-        self._sip = SipLeg(rtp, rtcp, hear, self._sip_rtcp, self._sip_blind)
-        self._streams.to_sip.lead(self._sip.send_rtp)
+        return SipLeg(rtp, rtcp, hear, self._sip_rtcp, self._sip_blind)
 
     def _ice_sockets(self) -> list[Socket]:
         addresses = gathering_addresses(self._resources.settings.listen)
@@ -403,6 +461,7 @@ class Session:
         self._upkeep.stop()
         self._listener.stop()
         self._player.stop()
+        await self.drop_successor()
         if self._sip is not None:
             self._sip.close()
         await self._matrix.close()

@@ -4,12 +4,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bridge.call.call import CallView
 from bridge.call.dialplan import OutboundRoute
 from bridge.call.explain import Explanation
 from bridge.call.ids import Address, CallId, Direction, RoomId, TrunkName, UserId
 from bridge.call.policy import Access
 from bridge.call.terms import Terms
+from bridge.call.view import CallView
 from bridge.errors import NotDone
 from bridge.numbers import read_address
 from bridge.ports import CallRecord, LineView, PersonSettings
