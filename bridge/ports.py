@@ -22,6 +22,7 @@ from bridge.call.ids import (
     TrunkName,
     UserId,
 )
+from bridge.call.limits import Allowance
 from bridge.call.policy import Access
 from bridge.call.view import CallView
 
@@ -317,6 +318,9 @@ class Desk(Protocol):
 
     def call(self, person: UserId, number: str) -> Address:
         """Ring the person, and dial what they wrote as soon as they answer."""
+
+    def left(self, person: UserId) -> Allowance:
+        """What the person may do yet."""
 
     async def history(self, person: UserId, limit: int) -> Sequence[CallRecord]:
         """The person's newest calls, newest first."""

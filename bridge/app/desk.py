@@ -13,6 +13,7 @@ from bridge.call.dialplan import route_out
 from bridge.call.events import CallRequested, HangupRequested, PersonChanged
 from bridge.call.explain import Explanation, explain
 from bridge.call.ids import Address, TrunkName, UserId
+from bridge.call.limits import Allowance
 from bridge.call.policy import Access, Policy, Refusal, access_of
 from bridge.call.view import CallView
 from bridge.errors import NotDone
@@ -39,8 +40,11 @@ class Core(Protocol):
     def active(self) -> list[CallView]:
         """The calls that are not finished, oldest first."""
 
-    def why_not(self, person: UserId, address: Address, now: float) -> Cause | None:
+    def why_not(self, person: UserId, address: Address, now: float) -> Refusal | None:
         """Why a call would come to nothing now."""
+
+    def left(self, person: UserId, now: float) -> Allowance:
+        """What a person may do yet."""
 
     def route_in(self, trunk: TrunkName, dialled: str) -> tuple[UserId, ...] | Refusal:
         """Whom a call rings."""
@@ -77,6 +81,8 @@ class ServiceDesk:
     configured: Sequence[TrunkName]
     registrations: Callable[[], Mapping[TrunkName, Registration]]
     clock: Callable[[], float]
+    refused: Callable[[Refusal], None] = lambda refusal: None
+    """Told of every call that could not be made."""
 
     def __post_init__(self) -> None:
         self._chosen: dict[UserId, PersonSettings] = {}
@@ -109,11 +115,16 @@ class ServiceDesk:
     def call(self, person: UserId, number: str) -> Address:
         """Ring the person, and dial what they wrote as soon as they answer."""
         address = self._read(number)
-        cause = self.core.why_not(person, address, self.clock())
-        if cause is not None:
-            raise NotDone(_sentence(cause))
+        refusal = self.core.why_not(person, address, self.clock())
+        if refusal is not None:
+            self.refused(refusal)
+            raise NotDone(_sentence(refusal.cause))
         self.emit(CallRequested(person=person, address=address))
         return address
+
+    def left(self, person: UserId) -> Allowance:
+        """What the person may do yet."""
+        return self.core.left(person, self.clock())
 
     async def history(self, person: UserId, limit: int) -> Sequence[CallRecord]:
         """The person's newest calls, newest first."""

@@ -7,14 +7,25 @@ import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberType
 
 from bridge import config as settings
+from bridge.call.bounds import Bounds, NumberKind
 from bridge.call.ids import TrunkName, UserId
 from bridge.call.notices import Notices
-from bridge.call.policy import Access, Limits, NumberKind, Policy
+from bridge.call.policy import Access, Limits, Policy
 from bridge.call.rules import InboundRule, OutboundRule, TrunkPolicy
 from bridge.call.terms import Keypad, Srtp, Terms
 from bridge.config import AppService, Config, Permission, Trunk
 from bridge.numbers import meanings
 
+_SATELLITE = ("+870", "+881", "+882", "+883")
+"""Inmarsat, other satellites, and networks of no country (ITU-T E.164)."""
+_KINDS = {
+    PhoneNumberType.PREMIUM_RATE: NumberKind.PREMIUM,
+    PhoneNumberType.SHARED_COST: NumberKind.SHARED_COST,
+    PhoneNumberType.PERSONAL_NUMBER: NumberKind.PERSONAL,
+    PhoneNumberType.PAGER: NumberKind.PAGER,
+    PhoneNumberType.UAN: NumberKind.UAN,
+    PhoneNumberType.VOIP: NumberKind.VOIP,
+}
 _ACCESS = {
     Permission.BLOCKED: Access.BLOCKED,
     Permission.RECEIVE: Access.RECEIVE,
@@ -43,13 +54,17 @@ def policy_of(config: Config) -> Policy:
         inbound=[
             _inbound(rule, config.homeserver.domain, config.appservice) for rule in config.inbound
         ],
+        allowed_prefixes=config.numbers.allowed_prefixes,
         forbidden_prefixes=config.numbers.forbidden_prefixes,
+        forbidden_kinds=frozenset(map(NumberKind, config.numbers.forbidden_kinds)),
         limits=Limits(
             calls_per_person=limits.calls_per_person,
             calls_per_minute=limits.calls_per_minute,
             ring_time=limits.ring_time,
             max_duration=limits.max_duration,
+            seconds_per_day=_seconds(limits.minutes_per_day),
         ),
+        people={key: _bounds(each) for key, each in limits.people.items()},
         notices=Notices(config.notices.level),
         kind_of=partial(kind_of, config.numbers.region),
         meanings=partial(
@@ -72,16 +87,35 @@ def _inbound(rule: settings.InboundRule, server: str, appservice: AppService) ->
 
 
 def kind_of(region: str, number: str) -> NumberKind:
-    """Whether a number (`+12025550123`, `911`) is an emergency or a premium-rate one."""
+    """What kind of number (`+12025550123`, `911`) it is."""
     if phonenumbers.is_emergency_number(number, region):
         return NumberKind.EMERGENCY
     if not number.startswith("+"):
         return NumberKind.ORDINARY
+    if number.startswith(_SATELLITE):
+        return NumberKind.SATELLITE
     try:
         kind = phonenumbers.number_type(phonenumbers.parse(number))
     except NumberParseException:
         return NumberKind.ORDINARY
-    return NumberKind.PREMIUM if kind == PhoneNumberType.PREMIUM_RATE else NumberKind.ORDINARY
+    return _KINDS.get(kind, NumberKind.ORDINARY)
+
+
+def _bounds(bounds: settings.Bounds) -> Bounds:
+    kinds = bounds.forbidden_kinds
+    return Bounds(
+        calls=bounds.calls,
+        calls_per_minute=bounds.calls_per_minute,
+        seconds_per_day=_seconds(bounds.minutes_per_day),
+        max_duration=bounds.max_duration,
+        allowed_prefixes=bounds.allowed_prefixes,
+        forbidden_prefixes=bounds.forbidden_prefixes,
+        forbidden_kinds=None if kinds is None else frozenset(map(NumberKind, kinds)),
+    )
+
+
+def _seconds(minutes: float | None) -> float | None:
+    return None if minutes is None else minutes * 60
 
 
 _KEYPADS = {"auto": Keypad.AUTO, "rfc4733": Keypad.EVENTS}
@@ -93,6 +127,7 @@ def _trunk(trunk: Trunk) -> TrunkPolicy:
         caller_id=trunk.caller_id,
         early_media=trunk.early_media == "connect",
         follows=trunk.redirects == "follow",
+        bounds=_bounds(trunk.limits),
         terms=Terms(
             codecs=trunk.codecs,
             srtp=Srtp(trunk.srtp),

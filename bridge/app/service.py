@@ -20,6 +20,7 @@ from bridge.app.accounts import PersonalAccounts, trunk_of
 from bridge.app.alerts import Alerts
 from bridge.app.desk import ServiceDesk
 from bridge.app.dialling import dial
+from bridge.app.fraud import FraudAlerts
 from bridge.app.health import Homeserver, database_answers, trunks_work
 from bridge.app.mailboxes import Mailboxes
 from bridge.app.notify import notify
@@ -28,7 +29,7 @@ from bridge.app.texts import Texts
 from bridge.app.upkeep import keep_up
 from bridge.call.causes import Cause
 from bridge.call.commands import RecordEnd
-from bridge.call.events import Event
+from bridge.call.events import Event, TalksRecalled
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.policy import Access, access_of
 from bridge.call.switchboard import Switchboard
@@ -87,7 +88,7 @@ class Service:
             switchboard,
             loop,
             zone=ZoneInfo(config.notices.timezone) if config.notices.timezone else None,
-            observers=[self._metrics.observe],
+            observers=[self._metrics.observe, lambda command, at: fraud.observe(command)],
         )
         self._stack.callback(driver.close)
 
@@ -148,6 +149,7 @@ class Service:
         trunks = tuple(map(TrunkName, config.trunks))
         alerts = Alerts(frozenset(trunks), matrix.notify_admins, loop.call_later)
         self._stack.callback(alerts.close)
+        fraud = FraudAlerts(matrix.notify_admins, loop.time)
         people = People(database)
         desk = ServiceDesk(
             policy=policy,
@@ -160,6 +162,7 @@ class Service:
             configured=trunks,
             registrations=sip.registrations,
             clock=loop.time,
+            refused=fraud.refused,
         )
         matrix.serve(desk, people, texts.typed)
         driver.connect(Ports(matrix=matrix, sip=sip, media=media, store=calls, leg_of=sip.leg_of))
@@ -169,6 +172,7 @@ class Service:
         await matrix.listen()
         self._stack.push_async_callback(matrix.stop)
         self._stack.push_async_callback(texts.close)
+        driver.emit(TalksRecalled(talks=tuple(await calls.talks(time.time()))))
         left_over = await calls.unfinished()
         await sip.end_orphans(left_over)
         await matrix.start()

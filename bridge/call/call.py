@@ -97,7 +97,7 @@ class Call:
         self.matrix = matrix
         self.over: Over | None = None
         self._effects = effects
-        self._direction = direction
+        self.direction = direction
         self._terms = terms
         self._media = MediaSession(effects, call)
         self._renegotiation = Renegotiation(effects, call)
@@ -133,6 +133,11 @@ class Call:
     def sip(self) -> SipLeg:
         """The leg with the far end, whoever that is by now."""
         return self.far.leg
+
+    @property
+    def talks_since(self) -> float | None:
+        """When it was answered, if it was."""
+        return self._answered_at
 
     # --- what the switchboard wants -------------------------------------------------------
 
@@ -221,7 +226,7 @@ class Call:
         """What to show of it."""
         return CallView(
             call=self.id,
-            direction=self._direction,
+            direction=self.direction,
             state=self._phase(),
             person=self.person,
             address=self.address,
@@ -265,7 +270,7 @@ class Call:
         redirected, self._redirected = self._redirected, None
         return redirected if self.over is None else None
 
-    def place_elsewhere(self, route: OutboundRoute) -> LegId | None:
+    def place_elsewhere(self, route: OutboundRoute, longest: float) -> LegId | None:
         """Place the call by another route; gives its leg, or None if it is too late for that.
 
         So it is once the person hears what was there before, and where it goes on for ever.
@@ -274,7 +279,7 @@ class Call:
         if not self._media.offer_stands or self._hops == _HOPS or (anew and self.sip.bare):
             return None
         self._hops += 1
-        leg = self.sip.elsewhere(LegId(f"{self.id}-to-{self._hops}"), route)
+        leg = self.sip.elsewhere(LegId(f"{self.id}-to-{self._hops}"), route, longest)
         self.far.follow(leg)
         if anew:
             self._terms = route.terms
@@ -472,7 +477,7 @@ class Call:
         """How far the call has come."""
         now = self._effects.now
         return Past(
-            inbound=self._direction is Direction.TO_MATRIX,
+            inbound=self.direction is Direction.TO_MATRIX,
             called=not self.matrix.polite and not self.matrix.description,
             rang=0.0 if self._rang_at is None else now - self._rang_at,
             talked=None if self._answered_at is None else now - self._answered_at,

@@ -36,9 +36,13 @@ class Cause(Enum):
     NUMBER_WITHHELD = "number_withheld"
     EMERGENCY_NUMBER = "emergency_number"
     PREMIUM_NUMBER = "premium_number"
+    SATELLITE_NUMBER = "satellite_number"
     IN_CALL = "in_call"
     TOO_MANY_CALLS = "too_many_calls"
     TOO_FREQUENT = "too_frequent"
+    MINUTES_USED_UP = "minutes_used_up"
+    TRUNK_BUSY = "trunk_busy"
+    TRUNK_SPENT = "trunk_spent"
     TRUNK_DOWN = "trunk_down"
     TRUNK_CREDENTIALS = "trunk_credentials"
     CONGESTION = "congestion"
@@ -121,6 +125,12 @@ MEANINGS: dict[Cause, Meaning] = {
     Cause.PREMIUM_NUMBER: Meaning(
         403, 21, "unknown_error", "Calls to premium-rate numbers are not allowed here."
     ),
+    Cause.SATELLITE_NUMBER: Meaning(
+        403,
+        21,
+        "unknown_error",
+        "Calls to satellite telephones and international networks are not allowed here.",
+    ),
     Cause.IN_CALL: Meaning(486, 17, "user_busy", "You are in a call with this number already."),
     Cause.TOO_MANY_CALLS: Meaning(
         486,
@@ -131,6 +141,25 @@ MEANINGS: dict[Cause, Meaning] = {
     ),
     Cause.TOO_FREQUENT: Meaning(
         503, 42, "unknown_error", "Too many calls within a minute. Please wait a little."
+    ),
+    Cause.MINUTES_USED_UP: Meaning(
+        403,
+        21,
+        "unknown_error",
+        "You have used up the time that you may talk within 24 hours.",
+    ),
+    Cause.TRUNK_BUSY: Meaning(
+        503,
+        34,
+        "unknown_error",
+        "Too many calls are being made from here. Please try again in a minute.",
+    ),
+    Cause.TRUNK_SPENT: Meaning(
+        503,
+        34,
+        "unknown_error",
+        "The time that may be talked from here within 24 hours is used up."
+        " Please tell the bridge's administrator.",
     ),
     Cause.TRUNK_DOWN: Meaning(
         503, 38, "unknown_error", "The telephone network cannot be reached at the moment."

@@ -6,7 +6,8 @@ from urllib.parse import unquote
 
 from bridge.call.causes import Cause
 from bridge.call.ids import ANONYMOUS, Address, TrunkName, UserId
-from bridge.call.policy import Access, Policy, Refusal, access_of, forbidden
+from bridge.call.permitted import forbidden, forbidden_by
+from bridge.call.policy import Access, Policy, Refusal, access_of
 from bridge.call.rules import OutboundRule, TrunkPolicy
 from bridge.call.terms import Terms
 
@@ -42,18 +43,22 @@ def route_out(
     """
     if access_of(policy, person) < Access.CALL:
         return Refusal(Cause.NOT_PERMITTED)
-    return route_of(policy, address, account)
+    return route_of(policy, address, account, person)
 
 
 def route_of(
-    policy: Policy, address: Address, account: TrunkName | None = None
+    policy: Policy,
+    address: Address,
+    account: TrunkName | None = None,
+    person: UserId | None = None,
 ) -> OutboundRoute | Refusal:
-    """Where calls to `address` leave, whoever places them, or why nobody may."""
+    """Where calls to `address` leave, and why they may not: those of `person`, or of anybody."""
     if address == ANONYMOUS:
         return Refusal(Cause.NUMBER_WITHHELD)
     scheme, _, rest = address.partition(":")
     # The server that a user part is sent to may dial it as a number.
-    refusal = forbidden(policy, rest if scheme == "tel" else unquote(rest.rpartition("@")[0]))
+    number = rest if scheme == "tel" else unquote(rest.rpartition("@")[0])
+    refusal = forbidden(policy, number, person)
     if refusal is not None:
         return refusal
     if account is not None:
@@ -61,7 +66,7 @@ def route_of(
     for rule in policy.outbound:
         if carries(rule, address):
             target = rewrite(rule, rest) if scheme == "tel" else address
-            return _leave_by(policy, rule.trunk, target)
+            return forbidden_by(policy, rule.trunk, number) or _leave_by(policy, rule.trunk, target)
     return Refusal(Cause.NO_ROUTE)
 
 

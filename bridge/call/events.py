@@ -484,6 +484,26 @@ class PersonChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Talk:
+    """An outgoing call that ended `ago` seconds ago, after so many `seconds` of talk."""
+
+    person: UserId
+    trunk: TrunkName
+    seconds: float
+    ago: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TalksRecalled(Event):
+    """What was talked within the 24 hours before the bridge was started; told once, before calls.
+
+    Times are as in `Talk`, since the core does not know what time of day it is.
+    """
+
+    talks: tuple[Talk, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallRequested(Event):
     """A person asked to be connected with `address`: they are rung first, then it is called."""
 

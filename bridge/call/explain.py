@@ -35,7 +35,8 @@ def explain(
     steps = [f"permissions: `{entry}` is {access.name.lower()}" if entry else "permissions: none"]
     if isinstance(result, Refusal) and result.cause is not Cause.NO_ROUTE:
         if result.cause is not Cause.NOT_PERMITTED:
-            steps.append(f"the number itself: {result.cause.value.replace('_', ' ')}")
+            where = f" ({result.detail})" if result.detail else ""
+            steps.append(f"the number itself: {result.cause.value.replace('_', ' ')}{where}")
         return Explanation(tuple(steps), result)
     if account is not None:
         return Explanation((*steps, "an account of their own: no rule is needed"), result)

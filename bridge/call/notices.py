@@ -14,6 +14,7 @@ from bridge.call.leg import Over
 TIME = "{time}"
 """Stands in a notice for the time of day, which the core does not know."""
 MISSED_WHILE_BUSY = f"You missed another call from here at {TIME} while you were in this one."
+SOON_OVER = "In a minute, this call ends: the time for calls is used up."
 _MISSED = f"You missed a call at {TIME}"
 NOT_TRANSFERRED = "The call could not be transferred."
 ONLY_TO_NUMBERS = "Calls can only be transferred to telephone numbers and SIP addresses."

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What people have set for themselves, and what becomes of the policy's routes by that."""
 
-from collections import deque
 from dataclasses import replace
 
 from bridge.call.dialplan import OutboundRoute, route_out
@@ -11,25 +10,6 @@ from bridge.call.inbound import route_in
 from bridge.call.policy import Policy, Refusal, Wishes
 
 _NOTHING = Wishes()
-_MINUTE = 60.0
-
-
-class Rates:
-    """How often a person did something within the last minute."""
-
-    def __init__(self) -> None:
-        self._done: dict[UserId, deque[float]] = {}
-
-    def add(self, person: UserId, now: float) -> None:
-        """They did it."""
-        self._done.setdefault(person, deque()).append(now)
-
-    def of(self, person: UserId, now: float) -> int:
-        """How often they did."""
-        done = self._done.get(person, deque())
-        while done and done[0] <= now - _MINUTE:
-            done.popleft()
-        return len(done)
 
 
 class People:

@@ -7,8 +7,9 @@ nobody.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum, IntEnum
+from enum import IntEnum
 
+from bridge.call.bounds import COSTLY, Bounds, NumberKind
 from bridge.call.causes import Cause
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.notices import Notices
@@ -23,14 +24,6 @@ class Access(IntEnum):
     CALL = 2
     ADMIN = 3
     """May see and end the calls of others, through the bot."""
-
-
-class NumberKind(Enum):
-    """What kind of number it is, as far as it decides whether it may be called."""
-
-    ORDINARY = "ordinary"
-    PREMIUM = "premium"
-    EMERGENCY = "emergency"
 
 
 def ordinary(number: str) -> NumberKind:
@@ -51,6 +44,8 @@ class Limits:
     calls_per_minute: int = 10
     ring_time: float = 60.0
     max_duration: float = 14400.0
+    seconds_per_day: float | None = None
+    """Of one person's outgoing calls within 24 hours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +57,17 @@ class Policy:
     trunks: Mapping[TrunkName, TrunkPolicy] = field(default_factory=dict)
     outbound: Sequence[OutboundRule] = ()
     inbound: Sequence[InboundRule] = ()
+    allowed_prefixes: Sequence[str] = ()
+    """If there are any, no other number in E.164 may be called."""
     forbidden_prefixes: Sequence[str] = ()
+    forbidden_kinds: frozenset[NumberKind] = COSTLY
     limits: Limits = Limits()
+    people: Mapping[str, Bounds] = field(default_factory=dict)
+    """By Matrix id, server name or `*`: who has other bounds."""
     notices: Notices = Notices.ERRORS
     """How much people read about their calls."""
     kind_of: Callable[[str], NumberKind] = ordinary
-    """Tells emergency and premium-rate numbers from others; must be pure."""
+    """What kind of number it is; must be pure."""
     meanings: Callable[[str], Collection[str]] = as_written
     """Every number that a trunk may take a user part for; none for a name. Must be pure."""
 
@@ -90,6 +90,8 @@ class Refusal:
 
     cause: Cause
     detail: str = field(default="", compare=False)
+    trunk: TrunkName = field(default=TrunkName(""), compare=False)
+    """The trunk whose bounds were reached; empty where it was not for a trunk."""
 
 
 def access_of(policy: Policy, person: UserId) -> Access:
@@ -99,34 +101,11 @@ def access_of(policy: Policy, person: UserId) -> Access:
 
 def access_entry(policy: Policy, person: UserId) -> tuple[str, Access]:
     """The entry that decides what `person` may do, empty if there is none; and what that is."""
-    server = person.partition(":")[2]
-    for key in (person, server, "*"):
-        if key in policy.access:
-            return key, policy.access[key]
+    for key in entries_of(policy.access, person):
+        return key, policy.access[key]
     return "", Access.BLOCKED
 
 
-def check_limits(limits: Limits, *, active: int, recent: int = 0) -> Refusal | None:
-    """Whether one more call is too many.
-
-    `active` counts the person's calls now, `recent` the calls that they placed within a minute.
-    """
-    if active >= limits.calls_per_person:
-        return Refusal(Cause.TOO_MANY_CALLS)
-    if recent >= limits.calls_per_minute:
-        return Refusal(Cause.TOO_FREQUENT)
-    return None
-
-
-def forbidden(policy: Policy, number: str) -> Refusal | None:
-    """Why nobody may call a number, written as it is dialled; None if they may."""
-    meanings = policy.meanings(number)
-    # Most trunks take ITU-T E.164's prefix for international calls, whatever the country dials.
-    public = ["+" + one[2:] if one.startswith("00") else one for one in meanings]
-    if any(policy.kind_of(one) is NumberKind.EMERGENCY for one in meanings):
-        return Refusal(Cause.EMERGENCY_NUMBER)
-    if any(one.startswith(prefix) for one in public for prefix in policy.forbidden_prefixes):
-        return Refusal(Cause.FORBIDDEN_NUMBER)
-    if any(policy.kind_of(one) is NumberKind.PREMIUM for one in public):
-        return Refusal(Cause.PREMIUM_NUMBER)
-    return None
+def entries_of(table: Collection[str], person: UserId) -> Sequence[str]:
+    """The entries about a person, the most exact first: by Matrix id, server name, or `*`."""
+    return [key for key in (person, person.partition(":")[2], "*") if key in table]

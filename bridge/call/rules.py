@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass
 
+from bridge.call.bounds import NO_BOUNDS, Bounds
 from bridge.call.ids import TrunkName, UserId
 from bridge.call.terms import NO_TERMS, Terms
 
@@ -18,6 +19,7 @@ class TrunkPolicy:
     follows: bool = True
     """Whether a call that the trunk points elsewhere (300 to 399) is placed there."""
     terms: Terms = NO_TERMS
+    bounds: Bounds = NO_BOUNDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

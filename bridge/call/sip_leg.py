@@ -21,6 +21,7 @@ from bridge.call.commands import (
     SendSipProgress,
     SendSipReinvite,
 )
+from bridge.call.deadlines import Deadline
 from bridge.call.dialplan import OutboundRoute
 from bridge.call.events import (
     SipAnswered,
@@ -63,11 +64,20 @@ class SipLeg(Machine):
     """One dialog with a SIP peer."""
 
     def __init__(
-        self, effects: Effects, state: SipState, *, call: CallId, leg: LegId, trunk: TrunkName
+        self,
+        effects: Effects,
+        state: SipState,
+        *,
+        call: CallId,
+        leg: LegId,
+        trunk: TrunkName,
+        longest: float,
     ) -> None:
+        """`longest`: seconds that the call may last."""
         super().__init__(SIP, state, effects)
         self.leg = leg
         self.trunk = trunk
+        self._longest = longest
         self.description = ""
         self.sip_call_id = ""
         """Names the dialog, where the far end has named it."""
@@ -95,6 +105,7 @@ class SipLeg(Machine):
         leg: LegId,
         route: OutboundRoute,
         *,
+        longest: float,
         bare: bool = False,
         referral: SipReferReceived | None = None,
     ) -> "SipLeg":
@@ -102,22 +113,26 @@ class SipLeg(Machine):
 
         `referral`: who asked for the call, and whose place it is to take.
         """
-        made = cls(effects, SipState.IDLE, call=call, leg=leg, trunk=route.trunk)
+        made = cls(effects, SipState.IDLE, call=call, leg=leg, trunk=route.trunk, longest=longest)
         made._route = route
         made._bare = bare
         if referral is not None:
             made._replaces, made._referred_by = referral.replaces, referral.referred_by
         return made
 
-    def elsewhere(self, leg: LegId, route: OutboundRoute) -> "SipLeg":
+    def elsewhere(self, leg: LegId, route: OutboundRoute, longest: float) -> "SipLeg":
         """The leg that places the same call by another route."""
-        return SipLeg.calling(self._effects, self._call, leg, route, bare=self._bare)
+        return SipLeg.calling(
+            self._effects, self._call, leg, route, longest=longest, bare=self._bare
+        )
 
     @classmethod
-    def called(cls, effects: Effects, call: CallId, invite: SipInviteReceived) -> "SipLeg":
+    def called(
+        cls, effects: Effects, call: CallId, invite: SipInviteReceived, *, longest: float
+    ) -> "SipLeg":
         """The leg of a call that came in."""
         state = SipState.INVITED_BARE if invite.sdp is None else SipState.INVITED
-        made = cls(effects, state, call=call, leg=invite.leg, trunk=invite.trunk)
+        made = cls(effects, state, call=call, leg=invite.leg, trunk=invite.trunk, longest=longest)
         made.description = invite.sdp or ""
         made.refers = invite.refers
         made.sip_call_id = invite.sip_call_id
@@ -310,6 +325,9 @@ class SipLeg(Machine):
         return None
 
     # --- inside ---------------------------------------------------------------------------
+
+    def _seconds(self, kind: Deadline) -> float:
+        return self._longest if kind is Deadline.DURATION else super()._seconds(kind)
 
     def _go_on_ending(self) -> None:
         """Do what the state calls for, once the leg has to end."""

@@ -23,6 +23,7 @@ from bridge.call.events import (
     ShutdownRequested,
     SipInviteReceived,
     SipReferReceived,
+    TalksRecalled,
 )
 from bridge.call.group import RingGroup
 from bridge.call.ids import (
@@ -36,11 +37,12 @@ from bridge.call.ids import (
     UserId,
 )
 from bridge.call.leg import HandedOver, PersonLeg, Redirected
+from bridge.call.limits import Allowance, Allowances
 from bridge.call.machine import Effects
 from bridge.call.matrix_leg import MatrixLeg
 from bridge.call.notices import MISSED_WHILE_BUSY, ONLY_TO_NUMBERS
-from bridge.call.people import People, Rates
-from bridge.call.policy import Policy, Refusal, check_limits
+from bridge.call.people import People
+from bridge.call.policy import Policy, Refusal
 from bridge.call.register import Register, sip_name
 from bridge.call.sip_leg import SipLeg
 from bridge.call.states import MatrixState
@@ -75,8 +77,7 @@ class Switchboard:
         self._made = 0
         self._effects = Effects(timeouts or Timeouts(), policy.limits, policy.notices)
         self._calls = Register(self._effects.timeouts.forget)
-        self._placed = Rates()
-        self._forwarded = Rates()
+        self._limits = Allowances(policy, self._effects, self._calls)
         self._faults: list[tuple[CallId, Exception]] = []
         self._stopping = False
 
@@ -95,6 +96,8 @@ class Switchboard:
                 self._call_requested(person, address)
             case PersonChanged():
                 self._people.change(event)
+            case TalksRecalled():
+                self._limits.recall(event)
             case MatrixMemberLeft(room=room):
                 for call in self._calls.inside(room):
                     self._pass_on(call, event)
@@ -106,13 +109,16 @@ class Switchboard:
 
     def next_deadline(self) -> float | None:
         """When `handle_timer` is to be called; None while there is no call."""
-        return self._calls.next_deadline()
+        due = (self._calls.next_deadline(), self._limits.deadline)
+        return min((each for each in due if each is not None), default=None)
 
     def handle_timer(self, now: float) -> list[Command]:
         """Do what is due by `now`."""
         self._effects.now = now
         while (call := self._calls.due(now)) is not None:
             self._guard(call, call.handle_timer)
+        for call, action in self._limits.due():
+            self._guard(call, action)
         return self._effects.take()
 
     def take_faults(self) -> list[tuple[CallId, Exception]]:
@@ -128,11 +134,16 @@ class Switchboard:
         """The calls that are not finished, oldest first."""
         return [call.view() for call in self._calls.all()]
 
-    def why_not(self, person: UserId, address: Address, now: float) -> Cause | None:
+    def why_not(self, person: UserId, address: Address, now: float) -> Refusal | None:
         """Why a `CallRequested` would come to nothing now; None if it would not."""
         self._effects.now = now
         route = self._may_call(person, address, self._calls.between(person, address))
-        return route.cause if isinstance(route, Refusal) else None
+        return route if isinstance(route, Refusal) else None
+
+    def left(self, person: UserId, now: float) -> Allowance:
+        """What a person may do yet."""
+        self._effects.now = now
+        return self._limits.left(person)
 
     def route_out(self, person: UserId, address: Address) -> OutboundRoute | Refusal:
         """Where something of `person` that is no call leaves."""
@@ -158,9 +169,9 @@ class Switchboard:
             self._guard(other, partial(other.end, Cause.REPLACED, "matrix"))
             other = None
         route = self._may_call(person, address, other)
-        outbound = _NOWHERE if isinstance(route, Refusal) else route
+        outbound = replace(_NOWHERE, trunk=route.trunk) if isinstance(route, Refusal) else route
         call = self._new_id()
-        sip = SipLeg.calling(self._effects, call, LegId(f"{call}-out"), outbound)
+        sip = self._outgoing_leg(call, person, outbound)
         made = Call(
             self._effects,
             call,
@@ -172,9 +183,9 @@ class Switchboard:
         )
         self._calls.add(made, event.key, sip_name(sip.leg))
         if isinstance(route, Refusal):
-            self._guard(made, partial(made.end, route.cause, "bridge"))
+            self._guard(made, partial(made.end, route.cause, "bridge", detail=route.detail))
         else:
-            self._placed.add(person, self._effects.now)
+            self._limits.placed(person, route.trunk)
             self._guard(made, made.start)
 
     def _call_requested(self, person: UserId, address: Address) -> None:
@@ -184,13 +195,7 @@ class Switchboard:
             return
         call = self._new_id()
         # The person has answered by then, so nothing is lost by letting them hear it ring.
-        sip = SipLeg.calling(
-            self._effects,
-            call,
-            LegId(f"{call}-out"),
-            replace(route, early_media=True),
-            bare=True,
-        )
+        sip = self._outgoing_leg(call, person, replace(route, early_media=True), bare=True)
         made = Call(
             self._effects,
             call,
@@ -201,7 +206,7 @@ class Switchboard:
             terms=route.terms,
         )
         self._calls.add(made, sip_name(sip.leg))
-        self._placed.add(person, self._effects.now)
+        self._limits.placed(person, route.trunk)
         self._guard(made, made.start)
 
     def _sip_invite(self, event: SipInviteReceived) -> None:
@@ -226,7 +231,7 @@ class Switchboard:
             Direction.TO_MATRIX,
             address=event.caller,
             matrix=self._ringing_leg(call, people, event.caller, absent),
-            sip=SipLeg.called(self._effects, call, event),
+            sip=self._incoming_leg(call, event),
             terms=terms_of(self._policy, event.trunk),
         )
         self._calls.add(made, sip_name(event.leg))
@@ -265,13 +270,11 @@ class Switchboard:
 
     def _forward(self, call: Call, route: OutboundRoute) -> None:
         """Redirect the caller; but where calls go round in circles, that has to stop."""
-        limit = check_limits(
-            self._policy.limits, active=0, recent=self._forwarded.of(call.person, self._effects.now)
-        )
+        limit = self._limits.why_not_forward(call.person, route.trunk)
         if limit is not None:
-            call.end(limit.cause, "bridge")
+            call.end(limit.cause, "bridge", detail=limit.detail)
             return
-        self._forwarded.add(call.person, self._effects.now)
+        self._limits.forwarded(call.person)
         call.redirect(route.target)
 
     def _may_call(
@@ -285,12 +288,7 @@ class Switchboard:
             return route
         if other is not None:
             return Refusal(Cause.IN_CALL)
-        limit = check_limits(
-            self._policy.limits,
-            active=self._active(person),
-            recent=self._placed.of(person, self._effects.now),
-        )
-        return limit or route
+        return self._limits.why_not(person, route.trunk) or route
 
     def _why_not(self, person: UserId, caller: Address) -> Cause | None:
         """Why a person is not rung; None if they are."""
@@ -298,8 +296,7 @@ class Switchboard:
             return Cause.BUSY
         if self._people.wishes(person).dnd:
             return Cause.DO_NOT_DISTURB
-        limit = check_limits(self._policy.limits, active=self._active(person))
-        return None if limit is None else limit.cause
+        return self._limits.why_not_ring(person)
 
     # --- transfer -------------------------------------------------------------------------
 
@@ -315,15 +312,13 @@ class Switchboard:
         if other is not None and other is not call:
             call.transfer(wanted.target.removeprefix("tel:"), other.sip.leg)
             return
-        now = self._effects.now
         route = self._people.route_by(call.sip.trunk, call.person, wanted.target)
-        recent = self._placed.of(call.person, now)
         if not isinstance(route, Refusal):
-            route = check_limits(self._policy.limits, active=0, recent=recent) or route
+            route = self._limits.why_not_transfer(call.person, route.trunk) or route
         if isinstance(route, Refusal):
             call.refuse_transfer(MEANINGS[route.cause].sentence)
             return
-        self._placed.add(call.person, now)
+        self._limits.placed(call.person, route.trunk)
         call.transfer(route.target)
 
     def _follow_referral(self, call: Call, event: SipReferReceived) -> None:
@@ -331,18 +326,18 @@ class Switchboard:
         if not call.can_be_referred:
             call.far.refuse_referral(event.op, _PENDING)
             return
-        now, person = self._effects.now, call.person
+        person = call.person
         route = self._people.route_referral(call.sip.trunk, person, event.target, event.uri)
         if not isinstance(route, Refusal):
-            recent = self._placed.of(person, now)
-            route = check_limits(self._policy.limits, active=0, recent=recent) or route
+            route = self._limits.why_not_transfer(person, route.trunk) or route
         if isinstance(route, Refusal):
             call.far.refuse_referral(event.op, MEANINGS[route.cause].status)
             return
-        self._placed.add(person, now)
+        self._limits.placed(person, route.trunk)
         self._made += 1
         name = LegId(f"{call.id}-out-{self._made}")
-        leg = SipLeg.calling(self._effects, call.id, name, route, referral=event)
+        longest = self._limits.longest(route.trunk, person)
+        leg = SipLeg.calling(self._effects, call.id, name, route, longest=longest, referral=event)
         self._calls.name(call, sip_name(name))
         call.far.follow_referral(leg, route.terms, event)
 
@@ -354,7 +349,7 @@ class Switchboard:
             self._effects.emit(gone)
             return
         self._calls.name(call, sip_name(event.leg))
-        leg = SipLeg.called(self._effects, call.id, event)
+        leg = self._incoming_leg(call.id, event)
         terms = terms_of(self._policy, event.trunk)
         if call.can_take_sip:
             call.matrix.identify(event.caller, event.caller_name)
@@ -369,22 +364,27 @@ class Switchboard:
     def _redirect(self, call: Call, redirected: Redirected) -> None:
         """Place a call where its trunk says it can be reached, as the person might themselves."""
         route = self._elsewhere(call, redirected.contacts)
-        leg = call.place_elsewhere(route) if route is not None else None
-        if leg is not None:
-            self._placed.add(call.person, self._effects.now)
-            self._calls.name(call, sip_name(leg))
-            return
+        if route is not None:
+            longest = self._limits.longest(route.trunk, call.person)
+            leg = call.place_elsewhere(route, longest)
+            if leg is not None:
+                self._limits.placed(call.person, route.trunk)
+                self._calls.name(call, sip_name(leg))
+                return
         over = redirected.over
         call.end(over.cause, over.by, over.status)
 
     def _elsewhere(self, call: Call, contacts: Sequence[Address]) -> OutboundRoute | None:
         """The best of the contacts that the person may call, by whichever trunk carries it."""
-        recent = self._placed.of(call.person, self._effects.now)
-        limit = check_limits(self._policy.limits, active=0, recent=recent)
-        if limit is not None or not follows(self._policy, call.sip.trunk):
+        if not follows(self._policy, call.sip.trunk):
             return None
-        routes = (self._people.route_out(call.person, contact) for contact in contacts)
-        return next((route for route in routes if isinstance(route, OutboundRoute)), None)
+        for contact in contacts:
+            route = self._people.route_out(call.person, contact)
+            if isinstance(route, Refusal):
+                continue
+            if self._limits.why_not_transfer(call.person, route.trunk) is None:
+                return route
+        return None
 
     # --- setup glare ----------------------------------------------------------------------
 
@@ -404,11 +404,22 @@ class Switchboard:
     def _sip_glare(self, other: Call, event: SipInviteReceived) -> None:
         """The number that a person is calling calls them."""
         self._calls.name(other, sip_name(event.leg))
-        leg = SipLeg.called(self._effects, other.id, event)
+        leg = self._incoming_leg(other.id, event)
         terms = terms_of(self._policy, event.trunk)
         self._guard(other, lambda: other.take_sip(leg, terms))
 
     # --- inside ---------------------------------------------------------------------------
+
+    def _outgoing_leg(
+        self, call: CallId, person: UserId, route: OutboundRoute, *, bare: bool = False
+    ) -> SipLeg:
+        longest = self._limits.longest(route.trunk, person)
+        leg = LegId(f"{call}-out")
+        return SipLeg.calling(self._effects, call, leg, route, longest=longest, bare=bare)
+
+    def _incoming_leg(self, call: CallId, event: SipInviteReceived) -> SipLeg:
+        longest = self._limits.longest(event.trunk)
+        return SipLeg.called(self._effects, call, event, longest=longest)
 
     def _ringing_leg(
         self,
@@ -436,10 +447,6 @@ class Switchboard:
         self._made += 1
         return CallId(f"{self._nonce}-{self._made}")
 
-    def _active(self, person: UserId) -> int:
-        """How many calls a person has."""
-        return len(self._calls.of(person))
-
     def _pass_on(self, call: Call | None, event: Event) -> None:
         if call is not None:
             self._guard(call, partial(self._hand_over, call, event))
@@ -463,6 +470,7 @@ class Switchboard:
         except Exception as error:
             self._faults.append((call.id, error))
             call.give_up()
+        self._limits.follow(call)
         self._calls.settle(call, self._effects.now)
 
     def _shut_down(self) -> None:

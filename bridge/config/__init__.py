@@ -2,6 +2,7 @@
 """Settings: the models, how they are read and checked, and the files generated from them."""
 
 from bridge.config.base import Port, Seconds, Section, Transport
+from bridge.config.bounds import Bounds
 from bridge.config.load import InvalidConfig, Problem, load, parse, secrets_of
 from bridge.config.models import (
     AppService,
@@ -25,6 +26,7 @@ __all__ = [
     "Accounts",
     "AppService",
     "AutoJoin",
+    "Bounds",
     "Config",
     "Database",
     "Encryption",

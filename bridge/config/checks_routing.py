@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import phonenumbers
 
 from bridge.call.patterns import pattern_of
+from bridge.config.bounds import Bounds
 from bridge.config.models import Config, Permission
 from bridge.config.problems import Finding, KeyPath, did_you_mean
-from bridge.config.routing import InboundRule, OutboundRule
+from bridge.config.routing import InboundRule, Numbers, OutboundRule
 
 # https://spec.matrix.org/v1.15/appendices/#identifier-grammar
 SERVER_NAME = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
@@ -26,6 +27,7 @@ def check(config: Config) -> Iterator[Finding]:
     for number, entry in enumerate(config.inbound):
         yield from _inbound(config, entry, ("inbound", number))
     yield from _numbers(config)
+    yield from _limits(config)
 
 
 def permission_of(config: Config, person: str) -> Permission:
@@ -93,15 +95,34 @@ def _known_trunk(config: Config, name: str, path: KeyPath) -> Iterator[Finding]:
         yield (*path, "trunk"), f"no trunk is named {name!r}; {did_you_mean(name, config.trunks)}"
 
 
+def _limits(config: Config) -> Iterator[Finding]:
+    for key, bounds in config.limits.people.items():
+        path = ("limits", "people", key)
+        if key != "*" and not (USER_ID.fullmatch(key) or SERVER_NAME.fullmatch(key)):
+            yield (
+                path,
+                "not a Matrix id, server name or *; wanted: like '@person:example.org' or "
+                "'example.org'",
+            )
+        yield from _prefixes(bounds, path)
+    for name, trunk in config.trunks.items():
+        yield from _prefixes(trunk.limits, ("trunks", name, "limits"))
+
+
+def _prefixes(section: Bounds | Numbers, path: KeyPath) -> Iterator[Finding]:
+    for key in ("allowed_prefixes", "forbidden_prefixes"):
+        for number, prefix in enumerate(getattr(section, key)):
+            if not E164_PREFIX.fullmatch(prefix):
+                yield (
+                    (*path, key, number),
+                    f"{prefix!r} is not accepted; wanted: + and digits, in quotes",
+                )
+
+
 def _numbers(config: Config) -> Iterator[Finding]:
     if config.numbers.region not in phonenumbers.SUPPORTED_REGIONS:
         yield ("numbers", "region"), f"{config.numbers.region!r} is not a country (ISO 3166)"
-    for number, prefix in enumerate(config.numbers.forbidden_prefixes):
-        if not E164_PREFIX.fullmatch(prefix):
-            yield (
-                ("numbers", "forbidden_prefixes", number),
-                f"{prefix!r} is not accepted; wanted: + and digits, in quotes",
-            )
+    yield from _prefixes(config.numbers, ("numbers",))
     for number, digits in enumerate(config.numbers.outside_lines):
         if not OUTSIDE_LINE.fullmatch(digits):
             yield (

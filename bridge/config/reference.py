@@ -46,10 +46,15 @@ def _reference_section(name: str, field: FieldInfo) -> Iterator[str]:
         yield from (first_line(model), "")
         yield from _table(name, model)
         return
-    listed = describe.step(field.annotation, 0) is not None
-    path = f"{name}[…]" if listed else f"{name}.<name>"
     yield from (f"{field.description} {first_line(model)}", "")
-    yield from _table(path, model)
+    yield from _table(f"{name}{_kind(field)}", model)
+
+
+def _kind(field: FieldInfo) -> str:
+    """How one of the sections in a field is written: it is the one, an item, or has a name."""
+    if isinstance(field.annotation, type):
+        return ""
+    return "[…]" if describe.step(field.annotation, 0) is not None else ".<name>"
 
 
 def _table(path: str, model: type[Section]) -> Iterator[str]:
@@ -59,8 +64,7 @@ def _table(path: str, model: type[Section]) -> Iterator[str]:
         cells = (f"`{path}.{name}`", describe.field_wanted(field), _shown_default(field))
         yield f"| {' | '.join(cells)} | {field.description} |".replace("||", "\\|\\|")
         if held := describe.section_in(field.annotation):
-            single = isinstance(field.annotation, type)
-            inner.append((f"{path}.{name}" if single else f"{path}.{name}[…]", held))
+            inner.append((f"{path}.{name}{_kind(field)}", held))
     for inner_path, held in inner:
         yield from ("", f"### `{inner_path}`", "", first_line(held), "")
         yield from _table(inner_path, held)
@@ -72,7 +76,7 @@ def _shown_default(field: FieldInfo) -> str:
     usual = default(field)
     if isinstance(field.annotation, type) and describe.section_in(field.annotation):
         return "the defaults below"
-    if usual and describe.section_in(field.annotation):
-        return "one, with the defaults below"
+    if describe.section_in(field.annotation):
+        return "one, with the defaults below" if isinstance(usual, tuple) and usual else ""
     text = in_yaml(usual)
     return "" if text in ("", '""', "[]") else f"`{text}`"

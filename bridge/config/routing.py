@@ -4,6 +4,7 @@
 from pydantic import Field
 
 from bridge.config.base import Seconds, Section
+from bridge.config.bounds import Bounds, NumberKind
 
 
 class OutboundRule(Section):
@@ -54,8 +55,20 @@ class Numbers(Section):
         pattern="^[A-Z]{2}$",
         description="Country (ISO 3166) that national numbers belong to.",
     )
+    allowed_prefixes: tuple[str, ...] = Field(
+        (),
+        description="E.164 prefixes that may be called; if there are any, no others, besides "
+        "numbers that only a trunk knows (extensions).",
+    )
     forbidden_prefixes: tuple[str, ...] = Field(
-        (), description="E.164 prefixes that nobody may call."
+        (),
+        description="E.164 prefixes that may not be called; where allowed_prefixes says otherwise, "
+        "the longer prefix counts.",
+    )
+    forbidden_kinds: tuple[NumberKind, ...] = Field(
+        ("premium_rate", "satellite"),
+        description="Kinds of numbers that may not be called, as the library phonenumbers knows "
+        "them; satellite: also international networks (+870, +881, +882, +883).",
     )
     outside_lines: tuple[str, ...] = Field(
         ("0", "9"),
@@ -74,5 +87,18 @@ class Limits(Section):
     texts_per_minute: int = Field(
         20, ge=1, description="Texts that one person may send, or one number, within any minute."
     )
+    minutes_per_day: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Minutes of one person's outgoing calls within 24 hours; a call counts until "
+        "24 hours after its end.",
+    )
     max_duration: Seconds = Field(14400, description="Seconds after which a call is ended.")
     ring_time: Seconds = Field(60, description="Seconds that a call may ring.")
+    people: dict[str, Bounds] = Field(
+        default_factory=dict,
+        description="Other bounds by Matrix id, server name or *; of each, the most exact entry "
+        "that has it counts.",
+        examples=[{"@ann:example.org": {"minutes_per_day": 600}}],
+    )

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 
 from bridge.config.base import Off, Port, Seconds, Section, Transport
+from bridge.config.bounds import Bounds
 
 # Pydantic takes `Trunk.register` for an override of `ABCMeta.register`, which models never use.
 warnings.filterwarnings("ignore", message='Field name "register" in "Trunk" shadows')
@@ -185,6 +186,9 @@ class Trunk(Section):
         "accept",
         description="Whether the far end of a call may transfer the person, by REFER (RFC 3515) or "
         "Replaces (RFC 3891). The person has to be allowed to call whom they are transferred to.",
+    )
+    limits: Bounds = Field(
+        Bounds(), description="Bounds of all people's calls by this trunk together."
     )
     messages: bool = Field(
         False, description="Send what people write into portals as SIP MESSAGE (RFC 3428)."

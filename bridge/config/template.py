@@ -75,7 +75,7 @@ def _examples(name: str, field: FieldInfo, indent: str) -> Iterator[str]:
             shown += _item(model, example, f"{indent}  ")
         else:
             for key, value in example.items():
-                shown += [f"{indent}  {key}:", *_keys(model, f"{indent}    ", value)]
+                shown += [f"{indent}  {_name(key)}:", *_keys(model, f"{indent}    ", value)]
     yield from (f"#{line}" for line in shown)
 
 
@@ -104,6 +104,11 @@ def _item(model: type[Section], values: Mapping[str, Any], indent: str) -> list[
     lines[:first] = [line.removeprefix("  ") for line in lines[:first]]
     lines[first] = f"{indent}- {lines[first].strip()}"
     return lines
+
+
+def _name(key: str) -> str:
+    """A name as a key of YAML."""
+    return key if key.replace("-", "_").isidentifier() else _scalar(key)
 
 
 def _comment(text: str, indent: str) -> Iterator[str]:

@@ -18,7 +18,9 @@ from bridge.call.commands import (
     Ringing,
     StoreCommand,
 )
-from bridge.call.ids import CallId, Direction, UserId
+from bridge.call.events import Talk
+from bridge.call.ids import CallId, Direction, TrunkName, UserId
+from bridge.call.meter import DAY
 from bridge.ports import CallRecord, LadderEntry
 from bridge.store.writer import Row, Write, Writer
 
@@ -49,6 +51,26 @@ class Calls:
             "SELECT * FROM call WHERE ended_at IS NULL ORDER BY started_at"
         )
         return [_record(row) for row in rows]
+
+    async def talks(self, now: float) -> Sequence[Talk]:
+        """Outgoing calls that ended within the last 24 hours, or never: up to now, then."""
+        rows = await self._database.fetch(
+            "SELECT person, trunk, answered_at, COALESCE(ended_at, $2) AS ended FROM call "
+            "WHERE direction=$1 AND answered_at IS NOT NULL "
+            "AND (ended_at IS NULL OR ended_at > $3) ORDER BY ended",
+            Direction.TO_SIP.value,
+            float(now),
+            float(now - DAY),
+        )
+        return [
+            Talk(
+                person=UserId(row["person"]),
+                trunk=TrunkName(row["trunk"]),
+                seconds=max(0.0, row["ended"] - row["answered_at"]),
+                ago=max(0.0, now - row["ended"]),
+            )
+            for row in rows
+        ]
 
     async def call(self, call: CallId) -> CallRecord | None:
         """One call's record."""

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from bridge.app.desk import ServiceDesk
+from bridge.call.bounds import NumberKind
 from bridge.call.causes import Cause
 from bridge.call.events import CallRequested, Event, HangupRequested, PersonChanged
 from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
-from bridge.call.policy import Access, NumberKind, Policy, Refusal
+from bridge.call.limits import Allowance
+from bridge.call.policy import Access, Policy, Refusal
 from bridge.call.rules import OutboundRule
 from bridge.call.view import CallView
 from bridge.errors import NotDone
@@ -42,7 +44,8 @@ class Bench:
     def __init__(self) -> None:
         self.emitted: list[Event] = []
         self.saved: dict[UserId, PersonSettings] = {}
-        self.cause: Cause | None = None
+        self.refusal: Refusal | None = None
+        self.refused: list[Refusal] = []
         self.asked_at: list[float] = []
         self.ringing: tuple[UserId, ...] | Refusal = (ALICE, CHIEF)
         self.dialled: list[str] = []
@@ -59,15 +62,19 @@ class Bench:
             configured=(PROVIDER, PBX),
             registrations=lambda: self.registered,
             clock=lambda: 100.0,
+            refused=self.refused.append,
         )
 
     # the switchboard
     def active(self) -> list[CallView]:
         return [VIEW]
 
-    def why_not(self, person: UserId, address: Address, now: float) -> Cause | None:
+    def why_not(self, person: UserId, address: Address, now: float) -> Refusal | None:
         self.asked_at.append(now)
-        return self.cause
+        return self.refusal
+
+    def left(self, person: UserId, now: float) -> Allowance:
+        return Allowance(calls=int(now), seconds=None)
 
     def route_in(self, trunk: TrunkName, dialled: str) -> tuple[UserId, ...] | Refusal:
         self.dialled.append(dialled)
@@ -136,10 +143,15 @@ def test_a_call_is_asked_for(bench: Bench) -> None:
 def test_a_call_that_would_come_to_nothing_is_refused_with_the_reason(
     bench: Bench, cause: Cause, sentence: str
 ) -> None:
-    bench.cause = cause
+    bench.refusal = Refusal(cause)
     with pytest.raises(NotDone, match=sentence):
         bench.desk.call(ALICE, "202 555 0123")
     assert bench.emitted == []
+    assert bench.refused == [Refusal(cause)]
+
+
+def test_what_is_left_to_a_person(bench: Bench) -> None:
+    assert bench.desk.left(ALICE) == Allowance(calls=100, seconds=None)
 
 
 def test_what_is_no_number_is_not_called(bench: Bench) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from bridge.app.policy import kind_of, policy_of
+from bridge.call.bounds import NumberKind
 from bridge.call.causes import Cause
 from bridge.call.dialplan import OutboundRoute, route_of, route_out
 from bridge.call.ids import Address, TrunkName, UserId
-from bridge.call.policy import Access, Limits, NumberKind, Policy, Refusal, access_of
+from bridge.call.policy import Access, Limits, Policy, Refusal, access_of
 from bridge.call.rules import InboundRule, OutboundRule, TrunkPolicy
 from bridge.call.terms import Terms
 from bridge.config import parse

@@ -69,6 +69,7 @@ class Desk:
         self.said: list[c.Command] = []
         """Signalling and media commands that the test has not looked at yet."""
         self.records: list[c.StoreCommand] = []
+        self.ended_at: dict[CallId, float] = {}
 
     # --- telling and expecting ------------------------------------------------------------
 
@@ -119,6 +120,8 @@ class Desk:
             self.audit.say(command, forced=forced)
             if isinstance(command, c.StoreCommand):
                 self.records.append(command)
+                if isinstance(command, c.RecordEnd):
+                    self.ended_at[command.call] = self.now
             else:
                 self.said.append(command)
         if self.core.active():

@@ -5,14 +5,17 @@ Nobody plays by the rules here but the core. Whatever comes, `Audit` holds for w
 call waits for something, and in the end everything is over on both sides.
 """
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from bridge.call import commands as c
 from bridge.call import events as e
+from bridge.call.bounds import Bounds
 from bridge.call.ids import Address, LegId, MatrixCallId, OpId, Party, PartyId, RoomId, Side, UserId
 from bridge.call.policy import Policy
-from bridge.call.rules import InboundRule
+from bridge.call.rules import InboundRule, TrunkPolicy
 from bridge.call.switchboard import PARTY
 from tests.call.desk import (
     CAPABLE,
@@ -44,6 +47,13 @@ GROUP_POLICY = Policy(
     limits=LIMITS,
 )
 """A telephone rings at two people."""
+
+BOUNDED_POLICY = replace(
+    POLICY,
+    trunks={TRUNK: TrunkPolicy(bounds=Bounds(calls=2, seconds_per_day=130, max_duration=40))},
+    people={PERSON: Bounds(seconds_per_day=100, forbidden_prefixes=("+12025550124",))},
+)
+"""Little time to talk."""
 
 _theirs = st.sampled_from(["1a", "1b", "~~"]).map(MatrixCallId)
 _senders = st.sampled_from([LAPTOP, LAPTOP, LAPTOP, MOBILE, OLD_CLIENT, _STRANGER, _BOB, _BOB])
@@ -78,7 +88,7 @@ class Chaos(RuleBasedStateMachine):
         self.legs: list[LegId] = []
         self.ours: list[MatrixCallId] = []
 
-    @initialize(policy=st.sampled_from([POLICY, EARLY_POLICY, GROUP_POLICY]))
+    @initialize(policy=st.sampled_from([POLICY, EARLY_POLICY, GROUP_POLICY, BOUNDED_POLICY]))
     def open(self, policy: Policy) -> None:
         self.desk = Desk(policy)
 
@@ -349,6 +359,9 @@ class Chaos(RuleBasedStateMachine):
     def interfere(self, luck: int) -> None:
         if self.asked and luck == 0:
             self.tell(e.CallFaulted(call=self.asked[-1].call))
+        if luck == 1:
+            talk = e.Talk(person=PERSON, trunk=TRUNK, seconds=70, ago=86_000)
+            self.tell(e.TalksRecalled(talks=(talk,)))
         if luck == 30:
             self.tell(e.ShutdownRequested())
 

@@ -4,10 +4,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.call.bounds import NumberKind
 from bridge.call.dialplan import OutboundRoute, route_out
 from bridge.call.explain import explain
 from bridge.call.ids import Address, TrunkName, UserId
-from bridge.call.policy import Access, NumberKind, Policy, Refusal
+from bridge.call.policy import Access, Policy, Refusal
 from bridge.call.rules import OutboundRule, TrunkPolicy
 
 ANN = UserId("@ann:mx.test")
@@ -64,7 +65,7 @@ def test_a_number_that_nobody_may_call_meets_no_rule() -> None:
     assert found.steps[1:] == ("the number itself: emergency number",)
     assert found.verdict.startswith("refused: Emergency calls cannot be made")
     assert explain(POLICY, ANN, Address("tel:+19005550123")).steps[1:] == (
-        "the number itself: forbidden number",
+        "the number itself: forbidden number (numbers)",
     )
 
 

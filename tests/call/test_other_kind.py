@@ -145,9 +145,9 @@ class Table:
         outgoing = direction is Direction.TO_SIP
         self.slot = SlotLeg(self.effects, offer="offer of the person" if outgoing else "")
         sip = (
-            SipLeg.calling(self.effects, CALL, OUT, TO_PHONE)
+            SipLeg.calling(self.effects, CALL, OUT, TO_PHONE, longest=3600)
             if outgoing
-            else SipLeg.called(self.effects, CALL, called())
+            else SipLeg.called(self.effects, CALL, called(), longest=3600)
         )
         self.call = Call(
             self.effects,

@@ -3,10 +3,11 @@
 
 import pytest
 
+from bridge.call.bounds import NumberKind
 from bridge.call.causes import Cause
 from bridge.call.dialplan import OutboundRoute, rewrite, route_out, terms_of
 from bridge.call.ids import ANONYMOUS, Address, TrunkName, UserId
-from bridge.call.policy import Access, Limits, NumberKind, Policy, Refusal, access_of, check_limits
+from bridge.call.policy import Access, Policy, Refusal, access_of
 from bridge.call.rules import OutboundRule, TrunkPolicy
 from bridge.call.terms import Terms
 
@@ -138,10 +139,3 @@ def test_numbers_that_nobody_may_call() -> None:
     lenient = everyone(OutboundRule(trunk=PBX), kind_of=policy.kind_of)
     for number in ("tel:+19005550123", "tel:0019005550123"):
         assert route_out(lenient, ANN, Address(number)) == Refusal(Cause.PREMIUM_NUMBER)
-
-
-def test_limits() -> None:
-    limits = Limits(calls_per_person=2, calls_per_minute=3)
-    assert check_limits(limits, active=1, recent=2) is None
-    assert check_limits(limits, active=2) == Refusal(Cause.TOO_MANY_CALLS)
-    assert check_limits(limits, active=1, recent=3) == Refusal(Cause.TOO_FREQUENT)

@@ -7,7 +7,7 @@ from bridge.call import commands as c
 from bridge.call import events as e
 from bridge.call.causes import Cause
 from bridge.call.ids import Address, LegId, Side, UserId
-from bridge.call.policy import Policy
+from bridge.call.policy import Policy, Refusal
 from tests.call.desk import (
     CALL,
     IN,
@@ -124,7 +124,7 @@ def test_a_requested_call_without_audio() -> None:
 
 def test_a_call_that_may_not_be_made_is_not_made() -> None:
     desk = Desk(Policy(outbound=POLICY.outbound))
-    assert desk.core.why_not(PERSON, NUMBER, desk.now) is Cause.NOT_PERMITTED
+    assert desk.core.why_not(PERSON, NUMBER, desk.now) == Refusal(Cause.NOT_PERMITTED)
     desk.tell(e.CallRequested(person=PERSON, address=NUMBER))
     assert desk.said == []
     assert desk.core.active() == []
@@ -134,7 +134,7 @@ def test_one_call_at_a_time_in_a_portal() -> None:
     desk = Desk()
     assert desk.core.why_not(PERSON, NUMBER, desk.now) is None
     desk.requested_and_rings_here()
-    assert desk.core.why_not(PERSON, NUMBER, desk.now) is Cause.IN_CALL
+    assert desk.core.why_not(PERSON, NUMBER, desk.now) == Refusal(Cause.IN_CALL)
     desk.tell(e.CallRequested(person=PERSON, address=NUMBER))
     assert desk.said == []
 

@@ -402,6 +402,7 @@ def events(op: OpId) -> Iterable[e.Event]:
     yield e.MediaLost(call=CALL, side=Side.SIP, fault=e.MediaFault.INTERNAL)
     yield e.MediaClosed(call=CALL)
     yield e.PersonChanged(person=PERSON, dnd=True, account=TRUNK)
+    yield e.TalksRecalled(talks=(e.Talk(person=PERSON, trunk=TRUNK, seconds=60, ago=60),))
     yield e.CallRequested(person=PERSON, address=NUMBER)
     yield e.HangupRequested(call=CALL, by=PERSON)
     yield e.ShutdownRequested()

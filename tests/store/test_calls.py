@@ -134,6 +134,28 @@ async def test_only_the_first_end_counts(calls: Calls, writer: Writer) -> None:
     assert (record.cause, record.ended_at) == ("busy", AT + 1)
 
 
+async def test_what_was_talked_within_a_day(calls: Calls, writer: Writer) -> None:
+    day = 86400.0
+    for name, way, answered, ended in (
+        ("old", Direction.TO_SIP, 10.0, 20.0),
+        ("recent", Direction.TO_SIP, day - 10, day + 50),
+        ("in", Direction.TO_MATRIX, day - 10, day + 50),
+        ("unanswered", Direction.TO_SIP, None, day + 50),
+        ("crashed", Direction.TO_SIP, day + 60, None),
+    ):
+        calls.do(start(name, way), AT)
+        if answered is not None:
+            calls.do(RecordAnswer(call=CallId(name)), AT + answered)
+        if ended is not None:
+            end = RecordEnd(call=CallId(name), cause="normal", status=200, ended_by="sip")
+            calls.do(end, AT + ended)
+    await writer.flush()
+    recent, crashed = await calls.talks(AT + day + 100)
+    assert (recent.person, recent.trunk) == (start().person, start().trunk)
+    assert (recent.seconds, recent.ago) == (60, 50)
+    assert (crashed.seconds, crashed.ago) == (40, 0)
+
+
 async def test_calls_without_an_end_are_unfinished(calls: Calls, writer: Writer) -> None:
     for name, at in (("later", AT + 9), ("done", AT), ("sooner", AT + 1)):
         calls.do(start(name, Direction.TO_MATRIX), at)

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What everybody may ask of the bot. Every command is a function of a `Request`."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from bridge.call.causes import Cause
 from bridge.call.ids import Direction, UserId
+from bridge.call.limits import Allowance
+from bridge.call.notices import spelled
 from bridge.call.policy import Access
 from bridge.call.view import CallView
 from bridge.errors import NotDone
@@ -93,9 +95,20 @@ async def status(request: Request) -> Reply:
             "Your own SIP account: "
             + (f"`{account.name}`, {account.state}" if account else "none"),
             f"Trunks that work: {working} of {len(trunks)}",
+            *_left(desk.left(person), request.access),
             *(f"In a call: {current(view, seconds)}" for view, seconds in mine),
         ),
     )
+
+
+def _left(allowance: Allowance, access: Access) -> Sequence[str]:
+    """What the person may do yet, if they may call at all."""
+    if access < Access.CALL:
+        return ()
+    calls = f"Calls that you may have besides: {allowance.calls}"
+    if allowance.seconds is None:
+        return (calls,)
+    return (calls, f"Time left for calls, of 24 hours: {spelled(allowance.seconds)}")
 
 
 async def dnd(request: Request) -> Reply:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from bridge.call.dialplan import OutboundRoute
 from bridge.call.explain import Explanation
 from bridge.call.ids import Address, CallId, Direction, RoomId, TrunkName, UserId
+from bridge.call.limits import Allowance
 from bridge.call.policy import Access
 from bridge.call.terms import Terms
 from bridge.call.view import CallView
@@ -37,6 +38,7 @@ class FakeDesk:
         self.logins: list[tuple[UserId, str, str, str, str]] = []
         self.accounts: dict[UserId, LineView] = {}
         self.works = True
+        self.allowance = Allowance(calls=1, seconds=None)
         self.fault: Exception | None = None
 
     def access(self, person: UserId) -> Access:
@@ -48,6 +50,9 @@ class FakeDesk:
         address = _read(number)
         self.called.append((person, address))
         return address
+
+    def left(self, person: UserId) -> Allowance:
+        return self.allowance
 
     async def history(self, person: UserId, limit: int) -> Sequence[CallRecord]:
         own = [record for record in self.records if record.person == person]

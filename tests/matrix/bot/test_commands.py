@@ -7,6 +7,7 @@ import pytest
 
 from bridge.call.causes import Cause
 from bridge.call.ids import Direction, UserId
+from bridge.call.limits import Allowance
 from bridge.call.policy import Access
 from bridge.errors import NotDone
 from bridge.matrix.bot.commands import Request
@@ -148,12 +149,15 @@ async def test_status_shows_everything_of_the_person(desk: FakeDesk) -> None:
         LineView(name="pbx", works=False, state="refused: 403 Forbidden"),
     ]
     desk.now = [(view(), 65), (view("ab-2", CHIEF), 3)]
+    desk.allowance = Allowance(calls=1, seconds=3725)
     assert body(await say(desk, "status")).splitlines() == [
         "You may call and be called.",
         "- Do not disturb: on",
         f"- Forwarding: to {SHOWN}",
         "- Your own SIP account: `alice@pbx.example.org`, registered",
         "- Trunks that work: 1 of 2",
+        "- Calls that you may have besides: 1",
+        "- Time left for calls, of 24 hours: 1 h 2 min",
         f"- In a call: to {SHOWN}, connected, 1:05",
     ]
 
