@@ -28,13 +28,14 @@ _LONG_NUMBER: Final = re.compile(
     r"(?=[0-9]{2}(?![0-9]))"
 )
 """After `tel:` or a plus from five digits on; a bare one from seven, as ports have five."""
-_NUMBER: Final = re.compile(r"\+?[0-9]{2,}(?=[0-9]{2}$)")
+_NUMBER: Final = re.compile(r"(?<![0-9])\+?[0-9]{2,}(?=[0-9]{2}$)")
 _AFTER_PREFIX: Final = re.compile(
     r"(?<=[_=.])[0-9]{5,}(?=[0-9]{2}:)|(?<=[=%]2[bB])[0-9]{3,}(?=[0-9]{2}(?![0-9]))"
 )
 """A number within a ghost's Matrix id: `@sip_12025550123:example.org`, or after an escaped plus."""
-_WRITTEN_OUT: Final = re.compile(r"\+?\(?[0-9][0-9()\s./-]{2,}(?=[0-9]{2}(?![0-9]))")
+_WRITTEN_OUT: Final = re.compile(r"\+?\(?([0-9][0-9()\s./-]*+)")
 """A number as people write it, which in other places could be a date: `(202) 555-0123`."""
+_LAST_TWO: Final = re.compile(r"[0-9]{2}(?![0-9])")
 _URI_USER: Final = re.compile(r"\b(sips?:)(?:[^@\s<>\";:]*?)([^@\s<>\";:]{1,2})@", re.IGNORECASE)
 
 _NUMBER_KEYS: Final = frozenset({"caller", "dialled", "number", "target"})
@@ -85,10 +86,16 @@ def shorten_numbers(logger: WrappedLogger, method: str, line: EventDict) -> Even
         if key in _NUMBER_KEYS and isinstance(value, str):
             value = _NUMBER.sub(_MARK, value)
         if key in _NAME_KEYS and isinstance(value, str):
-            value = _WRITTEN_OUT.sub(_MARK, value)
+            value = _WRITTEN_OUT.sub(_without_middle, value)
         if key not in _PLAIN_KEYS:
             line[key] = _deep(value, _short)
     return line
+
+
+def _without_middle(number: re.Match[str]) -> str:
+    """The last two digits that stand together, and what follows, if more than two come before."""
+    *_, last = (0, *(pair.start() for pair in _LAST_TWO.finditer(number[1])))
+    return _MARK + number[1][last:] if last > 2 else number[0]
 
 
 def _short(text: str) -> str:

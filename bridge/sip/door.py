@@ -20,6 +20,7 @@ _CALL_ID: Final = re.compile(rb"^(?:Call-ID|i)[ \t]*:[ \t]*(\S+)", re.IGNORECASE
 _TO_TAG: Final = re.compile(
     rb"^(?:To|t)[ \t]*:[^\r\n]*;[ \t]*tag[ \t]*=", re.IGNORECASE | re.MULTILINE
 )
+_CSEQ: Final = re.compile(rb"^CSeq[ \t]*:\s*+\d++\s++(\S+)", re.IGNORECASE | re.MULTILINE)
 _RATE: Final = 1.0
 _BURST: Final = 20.0
 """Requests of a stranger that are answered, and logged, a second and at once. fail2ban bans after
@@ -30,6 +31,7 @@ _BURST_OF_ALL: Final = 200.0
 _ANSWERS: Final = 50.0
 """Responses a second that are looked at from an address that is nobody's."""
 _FORBIDDEN: Final = Refuse(403, "Forbidden")
+_MISMATCH: Final = Refuse(400, "CSeq Names Another Method")
 _BUSY: Final = Refuse(503, "Too Many Calls\r\nRetry-After: 5")
 """The stack's way to answer has no place for headers, but writes the phrase as it is."""
 
@@ -101,6 +103,8 @@ class Door:
         return answer or Fate.PASS
 
     def _of_trunk(self, trunk: TrunkName, method: bytes, data: bytes) -> Fate | Refuse:
+        if refusal := _malformed(method, data):
+            return refusal
         tagged = _TO_TAG.search(data) is not None
         if refusal := unserved(method.decode("ascii", "replace"), data, tagged=tagged):
             return refusal
@@ -130,6 +134,12 @@ class Door:
 
     def _answers(self, host: str) -> bool:
         return self.buckets.take(("answers", _network(host)), _ANSWERS, _ANSWERS)
+
+
+def _malformed(method: bytes, data: bytes) -> Refuse | None:
+    """What the stack would take all the same (RFC 3261 section 8.1.1.5)."""
+    cseq = _CSEQ.search(data)
+    return _MISMATCH if cseq and cseq[1] != method != b"ACK" else None
 
 
 def _network(host: str) -> str:

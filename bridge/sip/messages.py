@@ -23,7 +23,10 @@ _COMPACT: Final = {
 }
 _FOLD: Final = re.compile(r"\r?\n[ \t]+")
 _BLANK_LINE: Final = re.compile(r"\r?\n\r?\n")
-_LIST_ITEM: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*"|<[^>]*>|[^,"<]|["<])+')
+_LIST_ITEM: Final = re.compile(
+    r'(?:"(?:[^"\\]|\\.)*+\\?(?:"|\Z)|<[^>]*+(?:>|\Z)|[^,"<]++)++', re.DOTALL
+)
+"""What is quoted and never ends goes on to the end: else, each quote would be tried anew."""
 _BOUNDARY: Final = re.compile(r'boundary="?([^";,]+)', re.IGNORECASE)
 _NAME_ADDR: Final = re.compile(
     r'\s*+(?:"(?P<quoted>(?:[^"\\]|\\.)*+)"\s*+|(?P<plain>[^<"]*+))<(?P<uri>[^>]*)>(?P<rest>.*)',

@@ -166,6 +166,10 @@ class Bridge:
         assert isinstance(event, kind), f"{event} instead of {kind.__name__}"
         return event
 
+    async def any_event(self) -> Event:
+        """The next event, whatever it is, and however long it takes."""
+        return await self._events.get()
+
     def nothing_more(self) -> bool:
         """Whether every event has been taken."""
         return self._events.empty()
