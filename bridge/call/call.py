@@ -401,6 +401,8 @@ class Call:
         match signal:
             case Over():
                 self._judge(signal)
+            case Redirected():
+                self._redirected = signal
             case NotTransferred():
                 self.refuse_transfer(NOT_TRANSFERRED)
             case Referred(event=event):
