@@ -272,3 +272,45 @@ def test_every_suite(suite: str) -> None:
 def crypto_in(sdp: str) -> list[str]:
     """The lines with keys in a description."""
     return [line for line in sdp.splitlines() if line.startswith("a=crypto")]
+
+
+@pytest.mark.parametrize("renews", [False, True], ids=["same key", "new key in the answer"])
+async def test_the_client_holds_and_resumes(
+    desk: Desk, client: WebRtcPeer, phone: RtpPeer, renews: bool
+) -> None:
+    sdes = Sdes(phone)
+    answer = await phone_calls(desk, client, phone, sdes)
+    says = Talk(client)
+    await talk(client, phone, says, 20)
+    (ours,) = crypto_in(answer)
+    for wanted, agreed in (("sendonly", "recvonly"), ("sendrecv", "sendrecv")):
+        offered = await desk.offer(Side.MATRIX, await client.offer(direction=wanted))
+        assert offered.needed
+        assert crypto_in(offered.sdp) == [ours]
+        said = Sdes(phone) if renews else sdes
+        sdp = phone.sdp(direction=agreed, protocol=SAVP, crypto=[said.line])
+        await desk.answer(Side.SIP, sdp)
+        if renews:
+            phone.protect = said.outgoing().protect
+    await talk(client, phone, says)
+    statistics = await desk.hang_up()
+    assert statistics["sip_undecipherable"] == 0
+
+
+async def test_a_change_that_is_refused_leaves_the_keys(
+    desk: Desk, client: WebRtcPeer, phone: RtpPeer
+) -> None:
+    sdes = Sdes(phone)
+    await phone_calls(desk, client, phone, sdes)
+    says = Talk(client)
+    await talk(client, phone, says, 5)
+    hold = phone.sdp(direction="sendonly", protocol=SAVP, crypto=[Sdes(phone).line])
+    await desk.offer(Side.SIP, hold)
+    desk.roll_back()
+    await talk(client, phone, says, 5)
+    plain = await desk.refused(
+        lambda op: OfferMedia(call=desk.call, op=op, side=Side.SIP, sdp=phone.sdp(), terms=REQUIRED)
+    )
+    assert plain.fault is MediaFault.NOT_ENCRYPTED
+    await talk(client, phone, says, 5)
+    assert (await desk.hang_up())["sip_undecipherable"] == 0

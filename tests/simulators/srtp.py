@@ -38,5 +38,9 @@ class Sdes:
         peer.protect, peer.protect_rtcp = outgoing.protect, outgoing.protect_rtcp
         peer.unprotect, peer.unprotect_rtcp = incoming.unprotect, incoming.unprotect_rtcp
 
+    def outgoing(self) -> Session:
+        """A new context for what the peer sends."""
+        return self._session(self._key, Policy.SSRC_ANY_OUTBOUND)
+
     def _session(self, key: bytes, direction: int) -> Session:
         return Session(Policy(key=key, ssrc_type=direction, srtp_profile=_PROFILES[self.suite]))
