@@ -342,16 +342,6 @@ async def test_dialog_that_the_phone_lost_ends(tmp_path: Path) -> None:
         assert bridge.nothing_more()
 
 
-async def test_transfer_is_declined_and_the_call_goes_on(tmp_path: Path) -> None:
-    async with calling("callee_transfers", tmp_path) as (bridge, phone, leg):
-        await answered(bridge)
-        await phone.has_received("603", 1)
-        bridge.sip.do(bye(leg))
-        await bridge.expect(SipEnded)
-        await phone.succeeds()
-        assert bridge.nothing_more()
-
-
 @pytest.mark.parametrize(
     ("payload", "codec"), [("0", "PCMU/8000"), ("9", "G722/8000"), ("111", "opus/48000/2")]
 )

@@ -17,6 +17,7 @@ from bridge.call.commands import (
     AnswerSipReinvite,
     ByeSip,
     CancelSip,
+    NotifySip,
     RejectSip,
     RejectSipReinvite,
     SendSipInvite,
@@ -30,6 +31,7 @@ from bridge.call.events import (
     SipEnded,
     SipEvent,
     SipInviteReceived,
+    SipReferReceived,
     SipReinviteReceived,
 )
 from bridge.call.ids import LegId, OpId, TrunkName
@@ -111,6 +113,9 @@ class Chaos:
                 self._later(event.leg)
             case SipReinviteReceived():
                 self.sip.do(self._reply(event))
+            case SipReferReceived(leg=leg, op=op):
+                for status in (100, self.random.choice([180, 200, 603])):
+                    self.sip.do(NotifySip(call=CALL, leg=leg, op=op, status=status))
 
     def _later(self, leg: LegId) -> None:
         self._loop.call_later(self.random.random() * 0.3, self._act, leg)
