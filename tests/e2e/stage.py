@@ -18,7 +18,9 @@ KEYED = Line("keyed", "127.0.0.15", "+12025550170", ("PCMU",), srtp="optional")
 SECURE = Line("secure", "127.0.0.16", "+12025550180", ("PCMU",), srtp="required", transport="tls")
 DESK = Line("desk", "127.0.0.17", "+12025550190", ("PCMU", "PCMA", "G722"))
 """One that has several codecs."""
-REGISTRAR = Line("registrar", "127.0.0.14", "+12025550160", ("PCMU",))
+REGISTRARS = tuple(
+    Line(f"registrar{n}", f"127.0.0.{20 + n}", "+12025550160", ("PCMU",)) for n in range(10)
+)
 """Not a trunk: where people have accounts of their own."""
 CHIEF, BARRED = f"@chief:{SERVER_NAME}", f"@barred:{SERVER_NAME}"
 _PEOPLE = 300
@@ -47,7 +49,7 @@ class GatedStage(Stage):
             [Subscriber(f"person{n}", _number(n)) for n in range(_PEOPLE)],
             ring_time=RING_TIME,
             permissions={CHIEF: "admin", BARRED: "blocked"},
-            registrars=[REGISTRAR.address],
+            registrars=[line.address for line in REGISTRARS],
             inbound=[
                 {
                     "number": GROUP_NUMBER,
@@ -59,6 +61,11 @@ class GatedStage(Stage):
             certificate=(files.chain, files.key),
         )
         self.gate = Gate(self.synapse.port)
+        self._registrars_left = iter(REGISTRARS)
+
+    def registrar(self) -> Line:
+        """One that no other test has: what an account's end says is repeated until answered."""
+        return next(self._registrars_left)
 
     @property
     def homeserver_url(self) -> str:

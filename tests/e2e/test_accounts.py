@@ -2,15 +2,18 @@
 """Calls by a SIP account of one's own: no rule of the configuration knows its numbers."""
 
 from tests.e2e.conftest import NewMatrixPhone
-from tests.e2e.stage import REGISTRAR, GatedStage
+from tests.e2e.stage import GatedStage
 from tests.simulators.bot_chat import BotChat
+from tests.simulators.stage import Line
 from tests.simulators.waiting import until_async
 
-ACCOUNT = f"alice@{REGISTRAR.address}:{REGISTRAR.port}"
+
+def account_with(registrar: Line) -> str:
+    return f"alice@{registrar.address}:{registrar.port}"
 
 
-async def log_in(chat: BotChat) -> None:
-    await chat.say(f"login {ACCOUNT}")
+async def log_in(chat: BotChat, registrar: Line) -> None:
+    await chat.say(f"login {account_with(registrar)}")
     assert "registered" in await chat.say("correct-horse-battery")
 
 
@@ -19,10 +22,11 @@ async def test_calls_leave_by_it_and_come_in_by_it(
 ) -> None:
     person, mine = await new_matrix_phone()
     chat = await BotChat.open(mine.client)
-    async with stage.scripted_phone(REGISTRAR, "registrar_of_an_account"):
-        await log_in(chat)
-    async with stage.phone(REGISTRAR) as phone:
-        call = await mine.call(await mine.client.direct_room(REGISTRAR.ghost))
+    line = stage.registrar()
+    async with stage.scripted_phone(line, "registrar_of_an_account"):
+        await log_in(chat, line)
+    async with stage.phone(line) as phone:
+        call = await mine.call(await mine.client.direct_room(line.ghost))
         await call.connected()
         await phone.hears(440)
         await call.voice.hears(1000)
@@ -47,8 +51,9 @@ async def test_registrar_calls_what_was_registered(
 ) -> None:
     _, mine = await new_matrix_phone()
     chat = await BotChat.open(mine.client)
-    async with stage.scripted_phone(REGISTRAR, "registrar_that_calls") as registrar:
-        await log_in(chat)
+    line = stage.registrar()
+    async with stage.scripted_phone(line, "registrar_that_calls") as registrar:
+        await log_in(chat, line)
         call = await mine.rings()
         await call.answer()
         await call.connected()
@@ -62,15 +67,16 @@ async def test_account_is_registered_again_when_the_bridge_was_stopped(
 ) -> None:
     _, mine = await new_matrix_phone()
     chat = await BotChat.open(mine.client)
-    async with stage.scripted_phone(REGISTRAR, "registrar_of_an_account") as registrar:
-        await log_in(chat)
+    line = stage.registrar()
+    async with stage.scripted_phone(line, "registrar_of_an_account") as registrar:
+        await log_in(chat, line)
         await stage.bridge.stop()
         await registrar.succeeds()
-    async with stage.scripted_phone(REGISTRAR, "registrar_of_an_account") as registrar:
+    async with stage.scripted_phone(line, "registrar_of_an_account") as registrar:
         await stage.bridge.start()
 
         async def registered() -> bool:
-            return f"account: `{ACCOUNT}`, registered" in await chat.say("status")
+            return f"account: `{account_with(line)}`, registered" in await chat.say("status")
 
         await until_async(registered, within=15, what="it is registered again")
         assert "logged out" in await chat.say("logout")

@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from bridge.call.causes import MEANINGS, Cause
 from tests.e2e.conftest import NewMatrixPhone
-from tests.e2e.stage import BARRED, CHIEF, PCMU, REGISTRAR, GatedStage
+from tests.e2e.stage import BARRED, CHIEF, PCMU, GatedStage
 from tests.simulators.bot_chat import BOT, BotChat
 from tests.simulators.encrypted_client import ENCRYPTION, EncryptedClient
 from tests.simulators.matrix_client import MatrixClient
@@ -213,8 +213,9 @@ async def test_a_sip_account_of_ones_own(
 ) -> None:
     _, mine = await new_matrix_phone()
     chat = await BotChat.open(mine.client)
-    account = f"alice@{REGISTRAR.address}:{REGISTRAR.port}"
-    async with stage.scripted_phone(REGISTRAR, "registrar_of_an_account") as registrar:
+    line = stage.registrar()
+    account = f"alice@{line.address}:{line.port}"
+    async with stage.scripted_phone(line, "registrar_of_an_account") as registrar:
         await chat.say(f"login {account}")
         assert await chat.say("correct-horse-battery") == (
             f"You are logged in as `{account}`: registered."
@@ -231,8 +232,9 @@ async def test_a_login_that_fails_says_why(
 ) -> None:
     _, mine = await new_matrix_phone()
     chat = await BotChat.open(mine.client)
-    async with stage.scripted_phone(REGISTRAR, "registrar_refuses"):
-        await chat.say(f"login alice@{REGISTRAR.address}")
+    line = stage.registrar()
+    async with stage.scripted_phone(line, "registrar_refuses"):
+        await chat.say(f"login alice@{line.address}")
         assert "refuses the user name or the password (403" in await chat.say("wrong")
     assert "account: none" in await chat.say("status")
     await chat.say("login alice@sip.example.org")
