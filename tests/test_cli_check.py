@@ -24,6 +24,8 @@ from bridge.app.check import Finding, Verdict, check
 from bridge.config import Config, parse
 from bridge.store.database import open_database
 from bridge.store.secrets import open_sealer
+from tests.simulators.nameserver import NameServer
+from tests.sip.certificates import Certificates
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
@@ -399,6 +401,46 @@ async def test_a_trunk_without_an_address(world: World) -> None:
     finding = await world.finding("trunks.provider")
     assert finding.verdict is Verdict.FAILED
     assert finding.message.startswith("nowhere.invalid has no address")
+
+
+async def test_where_a_trunk_is(world: World) -> None:
+    async with NameServer() as names:
+        records = ("1 1 5070 a.example.com.", "2 1 5060 b.example.com.")
+        names.say("_sip._udp.example.com", "SRV", *records)
+        names.say("a.example.com", "A", "192.0.2.1")
+        names.say("b.example.com", "A", "192.0.2.2")
+        world.settings["sip"]["nameservers"] = [names.address]
+        world.settings["trunks"]["provider"]["server"] = "example.com"
+        finding = await world.finding("trunks.provider")
+        assert finding.message == "example.com is udp 192.0.2.1:5070, then udp 192.0.2.2:5060"
+        world.settings["trunks"]["provider"]["outbound_proxy"] = ["b.example.com"]
+        finding = await world.finding("trunks.provider")
+        assert finding.message == "b.example.com is udp 192.0.2.2:5060"
+
+
+async def test_a_trunk_that_no_listener_can_reach(world: World) -> None:
+    world.settings["trunks"]["provider"]["server"] = "[2001:db8::1]"
+    finding = await world.finding("trunks.provider")
+    assert finding.verdict is Verdict.FAILED
+    assert finding.message.endswith("that a listener in sip.transports is for: 2001:db8::1")
+
+
+async def test_certificates_of_a_trunk(world: World, tmp_path: Path) -> None:
+    files = Certificates.make(tmp_path)
+    nonsense = tmp_path / "nonsense.pem"
+    nonsense.write_text("nothing")
+    trunk = world.settings["trunks"]["provider"]
+    trunk.update(server="192.0.2.1", transport="auto")
+    trunk["tls"] = {"certificate": str(files.chain), "private_key": str(files.key)}
+    finding = await world.finding("trunks.provider")
+    assert finding.verdict is Verdict.WARNING
+    assert finding.message.startswith("the certificate expires on")
+    trunk["tls"]["private_key"] = str(nonsense)
+    finding = await world.finding("trunks.provider")
+    assert finding.message.startswith("certificate or private key cannot be used")
+    trunk["tls"] = {"ca_list": str(nonsense)}
+    finding = await world.finding("trunks.provider")
+    assert finding.message.startswith(f"no certificate authorities can be read from {nonsense}")
 
 
 def two_neighbours() -> tuple[socket.socket, socket.socket]:

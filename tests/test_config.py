@@ -295,6 +295,42 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
             "read the keys; wanted: transport: tls, or srtp: optional",
         ),
         (
+            "trunks: {provider: {server: a, outbound_proxy: ['b c']}}\n",
+            "1: trunks.provider.outbound_proxy[0]: 'b c' is not accepted; wanted: host name or "
+            "address, with :port if it is not the default",
+        ),
+        (
+            "trunks: {provider: {server: a, outbound_proxy: [a, b, c, d, e]}}\n",
+            "1: trunks.provider.outbound_proxy: has too many; wanted: at most 4",
+        ),
+        (
+            "trunks: {provider: {server: a, tls: {server_name: b}}}\n",
+            "1: trunks.provider.tls: has no effect with transport udp",
+        ),
+        (
+            "trunks: {provider: {server: a, transport: auto, tls: {server_name: 'b:5061'}}}\n",
+            "1: trunks.provider.tls.server_name: 'b:5061' is not accepted; wanted: a host name",
+        ),
+        (
+            "trunks: {provider: {server: a, transport: auto, tls: {ca_list: nowhere.pem}}}\n",
+            "1: trunks.provider.tls.ca_list: /etc/nowhere.pem is not a file",
+        ),
+        (
+            "trunks: {provider: {server: a, probe_interval: 2}}\n",
+            "1: trunks.provider.probe_interval: is too short; wanted: answer_within (4) or more",
+        ),
+        (
+            "trunks: {provider: {server: a, probe_interval: 60, register: true, username: u, "
+            "password: p}}\n",
+            "1: trunks.provider.probe_interval: has no effect with register: true, which tells as "
+            "much",
+        ),
+        (
+            "sip: {nameservers: [dns.example.com]}\n",
+            "1: sip.nameservers[0]: 'dns.example.com' is not accepted; wanted: address or "
+            "address:port",
+        ),
+        (
             "trunks: {provider: {server: a, codecs: []}}\n",
             "1: trunks.provider.codecs: is empty; wanted: at least one",
         ),

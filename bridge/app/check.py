@@ -90,7 +90,9 @@ def _checks(config: Config, health: Mapping[str, Any] | None) -> dict[str, Check
             check_network.transport(transport, running=running)
         )
     for name, trunk in config.trunks.items():
-        checks[f"trunks.{name}"] = lambda trunk=trunk: check_network.trunk(trunk)  # type: ignore[misc]
+        checks[f"trunks.{name}"] = lambda trunk=trunk: (  # type: ignore[misc]
+            check_network.trunk(trunk, config.sip)
+        )
     checks["media.rtp_ports"] = lambda: check_network.rtp_ports(config.media)
     return checks
 

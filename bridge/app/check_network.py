@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Checks of what belongs to this machine and the SIP side: ports, names, certificates."""
 
-import asyncio
 import errno
 import socket
 import ssl
@@ -12,9 +11,12 @@ from typing import Final
 
 from cryptography import x509
 
-from bridge.config import Media, SipTransport, Trunk
+from bridge.call.ids import TrunkName
+from bridge.config import Media, Sip, SipTransport, Trunk
 from bridge.errors import BridgeError, ConfigurationError, LocalError
-from bridge.sip.lookup import split_host_port
+from bridge.sip.checks import reachable
+from bridge.sip.lookup import Lookup, split_host_port
+from bridge.sip.trunks import Route
 
 _SOON: Final = timedelta(days=14)
 _TRIED_PORTS: Final = 50
@@ -41,20 +43,29 @@ async def transport(settings: SipTransport, *, running: bool) -> str:
     return f"{where} can be used"
 
 
-async def trunk(settings: Trunk) -> str:
-    """The server's name has an address."""
-    host, port = split_host_port(settings.server)
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host.strip("[]"), port or None, type=socket.SOCK_DGRAM
-        )
-    except OSError as error:
+async def trunk(settings: Trunk, sip: Sip) -> str:
+    """The server's name leads to a server that a listener is for; certificates are good."""
+    route = Route(TrunkName("trunk"), settings)
+    host, port = split_host_port(route.next_hop)
+    found = await Lookup(sip.nameservers).targets(host, port, route.protocol, reachable(sip))
+    if not found.addresses:
         raise ConfigurationError(
-            f"{host} has no address: {error.strerror or error}",
+            f"{host} has no address",
             remedy="Look at the trunk's server, and at this machine's name servers.",
-        ) from error
-    addresses = sorted({str(address[0]) for *_, address in found})
-    return f"{host} is {', '.join(addresses)}"
+        )
+    if not found.targets:
+        raise ConfigurationError(
+            f"{host} has no address that a listener in sip.transports is for: "
+            f"{', '.join(map(str, found.addresses))}",
+            remedy="Add a listener on an address of that version of IP.",
+        )
+    where = f"{host} is {', then '.join(str(target) for _, target in found.targets)}"
+    tls = settings.tls
+    if tls.ca_list:
+        _authorities(tls.ca_list)
+    if tls.certificate and tls.private_key:
+        return f"{where}; {_certificate(tls.certificate, tls.private_key)}"
+    return where
 
 
 async def rtp_ports(settings: Media) -> str:
@@ -118,3 +129,13 @@ def _certificate(certificate: Path, key: Path) -> str:
     if left < _SOON:
         raise Doubt(f"the certificate expires on {until}", remedy="Renew it.")
     return f"certificate good until {until}"
+
+
+def _authorities(file: Path) -> None:
+    try:
+        ssl.create_default_context(cafile=file)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"no certificate authorities can be read from {file}: {error}",
+            remedy="It must be a PEM file.",
+        ) from error

@@ -32,6 +32,7 @@ _ANSWERS: Final = 50.0
 """Responses a second that are looked at from an address that is nobody's."""
 _FORBIDDEN: Final = Refuse(403, "Forbidden")
 _MISMATCH: Final = Refuse(400, "CSeq Names Another Method")
+_CLOSING: Final = Refuse(503, "Service Unavailable")
 _BUSY: Final = Refuse(503, "Too Many Calls\r\nRetry-After: 5")
 """The stack's way to answer has no place for headers, but writes the phrase as it is."""
 
@@ -41,7 +42,7 @@ class Door:
     """`live`: whether a Call-ID is one of a call of ours, which goes on whoever continues it.
 
     `informed`: takes an INFO with something in it; False if that is not understood, None if it is
-    for no call.
+    for no call. `closing`: whether the bridge is about to stop, which OPTIONS is told.
     """
 
     manner: Literal["reject", "drop"]
@@ -50,6 +51,7 @@ class Door:
     live: Callable[[str], bool]
     buckets: Buckets
     informed: Callable[[str, bytes], bool | None]
+    closing: Callable[[], bool]
 
     @classmethod
     def of(
@@ -60,9 +62,10 @@ class Door:
         live: Callable[[str], bool],
         clock: Callable[[], float] = time.monotonic,
         informed: Callable[[str, bytes], bool | None] = lambda call, data: False,
+        closing: Callable[[], bool] = lambda: False,
     ) -> "Door":
         """A door with nobody before it yet."""
-        return cls(manner, peers, strangers, live, Buckets(clock), informed)
+        return cls(manner, peers, strangers, live, Buckets(clock), informed, closing)
 
     def judge(self, arrived: Arrived) -> Fate | Refuse:
         """What becomes of a message."""
@@ -108,6 +111,8 @@ class Door:
         tagged = _TO_TAG.search(data) is not None
         if refusal := unserved(method.decode("ascii", "replace"), data, tagged=tagged):
             return refusal
+        if method == b"OPTIONS" and self.closing():
+            return _CLOSING
         if method != b"INVITE" or tagged:
             return Fate.PASS
         rate = self.peers.calls_per_second(trunk)

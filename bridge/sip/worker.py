@@ -134,7 +134,14 @@ class Worker:
         self._normalise = normalise
         self._admits = admits
         self._strangers = strangers
-        door = Door.of(sip.strangers, peers, strangers, self._is_live, informed=self._informed)
+        door = Door.of(
+            sip.strangers,
+            peers,
+            strangers,
+            self._is_live,
+            informed=self._informed,
+            closing=lambda: self._stopping,
+        )
         self._endpoint = Endpoint(
             sip,
             select=self._select,

@@ -90,3 +90,14 @@ def test_nobody_is_told_after_the_end(bench: Bench) -> None:
     bench.alerts.close()
     bench.wait()
     assert bench.told == []
+
+
+def test_a_trunk_that_does_not_answer_is_told_as_such(bench: Bench) -> None:
+    silent = Registration(RegistrationState.SILENT, 408, "No answer")
+    bench.alerts.registration(PROVIDER, silent)
+    bench.wait()
+    bench.alerts.registration(PROVIDER, Registration(RegistrationState.ANSWERS, 200, "OK"))
+    assert bench.told == [
+        "The trunk `provider` does not answer: 408 No answer. It is tried again.",
+        "The trunk `provider` answers again.",
+    ]
