@@ -124,10 +124,15 @@ class Account(pj.Account):
         self.servers.are(targets)
         self.move(self.servers.best(time.monotonic()))
 
-    def gives_up(self, target: Target, tried: Collection[Target]) -> Target | None:
-        """A server is of no use now. Gives another one that is not among `tried`, if there is."""
+    def gives_up(
+        self, target: Target, tried: Collection[Target], wish: float = 0.0
+    ) -> Target | None:
+        """A server is of no use now. Gives another one that is not among `tried`, if there is.
+
+        `wish`: seconds for which it wants to be left alone, if it said so.
+        """
         now = time.monotonic()
-        self._ways.avoided(self.servers.failed(target, now))
+        self._ways.avoided(self.servers.failed(target, now, wish))
         return self.servers.best(now, tried)
 
     def move(self, target: Target | None) -> None:

@@ -75,7 +75,7 @@ class Hunt:
         """A leg of this call reports."""
         if self._settled:
             self._report(event)
-        elif not (isinstance(event, SipEnded) and self._goes_on(event.status)):
+        elif not (isinstance(event, SipEnded) and self._goes_on(event.status, event.retry_after)):
             self._settle(event)
 
     def _is_overdue(self, leg: Leg) -> None:
@@ -95,13 +95,13 @@ class Hunt:
         self._settled = True
         self._report(event)
 
-    def _goes_on(self, status: int) -> bool:
+    def _goes_on(self, status: int, wish: int = 0) -> bool:
         """Ask the next server, after whatever is going on; False if none is left."""
         account = self._account()
         if status not in ELSEWHERE or self._target is None or account is None:
             return False
         self._tried.add(self._target)
-        other = account.gives_up(self._target, self._tried)
+        other = account.gives_up(self._target, self._tried, wish)
         if other is None:
             return False
         log.warning(

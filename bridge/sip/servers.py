@@ -41,10 +41,13 @@ class Servers:
         left = [target for target in self._targets if target not in tried]
         return min(left, key=lambda target: self._left(target, now), default=None)
 
-    def failed(self, target: Target, now: float) -> float:
-        """It did not answer, or has no service (503). Gives the seconds that it is avoided for."""
+    def failed(self, target: Target, now: float, wish: float = 0.0) -> float:
+        """It did not answer, or has no service (503). Gives the seconds that it is avoided for.
+
+        `wish`: seconds in its Retry-After header (RFC 3261 section 21.5.4), 0 if there is none.
+        """
         failures = self._failures[target] = self._failures.get(target, 0) + 1
-        pause = min(AVOIDED * 2.0 ** min(failures - 1, 20), _LONGEST)
+        pause = min(max(AVOIDED * 2.0 ** min(failures - 1, 20), wish), _LONGEST)
         self._away_until[target] = now + pause
         return pause
 

@@ -32,6 +32,15 @@ def test_one_that_fails_again_is_avoided_for_longer_until_it_works() -> None:
     assert servers.failed(FIRST, 0.0) == AVOIDED
 
 
+def test_one_that_says_for_how_long_is_believed_within_reason() -> None:
+    servers = Servers((FIRST, SECOND))
+    assert servers.failed(FIRST, 0.0, 600) == 600
+    servers.works(FIRST)
+    assert servers.failed(FIRST, 0.0, 5) == AVOIDED
+    servers.works(FIRST)
+    assert servers.failed(FIRST, 0.0, 100_000) == 1800
+
+
 def test_of_those_that_all_failed_the_first_to_be_tried_again() -> None:
     servers = Servers([FIRST, SECOND])
     servers.failed(SECOND, 0.0)
