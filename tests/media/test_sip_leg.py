@@ -133,6 +133,39 @@ async def test_a_new_address_starts_over(legs: Legs, peers: tuple[RtpPeer, RtpPe
     assert [packet.payload for packet in await second.received.reaches(1)] == [b"back"]
 
 
+async def test_the_address_that_the_peer_left_is_not_taken_for_its_nat(
+    legs: Legs, peers: tuple[RtpPeer, RtpPeer]
+) -> None:
+    """Music on hold begins a moment after the voice has moved, which goes on meanwhile."""
+    voice, music = peers
+    legs.aim(voice)
+    stream = Sender(0)
+    voice.send(*stream.packets([b"voice"]))
+    await legs.heard(1)
+    legs.aim(music)
+    voice.send(*stream.packets([b"voice"] * 2 * PROBATION))
+    await legs.refused(2 * PROBATION)
+    music.send(*Sender(0, ssrc=2).packets([b"music"]))
+    await legs.heard(2)
+    assert legs.rtp[1].endswith(b"music")
+    assert not legs.leg.latched
+    legs.aim(voice)
+    voice.send(*stream.packets([b"voice"]))
+    await legs.heard(3)
+
+
+async def test_a_peer_behind_nat_may_name_another_address_and_stay_where_it_is(
+    legs: Legs, peers: tuple[RtpPeer, RtpPeer]
+) -> None:
+    peer, _ = peers
+    stream = Sender(0)
+    for count, port in enumerate((4000, 4002), start=1):
+        legs.leg.aim(("192.0.2.1", port), ("192.0.2.1", port + 1), muxed=False)
+        peer.send(*stream.packets([b"p"] * PROBATION))
+        await legs.heard(count)
+        assert legs.leg.latched
+
+
 async def test_hold_the_old_way_keeps_the_address(
     legs: Legs, peers: tuple[RtpPeer, RtpPeer]
 ) -> None:
