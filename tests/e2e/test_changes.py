@@ -3,7 +3,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Self
 
 import pytest
 
@@ -26,6 +27,13 @@ class Sounding:
         self._sender = Sender(PAYLOAD_TYPES[codec], ssrc=ssrc)
         self._payloads = tone(codec, hertz)
         self._playing: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
 
     def speak_to(self, sdp: str) -> None:
         """Begin where the description says."""
@@ -45,6 +53,9 @@ class Sounding:
 
     async def stop(self) -> None:
         """Fall silent, and free the ports."""
+        if self._stopped:
+            return
+        self._stopped = True
         if self._playing:
             self._playing.cancel()
             with suppress(asyncio.CancelledError):
@@ -62,8 +73,10 @@ async def talking(
 ) -> AsyncIterator[tuple[SipParty, Sounding, MatrixCall]]:
     """A person with an old client talks to a telephone that says 1000 Hz, in PCMU."""
     _, caller = await new_matrix_phone(version=0, renegotiates=False)
-    phone = Sounding("PCMU", 1000, 0x1111)
-    async with SipParty(DESK.address, DESK.port) as party:
+    async with (
+        Sounding("PCMU", 1000, 0x1111) as phone,
+        SipParty(DESK.address, DESK.port) as party,
+    ):
         call = await caller.call(await caller.client.direct_room(DESK.ghost))
         offer = await party.rings()
         await party.answers(phone.rtp.sdp(("PCMU",)))
@@ -74,15 +87,14 @@ async def talking(
         yield party, phone, call
         await call.hang_up()
         await asyncio.wait_for(party.hung_up.wait(), 5)
-        await phone.stop()
 
 
 async def test_call_is_placed_where_its_trunk_points_to(
     stage: GatedStage, new_matrix_phone: NewMatrixPhone
 ) -> None:
     _, caller = await new_matrix_phone()
-    phone = Sounding("PCMU", 1000, 0x1111)
     async with (
+        Sounding("PCMU", 1000, 0x1111) as phone,
         SipParty(PCMU.address, PCMU.port) as away,
         SipParty(DESK.address, DESK.port) as there,
     ):
@@ -98,15 +110,16 @@ async def test_call_is_placed_where_its_trunk_points_to(
         await call.voice.hears(1000)
         await call.hang_up()
         await asyncio.wait_for(there.hung_up.wait(), 5)
-        await phone.stop()
 
 
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
 async def test_music_on_hold_reaches_the_person(
     stage: GatedStage, new_matrix_phone: NewMatrixPhone, method: str
 ) -> None:
-    music = Sounding("PCMU", 1500, 0x2222)
-    async with talking(stage, new_matrix_phone) as (party, phone, call):
+    async with (
+        Sounding("PCMU", 1500, 0x2222) as music,
+        talking(stage, new_matrix_phone) as (party, phone, call),
+    ):
         reply = await party.asks(method, music.rtp.sdp(("PCMU",), direction="sendonly"))
         assert reply.status == 200
         assert "a=recvonly" in reply.sdp
@@ -137,10 +150,13 @@ async def test_hold_without_music(
 async def test_codec_address_and_stream_change(
     stage: GatedStage, new_matrix_phone: NewMatrixPhone
 ) -> None:
-    async with talking(stage, new_matrix_phone) as (party, phone, call):
+    async with (
+        AsyncExitStack() as phones,
+        talking(stage, new_matrix_phone) as (party, phone, call),
+    ):
         before = phone
         for number, (codec, hertz) in enumerate((("PCMA", 1300), ("G722", 700), ("PCMU", 1600))):
-            after = Sounding(codec, hertz, 0x3333 + number)
+            after = await phones.enter_async_context(Sounding(codec, hertz, 0x3333 + number))
             reply = await party.asks("INVITE", after.rtp.sdp((codec,)))
             assert reply.status == 200
             after.speak_to(reply.sdp)
@@ -176,8 +192,10 @@ async def test_what_is_not_wanted_is_declined_in_its_place_and_fax_refused(
 async def test_offerless_offers_are_answered_with_what_is_in_use(
     stage: GatedStage, new_matrix_phone: NewMatrixPhone
 ) -> None:
-    music = Sounding("PCMU", 1500, 0x2222)
-    async with talking(stage, new_matrix_phone) as (party, phone, call):
+    async with (
+        Sounding("PCMU", 1500, 0x2222) as music,
+        talking(stage, new_matrix_phone) as (party, phone, call),
+    ):
         reply = await party.asks("INVITE", ack=music.rtp.sdp(("PCMU",)))
         assert reply.status == 200
         assert "m=audio" in reply.sdp
