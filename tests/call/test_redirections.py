@@ -127,3 +127,30 @@ def test_a_call_that_was_cancelled_is_placed_nowhere() -> None:
     desk.expect_all(c.CancelSip, c.CloseMedia)
     pointed(desk, THERE)
     assert desk.said == []
+
+
+def requested(policy: Policy = POLICY) -> Desk:
+    """A call that the person asked for is out; what it offers was made for them."""
+    desk = Desk(policy)
+    desk.requested_and_rings_here()
+    desk.person_answers()
+    _, told = desk.expect_all(c.SendMatrixSelectAnswer, c.AnswerMedia)
+    assert isinstance(told, c.AnswerMedia)
+    desk.tell(e.MediaAnswerReady(call=CALL, op=told.op, sdp="offer to sip"))
+    desk.expect(c.SendSipInvite)
+    return desk
+
+
+def test_a_requested_call_is_placed_elsewhere_with_the_same_offer() -> None:
+    desk = requested()
+    pointed(desk, THERE)
+    assert desk.expect(c.SendSipInvite).sdp == "offer to sip"
+
+
+def test_a_requested_call_has_no_other_offer_for_another_trunk() -> None:
+    rules = (OutboundRule(trunk=OTHER, prefix="+12025550144"), *POLICY.outbound)
+    trunks = {**POLICY.trunks, OTHER: TrunkPolicy(terms=Terms(codecs=("PCMU",)))}
+    desk = requested(replace(POLICY, outbound=rules, trunks=trunks))
+    pointed(desk, THERE)
+    desk.expect_all(c.SendMatrixHangup, c.CloseMedia, c.SendNotice)
+    desk.is_over("redirected", "sip")
