@@ -71,7 +71,7 @@ class MediaSession(Machine):
         """SIP sent early media: the last that did is heard, until somebody answers (RFC 3960)."""
         if self.state in (MediaState.SIP_OFFER, MediaState.EARLY):
             self._ask_early(sdp)
-        elif self.state in (MediaState.MAKING_EARLY_ANSWER, MediaState.CHANGING_EARLY):
+        else:  # The engine is busy with what came before.
             self._newer = sdp
 
     def _ask_early(self, sdp: str) -> None:
