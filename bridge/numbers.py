@@ -16,9 +16,10 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 import phonenumbers
-from phonenumbers import NumberParseException, PhoneNumberFormat, ValidationResult
+from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumberFormat, ValidationResult
 
 from bridge.call.ids import Address
+from bridge.call.rules import NumberFormat
 
 _LOOKS_LIKE_NUMBER: Final = re.compile(r"[(\[\s]*\+?[\d\s()\[\].\-/\u2010-\u2015\u2212\u00b7*#]+")
 _DECORATION: Final = re.compile(r"[\s()\[\].\-/\u2010-\u2015\u2212\u00b7]")
@@ -128,6 +129,43 @@ def national(address: Address, region: str) -> str:
 def dialled(address: Address) -> str:
     """What goes into a Request-URI: `+12025550123`, `100`, or `door@pbx.example.org`."""
     return address.partition(":")[2]
+
+
+def written(number: str, style: NumberFormat, region: str) -> str:
+    """`number` (`+12025550123`) in a format, as `region` dials; all but E.164 is unchanged."""
+    parsed = _parse_e164(Address(f"tel:{number}"))
+    if parsed is None or style is NumberFormat.E164:
+        return number
+    digits = number.removeprefix("+")
+    if style is NumberFormat.PLAIN:
+        return digits
+    if style is NumberFormat.NATIONAL:
+        own = phonenumbers.country_code_for_region(region) == parsed.country_code
+        if own:
+            dialled = phonenumbers.format_number(parsed, PhoneNumberFormat.NATIONAL)
+            return _DECORATION.sub("", dialled)
+    return _abroad(region) + digits
+
+
+def without_code(
+    address: Address, region: str, hiding: Sequence[str], showing: Sequence[str]
+) -> tuple[Address, bool | None]:
+    """A number without the code in front of it that is for this one call: whether it hides (True)
+    or shows (False) the caller's number; None if there is none of these codes."""
+    number = dialled(address) if address.startswith("tel:") else ""
+    for codes, hides in ((hiding, True), (showing, False)):
+        for code in codes:
+            rest = read_number(number[len(code) :], region) if number.startswith(code) else None
+            if rest is not None:
+                return rest, hides
+    return address, None
+
+
+def _abroad(region: str) -> str:
+    """What the region dials in front of a country code."""
+    known = PhoneMetadata.metadata_for_region(region)
+    prefix = (known.preferred_international_prefix or known.international_prefix) if known else None
+    return prefix if prefix and prefix.isdecimal() else "00"
 
 
 def shorten(text: str) -> str:

@@ -9,9 +9,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from bridge.call.commands import MatrixCommand, MediaCommand, Ringing, SipCommand, StoreCommand
+from bridge.call.commands import (
+    Attempt,
+    MatrixCommand,
+    MediaCommand,
+    Ringing,
+    SipCommand,
+    StoreCommand,
+)
 from bridge.call.events import Event
-from bridge.call.explain import Explanation
+from bridge.call.explain import Explanation, InboundExplanation
 from bridge.call.ids import (
     Address,
     CallId,
@@ -53,6 +60,8 @@ class CallRecord:
     party: PartyId | None = None
     sip_call_id: str | None = None
     sip_dialog: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    """Trunks that could not carry the call before."""
     cause: str | None = None
     status: int | None = None
     ended_by: str | None = None
@@ -257,12 +266,14 @@ class TextRooms(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonSettings:
-    """What a person chose for the calls that come for them."""
+    """What a person chose for their calls."""
 
     dnd: bool = False
     """Do not disturb: nothing rings."""
     forward: Address | None = None
     """Where their calls go instead."""
+    withhold: bool | None = None
+    """Whether they call without showing their number; None: as it is configured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,6 +345,9 @@ class Desk(Protocol):
     async def set_forward(self, person: UserId, number: str | None) -> Address | None:
         """Send the person's calls elsewhere, or nowhere else; returns where."""
 
+    async def set_withhold(self, person: UserId, on: bool | None) -> None:
+        """Call without showing one's number, or with it, or as it is configured (None)."""
+
     def account(self, person: UserId) -> LineView | None:
         """How the person's own SIP account stands, if they have one."""
 
@@ -354,8 +368,8 @@ class Desk(Protocol):
     def hang_up(self, call: str, by: UserId) -> CallView:
         """End a call, named by its id."""
 
-    def explain_in(self, trunk: str, number: str) -> str:
-        """Whom a call that comes by a trunk for a number would ring, or why nobody, in words."""
+    def explain_in(self, trunk: str, number: str) -> InboundExplanation:
+        """Which rules a call that comes by a trunk would meet, and whom it would ring."""
 
     def explain(self, person: UserId, number: str) -> Explanation:
         """Which rules a call of this person would meet, and what would become of it."""

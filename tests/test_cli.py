@@ -228,3 +228,82 @@ def test_a_list_of_calls_is_not_cut_in_a_pipe() -> None:
         )
     (_, line) = call("calls").stdout.splitlines()
     assert "busy (486), by sip" in line
+
+
+def plan(path: Path = Path("config.yaml")) -> None:
+    """A configuration with two trunks."""
+    configure(path)
+    settings = yaml.safe_load(path.read_text())
+    settings |= {
+        "permissions": {"@pat:example.org": "call"},
+        "trunks": {
+            "first": {"server": "sip.example.com", "callers": ["+1202*"], "withhold": True},
+            "second": {"server": "192.0.2.20", "caller_id": "100"},
+        },
+        "callers": {"@pat:example.org": {"numbers": ["+12025550177"], "name": "Pat"}},
+        "outbound": [
+            {"prefix": "+44", "trunk": "first"},
+            {"prefix": "+1", "trunks": ["first", "second"], "format": "national"},
+        ],
+        "inbound": [{"trunk": "second", "number": "_7XX", "person": "@pat:example.org"}],
+    }
+    path.write_text(yaml.safe_dump(settings))
+
+
+def test_a_route_is_explained_without_calling_anybody() -> None:
+    plan()
+    result = call("route", "@pat:example.org", "(202) 555-0123")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "permissions: `@pat:example.org` is call",
+        "the number: `+12025550123`",
+        "outbound[0], numbers from +44: no, the number starts otherwise",
+        "outbound[1], numbers from +1: this one",
+        'callers: `@pat:example.org` is +12025550177, "Pat"',
+        "by `first`: INVITE sip:2025550123@sip.example.com",
+        'by `first`: From: "Anonymous" <sip:anonymous@anonymous.invalid>',
+        'by `first`: P-Asserted-Identity: "Pat" <sip:+12025550177@sip.example.com>',
+        "by `first`: Privacy: id",
+        "by `second`: INVITE sip:2025550123@192.0.2.20",
+        'by `second`: From: "Pat" <sip:100@192.0.2.20>',
+        'by `second`: P-Asserted-Identity: "Pat" <sip:100@192.0.2.20>',
+        "trunk `first` dials `2025550123` as `+12025550177`, withheld, "
+        "then trunk `second` dials `2025550123` as `100`",
+    ]
+
+
+def test_a_route_in_is_explained() -> None:
+    plan()
+    result = call("route", "202 555 0123", "701", "--in", "--trunk", "second")
+    assert result.stdout.splitlines() == [
+        "the caller: `tel:+12025550123`",
+        "the number: `701`",
+        "inbound[0], number _7XX, trunk second: this one",
+        "@pat:example.org: permissions say call",
+        "rings @pat:example.org",
+    ]
+
+
+def test_a_route_that_leads_nowhere_is_explained() -> None:
+    plan()
+    result = call("route", "@pat:example.org", "911")
+    assert result.stdout.splitlines()[-1].startswith("refused: Emergency calls")
+    assert "not in service" in call("route", "100", "100", "--in", "--trunk", "first").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("pat", "100"), "pat is not a Matrix id"),
+        (("@pat:example.org", "grandma"), "neither a telephone number"),
+        (("100", "701", "--in"), "--in and --trunk go together"),
+        (("100", "701", "--trunk", "first"), "--in and --trunk go together"),
+        (("100", "701", "--in", "--trunk", "third"), "no such trunk; there are: first, second"),
+        (("grandma", "701", "--in", "--trunk", "first"), "neither a telephone number"),
+    ],
+)
+def test_what_no_route_can_be_explained_for(words: tuple[str, ...], complaint: str) -> None:
+    plan()
+    result = call("route", *words)
+    assert result.exit_code == 1
+    assert complaint in result.output

@@ -203,6 +203,78 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
             "1: outbound[0].sip_domain: cannot be combined with prefix; wanted: two rules",
         ),
         (
+            "outbound: [{trunks: [provider, provder]}]\n" + TRUNK,
+            "1: outbound[0].trunks[1]: no trunk is named 'provder'; did you mean 'provider'?",
+        ),
+        (
+            "outbound: [{trunks: [provider, provider]}]\n" + TRUNK,
+            "1: outbound[0].trunks[1]: provider is there twice",
+        ),
+        (
+            "outbound: [{trunk: provider, trunks: [provider]}]\n" + TRUNK,
+            "1: outbound[0].trunks: cannot be combined with trunk; wanted: one of them",
+        ),
+        (
+            "outbound: [{prefix: '+1'}]\n" + TRUNK,
+            "1: outbound[0]: leads nowhere; wanted: trunk, or trunks",
+        ),
+        (
+            "outbound: [{trunk: provider, pattern: _1X.X}]\n" + TRUNK,
+            "1: outbound[0].pattern: '_1X.X' is not accepted; wanted: digits in [ ], and . or ! "
+            "only at the end",
+        ),
+        (
+            "outbound: [{trunk: provider, pattern: _1XX, prefix: '+1'}]\n" + TRUNK,
+            "1: outbound[0].pattern: cannot be combined with prefix; wanted: two rules",
+        ),
+        (
+            "outbound: [{trunk: provider, pattern: _1XX, sip_domain: '*'}]\n" + TRUNK,
+            "1: outbound[0].sip_domain: cannot be combined with pattern; wanted: two rules",
+        ),
+        (
+            "outbound: [{trunk: provider, sip_domain: '*', strip: 1}]\n" + TRUNK,
+            "1: outbound[0].strip: has no effect with sip_domain: such addresses stay as they are",
+        ),
+        (
+            "outbound: [{trunk: provider, keep_plus: false, format: national}]\n" + TRUNK,
+            "1: outbound[0].keep_plus: means format: plain, but format is national; wanted: one "
+            "of them",
+        ),
+        (
+            "outbound: [{trunk: provider, people: ['@a*:mx.test', mx.test, '@bob']}]\n" + TRUNK,
+            "1: outbound[0].people[2]: '@bob' names nobody; wanted: a Matrix id, also with * in "
+            "it, a server name, or *",
+        ),
+        (
+            "callers: {'@bob': {}}\n",
+            "1: callers.@bob: names nobody; wanted: a Matrix id, also with * in it, a server "
+            "name, or *",
+        ),
+        (
+            "callers: {'*': {numbers: ['+1 202']}}\n",
+            "1: callers.*.numbers[0]: '+1 202' is no number; wanted: like '+12025550100', in "
+            "quotes",
+        ),
+        (
+            "callers: {'*': {numbers: ['+12025550100']}}\n" + TRUNK,
+            "1: callers.*.numbers[0]: no trunk lets anybody show it; wanted: it in "
+            "trunks.*.callers",
+        ),
+        (
+            "trunks: {a: {server: a, callers: ['1 2']}}\n",
+            "1: trunks.a.callers[0]: '1 2' is not accepted; wanted: a number, a prefix followed "
+            "by *, *, or a pattern after _ (_7XX)",
+        ),
+        (
+            "trunks: {a: {server: a, identity: []}}\n",
+            "1: trunks.a.identity: is empty; wanted: at least one header",
+        ),
+        (
+            "numbers: {withhold_codes: ['67']}\n",
+            "1: numbers.withhold_codes[0]: '67' is not accepted; wanted: a code like *67 or "
+            "#31#, in quotes",
+        ),
+        (
             "inbound: [{number: '600'}]\n",
             "1: inbound[0]: rings nobody; wanted: person, people, or localpart: true",
         ),

@@ -11,12 +11,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from bridge.call.commands import (
+    Attempt,
     ByeSip,
     Command,
     MatrixCommand,
     MediaCommand,
     OfferMedia,
     RecordAnswer,
+    RecordAttempts,
     RecordEnd,
     RecordLegs,
     RecordStart,
@@ -429,6 +431,11 @@ def test_ladder_of_an_outgoing_call(rig: Rig) -> None:
         version=1,
         sdp="v=0",
     )
+    failed = RecordAttempts(
+        call=CALL,
+        trunk=TrunkName("spare"),
+        failed=(Attempt(trunk=TrunkName("provider"), cause="congestion", status=503),),
+    )
     rig.core.reactions = {
         MatrixInviteReceived: [
             START,
@@ -436,7 +443,7 @@ def test_ladder_of_an_outgoing_call(rig: Rig) -> None:
             OFFER,
         ],
         MediaOfferReady: [SIP_INVITE],
-        SipAnswered: [answer, RecordAnswer(call=CALL)],
+        SipAnswered: [failed, answer, RecordAnswer(call=CALL)],
         MatrixHangupReceived: [ByeSip(call=CALL, leg=LEG)],
         SipEnded: [END],
     }
@@ -455,6 +462,7 @@ def test_ladder_of_an_outgoing_call(rig: Rig) -> None:
         "media: media offer ready",
         "sip out: INVITE sip:1@192.0.2.1",
         "sip in: 200 OK (INVITE)",
+        "bridge: provider could not: congestion (503); trying spare",
         "matrix out: m.call.answer",
         "bridge: answer",
         "matrix in: m.call.hangup: user_hangup",
@@ -574,3 +582,13 @@ def test_no_key_is_in_a_ladder_however_it_is_written(line: str) -> None:
     assert entry is not None
     assert "a=sendrecv" in entry.detail
     assert "keepthisaway" not in entry.detail
+
+
+def test_a_ladder_says_who_forwarded_the_call(rig: Rig) -> None:
+    start = replace(START, direction=Direction.TO_MATRIX, diverted_by=Address("tel:+12025550177"))
+    rig.core.reactions = {MatrixInviteReceived: [start]}
+    rig.driver.emit(INVITE)
+    assert rig.outside.ladder[-1] == (
+        "bridge: start: tel:+12025550123 to @alice:mx.test by provider, "
+        "forwarded by tel:+12025550177"
+    )

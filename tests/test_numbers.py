@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.call.ids import Address
+from bridge.call.rules import NumberFormat
 from bridge.numbers import (
     dialled,
     from_sip,
@@ -16,6 +17,8 @@ from bridge.numbers import (
     read_address,
     read_number,
     shorten,
+    without_code,
+    written,
 )
 
 
@@ -249,3 +252,47 @@ def test_without_outside_lines_digits_mean_what_they_say() -> None:
 @given(st.text(alphabet="0123456789*#+ ", max_size=40))
 def test_meanings_end(dialled: str) -> None:
     assert all(one.strip() for one in meanings(dialled, "US", ("0", "9", "*", "00")))
+
+
+@pytest.mark.parametrize(
+    ("number", "style", "region", "shown"),
+    [
+        ("+12025550123", NumberFormat.E164, "US", "+12025550123"),
+        ("+12025550123", NumberFormat.PLAIN, "US", "12025550123"),
+        ("+12025550123", NumberFormat.NATIONAL, "US", "2025550123"),
+        ("+12025550123", NumberFormat.INTERNATIONAL, "US", "01112025550123"),
+        ("+442079460123", NumberFormat.NATIONAL, "US", "011442079460123"),
+        ("+442079460123", NumberFormat.NATIONAL, "GB", "02079460123"),
+        ("+442079460123", NumberFormat.INTERNATIONAL, "GB", "00442079460123"),
+        ("+12025550123", NumberFormat.INTERNATIONAL, "DE", "0012025550123"),
+        ("+12025550123", NumberFormat.INTERNATIONAL, "AU", "001112025550123"),
+        ("+12025550123", NumberFormat.INTERNATIONAL, "BR", "0012025550123"),
+        ("+12025550123", NumberFormat.INTERNATIONAL, "ZZ", "0012025550123"),
+        ("100", NumberFormat.NATIONAL, "US", "100"),
+        ("*43#", NumberFormat.PLAIN, "US", "*43#"),
+        ("", NumberFormat.PLAIN, "US", ""),
+    ],
+)
+def test_numbers_are_written_as_a_trunk_wants_them(
+    number: str, style: NumberFormat, region: str, shown: str
+) -> None:
+    assert written(number, style, region) == shown
+
+
+@pytest.mark.parametrize(
+    ("address", "bare", "hides"),
+    [
+        ("tel:*672025550123", "tel:+12025550123", True),
+        ("tel:*67+12025550123", "tel:+12025550123", True),
+        ("tel:#31#*822025550123", "tel:*822025550123", True),
+        ("tel:*82 (202) 555-0123", "tel:+12025550123", False),
+        ("tel:*67100", "tel:100", True),
+        ("tel:*67", "tel:*67", None),
+        ("tel:*6", "tel:*6", None),
+        ("tel:+12025550123", "tel:+12025550123", None),
+        ("sip:*672025550123@pbx.test", "sip:*672025550123@pbx.test", None),
+    ],
+)
+def test_codes_in_front_of_a_number(address: str, bare: str, hides: bool | None) -> None:
+    found = without_code(Address(address), "US", ("*67", "#31#"), ("*82",))
+    assert found == (bare, hides)

@@ -18,7 +18,7 @@ from rich.markup import escape
 from bridge import logs
 from bridge.config import Config, load, secrets_of
 from bridge.config.template import configuration, fresh_secrets
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, ConfigurationError
 
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "red bold"}
 
@@ -141,6 +141,29 @@ def health(config: ConfigOption = _CONFIG) -> None:
         output.print_json(data=details)
         if not ready:
             raise typer.Exit(1)
+
+
+@commands.command()
+def route(
+    who: Annotated[
+        str, typer.Argument(help="Matrix id of who calls; with --in, the number that calls.")
+    ],
+    number: Annotated[str, typer.Argument(help="What they dial.")],
+    config: ConfigOption = _CONFIG,
+    incoming: Annotated[
+        bool, typer.Option("--in", help="The call comes in, by the trunk that --trunk names.")
+    ] = False,
+    trunk: Annotated[str, typer.Option("--trunk", help="Name of the trunk, for --in.")] = "",
+) -> None:
+    """Show which rules a call would meet, and what would become of it. Nobody is called."""
+    with _explaining():
+        if incoming != bool(trunk):
+            raise ConfigurationError("--in and --trunk go together.")
+        settings = load(config, os.environ)
+        from bridge.app.routing import dry_run
+
+        for line in dry_run(settings, who, number, trunk):
+            output.print(escape(line))
 
 
 @commands.command("calls")

@@ -1,29 +1,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the bot can ask and do, over the running bridge."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
 
 from bridge.app.pace import Pace
+from bridge.app.routing import Plan
 from bridge.call.causes import MEANINGS, Cause
 from bridge.call.dialplan import route_out
 from bridge.call.events import CallRequested, HangupRequested, PersonChanged
-from bridge.call.explain import Explanation, explain
+from bridge.call.explain import Explanation, InboundExplanation
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.limits import Allowance
 from bridge.call.policy import Access, Policy, Refusal, access_of
 from bridge.call.view import CallView
+from bridge.config import Trunk
 from bridge.errors import NotDone
-from bridge.numbers import read_address
 from bridge.ports import Accounts, CallRecord, Emit, LineView, PersonSettings
 from bridge.sip.trunks import Registration, RegistrationState
 
 log = structlog.get_logger(__name__)
 
-_NOT_READ = "That is neither a telephone number nor a SIP address."
 _LOGINS = 5
 """Tries within a minute: nobody is to guess the passwords of others through the bridge."""
 _STATES = {
@@ -45,9 +45,6 @@ class Core(Protocol):
 
     def left(self, person: UserId, now: float) -> Allowance:
         """What a person may do yet."""
-
-    def route_in(self, trunk: TrunkName, dialled: str) -> tuple[UserId, ...] | Refusal:
-        """Whom a call rings."""
 
 
 class History(Protocol):
@@ -78,7 +75,7 @@ class ServiceDesk:
     calls: History
     people: Settings
     accounts: Accounts
-    configured: Sequence[TrunkName]
+    configured: Mapping[str, Trunk]
     registrations: Callable[[], Mapping[TrunkName, Registration]]
     clock: Callable[[], float]
     refused: Callable[[Refusal], None] = lambda refusal: None
@@ -87,6 +84,7 @@ class ServiceDesk:
     def __post_init__(self) -> None:
         self._chosen: dict[UserId, PersonSettings] = {}
         self._logins = Pace(_LOGINS, self.clock)
+        self._plan = Plan(self.policy, self.configured, self.region)
 
     async def open(self) -> None:
         """Tell the core what everybody chose before; comes after the accounts are known."""
@@ -103,6 +101,7 @@ class ServiceDesk:
                 dnd=chosen.dnd,
                 forward=chosen.forward,
                 account=self.accounts.trunk_of(person),
+                withhold=chosen.withhold,
             )
         )
 
@@ -114,12 +113,12 @@ class ServiceDesk:
 
     def call(self, person: UserId, number: str) -> Address:
         """Ring the person, and dial what they wrote as soon as they answer."""
-        address = self._read(number)
+        address, withhold = self._plan.read(number)
         refusal = self.core.why_not(person, address, self.clock())
         if refusal is not None:
             self.refused(refusal)
             raise NotDone(_sentence(refusal.cause))
-        self.emit(CallRequested(person=person, address=address))
+        self.emit(CallRequested(person=person, address=address, withhold=withhold))
         return address
 
     def left(self, person: UserId) -> Allowance:
@@ -146,18 +145,23 @@ class ServiceDesk:
 
     def explain(self, person: UserId, number: str) -> Explanation:
         """Which rules a call of this person would meet, and what would become of it."""
-        account = self.accounts.trunk_of(person)
-        return explain(self.policy, person, self._read(number), account)
+        account, withhold = self.accounts.trunk_of(person), self.settings(person).withhold
+        return self._plan.out(person, number, account, withhold)
 
-    def explain_in(self, trunk: str, number: str) -> str:
-        """Whom a call that comes by a trunk for a number would ring, or why nobody, in words."""
-        if trunk not in self.configured:
-            raise NotDone("There is no such trunk; `trunks` lists those that there are.")
-        address = read_address(number, self.region)
-        found = self.core.route_in(TrunkName(trunk), address or number)
-        if isinstance(found, Refusal):
-            return f"rings nobody: {found.detail}"
-        return f"rings {', '.join(found)}"
+    def explain_in(self, trunk: str, number: str) -> InboundExplanation:
+        """Which rules a call that comes by a trunk would meet, and whom it would ring."""
+        found = self._plan.into(trunk, number)
+        people = () if isinstance(found.result, Refusal) else found.result
+        wishes = [line for person in people for line in self._wishes(person)]
+        return replace(found, steps=(*found.steps, *wishes))
+
+    def _wishes(self, person: UserId) -> Iterator[str]:
+        """What a person has set that is in the way of a call to them."""
+        chosen = self.settings(person)
+        if chosen.dnd:
+            yield f"{person}: do not disturb is on"
+        if chosen.forward is not None:
+            yield f"{person}: forwards to `{chosen.forward}`"
 
     # --- settings ---------------------------------------------------------------------------
 
@@ -171,7 +175,7 @@ class ServiceDesk:
 
     async def set_forward(self, person: UserId, number: str | None) -> Address | None:
         """Send the person's calls elsewhere, or nowhere else; returns where."""
-        address = None if number is None else self._read(number)
+        address = None if number is None else self._plan.read(number)[0]
         if address is not None:
             account = self.accounts.trunk_of(person)
             route = route_out(self.policy, person, address, account)
@@ -179,6 +183,10 @@ class ServiceDesk:
                 raise NotDone(_sentence(route.cause))
         await self._choose(person, replace(self.settings(person), forward=address))
         return address
+
+    async def set_withhold(self, person: UserId, on: bool | None) -> None:
+        """Call without showing one's number, or with it, or as it is configured (None)."""
+        await self._choose(person, replace(self.settings(person), withhold=on))
 
     async def _choose(self, person: UserId, settings: PersonSettings) -> None:
         await self.people.save_settings(person, settings)
@@ -206,13 +214,7 @@ class ServiceDesk:
     def trunks(self) -> Sequence[LineView]:
         """Every trunk of the configuration."""
         registrations = self.registrations()
-        return [line_view(name, registrations[name]) for name in self.configured]
-
-    def _read(self, number: str) -> Address:
-        address = read_address(number, self.region)
-        if address is None:
-            raise NotDone(_NOT_READ)
-        return address
+        return [line_view(name, registrations[TrunkName(name)]) for name in self.configured]
 
 
 def line_view(name: str, registration: Registration) -> LineView:

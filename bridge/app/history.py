@@ -88,6 +88,9 @@ def ladder(record: CallRecord, entries: Sequence[LadderEntry], *, full: bool) ->
     caller, callee = _ends(record)
     yield Text(f"{record.call}: {caller} calls {callee} by {record.trunk}", style="bold")
     yield Text(f"{datetime.fromtimestamp(record.started_at):%Y-%m-%d %H:%M:%S}")
+    for each in record.attempts:
+        words = f"{each.cause.replace('_', ' ')} ({each.status})"
+        yield Text(f"not by {each.trunk}: {words}", style="yellow")
     for entry in entries:
         yield _line(entry, since=record.started_at)
         if full and entry.detail:

@@ -11,10 +11,10 @@ from bridge.call.bounds import Bounds, NumberKind
 from bridge.call.ids import TrunkName, UserId
 from bridge.call.notices import Notices
 from bridge.call.policy import Access, Limits, Policy
-from bridge.call.rules import InboundRule, OutboundRule, TrunkPolicy
+from bridge.call.rules import Caller, InboundRule, NumberFormat, OutboundRule, TrunkPolicy
 from bridge.call.terms import Keypad, Srtp, Terms
 from bridge.config import AppService, Config, Permission, Trunk
-from bridge.numbers import meanings
+from bridge.numbers import meanings, without_code, written
 
 _SATELLITE = ("+870", "+881", "+882", "+883")
 """Inmarsat, other satellites, and networks of no country (ITU-T E.164)."""
@@ -40,21 +40,12 @@ def policy_of(config: Config) -> Policy:
     return Policy(
         access={key: _ACCESS[each] for key, each in config.permissions.items()},
         trunks={TrunkName(name): _trunk(each) for name, each in config.trunks.items()},
-        outbound=[
-            OutboundRule(
-                trunk=TrunkName(rule.trunk),
-                prefix=rule.prefix,
-                sip_domain=rule.sip_domain,
-                strip=rule.strip,
-                prepend=rule.prepend,
-                keep_plus=rule.keep_plus,
-            )
-            for rule in config.outbound
-        ],
+        outbound=[_outbound(rule) for rule in config.outbound],
         inbound=[
             _inbound(rule, config.homeserver.domain, config.appservice) for rule in config.inbound
         ],
         allowed_prefixes=config.numbers.allowed_prefixes,
+        callers={key: _caller(each) for key, each in config.callers.items()},
         forbidden_prefixes=config.numbers.forbidden_prefixes,
         forbidden_kinds=frozenset(map(NumberKind, config.numbers.forbidden_kinds)),
         limits=Limits(
@@ -72,7 +63,33 @@ def policy_of(config: Config) -> Policy:
             region=config.numbers.region,
             outside_lines=config.numbers.outside_lines,
         ),
+        write=partial(written, region=config.numbers.region),
+        unwrap=partial(
+            without_code,
+            region=config.numbers.region,
+            hiding=config.numbers.withhold_codes,
+            showing=config.numbers.show_codes,
+        ),
     )
+
+
+def _outbound(rule: settings.OutboundRule) -> OutboundRule:
+    names = (rule.trunk,) if rule.trunk else rule.trunks
+    return OutboundRule(
+        trunks=tuple(map(TrunkName, names)),
+        prefix=rule.prefix,
+        pattern=rule.pattern,
+        sip_domain=rule.sip_domain,
+        people=rule.people,
+        format=NumberFormat(rule.format if rule.keep_plus else "plain"),
+        strip=rule.strip,
+        prepend=rule.prepend,
+        caller_id=rule.caller_id,
+    )
+
+
+def _caller(caller: settings.Caller) -> Caller:
+    return Caller(numbers=caller.numbers, name=caller.name, withhold=caller.withhold)
 
 
 def _inbound(rule: settings.InboundRule, server: str, appservice: AppService) -> InboundRule:
@@ -125,6 +142,9 @@ _KEYPADS = {"auto": Keypad.AUTO, "rfc4733": Keypad.EVENTS}
 def _trunk(trunk: Trunk) -> TrunkPolicy:
     return TrunkPolicy(
         caller_id=trunk.caller_id,
+        callers=trunk.callers,
+        caller_format=NumberFormat(trunk.caller_format),
+        withhold=trunk.withhold,
         early_media=trunk.early_media == "connect",
         follows=trunk.redirects == "follow",
         bounds=_bounds(trunk.limits),

@@ -159,7 +159,7 @@ class Service:
             calls=calls,
             people=people,
             accounts=accounts,
-            configured=trunks,
+            configured=config.trunks,
             registrations=sip.registrations,
             clock=loop.time,
             refused=fraud.refused,

@@ -48,7 +48,9 @@ _CORRECTED: Final = "A text that was sent cannot be changed: the other side keep
 class Sender(Protocol):
     """The SIP endpoint, as far as texts go."""
 
-    async def send_message(self, trunk: TrunkName, target: str, text: str, caller: str = "") -> int:
+    async def send_message(
+        self, trunk: TrunkName, target: str, text: str, caller: str = "", *, withheld: bool = False
+    ) -> int:
         """Send a text; gives the final status. Raises `BridgeError`."""
 
 
@@ -146,7 +148,9 @@ class Texts:
             room=typed.portal.room, person=typed.portal.person, trunk=route.trunk, bytes=len(text)
         )
         try:
-            status = await self._sender.send_message(route.trunk, route.target, text, route.caller)
+            status = await self._sender.send_message(
+                route.trunk, route.target, text, route.caller, withheld=route.withheld
+            )
         except BridgeError as error:
             bound.warning("text not sent", reason=str(error))
             await self._fails(typed, _FAILED.format(status="it is not connected"))

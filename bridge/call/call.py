@@ -12,12 +12,10 @@ from functools import partial
 from bridge.call.causes import MEANINGS, Cause
 from bridge.call.commands import (
     AddRemoteCandidates,
-    RecordAnswer,
-    RecordEnd,
     RecordLegs,
-    RecordStart,
     RecordStatistics,
 )
+from bridge.call.course import Course
 from bridge.call.dialplan import OutboundRoute
 from bridge.call.events import (
     CallFaulted,
@@ -37,6 +35,7 @@ from bridge.call.ids import Address, CallId, Direction, LegId, UserId
 from bridge.call.leg import (
     EarlyMedia,
     HandedOver,
+    NotCarried,
     NotSwitched,
     NotTransferred,
     Over,
@@ -52,7 +51,7 @@ from bridge.call.leg import (
 )
 from bridge.call.machine import Effects
 from bridge.call.media_session import MediaSession
-from bridge.call.notices import NOT_TRANSFERRED, Notices, Past, last_words
+from bridge.call.notices import NOT_TRANSFERRED, Notices, forwarded_by, last_words
 from bridge.call.renegotiation import Renegotiation
 from bridge.call.setup import take
 from bridge.call.sip_leg import SipLeg
@@ -97,30 +96,18 @@ class Call:
         self.matrix = matrix
         self.over: Over | None = None
         self._effects = effects
-        self.direction = direction
         self._terms = terms
         self._media = MediaSession(effects, call)
         self._renegotiation = Renegotiation(effects, call)
         self.far = FarEnd(effects, call, sip, self._renegotiation, self._identify)
         self._referral: SipReferReceived | None = None
-        self._since = effects.now
-        self._rang_at: float | None = None
-        """Since when it rings at the person's devices."""
-        self._recorded = False
         self._abandoned = False
-        self._answered_at: float | None = None
         self._handover = Handover()
         self._redirected: Redirected | None = None
         self._hops = 0
-        effects.emit(
-            RecordStart(
-                call=call,
-                direction=direction,
-                person=self.person,
-                address=address,
-                trunk=sip.trunk,
-            )
-        )
+        self.direction = direction
+        self._course = Course(effects, call, direction)
+        self._course.begins(self.person, address, sip)
         self.matrix.record()
         self.far.record()
 
@@ -137,7 +124,7 @@ class Call:
     @property
     def talks_since(self) -> float | None:
         """When it was answered, if it was."""
-        return self._answered_at
+        return self._course.answered_at
 
     # --- what the switchboard wants -------------------------------------------------------
 
@@ -164,14 +151,17 @@ class Call:
         self.over = Over(cause=cause, by=by, status=status)
         if not status and self.sip.state in _RINGING_HERE:
             status = MEANINGS[cause].status
-        text = last_words(self._effects.notices, self.over, self._past())
+        # Nobody has answered whom we called.
+        called = not self.matrix.polite and not self.matrix.description
+        past = self._course.past(called=called)
+        text = last_words(self._effects.notices, self.over, past)
         self._renegotiation.close()
         self.matrix.end(cause, telling=bool(text))
         self.far.end(cause)
         self._media.close()
         if text:
-            self.matrix.tell(text, self._since)
-        self._record_end(status, detail)
+            self.matrix.tell(text, self._course.since)
+        self._course.ended(self.over, status, detail)
 
     def give_up(self) -> None:
         """Something went wrong in here: end the call in order, or else let go of everything."""
@@ -226,13 +216,13 @@ class Call:
         """What to show of it."""
         return CallView(
             call=self.id,
-            direction=self.direction,
+            direction=self._course.direction,
             state=self._phase(),
             person=self.person,
             address=self.address,
             trunk=self.sip.trunk,
-            since=self._since,
-            answered_at=self._answered_at,
+            since=self._course.since,
+            answered_at=self._course.answered_at,
         )
 
     # --- transfer -------------------------------------------------------------------------
@@ -275,15 +265,11 @@ class Call:
 
         So it is once the person hears what was there before, and where it goes on for ever.
         """
-        anew = route.terms != self._terms
-        if not self._media.offer_stands or self._hops == _HOPS or (anew and self.sip.bare):
+        name = LegId(f"{self.id}-to-{self._hops + 1}")
+        leg = self.sip.elsewhere(name, route, longest)
+        if self._hops == _HOPS or not self._go_by(leg):
             return None
         self._hops += 1
-        leg = self.sip.elsewhere(LegId(f"{self.id}-to-{self._hops}"), route, longest)
-        self.far.follow(leg)
-        if anew:
-            self._terms = route.terms
-            self._media.restart()
         self._advance()
         return leg.leg
 
@@ -297,7 +283,7 @@ class Call:
     @property
     def can_be_referred(self) -> bool:
         """Whether somebody else may be called into the far end's place."""
-        return self.over is None and self._answered_at is not None and self.far.is_steady
+        return self.over is None and self.talks_since is not None and self.far.is_steady
 
     @property
     def can_be_taken_over(self) -> bool:
@@ -338,14 +324,6 @@ class Call:
         self._ring_while_joining()
         self._advance()
 
-    def _record_end(self, status: int = 0, detail: str = "") -> None:
-        assert self.over is not None
-        cause, by = self.over.cause.value, self.over.by
-        self._effects.emit(
-            RecordEnd(call=self.id, cause=cause, status=status, ended_by=by, detail=detail)
-        )
-        self._recorded = True
-
     def _abandon(self) -> None:
         """Try once more to end each part, and wait for none of them."""
         parts = (
@@ -356,8 +334,9 @@ class Call:
         for end in parts:
             with suppress(Exception):
                 end()
-        if not self._recorded:
-            self._record_end()
+        if not self._course.is_recorded:
+            assert self.over is not None
+            self._course.ended(self.over)
         self._abandoned = True
 
     # --- events ---------------------------------------------------------------------------
@@ -403,6 +382,8 @@ class Call:
                 self._judge(signal)
             case Redirected():
                 self._redirected = signal
+            case NotCarried(over=over):
+                self._try_next_trunk(over)
             case NotTransferred():
                 self.refuse_transfer(NOT_TRANSFERRED)
             case Referred(event=event):
@@ -429,6 +410,28 @@ class Call:
         elif isinstance(signal, Reoffer) and signal.op is not None:
             self.sip.refuse(signal.op, _PENDING)  # What it would change is not agreed yet.
 
+    def _try_next_trunk(self, over: Over) -> None:
+        """Place the call by the next trunk; it is over if that cannot be."""
+        failed, leg = self.sip.trunk, self.sip.successor()
+        if leg is not None and self._go_by(leg):
+            self._course.goes_on(failed, over, leg.trunk)
+        else:
+            self._act(over)
+
+    def _go_by(self, leg: SipLeg) -> bool:
+        """Let another SIP leg take the place of one that failed; whether it can.
+
+        It cannot once the person hears what was there before, or has answered what it cannot take.
+        """
+        anew = leg.terms != self._terms
+        if not self._media.offer_stands or (anew and self.sip.bare):
+            return False
+        self.far.follow(leg)
+        if anew:
+            self._terms = leg.terms
+            self._media.restart()
+        return True
+
     # --- steps ----------------------------------------------------------------------------
 
     def _advance(self) -> None:
@@ -438,23 +441,28 @@ class Call:
             if step is None:
                 break
             if step in _RINGS:
-                self._rang_at = self._effects.now
+                self._course.rings()
                 self.matrix.record()
             take(step, self.matrix, self._media, self.sip, self._terms)
+            if step in _RINGS:
+                self._tell_who_forwarded()
         if self.over is not None:
             return
         for candidates in self.matrix.take_candidates():
             self._effects.emit(AddRemoteCandidates(call=self.id, candidates=candidates))
         up = (self.matrix.state, self._media.state, self.sip.state) in UP
         if up and self._renegotiation.state is RenegotiationState.CLOSED:
-            self._answered_at = self._effects.now
-            self._effects.emit(RecordAnswer(call=self.id))
+            self._course.answered()
             self._renegotiation.open(self.matrix, self.sip)
 
     # --- inside ---------------------------------------------------------------------------
 
     def _identify(self, address: Address, name: str) -> None:
         self.matrix.identify(address, name)
+
+    def _tell_who_forwarded(self) -> None:
+        if self.sip.diverted_by is not None and self._effects.notices is Notices.ALL:
+            self.notify(forwarded_by(self.sip.diverted_by))
 
     def _ring_while_joining(self) -> None:
         """Joining may take a while: the caller is not left in silence."""
@@ -464,7 +472,7 @@ class Call:
     def _phase(self) -> str:
         if self.over is not None:
             return "ending"
-        if self._answered_at is not None:
+        if self._course.answered_at is not None:
             return "connected"
         if self.matrix.state in _UNSENT or self.sip.state is SipState.IDLE:
             return "preparing"
@@ -474,13 +482,3 @@ class Call:
         """Tell the person something that has just happened, if they want to be told."""
         if self._effects.notices is not Notices.NONE:
             self.matrix.tell(text, self._effects.now)
-
-    def _past(self) -> Past:
-        """How far the call has come."""
-        now = self._effects.now
-        return Past(
-            inbound=self.direction is Direction.TO_MATRIX,
-            called=not self.matrix.polite and not self.matrix.description,
-            rang=0.0 if self._rang_at is None else now - self._rang_at,
-            talked=None if self._answered_at is None else now - self._answered_at,
-        )

@@ -319,6 +319,19 @@ _Q850 = {
     102: Cause.CONNECTION_LOST,
 }
 
+_OF_THE_CALLEE = frozenset(
+    {
+        Cause.NOT_IN_SERVICE,
+        Cause.BUSY,
+        Cause.NO_ANSWER,
+        Cause.UNREACHABLE,
+        Cause.DECLINED,
+        Cause.NUMBER_CHANGED,
+        Cause.NUMBER_INCOMPLETE,
+        Cause.ANSWERED_ELSEWHERE,
+    }
+)
+
 _REASONS = {
     "user_hangup": Cause.NORMAL,
     "user_busy": Cause.BUSY,
@@ -352,6 +365,16 @@ def from_sip(status: int, q850: int = 0, *, remote: bool = True) -> Cause:
     if known is not None:
         return known
     return Cause.CONGESTION if 500 <= status < 600 else Cause.REFUSED
+
+
+def blames_trunk(status: int, q850: int = 0) -> bool:
+    """Whether a call that ended so, before anybody was reached, may get through by another trunk.
+
+    That is so where the trunk failed (5xx), never answered (408) or does not know us (401, 407),
+    unless the Q.850 cause, which comes from further away, tells of the callee.
+    """
+    ours = status in (401, 407, 408) or 500 <= status < 600
+    return ours and _Q850.get(q850) not in _OF_THE_CALLEE
 
 
 def best_of(causes: Sequence[Cause]) -> Cause:

@@ -155,7 +155,9 @@ class SipCommand(Command):
 class SendSipInvite(SipCommand):
     """INVITE `target` (a number as the trunk wants it, or a whole SIP URI) through `trunk`.
 
-    `caller` is the user part of From (and P-Asserted-Identity); empty: the trunk's own.
+    `caller` is the number shown; empty: the trunk's own. `withheld`: the far end is not to learn
+    it (RFC 3323). `spare`: another trunk can carry the call, so do not try one that is known not to
+    work, but report the end at once.
     """
 
     trunk: TrunkName
@@ -163,6 +165,8 @@ class SendSipInvite(SipCommand):
     caller: str
     caller_name: str
     sdp: str
+    withheld: bool = False
+    spare: bool = False
     replaces: str = ""
     """Value of the Replaces header, where the call is to take another's place (RFC 3891)."""
     referred_by: str = ""
@@ -390,12 +394,13 @@ class StoreCommand(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordStart(StoreCommand):
-    """A call began."""
+    """A call began. `diverted_by` as in `SipInviteReceived`."""
 
     direction: Direction
     person: UserId
     address: Address
     trunk: TrunkName
+    diverted_by: Address | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -424,6 +429,23 @@ class RecordLegs(StoreCommand):
     party: PartyId | None = None
     sip_call_id: str | None = None
     sip_dialog: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A trunk that could not carry the call. `cause` and `status` as in `RecordEnd`."""
+
+    trunk: TrunkName
+    cause: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordAttempts(StoreCommand):
+    """Another trunk is tried: `trunk`, after these could not carry the call."""
+
+    trunk: TrunkName
+    failed: tuple[Attempt, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -205,7 +205,8 @@ class SipEvent(Event):
 class SipInviteReceived(SipEvent):
     """An INVITE from a known trunk. `dialled` is canonical where it is a number, else as sent.
 
-    `sdp` is None for an INVITE without an offer. `refers`: as in `SipAnswered`.
+    `sdp` is None for an INVITE without an offer. `refers`: as in `SipAnswered`. `diverted_by`: who
+    forwarded the call to what was dialled, if somebody did.
     """
 
     trunk: TrunkName
@@ -215,6 +216,7 @@ class SipInviteReceived(SipEvent):
     sdp: str | None
     sip_call_id: str
     refers: bool = False
+    diverted_by: Address | None = None
     replaces: LegId | None = None
     """The leg whose place this one is to take (RFC 3891); the stack has found it to be ours."""
 
@@ -474,13 +476,15 @@ class PersonChanged(Event):
     """What a person has set for themselves, all of it; also told for each person at the start.
 
     `dnd`: nothing rings. `forward`: who calls is told to call this instead. `account`: the trunk of
-    their own SIP account, by which their calls leave, and whose calls ring them.
+    their own SIP account, by which their calls leave, and whose calls ring them. `withhold`:
+    whether they stay unknown when they call; None: as the configuration has it.
     """
 
     person: UserId
     dnd: bool = False
     forward: Address | None = None
     account: TrunkName | None = None
+    withhold: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -505,10 +509,14 @@ class TalksRecalled(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRequested(Event):
-    """A person asked to be connected with `address`: they are rung first, then it is called."""
+    """A person asked to be connected with `address`: they are rung first, then it is called.
+
+    `withhold`: whether they want to stay unknown to it, if they said so for this call.
+    """
 
     person: UserId
     address: Address
+    withhold: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,19 +29,26 @@ def route_in(
         return _permitted(policy, [owner]) or Refusal(Cause.NOT_PERMITTED, f"account of {owner}")
     number = dialled.removeprefix("tel:")
     for index, rule in enumerate(policy.inbound):
-        if rule.trunk not in (None, trunk) or not matches(rule.number, number):
+        if mismatch_in(rule, trunk, number):
             continue
-        named = _named(rule, number)
-        people = _permitted(policy, named)
+        whom = named(rule, number)
+        people = _permitted(policy, whom)
         if people:
             return people
         # Nobody is to find out by dialling who has an account here.
         if not rule.server:
-            return Refusal(Cause.NOT_PERMITTED, f"inbound[{index}]: {', '.join(named)}")
+            return Refusal(Cause.NOT_PERMITTED, f"inbound[{index}]: {', '.join(whom)}")
     return Refusal(Cause.NOT_IN_SERVICE, _tried(policy.inbound, trunk, number))
 
 
-def _named(rule: InboundRule, number: str) -> Sequence[UserId]:
+def mismatch_in(rule: InboundRule, trunk: TrunkName, number: str) -> str:
+    """Why the rule is not for a call, in words; empty if it is."""
+    if rule.trunk not in (None, trunk):
+        return f"for trunk {rule.trunk}"
+    return "" if matches(rule.number, number) else "another number"
+
+
+def named(rule: InboundRule, number: str) -> tuple[UserId, ...]:
     """Whom the rule means."""
     if not rule.server:
         return rule.people
@@ -58,13 +65,14 @@ def _permitted(policy: Policy, people: Iterable[UserId]) -> tuple[UserId, ...]:
 
 def _tried(rules: Sequence[InboundRule], trunk: TrunkName, number: str) -> str:
     """The rules that were not for a number, for whoever asks why it does not ring."""
-    shown = [f"inbound[{index}] ({_words(rule)})" for index, rule in enumerate(rules[:_SHOWN])]
+    shown = [f"inbound[{index}] ({words_of(rule)})" for index, rule in enumerate(rules[:_SHOWN])]
     if len(rules) > _SHOWN:
         shown.append(f"{len(rules) - _SHOWN} more")
     return f"nothing for {number!r} by {trunk}; tried: {', '.join(shown) or 'no rules at all'}"
 
 
-def _words(rule: InboundRule) -> str:
+def words_of(rule: InboundRule) -> str:
+    """What the rule is for."""
     words = [f"number {rule.number}"]
     if rule.server:
         words.append("localpart")

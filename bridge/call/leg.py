@@ -26,6 +26,13 @@ class Over:
 
 
 @dataclass(frozen=True, slots=True)
+class NotCarried:
+    """The trunk could not carry the call, which would be over, but there are others to try."""
+
+    over: Over
+
+
+@dataclass(frozen=True, slots=True)
 class EarlyMedia:
     """The far end sent a description before its answer, and it is to be used."""
 
@@ -117,6 +124,7 @@ class NotSwitched:
 Signal = (
     Over
     | Redirected
+    | NotCarried
     | EarlyMedia
     | Reoffer
     | ReofferAnswered

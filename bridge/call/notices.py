@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from bridge.call.causes import MEANINGS, Cause
+from bridge.call.ids import Address
 from bridge.call.leg import Over
 
 TIME = "{time}"
@@ -30,7 +31,7 @@ class Notices(Enum):
     ERRORS = "errors"
     """Why a call failed, and that one was missed."""
     ALL = "all"
-    """Also how long they talked."""
+    """Also how long they talked, and who forwarded a call to them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,11 @@ class Past:
     """For how long it rang at the person's devices."""
     talked: float | None
     """For how long both sides were connected; None if they were not."""
+
+
+def forwarded_by(address: Address) -> str:
+    """That the call which rings was meant for somebody else at first."""
+    return f"This call was forwarded from {address.partition(':')[2]}."
 
 
 def last_words(level: Notices, over: Over, past: Past) -> str:

@@ -1,11 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Patterns of numbers, as rules have them."""
+"""Patterns of numbers and of people, as rules have them."""
 
 import re
 from functools import lru_cache
 
+from bridge.call.ids import UserId
+
 _CLASSES = {"X": "[0-9]", "Z": "[1-9]", "N": "[2-9]"}
 _SET = re.compile(r"\[[0-9-]+\]")
+
+
+def names(pattern: str, person: UserId) -> bool:
+    """Whether an entry means a person: by their Matrix id, in which `*` stands for anything, or by
+    the name of their server. `*` alone means everybody."""
+    if pattern in (person, person.partition(":")[2], "*"):
+        return True
+    if not pattern.startswith("@") or "*" not in pattern:
+        return False
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), person) is not None
 
 
 def matches(pattern: str, number: str) -> bool:

@@ -3,7 +3,7 @@
 
 from dataclasses import replace
 
-from bridge.call.dialplan import OutboundRoute, route_out
+from bridge.call.dialplan import OutboundRoute, only_by, route_out
 from bridge.call.events import PersonChanged
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.inbound import route_in
@@ -28,16 +28,26 @@ class People:
         if event.account is not None:
             self._owners[event.account] = event.person
         self._wishes[event.person] = Wishes(
-            dnd=event.dnd, forward=event.forward, account=event.account
+            dnd=event.dnd,
+            forward=event.forward,
+            account=event.account,
+            withhold=event.withhold,
         )
 
     def wishes(self, person: UserId) -> Wishes:
         """What a person has set."""
         return self._wishes.get(person, _NOTHING)
 
-    def route_out(self, person: UserId, address: Address) -> OutboundRoute | Refusal:
-        """Where a call of `person` leaves: by their own account, or else as the rules say."""
-        return route_out(self._policy, person, address, self.wishes(person).account)
+    def route_out(
+        self, person: UserId, address: Address, withhold: bool | None = None
+    ) -> OutboundRoute | Refusal:
+        """Where a call of `person` leaves: by their own account, or else as the rules say.
+
+        `withhold`: whether they want to stay unknown this time, if they said so.
+        """
+        wishes = self.wishes(person)
+        wish = wishes.withhold if withhold is None else withhold
+        return route_out(self._policy, person, address, wishes.account, wish)
 
     def route_in(self, trunk: TrunkName, dialled: str) -> tuple[UserId, ...] | Refusal:
         """Whom a call rings: the owner of the account that it came by, or else by the rules."""
@@ -61,7 +71,7 @@ class People:
         self, trunk: TrunkName, person: UserId, address: Address
     ) -> OutboundRoute | Refusal:
         """How `trunk` is told to call `address` for `person`, or why it may not be."""
-        rules = [rule for rule in self._policy.outbound if rule.trunk == trunk]
+        rules = only_by(trunk, self._policy.outbound)
         account = trunk if self._owners.get(trunk) == person else None
         return route_out(replace(self._policy, outbound=rules), person, address, account)
 

@@ -13,7 +13,7 @@ from bridge.call.bounds import COSTLY, Bounds, NumberKind
 from bridge.call.causes import Cause
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.notices import Notices
-from bridge.call.rules import InboundRule, OutboundRule, TrunkPolicy
+from bridge.call.rules import Caller, InboundRule, NumberFormat, OutboundRule, TrunkPolicy
 
 
 class Access(IntEnum):
@@ -34,6 +34,16 @@ def ordinary(number: str) -> NumberKind:
 def as_written(number: str) -> Collection[str]:
     """The default of `Policy.meanings`: a number is nothing but itself."""
     return (number,)
+
+
+def without_a_country(number: str, style: NumberFormat) -> str:
+    """The default of `Policy.write`: no country is known whose way to dial it would be."""
+    return number.removeprefix("+") if style is NumberFormat.PLAIN else number
+
+
+def nothing_in_front(address: Address) -> tuple[Address, bool | None]:
+    """The default of `Policy.unwrap`: a code in front of a number is the trunk's business."""
+    return address, None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +67,8 @@ class Policy:
     trunks: Mapping[TrunkName, TrunkPolicy] = field(default_factory=dict)
     outbound: Sequence[OutboundRule] = ()
     inbound: Sequence[InboundRule] = ()
+    callers: Mapping[str, Caller] = field(default_factory=dict)
+    """As whom people call, by Matrix id or another way to name them: see `patterns.names`."""
     allowed_prefixes: Sequence[str] = ()
     """If there are any, no other number in E.164 may be called."""
     forbidden_prefixes: Sequence[str] = ()
@@ -70,6 +82,11 @@ class Policy:
     """What kind of number it is; must be pure."""
     meanings: Callable[[str], Collection[str]] = as_written
     """Every number that a trunk may take a user part for; none for a name. Must be pure."""
+    write: Callable[[str, NumberFormat], str] = without_a_country
+    """Writes a number in a format; must be pure."""
+    unwrap: Callable[[Address], tuple[Address, bool | None]] = nothing_in_front
+    """An address without the code in front of it that withholds the caller's number (True) or shows
+    it (False), and which it was; must be pure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +99,8 @@ class Wishes:
     """Who calls is told to call this instead."""
     account: TrunkName | None = None
     """The trunk of their own SIP account."""
+    withhold: bool | None = None
+    """Whether they stay unknown when they call; None: as the configuration has it."""
 
 
 @dataclass(frozen=True, slots=True)

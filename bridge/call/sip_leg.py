@@ -6,7 +6,7 @@ meets our CANCEL is followed by BYE (section 9.1), and BYE waits for the ACK to 
 15).
 """
 
-from bridge.call.causes import MEANINGS, Cause, Meaning, from_sip
+from bridge.call.causes import MEANINGS, Cause, Meaning, blames_trunk, from_sip
 from bridge.call.commands import (
     AnswerSip,
     AnswerSipReinvite,
@@ -37,9 +37,10 @@ from bridge.call.events import (
     SipReinviteFailed,
     SipReinviteReceived,
 )
-from bridge.call.ids import CallId, LegId, OpId, TrunkName
+from bridge.call.ids import Address, CallId, LegId, OpId, TrunkName
 from bridge.call.leg import (
     EarlyMedia,
+    NotCarried,
     NotTransferred,
     Over,
     OwnOfferAnswered,
@@ -52,8 +53,11 @@ from bridge.call.leg import (
 )
 from bridge.call.machine import Effects, Machine
 from bridge.call.states import REFUSED, SIP, SIP_ENDS, HandOver, SipState
+from bridge.call.terms import NO_TERMS
 
 _RINGING = 180
+_RINGS = (180, 181, 182)
+"""The callee was found: RFC 3261 21.1."""
 _OUT = (SipState.CALLING, SipState.PROCEEDING)
 _UP = (SipState.ANSWERED, SipState.CONFIRMED, SipState.REFERRING, SipState.AWAITING)
 _ELSEWHERE = (26, 200)
@@ -78,6 +82,8 @@ class SipLeg(Machine):
         self.leg = leg
         self.trunk = trunk
         self._longest = longest
+        self.terms = NO_TERMS
+        """The trunk's, of a call that we place."""
         self.description = ""
         self.sip_call_id = ""
         """Names the dialog, where the far end has named it."""
@@ -91,11 +97,18 @@ class SipLeg(Machine):
         self._refer: OpId | None = None
         self._until: float | None = None
         """When a call that goes on after all has lasted long enough."""
+        self.diverted_by: Address | None = None
+        """Who forwarded the call that came in, if somebody did."""
         self.refers = False
         """Whether the far end lets itself be transferred."""
         self._asked: set[OpId] = set()
         """What the far end has asked for so far, which may be heard twice."""
         self._replaces = self._referred_by = ""
+        self._base, self._attempt = leg, 1
+        self._ring_until: float | None = None
+        """When a call that we place has rung for long enough, by whichever trunk."""
+        self._found = False
+        """Whether the far end rang."""
 
     @classmethod
     def calling(
@@ -114,7 +127,7 @@ class SipLeg(Machine):
         `referral`: who asked for the call, and whose place it is to take.
         """
         made = cls(effects, SipState.IDLE, call=call, leg=leg, trunk=route.trunk, longest=longest)
-        made._route = route
+        made._route, made.terms = route, route.terms
         made._bare = bare
         if referral is not None:
             made._replaces, made._referred_by = referral.replaces, referral.referred_by
@@ -126,6 +139,20 @@ class SipLeg(Machine):
             self._effects, self._call, leg, route, longest=longest, bare=self._bare
         )
 
+    def successor(self) -> "SipLeg | None":
+        """The leg that tries the next trunk, if there is one, and time left to ring."""
+        route = self._route.following if self._route else None
+        if route is None or self._ring_until is None or self._ring_until <= self._effects.now:
+            return None
+        attempt = self._attempt + 1
+        leg = LegId(f"{self._base}-{attempt}")
+        made = SipLeg.calling(
+            self._effects, self._call, leg, route, longest=self._longest, bare=self._bare
+        )
+        made._attempt, made._base = attempt, self._base
+        made.deadline = made._ring_until = self._ring_until
+        return made
+
     @classmethod
     def called(
         cls, effects: Effects, call: CallId, invite: SipInviteReceived, *, longest: float
@@ -134,7 +161,7 @@ class SipLeg(Machine):
         state = SipState.INVITED_BARE if invite.sdp is None else SipState.INVITED
         made = cls(effects, state, call=call, leg=invite.leg, trunk=invite.trunk, longest=longest)
         made.description = invite.sdp or ""
-        made.refers = invite.refers
+        made.refers, made.diverted_by = invite.refers, invite.diverted_by
         made.sip_call_id = invite.sip_call_id
         return made
 
@@ -155,12 +182,15 @@ class SipLeg(Machine):
                 trunk=self.trunk,
                 target=self._route.target,
                 caller=self._route.caller,
-                caller_name="",
+                caller_name=self._route.caller_name,
                 sdp=sdp,
                 replaces=self._replaces,
                 referred_by=self._referred_by,
+                withheld=self._route.withheld,
+                spare=bool(self._route.others),
             )
         )
+        self._ring_until = self.deadline = self._ring_until or self.deadline
 
     def ring(self) -> None:
         """Tell the caller that it rings here."""
@@ -250,8 +280,8 @@ class SipLeg(Machine):
 
     def _heard(self, event: SipEvent) -> Signal | None:
         match event:
-            case SipProgressed(sdp=sdp):
-                return self._progressed(sdp)
+            case SipProgressed(status=status, sdp=sdp):
+                return self._progressed(status, sdp)
             case SipAnswered():
                 self._answered(event)
             case SipConfirmed(sdp=sdp):
@@ -267,7 +297,8 @@ class SipLeg(Machine):
                 return self._ended(event)
         return self._renegotiated(event)
 
-    def _progressed(self, sdp: str | None) -> EarlyMedia | None:
+    def _progressed(self, status: int, sdp: str | None) -> EarlyMedia | None:
+        self._found = self._found or status in _RINGS
         early = self._route is not None and self._route.early_media
         return EarlyMedia(sdp) if self.hears(SipProgressed) and early and sdp else None
 
@@ -301,15 +332,29 @@ class SipLeg(Machine):
         self.deadline = self._until
         return NotTransferred(status)
 
-    def _ended(self, event: SipEnded) -> Over | Redirected | None:
+    def _ended(self, event: SipEnded) -> Over | NotCarried | Redirected | None:
         handed_over, calling = self.is_handed_over, self.state in _OUT
+        uncarried = self._is_uncarried(event)
         if not self.hears(SipEnded):
             return None
         cause = from_sip(event.status, event.q850, remote=event.remote)
         if handed_over and cause is Cause.NORMAL:
             cause = Cause.TRANSFERRED
         over = Over(cause=cause, by="sip", status=event.status)
-        return Redirected(event.contacts, over) if calling and event.contacts else over
+        if calling and event.contacts:
+            return Redirected(event.contacts, over)
+        return NotCarried(over) if uncarried else over
+
+    def _is_uncarried(self, event: SipEnded) -> bool:
+        """Whether it is the trunk's fault that nobody was reached.
+
+        Once the far end rang it is not called a second time. Where it may have rung, by what was to
+        be heard (183), that nobody answered (408) is what it says.
+        """
+        if self.state not in _OUT or self._found:
+            return False
+        silent = self.state is SipState.CALLING
+        return blames_trunk(event.status, event.q850) and (silent or event.status != 408)
 
     def _renegotiated(self, event: SipEvent) -> Signal | None:
         if self._cause is not None or self.state not in _UP:

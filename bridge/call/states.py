@@ -157,7 +157,8 @@ class SuccessionState(State):
 
 
 class SetupGlare(e.Event):
-    """Stands for: two calls became one, and what was offered so far is void."""
+    """Stands for: two calls became one, or another trunk is tried, which is to be offered something
+    else; what was offered so far is void."""
 
 
 class BothConnected(e.Event):

@@ -13,7 +13,7 @@ from bridge.call.call import Call
 from bridge.call.causes import MEANINGS, Cause, best_of
 from bridge.call.commands import Command, RejectSip
 from bridge.call.deadlines import Timeouts
-from bridge.call.dialplan import OutboundRoute, follows, terms_of
+from bridge.call.dialplan import OutboundRoute, follows, in_order, on_request, terms_of
 from bridge.call.events import (
     CallRequested,
     Event,
@@ -92,8 +92,8 @@ class Switchboard:
                 self._matrix_invite(event)
             case SipInviteReceived():
                 self._sip_invite(event)
-            case CallRequested(person=person, address=address):
-                self._call_requested(person, address)
+            case CallRequested():
+                self._call_requested(event)
             case PersonChanged():
                 self._people.change(event)
             case TalksRecalled():
@@ -188,14 +188,15 @@ class Switchboard:
             self._limits.placed(person, route.trunk)
             self._guard(made, made.start)
 
-    def _call_requested(self, person: UserId, address: Address) -> None:
+    def _call_requested(self, event: CallRequested) -> None:
         """A person asked to be called, and then connected. Who asks was told if it cannot be."""
-        route = self._may_call(person, address, self._calls.between(person, address))
+        person, address = event.person, event.address
+        other = self._calls.between(person, address)
+        route = self._may_call(person, address, other, event.withhold)
         if isinstance(route, Refusal):
             return
-        call = self._new_id()
-        # The person has answered by then, so nothing is lost by letting them hear it ring.
-        sip = self._outgoing_leg(call, person, replace(route, early_media=True), bare=True)
+        call, outbound = self._new_id(), on_request(route)
+        sip = self._outgoing_leg(call, person, outbound, bare=True)
         made = Call(
             self._effects,
             call,
@@ -203,7 +204,7 @@ class Switchboard:
             address=address,
             matrix=self._calling_leg(call, person, address),
             sip=sip,
-            terms=route.terms,
+            terms=outbound.terms,
         )
         self._calls.add(made, sip_name(sip.leg))
         self._limits.placed(person, route.trunk)
@@ -278,17 +279,26 @@ class Switchboard:
         call.redirect(route.target)
 
     def _may_call(
-        self, person: UserId, address: Address, other: Call | None
+        self,
+        person: UserId,
+        address: Address,
+        other: Call | None,
+        withhold: bool | None = None,
     ) -> OutboundRoute | Refusal:
         """Where a person's call leaves, or why it does not."""
         if self._stopping:
             return Refusal(Cause.SHUTDOWN)
-        route = self._people.route_out(person, address)
+        route = self._people.route_out(person, address, withhold)
         if isinstance(route, Refusal):
             return route
         if other is not None:
             return Refusal(Cause.IN_CALL)
-        return self._limits.why_not(person, route.trunk) or route
+        # A trunk that carries no more calls leaves them to those behind it.
+        refusals = [self._limits.why_not(person, way.trunk) for way in route.ways]
+        if refusals[0] is not None and all(refusals):
+            return refusals[0]
+        ways = zip(route.ways, refusals, strict=True)
+        return in_order([way for way, refusal in ways if refusal is None])
 
     def _why_not(self, person: UserId, caller: Address) -> Cause | None:
         """Why a person is not rung; None if they are."""
@@ -413,7 +423,8 @@ class Switchboard:
     def _outgoing_leg(
         self, call: CallId, person: UserId, route: OutboundRoute, *, bare: bool = False
     ) -> SipLeg:
-        longest = self._limits.longest(route.trunk, person)
+        # Whichever trunk carries it, the call lasts no longer than the strictest of them allows.
+        longest = min(self._limits.longest(way.trunk, person) for way in route.ways)
         leg = LegId(f"{call}-out")
         return SipLeg.calling(self._effects, call, leg, route, longest=longest, bare=bare)
 

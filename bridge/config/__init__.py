@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Settings: the models, how they are read and checked, and the files generated from them."""
 
-from bridge.config.base import Port, Seconds, Section, Transport
+from bridge.config.base import NumberStyle, Port, Seconds, Section, Transport
 from bridge.config.bounds import Bounds
 from bridge.config.load import InvalidConfig, Problem, load, parse, secrets_of
 from bridge.config.models import (
@@ -19,7 +19,7 @@ from bridge.config.models import (
     TurnServer,
     Web,
 )
-from bridge.config.routing import InboundRule, Limits, Numbers, OutboundRule
+from bridge.config.routing import Caller, InboundRule, Limits, Numbers, OutboundRule
 from bridge.config.sip import Accounts, Sip, SipTransport, Trunk, TrunkTls
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "AppService",
     "AutoJoin",
     "Bounds",
+    "Caller",
     "Config",
     "Database",
     "Encryption",
@@ -37,6 +38,7 @@ __all__ = [
     "Limits",
     "Logging",
     "Media",
+    "NumberStyle",
     "Numbers",
     "OutboundRule",
     "Permission",

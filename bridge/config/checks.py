@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from yarl import URL
 
-from bridge.config import checks_routing, checks_sip
+from bridge.config import checks_callers, checks_routing, checks_sip
 from bridge.config.checks_routing import SERVER_NAME, USER_ID
 from bridge.config.models import AutoJoin, Config, EncryptionMode
 from bridge.config.problems import Finding
@@ -27,6 +27,7 @@ def check(config: Config) -> Iterator[Finding]:
     yield from _permissions(config)
     yield from checks_sip.check(config)
     yield from checks_routing.check(config)
+    yield from checks_callers.check(config)
     yield from _notices(config)
     yield from _media(config)
     yield from _listeners(config)

@@ -2,7 +2,7 @@
 """Checks of the dial plan: rules, numbers, and who is named in them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import phonenumbers
 
@@ -17,6 +17,12 @@ SERVER_NAME = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 USER_ID = re.compile(rf"@[^:\s]+:{SERVER_NAME.pattern}")
 OUTSIDE_LINE = re.compile(r"[0-9*#]{1,4}")
 E164_PREFIX = re.compile(r"\+\d+")
+PEOPLE = re.compile(
+    rf"\*|@[^:\s]+:(?:{SERVER_NAME.pattern}|[^:\s]*\*[^:\s]*)|{SERVER_NAME.pattern}"
+)
+PEOPLE_WANTED = "wanted: a Matrix id, also with * in it, a server name, or *"
+REWRITING = frozenset({"format", "keep_plus", "strip", "prepend"})
+CODE = re.compile(r"[*#]{1,2}[0-9]{1,3}[*#]?")
 DIALLED = re.compile(r"\*|[^*\s]+\*?")
 
 
@@ -40,17 +46,51 @@ def permission_of(config: Config, person: str) -> Permission:
 
 
 def _outbound(config: Config, rule: OutboundRule, path: KeyPath) -> Iterator[Finding]:
-    yield from _known_trunk(config, rule.trunk, path)
+    yield from _trunks(config, rule, path)
     if rule.prefix not in ("", "+") and not E164_PREFIX.fullmatch(rule.prefix):
         yield (*path, "prefix"), f"{rule.prefix!r} is not accepted; wanted: + and digits, in quotes"
-    if rule.prefix and rule.sip_domain:
-        yield (*path, "sip_domain"), "cannot be combined with prefix; wanted: two rules"
+    if rule.pattern:
+        yield from dialled(rule.pattern, (*path, "pattern"))
+    for key in ("pattern", "sip_domain"):
+        if rule.prefix and getattr(rule, key):
+            yield (*path, key), "cannot be combined with prefix; wanted: two rules"
+    if rule.pattern and rule.sip_domain:
+        yield (*path, "sip_domain"), "cannot be combined with pattern; wanted: two rules"
+    if rule.sip_domain:
+        for key in sorted(REWRITING & rule.model_fields_set):
+            yield (*path, key), "has no effect with sip_domain: such addresses stay as they are"
+    elif not rule.keep_plus and rule.format not in ("e164", "plain"):
+        yield (
+            (*path, "keep_plus"),
+            f"means format: plain, but format is {rule.format}; wanted: one of them",
+        )
+    yield from people_named(rule.people, (*path, "people"))
+
+
+def _trunks(config: Config, rule: OutboundRule, path: KeyPath) -> Iterator[Finding]:
+    if rule.trunk and rule.trunks:
+        yield (*path, "trunks"), "cannot be combined with trunk; wanted: one of them"
+    if not rule.trunk and not rule.trunks:
+        yield path, "leads nowhere; wanted: trunk, or trunks"
+    if rule.trunk:
+        yield from _known_trunk(config, rule.trunk, (*path, "trunk"))
+    for number, name in enumerate(rule.trunks):
+        yield from _known_trunk(config, name, (*path, "trunks", number))
+        if name in rule.trunks[:number]:
+            yield (*path, "trunks", number), f"{name} is there twice"
+
+
+def people_named(people: Iterable[str], path: KeyPath) -> Iterator[Finding]:
+    """What cannot mean anybody: see `patterns.names`."""
+    for number, entry in enumerate(people):
+        if not PEOPLE.fullmatch(entry):
+            yield (*path, number), f"{entry!r} names nobody; {PEOPLE_WANTED}"
 
 
 def _inbound(config: Config, rule: InboundRule, path: KeyPath) -> Iterator[Finding]:
     if rule.trunk is not None:
-        yield from _known_trunk(config, rule.trunk, path)
-    yield from _dialled(rule.number, (*path, "number"))
+        yield from _known_trunk(config, rule.trunk, (*path, "trunk"))
+    yield from dialled(rule.number, (*path, "number"))
     named = [key for key in ("person", "people", "localpart") if getattr(rule, key)]
     if not named:
         yield path, "rings nobody; wanted: person, people, or localpart: true"
@@ -67,7 +107,8 @@ def _inbound(config: Config, rule: InboundRule, path: KeyPath) -> Iterator[Findi
             yield (*path, "people", number), f"{person} is there twice"
 
 
-def _dialled(number: str, path: KeyPath) -> Iterator[Finding]:
+def dialled(number: str, path: KeyPath) -> Iterator[Finding]:
+    """What is no number, and no pattern of numbers."""
     wanted = "wanted: a number, a prefix followed by *, *, or a pattern after _ (_7XX)"
     if not number.startswith("_"):
         # Inside of a number, an asterisk would only be itself: a pattern says that it is meant.
@@ -92,7 +133,7 @@ def _callee(config: Config, person: str, path: KeyPath) -> Iterator[Finding]:
 
 def _known_trunk(config: Config, name: str, path: KeyPath) -> Iterator[Finding]:
     if name not in config.trunks:
-        yield (*path, "trunk"), f"no trunk is named {name!r}; {did_you_mean(name, config.trunks)}"
+        yield path, f"no trunk is named {name!r}; {did_you_mean(name, config.trunks)}"
 
 
 def _limits(config: Config) -> Iterator[Finding]:
@@ -129,3 +170,10 @@ def _numbers(config: Config) -> Iterator[Finding]:
                 ("numbers", "outside_lines", number),
                 f"{digits!r} is not accepted; wanted: one to four of 0-9 * #, in quotes",
             )
+    for key in ("withhold_codes", "show_codes"):
+        for number, code in enumerate(getattr(config.numbers, key)):
+            if not CODE.fullmatch(code):
+                yield (
+                    ("numbers", key, number),
+                    f"{code!r} is not accepted; wanted: a code like *67 or #31#, in quotes",
+                )

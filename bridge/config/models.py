@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 
 from bridge.config.base import Off, Port, Seconds, Section
-from bridge.config.routing import InboundRule, Limits, Numbers, OutboundRule
+from bridge.config.routing import Caller, InboundRule, Limits, Numbers, OutboundRule
 from bridge.config.sip import Accounts, Sip, Trunk
 
 
@@ -210,6 +210,7 @@ class Config(Section):
                     "register": True,
                     "username": "alice",
                     "password": "from your provider",
+                    "callers": ["+12025550101"],
                 }
             }
         ],
@@ -224,6 +225,15 @@ class Config(Section):
         (),
         description="Where calls from SIP go.",
         examples=[{"person": "@person:example.org"}],
+    )
+    callers: dict[str, Caller] = Field(
+        default_factory=dict,
+        description="As whom people call, by Matrix id (* in it stands for anything), server name "
+        "or *: the entry for the very person, or else the first that means them. Others show the "
+        "trunk's caller_id.",
+        examples=[
+            {"@person:example.org": {"numbers": ["+12025550101"], "name": "Pat Person"}},
+        ],
     )
     numbers: Numbers = Field(default_factory=Numbers)
     limits: Limits = Field(default_factory=Limits)

@@ -3,25 +3,51 @@
 
 from pydantic import Field
 
-from bridge.config.base import Seconds, Section
+from bridge.config.base import NumberStyle, Seconds, Section
 from bridge.config.bounds import Bounds, NumberKind
 
 
 class OutboundRule(Section):
-    """Which trunk carries a number. Rules are tried in order; the first that matches wins."""
+    """Which trunks carry a number. Rules are tried in order; the first that matches wins."""
 
     prefix: str = Field(
         "",
         description="The number in E.164 starts with this (+1, or + for any); empty: all numbers, "
         "also extensions.",
     )
+    pattern: str = Field(
+        "",
+        description="The number is like this, as in Asterisk's dial plans (_+1202X., _1XX); empty: "
+        "all numbers.",
+    )
     sip_domain: str | None = Field(
         None, description="Matches SIP addresses of this domain instead of numbers; * for any."
     )
-    trunk: str = Field(..., description="Name of the trunk.")
-    strip: int = Field(0, ge=0, description="Digits to take off the front (+ does not count).")
-    prepend: str = Field("", description="What to put in front afterwards.")
-    keep_plus: bool = Field(True, description="Whether numbers keep their leading +.")
+    people: tuple[str, ...] = Field(
+        (),
+        description="Only calls of these people: Matrix ids, in which * stands for anything, or "
+        "server names. Empty: of everybody.",
+    )
+    trunk: str = Field("", description="Name of the trunk.")
+    trunks: tuple[str, ...] = Field(
+        (),
+        description="Instead of trunk, several: the next one is tried where one cannot carry the "
+        "call.",
+    )
+    format: NumberStyle = Field(
+        "e164",
+        description="How numbers in E.164 are written: e164 (+12025550123), plain (12025550123), "
+        "international (as numbers.region dials abroad: 01112025550123), or national (as "
+        "numbers.region dials its own numbers; others as international).",
+    )
+    keep_plus: bool = Field(True, description="false is another word for format: plain.")
+    strip: int = Field(
+        0, ge=0, description="Digits to take off the front afterwards; a leading + goes with them."
+    )
+    prepend: str = Field("", description="What to put in front at last.")
+    caller_id: str = Field(
+        "", description="Number shown, whoever calls; empty: the caller's own, or the trunk's."
+    )
 
 
 class InboundRule(Section):
@@ -44,6 +70,23 @@ class InboundRule(Section):
         False,
         description="Ring the person of this homeserver whose localpart was dialled (alice rings "
         "@alice:example.org), if permissions let them receive calls.",
+    )
+
+
+class Caller(Section):
+    """As whom somebody calls."""
+
+    numbers: tuple[str, ...] = Field(
+        (),
+        description="Numbers of theirs, in E.164 where they are public. Of these, the first one is "
+        "shown that is among the trunk's callers; else the trunk's caller_id.",
+        examples=["+12025550100"],
+    )
+    name: str = Field("", description="Name shown with the number, as far as trunks pass it on.")
+    withhold: bool | None = Field(
+        None,
+        description="Whether they call without showing their number; empty: as the trunk has it. "
+        "With the bot, or a code in front of a number, they may choose otherwise.",
     )
 
 
@@ -74,6 +117,14 @@ class Numbers(Section):
         ("0", "9"),
         description="Digits by which a PBX gives an outside line: what follows them is checked, "
         "too, for emergency, premium and forbidden numbers. [] where no trunk is such a PBX.",
+    )
+    withhold_codes: tuple[str, ...] = Field(
+        ("*67", "#31#", "*31#"),
+        description="Codes in front of a number that hide the caller's own for one call. [] where "
+        "they are the trunks' business.",
+    )
+    show_codes: tuple[str, ...] = Field(
+        ("*82",), description="Codes in front of a number that show it for one call."
     )
 
 

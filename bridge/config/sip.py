@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from bridge.config.base import Off, Port, Seconds, Section, Transport
+from bridge.config.base import NumberStyle, Off, Port, Seconds, Section, Transport
 from bridge.config.bounds import Bounds
 
 # Pydantic takes `Trunk.register` for an override of `ABCMeta.register`, which models never use.
@@ -126,7 +126,35 @@ class Trunk(Section):
     registration_interval: int = Field(
         300, ge=30, le=86400, description="Seconds asked for in REGISTER."
     )
-    caller_id: str = Field("", description="User part of From on outgoing calls; empty: username.")
+    caller_id: str = Field(
+        "", description="Number shown on outgoing calls; empty: username, by From alone."
+    )
+    callers: tuple[str, ...] = Field(
+        (),
+        description="Numbers that people may show by this trunk instead: in full, with * at the "
+        "end a prefix, *: any, or a pattern after _ (see inbound.number). Who has which: callers.",
+    )
+    caller_format: NumberStyle = Field(
+        "e164", description="How the number shown is written; as outbound.format."
+    )
+    identity: tuple[
+        Literal["from", "p_asserted_identity", "p_preferred_identity", "remote_party_id"], ...
+    ] = Field(
+        ("from", "p_asserted_identity"),
+        description="Headers that carry the number shown. Without from, From is username, as some "
+        "providers want it.",
+    )
+    from_domain: str = Field("", description="Domain of From on outgoing calls; empty: domain.")
+    withhold: bool = Field(
+        False,
+        description="Call without showing a number (Privacy: id), unless callers, the person or a "
+        "code in front of the number says otherwise.",
+    )
+    anonymous_from: bool = Field(
+        True,
+        description="Whether From is anonymous then, too (RFC 3323); false: it is username, as "
+        "some providers want it.",
+    )
     peers: tuple[IPv4Network | IPv6Network, ...] = Field(
         (), description="Networks that INVITEs of this trunk come from, besides the server itself."
     )
@@ -181,6 +209,14 @@ class Trunk(Section):
         description="How pressed keys are sent. rfc4733: within the audio; dtmf-relay, dtmf: by "
         "SIP INFO with that body; auto: within the audio where the other side can, else "
         "dtmf-relay.",
+    )
+    dialled_from: tuple[
+        Literal["request_uri", "to", "p_called_party_id", "diversion", "history_info"], ...
+    ] = Field(
+        (),
+        description="Where INVITEs say which number was dialled: of these, the first that names "
+        "one. Empty: To where the trunk registers and calls come to its registration, else the "
+        "Request-URI.",
     )
     transfers: Literal["accept", "refuse"] = Field(
         "accept",

@@ -17,6 +17,7 @@ from bridge.call.commands import (
     MatrixCommand,
     MediaCommand,
     RecordAnswer,
+    RecordAttempts,
     RecordEnd,
     RecordStart,
     RejectSip,
@@ -50,7 +51,7 @@ Observer = Callable[[StoreCommand, float], None]
 _AFTER_FAILURE: Final = 1.0
 """Seconds until a timer that failed is tried again."""
 _MINOR: Final = (MatrixCandidatesReceived, MatrixMuteChanged, SipDialogChanged)
-_MILESTONES: Final = (RecordStart, RecordAnswer, RecordEnd)
+_MILESTONES: Final = (RecordStart, RecordAttempts, RecordAnswer, RecordEnd)
 _NOT_LOGGED: Final = frozenset(
     # Which keys somebody presses may be a password.
     {

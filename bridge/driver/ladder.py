@@ -91,12 +91,17 @@ def of_command(command: do.Command, at: float) -> LadderEntry | None:
         case do.RecordStart(person=person, address=address, trunk=trunk):
             ends = (person, address)
             caller, callee = ends if command.direction is Direction.TO_SIP else ends[::-1]
+            by = f", forwarded by {command.diverted_by}" if command.diverted_by else ""
             return LadderEntry(
                 at=at,
                 leg="bridge",
                 direction="",
-                summary=f"start: {caller} to {callee} by {trunk}",
+                summary=f"start: {caller} to {callee} by {trunk}{by}",
             )
+        case do.RecordAttempts(trunk=trunk, failed=failed):
+            last = failed[-1]
+            summary = f"{last.trunk} could not: {last.cause} ({last.status}); trying {trunk}"
+            return LadderEntry(at=at, leg="bridge", direction="", summary=summary)
         case do.StoreCommand():
             return _entry(at, "bridge", "", words(command).removeprefix("record "), command)
     if name := _MATRIX_COMMANDS.get(type(command)):

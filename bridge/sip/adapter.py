@@ -15,6 +15,7 @@ from bridge.call.ids import Address, LegId, TrunkName
 from bridge.config import Sip, Trunk
 from bridge.errors import ConfigurationError, LocalError
 from bridge.ports import CallRecord, Emit, Mailbox, SipMessageTap, SipText
+from bridge.sip.callers import origin_of
 from bridge.sip.checks import check_listeners, check_transport, reachable
 from bridge.sip.errands import Errands, detached
 from bridge.sip.loader import check_pjsua2
@@ -200,20 +201,30 @@ class SipAdapter:
     async def _remove(self, name: TrunkName) -> bool:
         return await self._errands.wait(lambda worker, told: worker.remove(name, told))
 
-    async def send_message(self, trunk: TrunkName, target: str, text: str, caller: str = "") -> int:
+    async def send_message(
+        self,
+        trunk: TrunkName,
+        target: str,
+        text: str,
+        caller: str = "",
+        *,
+        withheld: bool = False,
+    ) -> int:
         """Send a text (SIP MESSAGE) to a number, as the trunk wants it, or to a whole SIP URI.
 
-        `caller`: user part of From; empty: the trunk's own. Gives the final status: 200 or 202 when
+        `caller` and `withheld` as in `SendSipInvite`. Gives the final status: 200 or 202 when
         it was taken, 408 without an answer, 503 without the trunk, 513 if the text is too long.
         """
         route = self._routes.get(trunk)
         if route is None:
             return _UNAVAILABLE
-        parties = (route.target(target), route.origin(caller, ""))
+        parties = (route.target(target), origin_of(route, caller, withheld=withheld).origin)
         if not fits(text, route.trunk.transport, *parties):
             return _TOO_LARGE
         return await self._errands.wait(
-            lambda worker, told: worker.send_text(trunk, target, text, caller, told)
+            lambda worker, told: worker.send_text(
+                trunk, target, text, caller, told, withheld=withheld
+            )
         )
 
     # --- what others may ask ----------------------------------------------------------------

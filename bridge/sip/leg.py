@@ -24,7 +24,7 @@ from bridge.sip.dialog_state import DialogState, as_callee, as_caller
 from bridge.sip.endings import AddressOf, headers_of, hung_up_here, left, refused
 from bridge.sip.identity import FarParty
 from bridge.sip.keypad import RELAY, Keypad, body_of
-from bridge.sip.messages import Message, causes_of, parse
+from bridge.sip.messages import Message, causes_of, parse, parse_name_addr
 from bridge.sip.offers import Later, Offers, Report
 from bridge.sip.params import add_headers, audio_only, message_in
 from bridge.sip.refer import Transfer
@@ -154,7 +154,11 @@ class Leg:
         prm.reason = reason
         if status >= 300 and self._invite and not self._established:
             prm.statusCode = status
-        add_headers(prm, headers if headers is not None else headers_of(q850=q850))
+        wanted = dict(headers if headers is not None else headers_of(q850=q850))
+        if self._invite and "Contact" in wanted:
+            us = parse_name_addr(self._invite.first("to")).uri
+            wanted["Diversion"] = f"<{us}>;reason=unconditional"  # RFC 5806
+        add_headers(prm, wanted)
         try:
             self.call.hangup(prm)
         except pj.Error as error:

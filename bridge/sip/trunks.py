@@ -13,10 +13,10 @@ from urllib.parse import quote
 from bridge.call.ids import TrunkName
 from bridge.config import Transport, Trunk
 from bridge.sip.lookup import LONGEST, Lookup, Reachable, Target, split_host_port
-from bridge.sip.messages import Message, parse_name_addr, parse_uri, quoted
+from bridge.sip.messages import Message, parse_name_addr, parse_uri
 
-_USER_SAFE = "-_.!~*'()&=+$,;?/"
-_DEFAULT_USER = "matrix-sip"
+USER_SAFE = "-_.!~*'()&=+$,;?/"
+DEFAULT_USER = "matrix-sip"
 
 
 class RegistrationState(Enum):
@@ -81,7 +81,7 @@ class Route:
     @property
     def user(self) -> str:
         """User part of our address at the trunk."""
-        return quote(self.trunk.username or _DEFAULT_USER, safe=_USER_SAFE)
+        return quote(self.trunk.username or DEFAULT_USER, safe=USER_SAFE)
 
     @property
     def identity(self) -> str:
@@ -125,12 +125,7 @@ class Route:
         address = rest if colon and scheme.lower() in ("sip", "sips") else target
         if "@" in address:
             return f"sip:{address}" if ";" in address else f"sip:{address}{self._transport}"
-        return f"sip:{quote(address, safe=_USER_SAFE)}@{self._authority}{self._transport}"
-
-    def origin(self, caller: str, name: str) -> str:
-        """The From of a call for `caller`, or for the trunk's own number."""
-        user = caller or self.trunk.caller_id or self.trunk.username or _DEFAULT_USER
-        return f"{quoted(name)}<sip:{quote(user, safe=_USER_SAFE)}@{self.domain}>"
+        return f"sip:{quote(address, safe=USER_SAFE)}@{self._authority}{self._transport}"
 
     @property
     def _authority(self) -> str:
@@ -169,6 +164,11 @@ class Peers:
         self._targets.pop(trunk, None)
         self._registered.discard(trunk)
         self._look_around()
+
+    def is_registered(self, trunk: TrunkName) -> bool:
+        """Whether the trunk's registration stands, if it has one."""
+        route = self._routes.get(trunk)
+        return trunk in self._registered or (route is not None and not route.trunk.register)
 
     def registered(self, trunk: TrunkName, now: bool) -> None:
         """Whether the trunk's registration stands."""

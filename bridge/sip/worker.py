@@ -37,6 +37,8 @@ from bridge.config import Sip
 from bridge.ports import Mailbox, SipText
 from bridge.sip.account import Account, Callbacks
 from bridge.sip.accounts import Accounts
+from bridge.sip.callers import origin_of
+from bridge.sip.dialled import dialled_in, diverted_by
 from bridge.sip.door import Door
 from bridge.sip.endings import (
     FULL,
@@ -53,7 +55,7 @@ from bridge.sip.keypad import PLAIN, RELAY
 from bridge.sip.leg import Leg
 from bridge.sip.lookup import Target, split_host_port
 from bridge.sip.mailbox import read_mailbox
-from bridge.sip.messages import Message, caller_of, clean, parse, parse_name_addr, parse_uri, tag_of
+from bridge.sip.messages import Message, caller_of, clean, parse, parse_uri
 from bridge.sip.names import Names
 from bridge.sip.pager import Answered, Pager
 from bridge.sip.params import audio_only
@@ -213,7 +215,14 @@ class Worker:
         self._endpoint.stop()
 
     def send_text(
-        self, trunk: TrunkName, target: str, text: str, caller: str, answered: Answered
+        self,
+        trunk: TrunkName,
+        target: str,
+        text: str,
+        caller: str,
+        answered: Answered,
+        *,
+        withheld: bool = False,
     ) -> None:
         """MESSAGE a number or SIP URI by a trunk; its final status is told."""
         account = self._accounts.get(trunk)
@@ -221,9 +230,8 @@ class Worker:
             answered(_UNAVAILABLE)
             return
         route = account.route
-        origin = route.origin(caller, "")
-        headers = {"P-Asserted-Identity": origin} if caller else {}
-        self._pager.send(account, route.target(target), origin, headers, text, answered)
+        us = origin_of(route, caller, withheld=withheld)
+        self._pager.send(account, route.target(target), us.origin, us.headers, text, answered)
 
     # --- commands ---------------------------------------------------------------------------
 
@@ -269,12 +277,14 @@ class Worker:
             case _:
                 raise TypeError(f"unknown SIP command {type(command).__name__}")
 
-    def _why_not(self, account: Account | None) -> str:
-        """Why no call can leave by a trunk; empty if it can."""
+    def _why_not(self, command: SendSipInvite, account: Account | None) -> str:
+        """Why the call cannot leave by its trunk; empty if it can."""
         if account is None:
             return "No such trunk"
         if not account.reachable:
             return "Unknown server"
+        if command.spare and not self._peers.is_registered(command.trunk):
+            return "Not registered"
         return "Too many calls" if len(self._legs) >= self._sip.max_calls else ""
 
     def _reject(self, command: RejectSip, leg: Leg) -> None:
@@ -306,7 +316,7 @@ class Worker:
     def _invite(self, command: SendSipInvite) -> None:
         account = self._accounts.get(command.trunk)
         route = account.route if account else None
-        reason = self._why_not(account)
+        reason = self._why_not(command, account)
         if account is None or route is None or reason:
             ended = SipEnded(leg=command.leg, status=_UNAVAILABLE, reason=reason, remote=False)
             self._listener.happened(ended)
@@ -326,14 +336,13 @@ class Worker:
         leg = self._new_leg(command.leg, command.trunk, hunt.happened)
         leg.sip_call_id = secrets.token_hex(16)
         self._place(leg)
-        origin = route.origin(command.caller, command.caller_name)
-        headers = {"P-Asserted-Identity": origin} if command.caller else {}
+        us = origin_of(route, command.caller, command.caller_name, withheld=command.withheld)
         further = {"Replaces": command.replaces, "Referred-By": command.referred_by}
-        headers |= {name: value for name, value in further.items() if value}
+        headers = us.headers | {name: value for name, value in further.items() if value}
         target = route.target(command.target)
         uri = parse_uri(target)
         leg.far = self._far_party(route, self._normalise(uri.user, uri.host))
-        leg.invite(account, target, origin, headers, command.sdp)
+        leg.invite(account, target, us.origin, headers, command.sdp)
         return leg
 
     # --- what comes in ----------------------------------------------------------------------
@@ -485,19 +494,20 @@ class Worker:
             caller=address,
             caller_name=caller.name,
             dialled=self._dialled(route, invite),
+            diverted_by=self._diverted_by(invite),
             sdp=invite.sdp,
             sip_call_id=leg.sip_call_id,
             refers=invite.allows("REFER"),
         )
 
     def _dialled(self, route: Route, request: Message) -> str:
-        uri = parse_uri(request.request_uri)
-        registered = uri.params.get("line") == route.line or not uri.user
-        if (route.trunk.register and registered) or tag_of(request.first("to")):
-            # Sent to our registered Contact, or to that of a call: the number is in To.
-            uri = parse_uri(parse_name_addr(request.first("to")).uri)
+        uri = dialled_in(route, request)
         address = self._normalise(uri.user, uri.host)
         return address.removeprefix("tel:") if address.startswith("tel:") else uri.user
+
+    def _diverted_by(self, request: Message) -> Address | None:
+        uri = diverted_by(request)
+        return self._normalise(uri.user, uri.host) if uri.user else None
 
     def _refuse(self, account: Account, prm: pj.OnIncomingCallParam) -> None:
         call = pj.Call(account, prm.callId)

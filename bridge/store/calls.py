@@ -10,7 +10,9 @@ from typing import Any, Final
 from mautrix.util.async_db import Connection, Database
 
 from bridge.call.commands import (
+    Attempt,
     RecordAnswer,
+    RecordAttempts,
     RecordEnd,
     RecordLegs,
     RecordStart,
@@ -124,6 +126,8 @@ def _write_of(command: StoreCommand, at: float) -> Write:
             return partial(_start, command=command, at=at)
         case RecordLegs():
             return partial(_legs, command=command)
+        case RecordAttempts():
+            return partial(_attempts, command=command)
         case RecordAnswer(call=call):
             return partial(_answer, call=call, at=at)
         case RecordEnd():
@@ -162,6 +166,15 @@ async def _legs(connection: Connection, command: RecordLegs) -> None:
     changes = ", ".join(f"{name}=${number}" for number, name in enumerate(known, 2))
     await connection.execute(
         f"UPDATE call SET {changes} WHERE call=$1", command.call, *known.values()
+    )
+
+
+async def _attempts(connection: Connection, command: RecordAttempts) -> None:
+    await connection.execute(
+        "UPDATE call SET trunk=$2, attempts=$3 WHERE call=$1",
+        command.call,
+        command.trunk,
+        json.dumps([asdict(each) for each in command.failed]),
     )
 
 
@@ -215,4 +228,5 @@ def _record(row: Mapping[str, Any]) -> CallRecord:
     values["direction"] = Direction(values["direction"])
     values["statistics"] = json.loads(values["statistics"])
     values["ringing"] = tuple(Ringing(**each) for each in json.loads(values["ringing"]))
+    values["attempts"] = tuple(Attempt(**each) for each in json.loads(values["attempts"]))
     return CallRecord(**values)

@@ -17,11 +17,14 @@ class People:
 
     async def settings(self) -> Mapping[UserId, PersonSettings]:
         """What people chose, where it is not what everybody starts with."""
-        rows = await self._database.fetch("SELECT person, dnd, forward FROM person_settings")
+        rows = await self._database.fetch(
+            "SELECT person, dnd, forward, withhold FROM person_settings"
+        )
         return {
             UserId(row["person"]): PersonSettings(
                 dnd=bool(row["dnd"]),
                 forward=None if row["forward"] is None else Address(row["forward"]),
+                withhold=None if row["withhold"] is None else bool(row["withhold"]),
             )
             for row in rows
         }
@@ -29,11 +32,13 @@ class People:
     async def save_settings(self, person: UserId, settings: PersonSettings) -> None:
         """Remember what a person chose."""
         await self._database.execute(
-            "INSERT INTO person_settings (person, dnd, forward) VALUES ($1, $2, $3) "
-            "ON CONFLICT (person) DO UPDATE SET dnd=excluded.dnd, forward=excluded.forward",
+            "INSERT INTO person_settings (person, dnd, forward, withhold) VALUES ($1, $2, $3, $4) "
+            "ON CONFLICT (person) DO UPDATE "
+            "SET dnd=excluded.dnd, forward=excluded.forward, withhold=excluded.withhold",
             person,
             settings.dnd,
             settings.forward,
+            settings.withhold,
         )
 
     async def person_of(self, room: RoomId) -> UserId | None:

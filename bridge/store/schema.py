@@ -135,6 +135,12 @@ async def _rang(connection: Connection, _: Scheme) -> None:
     )
 
 
+async def _trunks_and_callers(connection: Connection, _: Scheme) -> None:
+    """Trunks that could not carry a call, as JSON; who withholds their number."""
+    await connection.execute("ALTER TABLE person_settings ADD COLUMN withhold BOOLEAN")
+    await connection.execute("ALTER TABLE call ADD COLUMN attempts TEXT NOT NULL DEFAULT '[]'")
+
+
 migrations = UpgradeTable(version_table_name=VERSION_TABLE, database_name="matrix-sip")
 migrations.upgrades.append(_first)
 migrations.upgrades.append(_secrets)
@@ -142,3 +148,4 @@ migrations.upgrades.append(_bot)
 migrations.upgrades.append(_accounts)
 migrations.upgrades.append(_ringing)
 migrations.upgrades.append(_rang)
+migrations.upgrades.append(_trunks_and_callers)

@@ -18,7 +18,13 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from bridge.call.commands import RecordAnswer, RecordEnd, RecordStart, StoreCommand
+from bridge.call.commands import (
+    RecordAnswer,
+    RecordAttempts,
+    RecordEnd,
+    RecordStart,
+    StoreCommand,
+)
 from bridge.call.events import Event, MediaEvent, SipEvent
 from bridge.call.ids import CallId, Direction
 
@@ -56,6 +62,12 @@ class Metrics:
             "matrix_sip_calls",
             "Calls that have ended, by the way that they went and why they ended.",
             ["direction", "cause"],
+            registry=self.registry,
+        )
+        self._uncarried = Counter(
+            "matrix_sip_calls_uncarried",
+            "Calls that a trunk could not carry, and that were given to another.",
+            ["trunk"],
             registry=self.registry,
         )
         self._setup = Histogram(
@@ -104,6 +116,8 @@ class Metrics:
         match command:
             case RecordStart(call=call, direction=direction):
                 self._calls[call] = (direction, at, None)
+            case RecordAttempts(failed=failed):
+                self._uncarried.labels(failed[-1].trunk).inc()
             case RecordAnswer(call=call) if call in self._calls:
                 direction, started, answered = self._calls[call]
                 if answered is None:

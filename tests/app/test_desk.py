@@ -2,6 +2,7 @@
 """What the bot's desk asks of the running bridge, and what it has done."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pytest
 
@@ -12,9 +13,11 @@ from bridge.call.events import CallRequested, Event, HangupRequested, PersonChan
 from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
 from bridge.call.limits import Allowance
 from bridge.call.policy import Access, Policy, Refusal
-from bridge.call.rules import OutboundRule
+from bridge.call.rules import InboundRule, OutboundRule
 from bridge.call.view import CallView
+from bridge.config import Trunk
 from bridge.errors import NotDone
+from bridge.numbers import without_code
 from bridge.ports import CallRecord, Desk, LineView, PersonSettings
 from bridge.sip.trunks import Registration, RegistrationState
 
@@ -23,7 +26,9 @@ NUMBER = Address("tel:+12025550123")
 PROVIDER, PBX, HERS = TrunkName("provider"), TrunkName("pbx"), TrunkName("account-1")
 POLICY = Policy(
     access={"mx.test": Access.CALL, CHIEF: Access.ADMIN},
-    outbound=[OutboundRule(trunk=PROVIDER, prefix="+1")],
+    outbound=[OutboundRule(trunks=(PROVIDER,), prefix="+1")],
+    inbound=[InboundRule(people=(ALICE, CHIEF), number="+1202*")],
+    unwrap=partial(without_code, region="US", hiding=("*67",), showing=("*82",)),
     kind_of=lambda number: NumberKind.EMERGENCY if number == "911" else NumberKind.ORDINARY,
 )
 VIEW = CallView(
@@ -47,8 +52,6 @@ class Bench:
         self.refusal: Refusal | None = None
         self.refused: list[Refusal] = []
         self.asked_at: list[float] = []
-        self.ringing: tuple[UserId, ...] | Refusal = (ALICE, CHIEF)
-        self.dialled: list[str] = []
         self.account: TrunkName | None = None
         self.registered: dict[TrunkName, Registration] = {}
         self.desk = ServiceDesk(
@@ -59,7 +62,10 @@ class Bench:
             calls=self,
             people=self,
             accounts=self,
-            configured=(PROVIDER, PBX),
+            configured={
+                PROVIDER: Trunk(server="sip.example.com", caller_id="+12025550100"),
+                PBX: Trunk(server="192.0.2.20"),
+            },
             registrations=lambda: self.registered,
             clock=lambda: 100.0,
             refused=self.refused.append,
@@ -75,10 +81,6 @@ class Bench:
 
     def left(self, person: UserId, now: float) -> Allowance:
         return Allowance(calls=int(now), seconds=None)
-
-    def route_in(self, trunk: TrunkName, dialled: str) -> tuple[UserId, ...] | Refusal:
-        self.dialled.append(dialled)
-        return self.ringing
 
     # the store
     async def recent_of(self, person: UserId, limit: int) -> Sequence[CallRecord]:
@@ -174,20 +176,45 @@ def test_an_admin_hangs_up(bench: Bench) -> None:
         bench.desk.hang_up("ab-2", CHIEF)
 
 
-def test_a_route_is_explained(bench: Bench) -> None:
-    assert bench.desk.explain(ALICE, "202 555 0123").verdict.startswith("trunk `provider`")
+async def test_a_route_is_explained(bench: Bench) -> None:
+    found = bench.desk.explain(ALICE, "202 555 0123")
+    assert found.verdict.startswith("trunk `provider`")
+    assert "by `provider`: INVITE sip:+12025550123@sip.example.com" in found.steps
+    await bench.desk.set_withhold(ALICE, True)
+    assert "withheld" in bench.desk.explain(ALICE, "202 555 0123").verdict
     bench.account = HERS
-    assert bench.desk.explain(ALICE, "202 555 0123").verdict.startswith("trunk `account-1`")
+    own = bench.desk.explain(ALICE, "202 555 0123")
+    assert own.verdict.startswith("trunk `account-1`")
+    assert not any("INVITE" in step for step in own.steps)
 
 
 def test_a_route_in_is_explained(bench: Bench) -> None:
     shown = bench.desk.explain_in("provider", "(202) 555-0199")
-    assert shown == f"rings {ALICE}, {CHIEF}"
-    bench.ringing = Refusal(Cause.NOT_IN_SERVICE, "tried: inbound[0]")
-    assert bench.desk.explain_in("provider", "reception") == "rings nobody: tried: inbound[0]"
-    assert bench.dialled == ["tel:+12025550199", "reception"]
+    assert shown.verdict == f"rings {ALICE}, {CHIEF}"
+    assert shown.steps[0] == "the number: `+12025550199`"
+    nobody = bench.desk.explain_in("provider", "reception")
+    assert nobody.verdict == "rings nobody: not in service"
+    assert nobody.steps[-1] == "inbound[0], number +1202*: no, another number"
     with pytest.raises(NotDone, match="no such trunk"):
         bench.desk.explain_in("nowhere", "100")
+
+
+async def test_what_is_in_the_way_of_a_call_is_explained(bench: Bench) -> None:
+    await bench.desk.set_dnd(ALICE, True)
+    await bench.desk.set_forward(CHIEF, "202 555 0123")
+    assert bench.desk.explain_in("provider", "+12025550199").steps[-2:] == (
+        f"{ALICE}: do not disturb is on",
+        f"{CHIEF}: forwards to `{NUMBER}`",
+    )
+
+
+async def test_a_number_is_withheld_once_or_always(bench: Bench) -> None:
+    await bench.desk.set_withhold(ALICE, True)
+    assert bench.saved == {ALICE: PersonSettings(withhold=True)}
+    assert bench.emitted.pop() == PersonChanged(person=ALICE, withhold=True)
+    for text in ("*82 202 555 0123", "*82+12025550123"):
+        assert bench.desk.call(ALICE, text) == NUMBER
+        assert bench.emitted.pop() == CallRequested(person=ALICE, address=NUMBER, withhold=False)
 
 
 async def test_settings_are_kept_and_told_to_the_core_whole(bench: Bench) -> None:

@@ -7,7 +7,14 @@ import pytest
 from typer.testing import CliRunner
 
 from bridge.app.cli import commands
-from bridge.call.commands import RecordAnswer, RecordEnd, RecordStart, RecordStatistics
+from bridge.call.commands import (
+    Attempt,
+    RecordAnswer,
+    RecordAttempts,
+    RecordEnd,
+    RecordStart,
+    RecordStatistics,
+)
 from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
 from bridge.config.template import configuration, fresh_secrets
 from bridge.ports import LadderEntry
@@ -54,6 +61,11 @@ async def kept(config: Path) -> None:
             RecordEnd(call=CallId("a-1"), cause="normal", status=200, ended_by="sip"), START + 70
         )
         calls.do(begin("a-2", Direction.TO_SIP), START + 100)
+        failed = (Attempt(trunk=TrunkName("first"), cause="trunk_down", status=408),)
+        calls.do(
+            RecordAttempts(call=CallId("a-2"), trunk=TrunkName("provider"), failed=failed),
+            START + 100,
+        )
         calls.do(
             RecordEnd(call=CallId("a-2"), cause="busy", status=486, ended_by="sip"), START + 101
         )
@@ -95,6 +107,7 @@ def test_a_ladder_shows_both_legs_with_times(config: Path) -> None:
     lines = run(config, "ladder").splitlines()
 
     assert lines[0] == "a-2: @alice:mx.test calls +12025550123 by provider"
+    assert lines.pop(2) == "not by first: trunk down (408)"
     assert lines[2].split() == ["0", "ms", "matrix", "→", "m.call.invite"]
     assert lines[3].split() == ["250", "ms", "sip", "→", "486", "Busy", "Here", "(INVITE)"]
     assert lines[4] == "ended: busy (486), by sip; talked: not at all"

@@ -11,7 +11,7 @@ from bridge.call.causes import Cause
 from bridge.call.dialplan import OutboundRoute, route_of, route_out
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.policy import Access, Limits, Policy, Refusal, access_of
-from bridge.call.rules import InboundRule, OutboundRule, TrunkPolicy
+from bridge.call.rules import Caller, InboundRule, NumberFormat, OutboundRule, TrunkPolicy
 from bridge.call.terms import Terms
 from bridge.config import parse
 
@@ -29,9 +29,20 @@ appservice: {as_token: ours, hs_token: theirs}
 encryption: {mode: off}
 permissions: {mx.test: receive, "@alice:mx.test": call, "*": blocked, "@chief:mx.test": admin}
 trunks:
-  provider: {server: a, caller_id: "+12025550100", early_media: connect, codecs: [PCMA, opus]}
+  provider:
+    server: a
+    caller_id: "+12025550100"
+    callers: ["+1202*"]
+    caller_format: national
+    withhold: true
+    early_media: connect
+    codecs: [PCMA, opus]
+  spare: {server: b}
+callers:
+  "mx.test": {numbers: ["+12025550177"], name: Pat, withhold: false}
 outbound:
   - {prefix: "+1", trunk: provider, strip: 1, prepend: "0", keep_plus: false}
+  - {pattern: _1XX, trunks: [spare, provider], format: national, people: [mx.test], caller_id: "1"}
   - {sip_domain: pbx.example.org, trunk: provider}
 inbound:
   - {trunk: provider, number: "+1202*", person: "@alice:mx.test"}
@@ -46,15 +57,36 @@ limits: {calls_per_person: 3, calls_per_minute: 4, max_duration: 50, ring_time: 
 
 
 def test_every_setting_arrives(policy: Policy) -> None:
-    provider = TrunkName("provider")
+    provider, spare = TrunkName("provider"), TrunkName("spare")
+    assert policy.callers == {
+        "mx.test": Caller(numbers=("+12025550177",), name="Pat", withhold=False)
+    }
+    assert policy.write("+493012345", NumberFormat.NATIONAL) == "03012345"
+    assert policy.unwrap(Address("tel:*31#03012345")) == ("tel:+493012345", True)
+    assert policy.unwrap(Address("tel:*8203012345")) == ("tel:+493012345", False)
     assert policy.trunks == {
         provider: TrunkPolicy(
-            caller_id="+12025550100", early_media=True, terms=Terms(codecs=("PCMA", "opus"))
-        )
+            caller_id="+12025550100",
+            callers=("+1202*",),
+            caller_format=NumberFormat.NATIONAL,
+            withhold=True,
+            early_media=True,
+            terms=Terms(codecs=("PCMA", "opus")),
+        ),
+        spare: TrunkPolicy(terms=Terms(codecs=("opus", "G722", "PCMA", "PCMU"))),
     }
     assert list(policy.outbound) == [
-        OutboundRule(trunk=provider, prefix="+1", strip=1, prepend="0", keep_plus=False),
-        OutboundRule(trunk=provider, sip_domain="pbx.example.org"),
+        OutboundRule(
+            trunks=(provider,), prefix="+1", strip=1, prepend="0", format=NumberFormat.PLAIN
+        ),
+        OutboundRule(
+            trunks=(spare, provider),
+            pattern="_1XX",
+            format=NumberFormat.NATIONAL,
+            people=("mx.test",),
+            caller_id="1",
+        ),
+        OutboundRule(trunks=(provider,), sip_domain="pbx.example.org"),
     ]
     assert list(policy.inbound) == [
         InboundRule(people=(ALICE,), trunk=provider, number="+1202*", reserved=RESERVED),

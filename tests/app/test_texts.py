@@ -53,7 +53,9 @@ class Bench:
     def route_in(self, trunk: TrunkName, dialled: str) -> tuple[UserId, ...] | Refusal:
         return self.routed
 
-    async def send_message(self, trunk: TrunkName, target: str, text: str, caller: str = "") -> int:
+    async def send_message(
+        self, trunk: TrunkName, target: str, text: str, caller: str = "", *, withheld: bool = False
+    ) -> int:
         await asyncio.sleep(0)
         answer = self.answers.pop(0) if self.answers else 202
         if isinstance(answer, Exception):

@@ -69,6 +69,8 @@ class SipLegAudit:
         self.answered = False
         self.acknowledged = ours
         self.gone = False
+        self.rang = False
+        self.redirected = False
         self.sent: Counter[type] = Counter()
         self.cancelled_at = math.inf
 
@@ -77,12 +79,15 @@ class SipLegAudit:
         timed_out = now >= self.cancelled_at + Timeouts().end
         if isinstance(event, e.SipAnswered) and self.ours and not timed_out:
             self.answered = True
+        if isinstance(event, e.SipProgressed) and event.status == 180 and not self.gone:
+            self.rang = True
         if isinstance(event, e.SipConfirmed) and self.answered:
             self.acknowledged = True
         if isinstance(event, e.SipCancelled) and not self.ours and not self.answered:
             self.sent[c.RejectSip] += 1  # The stack answers 487.
         if isinstance(event, e.SipEnded):
             self.gone = True
+            self.redirected |= bool(event.contacts)
 
     def say(self, command: c.SipCommand, now: float, *, forced: bool) -> None:
         kind = type(command)
@@ -125,6 +130,8 @@ class Audit:
         self.now = 0.0
         self.matrix: dict[MatrixCallKey, MatrixCallAudit] = {}
         self.sip: dict[LegId, SipLegAudit] = {}
+        self.placed: dict[CallId, list[LegId]] = {}
+        """The legs by which a call was placed, one trunk after the other."""
         self.ops: set[OpId] = set()
         self.reinvites: set[tuple[LegId, OpId]] = set()
         self.notified: set[tuple[LegId, OpId]] = set()
@@ -165,6 +172,11 @@ class Audit:
     def _say_sip(self, command: c.SipCommand, *, forced: bool) -> None:
         if isinstance(command, c.SendSipInvite):
             assert command.leg not in self.sip
+            before = [self.sip[leg] for leg in self.placed.setdefault(command.call, [])]
+            assert all(leg.gone for leg in before), "two trunks carry one call"
+            rang = [leg for leg in before if leg.rang and not leg.redirected]
+            assert not rang, "who rang is called again"
+            self.placed[command.call].append(command.leg)
             self.sip[command.leg] = SipLegAudit(ours=True)
         if isinstance(command, c.NotifySip):
             about = (command.leg, command.op)

@@ -46,7 +46,7 @@ LIMITS = Limits(calls_per_person=2, calls_per_minute=3, ring_time=60, max_durati
 POLICY = Policy(
     access={"mx.test": Access.CALL},
     trunks={TRUNK: TrunkPolicy(caller_id=OURS, terms=Terms(codecs=("PCMA",)))},
-    outbound=[OutboundRule(trunk=TRUNK, prefix="+1")],
+    outbound=[OutboundRule(trunks=(TRUNK,), prefix="+1")],
     inbound=[InboundRule(people=(PERSON,), number=OURS)],
     limits=LIMITS,
 )
@@ -57,6 +57,19 @@ EARLY_POLICY = Policy(
     inbound=POLICY.inbound,
     limits=LIMITS,
 )
+SPARE, LAST = TrunkName("spare"), TrunkName("last")
+SPARE_POLICY = Policy(
+    access=POLICY.access,
+    trunks={
+        TRUNK: TrunkPolicy(terms=Terms(codecs=("PCMA",))),
+        SPARE: TrunkPolicy(terms=Terms(codecs=("PCMA",)), early_media=True),
+        LAST: TrunkPolicy(terms=Terms(codecs=("opus", "PCMA"))),
+    },
+    outbound=[OutboundRule(trunks=(TRUNK, SPARE, LAST), prefix="+1")],
+    inbound=POLICY.inbound,
+    limits=LIMITS,
+)
+"""Three trunks for every number, each of which wants something else."""
 
 
 class Desk:
@@ -240,6 +253,7 @@ class Desk:
         sdp: str | None = "sip offer",
         dialled: str = OURS,
         caller: Address = NUMBER,
+        diverted_by: Address | None = None,
     ) -> None:
         self.tell(
             e.SipInviteReceived(
@@ -250,6 +264,7 @@ class Desk:
                 dialled=dialled,
                 sdp=sdp,
                 sip_call_id="call-id@pbx.test",
+                diverted_by=diverted_by,
             )
         )
 

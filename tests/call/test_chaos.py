@@ -8,7 +8,7 @@ call waits for something, and in the end everything is over on both sides.
 from dataclasses import replace
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bridge.call import commands as c
 from bridge.call import events as e
@@ -29,6 +29,7 @@ from tests.call.desk import (
     PERSON,
     POLICY,
     ROOM,
+    SPARE_POLICY,
     TRUNK,
     Desk,
 )
@@ -88,7 +89,11 @@ class Chaos(RuleBasedStateMachine):
         self.legs: list[LegId] = []
         self.ours: list[MatrixCallId] = []
 
-    @initialize(policy=st.sampled_from([POLICY, EARLY_POLICY, GROUP_POLICY, BOUNDED_POLICY]))
+    @initialize(
+        policy=st.sampled_from(
+            [POLICY, EARLY_POLICY, GROUP_POLICY, BOUNDED_POLICY, SPARE_POLICY, SPARE_POLICY]
+        )
+    )
     def open(self, policy: Policy) -> None:
         self.desk = Desk(policy)
 
@@ -275,15 +280,31 @@ class Chaos(RuleBasedStateMachine):
             )
         )
 
-    @rule(luck=st.integers(0, 2), kind=st.integers(0, 10), sdp=st.none() | _sdps)
+    @rule(call_id=_theirs)
+    def dial(self, call_id: MatrixCallId) -> None:
+        """A person calls, and the engine has an offer, so that a trunk is asked."""
+        self.invite(call_id=call_id, capable=True, age=0.0, elsewhere=False, by=LAPTOP)
+        for command in [each for each in self.asked[-1:] if isinstance(each, c.OfferMedia)]:
+            self.tell(e.MediaOfferReady(call=command.call, op=command.op, sdp="one"))
+
+    @precondition(lambda self: self.legs)
+    @rule(status=st.sampled_from([503, 408, 401]), remote=st.booleans())
+    def fail(self, status: int, remote: bool) -> None:
+        """The trunk that was asked last cannot carry the call."""
+        self.tell(e.SipEnded(leg=self.legs[-1], status=status, remote=remote))
+
+    @rule(luck=st.integers(0, 2), kind=st.integers(0, 13), sdp=st.none() | _sdps)
     def respond(self, luck: int, kind: int, sdp: str | None) -> None:
         leg = self.pick_leg(luck)
         events: list[e.SipEvent] = [
-            e.SipProgressed(leg=leg, status=183, sdp=sdp),
+            e.SipProgressed(leg=leg, status=183 if sdp else 180, sdp=sdp),
             e.SipAnswered(leg=leg, sdp=sdp or "answer"),
             e.SipConfirmed(leg=leg, sdp=sdp),
             e.SipCancelled(leg=leg, cause=200 if sdp else 0),
             e.SipEnded(leg=leg, status=486 if sdp else 200),
+            e.SipEnded(leg=leg, status=503, q850=0 if sdp else 17),
+            e.SipEnded(leg=leg, status=408, remote=sdp is None),
+            e.SipEnded(leg=leg, status=500),
             e.SipReinviteReceived(leg=leg, op=OpId(len(self.asked) + 10_000), sdp=sdp),
             e.SipDialogChanged(leg=leg, state="dialog"),
             e.SipIdentityChanged(leg=leg, address=_OTHER_NUMBER, name=sdp or ""),

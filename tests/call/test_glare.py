@@ -107,7 +107,7 @@ def test_a_person_who_may_only_receive_can_still_meet_the_caller() -> None:
     policy = Policy(
         access={PERSON: Access.RECEIVE},
         inbound=[InboundRule(people=(PERSON,))],
-        outbound=[OutboundRule(trunk=TRUNK)],
+        outbound=[OutboundRule(trunks=(TRUNK,))],
     )
     desk = Desk(policy)
     desk.rings_at_the_person()

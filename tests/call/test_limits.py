@@ -319,7 +319,7 @@ def verdict(policy: Policy, number: str, person: UserId = PERSON) -> Cause | Non
 
 
 def numbers(**changes: object) -> Policy:
-    policy = replace(POLICY, outbound=[OutboundRule(trunk=TRUNK)], kind_of=kinds)
+    policy = replace(POLICY, outbound=[OutboundRule(trunks=(TRUNK,))], kind_of=kinds)
     return replace(policy, **changes)  # type: ignore[arg-type]
 
 
@@ -371,7 +371,7 @@ def test_what_somebody_may_call_is_not_out_of_reach() -> None:
 def test_trunk_has_numbers_of_its_own() -> None:
     other = TrunkName("other")
     trunks = {TRUNK: TrunkPolicy(bounds=Bounds(allowed_prefixes=("+1",))), other: TrunkPolicy()}
-    rules = [OutboundRule(trunk=other, prefix="+33"), OutboundRule(trunk=TRUNK)]
+    rules = [OutboundRule(trunks=(other,), prefix="+33"), OutboundRule(trunks=(TRUNK,))]
     policy = numbers(trunks=trunks, outbound=rules)
     assert verdict(policy, "+12025550123") is None
     assert verdict(policy, "+33199005678") is None

@@ -301,7 +301,7 @@ def refused(desk: Desk) -> tuple[str, str]:
 
 
 def test_a_person_without_permission_is_told_so() -> None:
-    desk = Desk(Policy(access={"*": Access.RECEIVE}, outbound=[OutboundRule(trunk=TRUNK)]))
+    desk = Desk(Policy(access={"*": Access.RECEIVE}, outbound=[OutboundRule(trunks=(TRUNK,))]))
     desk.person_calls()
     assert refused(desk) == ("not_permitted", "unknown_error")
     assert desk.core.active() == []

@@ -8,10 +8,10 @@ import pytest
 from bridge.call import commands as c
 from bridge.call import events as e
 from bridge.call.causes import MEANINGS, Cause
-from bridge.call.ids import LegId
+from bridge.call.ids import Address, LegId
 from bridge.call.leg import Over
 from bridge.call.notices import Notices, Past, last_words, spelled
-from tests.call.desk import IN, MOBILE, OUR_CALL, OUT, POLICY, Desk
+from tests.call.desk import CALL, IN, MOBILE, OUR_CALL, OUT, POLICY, Desk
 
 PLACED = Past(inbound=False, called=False, rang=0, talked=None)
 TALKED = replace(PLACED, talked=192.4)
@@ -157,3 +157,20 @@ def test_who_declines_on_any_device_is_told_nothing() -> None:
     desk.expect_all(c.SendMatrixSelectAnswer, c.RejectSip, c.CloseMedia)
     desk.person_hangs_up(OUR_CALL)
     desk.is_over("declined", "matrix")
+
+
+@pytest.mark.parametrize(
+    ("level", "told"), [(Notices.ALL, True), (Notices.ERRORS, False), (Notices.NONE, False)]
+)
+def test_who_wants_all_reads_who_forwarded_the_call(level: Notices, told: bool) -> None:
+    desk = Desk(replace(POLICY, notices=level))
+    desk.phone_calls(diverted_by=Address("tel:+12025550177"))
+    prepare, offer = desk.expect_all(c.PreparePortal, c.OfferMedia)
+    assert isinstance(prepare, c.PreparePortal)
+    assert isinstance(offer, c.OfferMedia)
+    assert desk.recorded(c.RecordStart).diverted_by == "tel:+12025550177"
+    desk.portal_is_ready(prepare.op)
+    desk.tell(e.MediaOfferReady(call=CALL, op=offer.op, sdp="offer to matrix"))
+    notices = [each.text for each in desk.said if isinstance(each, c.SendNotice)]
+    assert notices == (["This call was forwarded from +12025550177."] if told else [])
+    assert isinstance(desk.said[0], c.SendMatrixInvite)

@@ -15,7 +15,17 @@ from bridge.call import commands as c
 from bridge.call import events as e
 from bridge.call.ids import LegId, MatrixCallId, MatrixCallKey
 from bridge.call.switchboard import PARTY
-from tests.call.desk import IN, LAPTOP, NUMBER, OURS, ROOM, THEIR_CALL, TRUNK, Desk
+from tests.call.desk import (
+    IN,
+    LAPTOP,
+    NUMBER,
+    OURS,
+    ROOM,
+    SPARE_POLICY,
+    THEIR_CALL,
+    TRUNK,
+    Desk,
+)
 
 
 class Client:
@@ -103,10 +113,12 @@ class Resolves(Client):
 class Phone:
     """A telephone that calls, and rings when it is called, but answers only if told to."""
 
-    def __init__(self, *, answers: bool) -> None:
+    def __init__(self, *, answers: bool, failing: int = 0) -> None:
+        """`failing`: so many of the trunks that lead here do not work."""
         self.outbox: list[e.SipEvent] = []
         self.talks_on: LegId | None = None
         self._answers = answers
+        self._failing = failing
 
     def calls(self) -> None:
         self.outbox.append(
@@ -124,6 +136,9 @@ class Phone:
     def hears(self, command: c.SipCommand) -> None:
         leg = command.leg
         match command:
+            case c.SendSipInvite() if self._failing:
+                self._failing -= 1
+                self.outbox.append(e.SipEnded(leg=leg, status=503, remote=False))
             case c.SendSipInvite():
                 self.outbox.append(e.SipProgressed(leg=leg, status=180))
                 if self._answers and self.talks_on is None:
@@ -132,13 +147,16 @@ class Phone:
             case c.AnswerSip():
                 self.talks_on = leg
                 self.outbox.append(e.SipConfirmed(leg=leg))
-            case c.CancelSip() if self.talks_on != leg:
+            case c.CancelSip() if self.talks_on != leg and not self._has_ended(leg):
                 self.outbox.append(e.SipEnded(leg=leg, status=487))
             case c.RejectSip(status=status):
                 self.outbox.append(e.SipEnded(leg=leg, status=status))
             case c.ByeSip():
                 self.talks_on = None if self.talks_on == leg else self.talks_on
                 self.outbox.append(e.SipEnded(leg=leg, status=200))
+
+    def _has_ended(self, leg: LegId) -> bool:
+        return any(isinstance(each, e.SipEnded) and each.leg == leg for each in self.outbox)
 
 
 def engine(command: c.Command) -> e.Event | None:
@@ -161,7 +179,7 @@ class World:
     """Everyone, and what is on its way between them. Each way keeps its order."""
 
     def __init__(self, client: Client, phone: Phone) -> None:
-        self.desk = Desk()
+        self.desk = Desk(SPARE_POLICY)
         self.client = client
         self.phone = phone
         self.to_client: deque[c.SendCallEvent] = deque()
@@ -203,11 +221,11 @@ class World:
 
 
 @pytest.mark.parametrize("kind", [NeverResolves, Resolves])
-@given(answers=st.booleans(), data=st.data())
+@given(answers=st.booleans(), failing=st.integers(0, 2), data=st.data())
 def test_both_sides_keep_the_same_call(
-    kind: type[Client], answers: bool, data: st.DataObject
+    kind: type[Client], answers: bool, failing: int, data: st.DataObject
 ) -> None:
-    client, phone = kind(), Phone(answers=answers)
+    client, phone = kind(), Phone(answers=answers, failing=failing)
     world = World(client, phone)
     starts: list[Callable[[], None]] = [client.calls, phone.calls]
     while ways := world.ways() + starts:

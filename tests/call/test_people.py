@@ -8,7 +8,7 @@ from bridge.call import events as e
 from bridge.call.dialplan import OutboundRoute
 from bridge.call.ids import Address, LegId, TrunkName, UserId
 from bridge.call.policy import Access, Policy
-from bridge.call.rules import InboundRule, OutboundRule
+from bridge.call.rules import InboundRule, NumberFormat, OutboundRule
 from tests.call.desk import IN, LIMITS, NUMBER, OURS, PERSON, POLICY, ROOM, TRUNK, Desk
 
 MOBILE_PHONE = Address("tel:+12025550177")
@@ -90,7 +90,7 @@ def test_a_forward_redirects_the_caller() -> None:
 
 
 def test_a_forward_is_written_as_the_trunk_wants_it() -> None:
-    rule = OutboundRule(trunk=TRUNK, prefix="+1", strip=1, prepend="9")
+    rule = OutboundRule(trunks=(TRUNK,), prefix="+1", strip=1, prepend="9")
     desk = Desk(Policy(access=POLICY.access, outbound=[rule], inbound=POLICY.inbound))
     changed(desk, forward=MOBILE_PHONE)
     desk.phone_calls()
@@ -129,8 +129,8 @@ def test_who_may_not_call_cannot_forward() -> None:
 
 
 def test_only_rules_of_the_same_trunk_count_for_a_forward() -> None:
-    elsewhere = OutboundRule(trunk=TrunkName("other"))
-    ours = OutboundRule(trunk=TRUNK, keep_plus=False)
+    elsewhere = OutboundRule(trunks=(TrunkName("other"),))
+    ours = OutboundRule(trunks=(TrunkName("first"), TRUNK), format=NumberFormat.PLAIN)
     desk = Desk(Policy(access=POLICY.access, outbound=[elsewhere, ours], inbound=POLICY.inbound))
     changed(desk, forward=MOBILE_PHONE)
     desk.phone_calls()

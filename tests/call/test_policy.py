@@ -7,8 +7,8 @@ from bridge.call.bounds import NumberKind
 from bridge.call.causes import Cause
 from bridge.call.dialplan import OutboundRoute, rewrite, route_out, terms_of
 from bridge.call.ids import ANONYMOUS, Address, TrunkName, UserId
-from bridge.call.policy import Access, Policy, Refusal, access_of
-from bridge.call.rules import OutboundRule, TrunkPolicy
+from bridge.call.policy import Access, Policy, Refusal, access_of, without_a_country
+from bridge.call.rules import NumberFormat, OutboundRule, TrunkPolicy
 from bridge.call.terms import Terms
 
 ANN, BOB, EVE = (UserId(f"@{name}:mx.test") for name in ("ann", "bob", "eve"))
@@ -46,7 +46,7 @@ def test_a_server_name_may_have_a_port() -> None:
 def test_who_withheld_their_number_cannot_be_called_back() -> None:
     policy = Policy(
         access={ANN: Access.CALL, BOB: Access.RECEIVE},
-        outbound=[OutboundRule(trunk=PROVIDER, sip_domain="*")],
+        outbound=[OutboundRule(trunks=(PROVIDER,), sip_domain="*")],
     )
     assert route_out(policy, ANN, ANONYMOUS) == Refusal(Cause.NUMBER_WITHHELD)
     assert route_out(policy, BOB, ANONYMOUS) == Refusal(Cause.NOT_PERMITTED)
@@ -58,8 +58,8 @@ def everyone(*outbound: OutboundRule, **more: object) -> Policy:
 
 def test_the_first_rule_that_matches_wins() -> None:
     policy = everyone(
-        OutboundRule(trunk=PBX, prefix="+1202"),
-        OutboundRule(trunk=PROVIDER),
+        OutboundRule(trunks=(PBX,), prefix="+1202"),
+        OutboundRule(trunks=(PROVIDER,)),
         trunks={PBX: TrunkPolicy(caller_id="100", early_media=True, terms=Terms(codecs=("PCMU",)))},
     )
     assert route_out(policy, ANN, NUMBER) == OutboundRoute(
@@ -81,7 +81,7 @@ def test_the_first_rule_that_matches_wins() -> None:
 
 def test_no_rule_no_route() -> None:
     assert route_out(everyone(), ANN, NUMBER) == Refusal(Cause.NO_ROUTE)
-    numbers = everyone(OutboundRule(trunk=PBX))
+    numbers = everyone(OutboundRule(trunks=(PBX,)))
     assert route_out(numbers, ANN, Address("sip:door@pbx.test")) == Refusal(Cause.NO_ROUTE)
 
 
@@ -97,34 +97,39 @@ def test_no_rule_no_route() -> None:
     ],
 )
 def test_sip_addresses_are_routed_by_domain(domain: str, uri: str, matches: bool) -> None:
-    route = route_out(everyone(OutboundRule(trunk=PBX, sip_domain=domain)), ANN, Address(uri))
+    route = route_out(everyone(OutboundRule(trunks=(PBX,), sip_domain=domain)), ANN, Address(uri))
     assert isinstance(route, OutboundRoute) is matches
     assert not isinstance(route, OutboundRoute) or route.target == uri
 
 
 @pytest.mark.parametrize(
-    ("number", "strip", "prepend", "keep_plus", "target"),
+    ("number", "strip", "prepend", "style", "target"),
     [
-        ("+12025550123", 0, "", True, "+12025550123"),
-        ("+12025550123", 0, "", False, "12025550123"),
-        ("+12025550123", 1, "", True, "2025550123"),
-        ("+12025550123", 1, "9", True, "92025550123"),
-        ("+12025550123", 0, "00", False, "0012025550123"),
-        ("+12025550123", 0, "#31#", True, "#31#+12025550123"),
-        ("101", 0, "", True, "101"),
+        ("+12025550123", 0, "", "e164", "+12025550123"),
+        ("+12025550123", 0, "", "plain", "12025550123"),
+        ("+12025550123", 1, "", "e164", "2025550123"),
+        ("+12025550123", 1, "9", "e164", "92025550123"),
+        ("+12025550123", 0, "00", "plain", "0012025550123"),
+        ("+12025550123", 0, "#31#", "e164", "#31#+12025550123"),
+        ("+12025550123", 0, "9", "national", "9(202)"),
+        ("+12025550123", 1, "9", "national", "9202)"),
+        ("101", 0, "", "e164", "101"),
     ],
 )
 def test_numbers_are_written_as_the_trunk_wants_them(
-    number: str, strip: int, prepend: str, keep_plus: bool, target: str
+    number: str, strip: int, prepend: str, style: str, target: str
 ) -> None:
-    rule = OutboundRule(trunk=PBX, strip=strip, prepend=prepend, keep_plus=keep_plus)
-    assert rewrite(rule, number) == target
+    def write(number: str, style: NumberFormat) -> str:
+        return "(202)" if style is NumberFormat.NATIONAL else without_a_country(number, style)
+
+    rule = OutboundRule(trunks=(PBX,), strip=strip, prepend=prepend, format=NumberFormat(style))
+    assert rewrite(Policy(write=write), rule, number) == target
 
 
 def test_numbers_that_nobody_may_call() -> None:
     kinds = {"911": NumberKind.EMERGENCY, "+19005550123": NumberKind.PREMIUM}
     policy = everyone(
-        OutboundRule(trunk=PBX),
+        OutboundRule(trunks=(PBX,)),
         forbidden_prefixes=("+1900555", "+88"),
         kind_of=lambda number: kinds.get(number, NumberKind.ORDINARY),
     )
@@ -136,6 +141,6 @@ def test_numbers_that_nobody_may_call() -> None:
     }
     for number, cause in refused.items():
         assert route_out(policy, ANN, Address(number)) == Refusal(cause)
-    lenient = everyone(OutboundRule(trunk=PBX), kind_of=policy.kind_of)
+    lenient = everyone(OutboundRule(trunks=(PBX,)), kind_of=policy.kind_of)
     for number in ("tel:+19005550123", "tel:0019005550123"):
         assert route_out(lenient, ANN, Address(number)) == Refusal(Cause.PREMIUM_NUMBER)

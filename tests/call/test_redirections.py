@@ -100,7 +100,7 @@ def test_not_round_in_circles() -> None:
 
 
 def test_another_trunk_may_want_another_offer() -> None:
-    rules = (OutboundRule(trunk=OTHER, prefix="+12025550144"), *POLICY.outbound)
+    rules = (OutboundRule(trunks=(OTHER,), prefix="+12025550144"), *POLICY.outbound)
     trunks = {**POLICY.trunks, OTHER: TrunkPolicy(terms=Terms(codecs=("PCMU",)))}
     desk = calling(replace(POLICY, outbound=rules, trunks=trunks))
     pointed(desk, THERE)

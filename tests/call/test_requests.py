@@ -228,3 +228,22 @@ def test_an_admin_ends_a_call_that_rings() -> None:
     assert (reject.leg, reject.status) == (IN, 480)
     assert desk.core.active()[0].trunk == TRUNK
     assert desk.core.active()[0].address == Address("tel:+12025550123")
+
+
+@pytest.mark.parametrize("chosen", [None, True, False])
+@pytest.mark.parametrize("this_time", [None, True, False])
+def test_who_asks_may_stay_unknown(chosen: bool | None, this_time: bool | None) -> None:
+    desk = Desk()
+    desk.tell(e.PersonChanged(person=PERSON, withhold=chosen))
+    desk.tell(e.CallRequested(person=PERSON, address=NUMBER, withhold=this_time))
+    prepare, offer = desk.expect_all(c.PreparePortal, c.OfferMedia)
+    assert isinstance(prepare, c.PreparePortal)
+    assert isinstance(offer, c.OfferMedia)
+    desk.tell(e.MediaOfferReady(call=CALL, op=offer.op, sdp="offer to matrix"))
+    desk.portal_is_ready(prepare.op)
+    desk.expect(c.SendMatrixInvite)
+    desk.person_answers()
+    assert isinstance(desk.said.pop(0), c.SendMatrixSelectAnswer)
+    desk.media_answers(Side.MATRIX, "matrix answer")
+    wish = chosen if this_time is None else this_time
+    assert desk.expect(c.SendSipInvite).withheld is bool(wish)

@@ -283,7 +283,7 @@ def test_who_waits_in_vain_is_let_go() -> None:
 
 def test_the_calls_trunk_carries_the_transfer() -> None:
     """A rule for another trunk is none for the one that is to follow."""
-    assert POLICY.outbound[0].trunk == TRUNK
+    assert POLICY.outbound[0].trunks == (TRUNK,)
     other = replace(POLICY, outbound=[replace(POLICY.outbound[0], strip=1, prepend="9")])
     desk = Desk(other)
     desk.connected_to_the_phone()

@@ -24,6 +24,8 @@ REGISTRARS = tuple(
 """Not a trunk: where people have accounts of their own."""
 CHIEF, BARRED = f"@chief:{SERVER_NAME}", f"@barred:{SERVER_NAME}"
 _PEOPLE = 300
+SPARED = "+13035550700"
+"""By the first line, or else by the second, whose telephone has this number, too."""
 GROUP_NUMBER = "+13035550600"
 GROUP = ("first", "second", "third")
 """Localparts of those whom a call to that number rings."""
@@ -56,6 +58,14 @@ class GatedStage(Stage):
                     "people": [f"@{name}:{SERVER_NAME}" for name in GROUP],
                 },
                 {"trunk": PCMU.name, "number": "named*", "localpart": True},
+            ],
+            outbound=[
+                {
+                    "prefix": SPARED,
+                    "trunks": [PCMU.name, PCMA.name],
+                    "strip": len(SPARED) - 1,
+                    "prepend": PCMA.number,
+                }
             ],
             logging={"level": "debug", "format": "json"},
             certificate=(files.chain, files.key),

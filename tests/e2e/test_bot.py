@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from bridge.call.causes import MEANINGS, Cause
 from tests.e2e.conftest import NewMatrixPhone
-from tests.e2e.stage import BARRED, CHIEF, PCMU, GatedStage
+from tests.e2e.stage import BARRED, CHIEF, PCMA, PCMU, GatedStage
 from tests.simulators.bot_chat import BOT, BotChat
 from tests.simulators.encrypted_client import ENCRYPTION, EncryptedClient
 from tests.simulators.matrix_client import MatrixClient
@@ -168,13 +168,17 @@ async def test_an_admin_sees_trunks_and_routes(
     assert explained.splitlines() == [
         f"For {CHIEF}: trunk `pcma` dials `+12025550120`",
         f"- permissions: `{CHIEF}` is admin",
-        "- outbound[0], numbers from +12025550110: no",
+        "- the number: `+12025550120`",
+        "- outbound[0], numbers from +12025550110: no, the number starts otherwise",
         "- outbound[1], numbers from +12025550120: this one",
+        f"- by `pcma`: INVITE sip:+12025550120@{PCMA.address}:5060",
+        f"- by `pcma`: From: <sip:matrix-sip@{PCMA.address}>",
     ]
     assert "permissions: `mx.test` is call" in await chat.say(f"route {person.user_id} 2025550120")
     rings = await chat.say(f"route in pcmu {person.number}")
-    assert rings == f"A call by `pcmu` for {person.number} rings {person.user_id}."
-    assert "rings nobody: nothing for '100' by pcmu; tried:" in await chat.say("route in pcmu 100")
+    assert rings.startswith(f"A call by `pcmu` for {person.number} rings {person.user_id}.")
+    assert f"- {person.user_id}: permissions say call" in rings
+    assert "rings nobody: not in service" in await chat.say("route in pcmu 100")
     assert f"For {BARRED}: refused" in await chat.say(f"route {BARRED} 2025550120")
 
 

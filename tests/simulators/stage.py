@@ -83,9 +83,11 @@ class Stage:
         encryption: str = "allow",
         inbound: Sequence[Mapping[str, Any]] = (),
         certificate: tuple[Path, Path] | None = None,
+        outbound: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """`registrars`: hosts that people may have SIP accounts of their own with. `inbound`: rules
-        behind those for the subscribers. `certificate`: chain and key, for lines by TLS."""
+        """`registrars`: hosts that people may have SIP accounts of their own with. `inbound` and
+        `outbound`: rules behind those for the subscribers and for the lines. `certificate`: chain
+        and key, for lines by TLS."""
         self.directory = directory
         self.bridge = BridgeProcess(directory / "bridge")
         registrations = [self.bridge.registration]
@@ -95,6 +97,7 @@ class Stage:
         self.sip_port = free_port(socket.SOCK_DGRAM)
         self._lines = lines
         self._inbound = inbound
+        self._outbound = outbound
         self._subscribers = subscribers
         self._ring_time = ring_time
         self._logging = logging or {}
@@ -200,7 +203,8 @@ class Stage:
                 }
                 for line in self._lines
             },
-            "outbound": [{"prefix": line.number, "trunk": line.name} for line in self._lines],
+            "outbound": [{"prefix": line.number, "trunk": line.name} for line in self._lines]
+            + [dict(rule) for rule in self._outbound],
             "inbound": [
                 {"number": one.number, "person": f"@{one.name}:{self.synapse.name}"}
                 for one in self._subscribers

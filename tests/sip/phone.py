@@ -145,17 +145,29 @@ class Bridge:
     ) -> None:
         await self.sip.stop()
 
-    def call(self, leg: str = "leg", *, caller: str = "", name: str = "", sdp: str = "") -> LegId:
-        """Call a number through the trunk."""
+    def call(
+        self,
+        leg: str = "leg",
+        *,
+        caller: str = "",
+        name: str = "",
+        sdp: str = "",
+        trunk: TrunkName = TRUNK,
+        withheld: bool = False,
+        spare: bool = False,
+    ) -> LegId:
+        """Call a number through a trunk."""
         self.sip.do(
             SendSipInvite(
                 call=CALL,
                 leg=LegId(leg),
-                trunk=TRUNK,
+                trunk=trunk,
                 target="+12025550123",
                 caller=caller,
                 caller_name=name,
                 sdp=sdp or description(),
+                withheld=withheld,
+                spare=spare,
             )
         )
         return LegId(leg)

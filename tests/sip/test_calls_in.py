@@ -308,3 +308,22 @@ GARBAGE = (
     _HEAD % (3, 3) + b"Contact: <sip:\xff\xfe@[::::]>\r\nContent-Length: 99999\r\n\r\n",
     _HEAD % (4, 4) + b"From: " + b"<" * 3000 + b"\r\nContent-Length: 0\r\n\r\n",
 )
+
+
+async def test_a_forwarded_call_and_the_number_that_was_dialled(tmp_path: Path) -> None:
+    header = "Diversion: <sip:+12025550177@mx.test>;reason=no-answer"
+    provider = trunk(9).model_copy(update={"dialled_from": ("diversion",)})
+    async with (
+        Bridge({TRUNK: provider}) as bridge,
+        Sipp(
+            "caller_is_refused",
+            tmp_path,
+            calls=bridge.port,
+            keys={"status": "486", "extra": header},
+        ) as phone,
+    ):
+        invite = await bridge.expect(SipInviteReceived)
+        assert (invite.dialled, invite.diverted_by) == ("+12025550177", "tel:+12025550177")
+        bridge.sip.do(RejectSip(call=CALL, leg=invite.leg, status=486))
+        await bridge.expect(SipEnded)
+        await phone.succeeds()

@@ -135,3 +135,5 @@ async def test_caller_is_sent_elsewhere(tmp_path: Path, contact: str, uri: str) 
         answer = phone.messages().partition("SIP/2.0 302")[2].partition("\n\n")[0]
         assert f"Contact: <{uri}>" in answer
         assert answer.count("Contact:") == 1
+        us = answer.partition("\nTo: ")[2].partition(">")[0]
+        assert f"Diversion: {us}>;reason=unconditional" in answer

@@ -77,19 +77,6 @@ def test_domain_of_a_server_that_is_an_address() -> None:
 
 
 @pytest.mark.parametrize(
-    ("caller", "settings", "expected"),
-    [
-        ("+12025550111", {}, '"Ann" <sip:+12025550111@mx.test>'),
-        ("", {"username": "u", "caller_id": "+12025550100"}, '"Ann" <sip:+12025550100@mx.test>'),
-        ("", {"username": "u"}, '"Ann" <sip:u@mx.test>'),
-        ("", {}, '"Ann" <sip:matrix-sip@mx.test>'),
-    ],
-)
-def test_origin(caller: str, settings: dict[str, str], expected: str) -> None:
-    assert route(**settings).origin(caller, "Ann") == expected
-
-
-@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("mx.test", ("mx.test", None)),

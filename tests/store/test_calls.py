@@ -7,7 +7,9 @@ import pytest
 from mautrix.util.async_db import Database
 
 from bridge.call.commands import (
+    Attempt,
     RecordAnswer,
+    RecordAttempts,
     RecordEnd,
     RecordLegs,
     RecordStart,
@@ -100,6 +102,20 @@ async def test_a_whole_call(calls: Calls, writer: Writer) -> None:
         ended_by="matrix",
         statistics={"packets": 5, "loss": 0.5, "codec": "PCMU/8000"},
     )
+
+
+async def test_a_call_that_another_trunk_carried(calls: Calls, writer: Writer) -> None:
+    failed = (
+        Attempt(trunk=TrunkName("provider"), cause="congestion", status=503),
+        Attempt(trunk=TrunkName("spare"), cause="trunk_down", status=408),
+    )
+    calls.do(start(), AT)
+    calls.do(RecordAttempts(call=CALL, trunk=TrunkName("spare"), failed=failed[:1]), AT)
+    calls.do(RecordAttempts(call=CALL, trunk=TrunkName("last"), failed=failed), AT)
+    await writer.flush()
+    record = await calls.call(CALL)
+    assert record is not None
+    assert (record.trunk, record.attempts) == ("last", failed)
 
 
 async def test_a_call_that_several_people_may_answer(calls: Calls, writer: Writer) -> None:

@@ -13,10 +13,13 @@ ANN, BOB = UserId("@ann:mx.test"), UserId("@bob:mx.test")
 async def test_settings_are_kept_and_replaced(database: Database) -> None:
     people = People(database)
     assert await people.settings() == {}
-    away = PersonSettings(dnd=False, forward=Address("tel:+12025550123"))
-    await people.save_settings(ANN, PersonSettings(dnd=True))
+    away = PersonSettings(forward=Address("tel:+12025550123"), withhold=False)
+    await people.save_settings(ANN, PersonSettings(dnd=True, withhold=True))
     await people.save_settings(BOB, away)
-    assert await people.settings() == {ANN: PersonSettings(dnd=True), BOB: away}
+    assert await people.settings() == {
+        ANN: PersonSettings(dnd=True, withhold=True),
+        BOB: away,
+    }
     await people.save_settings(BOB, PersonSettings())
     assert (await People(database).settings())[BOB] == PersonSettings()
 

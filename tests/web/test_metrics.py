@@ -5,7 +5,7 @@ from functools import partial
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridge.call.commands import RecordAnswer, RecordEnd, RecordStart
+from bridge.call.commands import Attempt, RecordAnswer, RecordAttempts, RecordEnd, RecordStart
 from bridge.call.events import MatrixMemberLeft, MediaClosed, SipAnswered
 from bridge.call.ids import Address, CallId, Direction, LegId, RoomId, TrunkName, UserId
 from bridge.web.metrics import Metrics
@@ -94,3 +94,19 @@ def test_others_can_be_watched() -> None:
     assert found["matrix_sip_writes_waiting", ""] == 3
     up["pbx"] = True
     assert samples(metrics)["matrix_sip_trunk_up", "pbx"] == 1
+
+
+def test_trunks_that_fail_are_counted() -> None:
+    metrics = Metrics()
+    failed = tuple(
+        Attempt(trunk=TrunkName(name), cause="congestion", status=503) for name in ("a", "b")
+    )
+    for count, following in ((1, "b"), (2, "c")):
+        metrics.observe(
+            RecordAttempts(call=CallId("1"), trunk=TrunkName(following), failed=failed[:count]),
+            100.0,
+        )
+    found = samples(metrics)
+    assert found["matrix_sip_calls_uncarried_total", "a"] == 1
+    assert found["matrix_sip_calls_uncarried_total", "b"] == 1
+    assert ("matrix_sip_calls_uncarried_total", "c") not in found

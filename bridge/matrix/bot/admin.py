@@ -40,8 +40,8 @@ async def route(request: Request) -> Reply:
     who, words = request.person, request.words
     if len(words) > 2 and words[0].lower() == "in":
         number = " ".join(words[2:])
-        verdict = request.desk.explain_in(words[1], number)
-        return Reply(f"A call by `{words[1]}` for {number} {verdict}.")
+        came = request.desk.explain_in(words[1], number)
+        return Reply(f"A call by `{words[1]}` for {number} {came.verdict}.", came.steps)
     if words and words[0].startswith("@"):
         who, words = UserId(words[0]), words[1:]
     if not words:

@@ -21,6 +21,11 @@ _CALLS: Final = 10
 _MOST_CALLS: Final = 50
 _OFF: Final = ("off", "no", "none")
 _ON: Final = ("on", "yes")
+_SHOWN: Final = {
+    None: "as the bridge is set up",
+    True: "hidden from those whom you call",
+    False: "shown to those whom you call",
+}
 _UNANSWERED: Final = {
     Cause.CANCELLED.value: "missed",
     Cause.NO_ANSWER.value: "missed",
@@ -92,6 +97,7 @@ async def status(request: Request) -> Reply:
         (
             f"Do not disturb: {'on' if settings.dnd else 'off'}",
             f"Forwarding: {forward}",
+            f"Your number: {_SHOWN[settings.withhold]}",
             "Your own SIP account: "
             + (f"`{account.name}`, {account.state}" if account else "none"),
             f"Trunks that work: {working} of {len(trunks)}",
@@ -132,6 +138,16 @@ async def forward(request: Request) -> Reply:
     if target is None:
         return Reply("Your calls are not forwarded.")
     return Reply(f"Your calls are forwarded to {international(target)}. `forward off` ends it.")
+
+
+async def withhold(request: Request) -> Reply:
+    """Whether those who are called see the person's number."""
+    if request.words:
+        word = " ".join(request.words).lower()
+        on = None if word == "default" else _switch(request.words)
+        await request.desk.set_withhold(request.person, on)
+    chosen = request.desk.settings(request.person).withhold
+    return Reply(f"Your number: {_SHOWN[chosen]}.")
 
 
 def current(view: CallView, seconds: float) -> str:

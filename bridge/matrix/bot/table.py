@@ -48,6 +48,12 @@ COMMANDS: Final[Mapping[str, Command]] = {
         access=Access.CALL,
         run=commands.forward,
     ),
+    "withhold": Command(
+        usage="[on|off|default]",
+        help="call without showing your number; for a single call, put *67 in front of the number.",
+        access=Access.CALL,
+        run=commands.withhold,
+    ),
     "login": Command(
         usage="[<username>@<server> [as <name>]]",
         help="use a SIP account of your own for your calls; I ask for the password.",

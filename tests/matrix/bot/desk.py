@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bridge.call.dialplan import OutboundRoute
-from bridge.call.explain import Explanation
+from bridge.call.explain import Explanation, InboundExplanation
 from bridge.call.ids import Address, CallId, Direction, RoomId, TrunkName, UserId
 from bridge.call.limits import Allowance
 from bridge.call.policy import Access
@@ -98,8 +98,11 @@ class FakeDesk:
                 return view
         raise NotDone("There is no such call.")
 
-    def explain_in(self, trunk: str, number: str) -> str:
-        return f"rings {ALICE}"
+    async def set_withhold(self, person: UserId, on: bool | None) -> None:
+        self.chosen[person] = replace(self.settings(person), withhold=on)
+
+    def explain_in(self, trunk: str, number: str) -> InboundExplanation:
+        return InboundExplanation(("inbound[0]: this one",), (ALICE,))
 
     def explain(self, person: UserId, number: str) -> Explanation:
         route = OutboundRoute(

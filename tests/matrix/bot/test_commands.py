@@ -78,6 +78,7 @@ async def test_what_is_no_command_is_not_repeated(desk: FakeDesk) -> None:
         ("calls 0", "from 1 to 50"),
         ("calls 51", "from 1 to 50"),
         ("dnd maybe", "`dnd [on|off]`"),
+        ("withhold my number", "`withhold [on|off|default]`"),
         ("hangup", "`hangup <call>`"),
         ("hangup ab 1", "`hangup <call>`"),
         ("route", "`route [<Matrix id> | in <trunk>] <number>`"),
@@ -154,6 +155,7 @@ async def test_status_shows_everything_of_the_person(desk: FakeDesk) -> None:
         "You may call and be called.",
         "- Do not disturb: on",
         f"- Forwarding: to {SHOWN}",
+        "- Your number: as the bridge is set up",
         "- Your own SIP account: `alice@pbx.example.org`, registered",
         "- Trunks that work: 1 of 2",
         "- Calls that you may have besides: 1",
@@ -170,6 +172,14 @@ async def test_status_says_what_one_may_do(desk: FakeDesk, person: UserId, sente
     shown = body(await say(desk, "status", person))
     assert sentence in shown
     assert "account: none" in shown
+
+
+async def test_who_withholds_their_number_reads_so(desk: FakeDesk) -> None:
+    assert body(await say(desk, "withhold")) == "Your number: as the bridge is set up."
+    for word, chosen, shown in (("on", True, "hidden"), ("OFF", False, "shown")):
+        assert shown in body(await say(desk, f"withhold {word}"))
+        assert desk.chosen == {ALICE: PersonSettings(withhold=chosen)}
+    assert "as the bridge" in body(await say(desk, "withhold default"))
 
 
 async def test_dnd_is_switched_and_shown(desk: FakeDesk) -> None:
@@ -301,7 +311,9 @@ async def test_a_route_is_shown_for_oneself_and_for_others(desk: FakeDesk) -> No
 
 async def test_a_route_in_is_shown(desk: FakeDesk) -> None:
     shown = body(await say(desk, "route in provider 202 555 0199", CHIEF))
-    assert shown == f"A call by `provider` for 202 555 0199 rings {ALICE}."
+    assert shown == (
+        f"A call by `provider` for 202 555 0199 rings {ALICE}.\n- inbound[0]: this one"
+    )
 
 
 # --- how it is written ------------------------------------------------------------------------

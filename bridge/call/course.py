@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far a call has come, and what is recorded of that."""
+
+from bridge.call.commands import (
+    Attempt,
+    RecordAnswer,
+    RecordAttempts,
+    RecordEnd,
+    RecordStart,
+)
+from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
+from bridge.call.leg import Over
+from bridge.call.machine import Effects
+from bridge.call.notices import Past
+from bridge.call.sip_leg import SipLeg
+
+
+class Course:
+    """The stages of one call. Times are those of the events that the core was told."""
+
+    def __init__(self, effects: Effects, call: CallId, direction: Direction) -> None:
+        self.since = effects.now
+        self.answered_at: float | None = None
+        self.direction = direction
+        self.is_recorded = False
+        """Whether the end is."""
+        self._effects = effects
+        self._call = call
+        self._rang_at: float | None = None
+        """Since when it rings at the person's devices."""
+        self._attempts: list[Attempt] = []
+
+    def begins(self, person: UserId, address: Address, leg: SipLeg) -> None:
+        """There is a call."""
+        self._effects.emit(
+            RecordStart(
+                call=self._call,
+                direction=self.direction,
+                person=person,
+                address=address,
+                trunk=leg.trunk,
+                diverted_by=leg.diverted_by,
+            )
+        )
+
+    def rings(self) -> None:
+        """It rings at the person's devices."""
+        self._rang_at = self._effects.now
+
+    def goes_on(self, failed: TrunkName, over: Over, following: TrunkName) -> None:
+        """A trunk could not carry the call; another is tried."""
+        self._attempts.append(Attempt(trunk=failed, cause=over.cause.value, status=over.status))
+        self._effects.emit(
+            RecordAttempts(call=self._call, trunk=following, failed=tuple(self._attempts))
+        )
+
+    def answered(self) -> None:
+        """Both sides are connected."""
+        self.answered_at = self._effects.now
+        self._effects.emit(RecordAnswer(call=self._call))
+
+    def ended(self, over: Over, status: int = 0, detail: str = "") -> None:
+        """It is over."""
+        self._effects.emit(
+            RecordEnd(
+                call=self._call,
+                cause=over.cause.value,
+                status=status,
+                ended_by=over.by,
+                detail=detail,
+            )
+        )
+        self.is_recorded = True
+
+    def past(self, *, called: bool) -> Past:
+        """How far the call has come. `called`: the person was, and has not answered."""
+        now = self._effects.now
+        return Past(
+            inbound=self.direction is Direction.TO_MATRIX,
+            called=called,
+            rang=0.0 if self._rang_at is None else now - self._rang_at,
+            talked=None if self.answered_at is None else now - self.answered_at,
+        )
