@@ -148,7 +148,7 @@ def test_a_requested_call_is_placed_elsewhere_with_the_same_offer() -> None:
 
 
 def test_a_requested_call_has_no_other_offer_for_another_trunk() -> None:
-    rules = (OutboundRule(trunk=OTHER, prefix="+12025550144"), *POLICY.outbound)
+    rules = (OutboundRule(trunks=(OTHER,), prefix="+12025550144"), *POLICY.outbound)
     trunks = {**POLICY.trunks, OTHER: TrunkPolicy(terms=Terms(codecs=("PCMU",)))}
     desk = requested(replace(POLICY, outbound=rules, trunks=trunks))
     pointed(desk, THERE)
