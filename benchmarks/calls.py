@@ -43,7 +43,7 @@ from tests.simulators.processes import free_port
 from tests.simulators.waiting import until
 
 TRUNK: Final = "127.0.0.10"
-SETTLE: Final = 3.0
+SETTLE: Final = 5.0
 """Seconds before memory is read."""
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _STEPS: Final = ("rings", "answered", "audio", "over")
@@ -260,12 +260,12 @@ async def run(options: argparse.Namespace, cores: tuple[int, set[int]]) -> dict[
             sampler = asyncio.create_task(sample(bench, options.samples))
         try:
             first = bench.usage()
+            idle = await held(bench, options.hold) if options.hold else None
             results = [
                 await measure(bench, direction, options.calls, rate, options.stay)
                 for rate in options.rates
                 for direction in options.directions
             ]
-            idle = await held(bench, options.hold) if options.hold else None
             await asyncio.sleep(SETTLE)
             last = bench.usage()
         finally:
