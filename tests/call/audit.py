@@ -173,8 +173,10 @@ class Audit:
         if isinstance(command, c.SendSipInvite):
             assert command.leg not in self.sip
             before = [self.sip[leg] for leg in self.placed.setdefault(command.call, [])]
-            assert all(leg.gone for leg in before), "two trunks carry one call"
-            rang = [leg for leg in before if leg.rang and not leg.redirected]
+            # One that was answered may be followed by its successor (a transfer).
+            settled = all(leg.gone or leg.answered for leg in before)
+            assert settled, "two trunks carry one call"
+            rang = [leg for leg in before if leg.rang and not (leg.redirected or leg.answered)]
             assert not rang, "who rang is called again"
             self.placed[command.call].append(command.leg)
             self.sip[command.leg] = SipLegAudit(ours=True)
