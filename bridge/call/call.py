@@ -35,7 +35,9 @@ from bridge.call.ids import Address, CallId, Direction, LegId, UserId
 from bridge.call.leg import (
     EarlyMedia,
     HandedOver,
+    Moved,
     NotCarried,
+    NotMoved,
     NotSwitched,
     NotTransferred,
     Over,
@@ -90,7 +92,9 @@ class Call:
         matrix: PersonLeg,
         sip: SipLeg,
         terms: Terms,
+        payer: UserId | None = None,
     ) -> None:
+        """`payer`: whose time it takes, if not that of the person who calls."""
         self.id = call
         self.address = address
         self.matrix = matrix
@@ -103,6 +107,8 @@ class Call:
         self._referral: SipReferReceived | None = None
         self._abandoned = False
         self._handover = Handover()
+        self._moved: Moved | NotMoved | None = None
+        self._payer = payer
         self._redirected: Redirected | None = None
         self._hops = 0
         self.direction = direction
@@ -115,6 +121,11 @@ class Call:
     def person(self) -> UserId:
         """Whose call it is; of several who ring, the first, until one has answered."""
         return self.matrix.people[0]
+
+    @property
+    def payer(self) -> UserId | None:
+        """Whose time it takes; nobody's, if the telephone called."""
+        return self.person if self.direction is Direction.TO_SIP else self._payer
 
     @property
     def sip(self) -> SipLeg:
@@ -253,6 +264,43 @@ class Call:
         if over is not None:
             self.end(over.cause, over.by)
 
+    # --- transfer to a person -------------------------------------------------------------
+
+    def pass_on(self) -> bool:
+        """Keep the far end while somebody is called who is to talk to it; whether that can be."""
+        if not self.far.is_steady:
+            self.refuse_transfer(NOT_TRANSFERRED)
+            return False
+        self.sip.pass_on()
+        return True
+
+    def keep(self, why: str) -> None:
+        """Nobody takes the far end; if it has already been offered another call, it is lost."""
+        if not self._renegotiation.stay():
+            self.end(Cause.NOT_TRANSFERRED, "bridge")
+            return
+        self.sip.settle()
+        self.refuse_transfer(why)
+
+    @property
+    def promised(self) -> str:
+        """What to offer the far end of another call, once this one waits for that; else empty."""
+        return self._media.to_sip if self.sip.state is SipState.PROMISED else ""
+
+    def offer(self, sdp: str) -> None:
+        """Offer the far end another call."""
+        self._renegotiation.move(sdp)
+
+    def take_moved(self) -> Moved | NotMoved | None:
+        """What the far end said to that, if it was not dealt with yet."""
+        moved, self._moved = self._moved, None
+        return moved
+
+    def inherit(self, giving: FarEnd, sdp: str) -> None:
+        """Go on with the far end of another call, which has answered with `sdp`."""
+        giving.give_to(self.far, sdp)
+        self._advance()
+
     # --- redirection ----------------------------------------------------------------------
 
     def take_redirection(self) -> Redirected | None:
@@ -314,7 +362,7 @@ class Call:
         """
         pending = self.sip.state in _RINGING_THERE and self._media.can_restart
         unsaid = self.matrix.state in (MatrixState.INVITED, *_UNSENT)
-        return self.over is None and pending and unsaid
+        return self.over is None and pending and unsaid and not self.sip.stands_in
 
     def take_sip(self, leg: SipLeg, terms: Terms) -> None:
         """The number that the person called calls them: that call goes on, ours is cancelled."""
@@ -392,6 +440,8 @@ class Call:
                 self.far.switched(signal)
             case NotSwitched(cause=cause):
                 self._act(self.far.not_switched(cause))
+            case Moved() | NotMoved():
+                self._moved = signal
             case EarlyMedia(sdp=sdp):
                 self._media.answer_early(sdp)
             case _:

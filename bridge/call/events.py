@@ -128,11 +128,13 @@ class MatrixNegotiateReceived(MatrixCallEvent):
 class MatrixReplacesReceived(MatrixCallEvent):
     """`m.call.replaces`: the client transfers the call, and most clients then leave it in silence.
 
-    `target` is the address of the ghost to which it goes; None: it is not to go to a ghost of ours.
-    `waits`: the other party is to be called by the target (`await_call`), and not to call it.
+    `target` is the address of the ghost to which it goes; None: it is not to go to a ghost of ours,
+    but to a `person`, if that is anybody. `waits`: the other party is to be called by the target
+    (`await_call`), and not to call it.
     """
 
     target: Address | None
+    person: UserId | None = None
     waits: bool = False
 
 

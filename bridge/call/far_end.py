@@ -97,10 +97,20 @@ class FarEnd:
         self._former.append(self.leg)
         self.leg = leg
 
+    def give_to(self, other: "FarEnd", sdp: str) -> None:
+        """Exchange the leg, whose far end has answered with `sdp`, for what stood in for it."""
+        given, self.leg = self.leg, other.leg
+        self.leg.settle()
+        given.settle()
+        given.belong_to(other._call, sdp)
+        other.leg = given
+        other.record()
+
     def record(self) -> None:
         """Keep what names the leg, where the far end has named it."""
-        if self.leg.sip_call_id:
-            self._effects.emit(RecordLegs(call=self._call, sip_call_id=self.leg.sip_call_id))
+        named, dialog = self.leg.sip_call_id or None, self.leg.dialog or None
+        if named or dialog:
+            self._effects.emit(RecordLegs(call=self._call, sip_call_id=named, sip_dialog=dialog))
 
     # --- what comes in --------------------------------------------------------------------
 
@@ -112,10 +122,10 @@ class FarEnd:
                 leg.handle(event)
                 return None
         if event.leg == self.leg.leg:
-            self._said(event)
+            self._said(self.leg, event)
             return self._waits_for(self.leg.handle(event))
         if successor is not None and event.leg == successor.leg:
-            self._said(event)
+            self._said(successor, event)
             return self._successor_said(successor, event)
         return None
 
@@ -123,11 +133,12 @@ class FarEnd:
         """Take a result of the engine that concerns a successor; why the call is over, if it is."""
         return self._failed(self._succession.handle(event))
 
-    def _said(self, event: SipEvent) -> None:
+    def _said(self, leg: SipLeg, event: SipEvent) -> None:
         """What needs no answer, whichever leg says it."""
         if self._over:
             return
         if isinstance(event, SipDialogChanged):
+            leg.dialog = event.state
             self._effects.emit(RecordLegs(call=self._call, sip_dialog=event.state))
         elif isinstance(event, SipIdentityChanged):
             self._identify(event.address, event.name)

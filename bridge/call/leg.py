@@ -72,13 +72,14 @@ class OwnOfferAnswered:
 
 @dataclass(frozen=True, slots=True)
 class HandedOver:
-    """The person transfers the call: to `target`, if that is an address at all.
+    """The person transfers the call: to `target`, if that is an address at all, or to a `person`.
 
     `waits`: it is the target that calls; the far end is replaced by that call.
     """
 
     target: Address | None
     waits: bool
+    person: UserId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,18 @@ class NotSwitched:
     cause: Cause
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The far end took another call's offer, and answered it with `sdp`."""
+
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotMoved:
+    """The far end refused another call's offer."""
+
+
 Signal = (
     Over
     | Redirected
@@ -135,6 +148,8 @@ Signal = (
     | Referred
     | Switched
     | NotSwitched
+    | Moved
+    | NotMoved
 )
 """What a leg tells the call, besides going to another state."""
 

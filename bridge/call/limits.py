@@ -14,7 +14,7 @@ from bridge.call.bounds import Bounds
 from bridge.call.call import Call
 from bridge.call.causes import Cause
 from bridge.call.events import TalksRecalled
-from bridge.call.ids import CallId, Direction, TrunkName, UserId
+from bridge.call.ids import CallId, TrunkName, UserId
 from bridge.call.machine import Effects
 from bridge.call.meter import Meter, Rates
 from bridge.call.notices import SOON_OVER
@@ -156,9 +156,9 @@ class Allowances:
     # --- inside ---------------------------------------------------------------------------
 
     def _begin(self, call: Call, since: float) -> None:
-        if call.direction is not Direction.TO_SIP:
+        if call.payer is None:
             return
-        who = (_person(call.person), _line(call.sip.trunk))
+        who = (_person(call.payer), _line(call.sip.trunk))
         limited = tuple(each for each in who if self._limit(each) is not None)
         if limited:
             self._talks[call.id] = _Talk(call, since, limited)
@@ -203,7 +203,10 @@ class Allowances:
 
     def _trunk_is_full(self, trunk: TrunkName) -> Refusal | None:
         bounds = self._trunk(trunk)
-        active = sum(call.over is None and call.sip.trunk == trunk for call in self._calls.all())
+        active = sum(
+            call.over is None and call.sip.trunk == trunk and not call.sip.stands_in
+            for call in self._calls.all()
+        )
         recent = self._placed.of(_line(trunk), self._effects.now)
         for limit, count, what in (
             (bounds.calls, active, "calls"),

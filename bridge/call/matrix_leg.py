@@ -317,7 +317,7 @@ class MatrixLeg(Machine):
                 offered = event.type is SdpType.OFFER
                 return Reoffer(event.sdp) if offered else ReofferAnswered(event.sdp)
             case MatrixReplacesReceived() if self.version and self.state in _UP:
-                return HandedOver(event.target, event.waits)
+                return HandedOver(event.target, event.waits, event.person)
         return None
 
     def _answered(self, event: MatrixAnswerReceived) -> None:

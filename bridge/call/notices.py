@@ -18,7 +18,8 @@ MISSED_WHILE_BUSY = f"You missed another call from here at {TIME} while you were
 SOON_OVER = "In a minute, this call ends: the time for calls is used up."
 _MISSED = f"You missed a call at {TIME}"
 NOT_TRANSFERRED = "The call could not be transferred."
-ONLY_TO_NUMBERS = "Calls can only be transferred to telephone numbers and SIP addresses."
+TO_NOBODY = "Calls can only be transferred to people, telephone numbers and SIP addresses."
+CANNOT_BE_CALLED = "The call could not be transferred: this person cannot be called."
 SOMEBODY_ELSE = "Somebody else answered this call."
 _DECLINED = (Cause.NORMAL, Cause.DECLINED)
 """Ends of a call that rings the person, if they brought them about."""
@@ -51,6 +52,12 @@ class Past:
 def forwarded_by(address: Address) -> str:
     """That the call which rings was meant for somebody else at first."""
     return f"This call was forwarded from {address.partition(':')[2]}."
+
+
+def not_taken(cause: Cause) -> str:
+    """That a person to whom the call was transferred did not take it."""
+    why = {Cause.NO_ANSWER: "nobody answered", Cause.DECLINED: "it was declined"}.get(cause)
+    return f"{NOT_TRANSFERRED.removesuffix('.')}: {why}." if why else NOT_TRANSFERRED
 
 
 def last_words(level: Notices, over: Over, past: Past) -> str:

@@ -76,7 +76,10 @@ class Register:
             self.name(call, name)
 
     def name(self, call: Call, name: Hashable) -> None:
-        """One more name of a call."""
+        """One more name of a call, which is no other's from now on."""
+        before = self._names.get(name, call.id)
+        if before != call.id:
+            self._names_of[before].discard(name)
         self._names[name] = call.id
         self._names_of.setdefault(call.id, set()).add(name)
 

@@ -20,9 +20,13 @@ from bridge.call.events import (
     MediaFailed,
     MediaOfferReady,
     MediaSwitched,
+    SipReinviteAnswered,
+    SipReinviteFailed,
 )
 from bridge.call.ids import CallId, OpId, Side
 from bridge.call.leg import (
+    Moved,
+    NotMoved,
     NotSwitched,
     Over,
     OwnOfferAnswered,
@@ -93,6 +97,8 @@ class Renegotiation(Machine):
         self._attempts = 0
         self._successor: tuple[SipLeg, bool, Terms] | None = None
         """Who takes the SIP peer's place; whether it has offered; its trunk's terms."""
+        self._moving: str | None = None
+        """What another call offers the SIP peer, which is to go on there."""
 
     # --- what the call wants --------------------------------------------------------------
 
@@ -119,6 +125,17 @@ class Renegotiation(Machine):
                 self._roll_back()
             case _:
                 self._next()
+
+    def move(self, sdp: str) -> None:
+        """Offer the SIP peer another call as soon as it can be."""
+        self._moving = sdp
+        if self.state is _R.STABLE:
+            self._next()
+
+    def stay(self) -> bool:
+        """Do not move the SIP peer after all; False if it is too late for that."""
+        self._moving = None
+        return self.state is not _R.MOVING
 
     def withdraw(self) -> bool:
         """Do not switch after all; False if it is too late for that."""
@@ -147,7 +164,7 @@ class Renegotiation(Machine):
 
     def close(self) -> None:
         """The call is over."""
-        self._op = self._successor = None
+        self._op = self._successor = self._moving = None
         self.enter(_R.CLOSED)
 
     # --- Matrix ---------------------------------------------------------------------------
@@ -188,9 +205,10 @@ class Renegotiation(Machine):
 
     def sip_said(
         self, signal: Reoffer | ReofferAnswered | ReofferRefused | OwnOfferAnswered
-    ) -> Over | None:
+    ) -> Over | Moved | NotMoved | None:
         """Take what the SIP peer offered, answered or refused."""
         ours = self.state is _R.REINVITING
+        moves = self.state is _R.MOVING
         match signal:
             case Reoffer(op=int(op), sdp=sdp):
                 self._sip_offered(OpId(op), sdp)
@@ -198,6 +216,12 @@ class Renegotiation(Machine):
                 self._answered(Side.SIP, sdp)
             case ReofferRefused(op=op, status=status) if ours and op == self._asked:
                 return self._refused(status)
+            case ReofferAnswered(op=op, sdp=sdp) if moves and op == self._asked:
+                self._moving = None
+                self.hears(SipReinviteAnswered)
+                return Moved(sdp)
+            case ReofferRefused(op=op, status=status) if moves and op == self._asked:
+                return self._not_moved(status)
             case OwnOfferAnswered(sdp=sdp) if self.state is _R.AWAITING_ANSWER:
                 self._answered(Side.SIP, sdp)
         return None
@@ -219,13 +243,29 @@ class Renegotiation(Machine):
         if status != _PENDING or self._attempts >= _ATTEMPTS:
             self._answered(Side.SIP, self._sip.description)
             return None
-        self._attempts += 1
         self._waiting = self._waiting or self._offer
         self._offer = ""
         self.says(RollbackMedia(call=self._call), AFTER_491)
+        self._back_off()
+        return None
+
+    def _not_moved(self, status: int) -> Over | NotMoved | None:
+        """What another call offers was refused."""
+        if status in _DIALOG_GONE:
+            return Over(cause=Cause.CONNECTION_LOST, by="sip", status=status)
+        if status == _PENDING and self._attempts < _ATTEMPTS:
+            self.hears((SipReinviteFailed, AFTER_491))
+            self._back_off()
+            return None
+        self._moving, self._attempts = None, 0
+        self.hears(SipReinviteFailed)
+        self._next()
+        return NotMoved()
+
+    def _back_off(self) -> None:
+        self._attempts += 1
         wait = backoff(self._call, self._attempts, owns_call_id=self._sip.owns_call_id)
         self.deadline = self._effects.now + wait
-        return None
 
     # --- media ----------------------------------------------------------------------------
 
@@ -251,9 +291,11 @@ class Renegotiation(Machine):
                 self._answer_ready(sdp)
         return None
 
-    def expire(self) -> Over | None:
+    def expire(self) -> Over | NotMoved | None:
         """A state has lasted too long."""
         match self.state:
+            case _R.MOVING:
+                return self._not_moved(_NO_ANSWER)
             case _R.REINVITING:
                 return self._refused(_NO_ANSWER)
             case _R.NEGOTIATING | _R.TELLING:
@@ -346,6 +388,10 @@ class Renegotiation(Machine):
             return
         if self._successor is not None:
             self._switch(*self._successor)
+            return
+        if self._moving is not None:
+            self._asked = self._effects.op()
+            self.says(self._sip.reoffer(self._asked, self._moving), OF_ANOTHER)
             return
         if self._waiting is None:
             return

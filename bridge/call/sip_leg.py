@@ -52,14 +52,25 @@ from bridge.call.leg import (
     Signal,
 )
 from bridge.call.machine import Effects, Machine
-from bridge.call.states import REFUSED, SIP, SIP_ENDS, HandOver, SipState
+from bridge.call.states import (
+    REFUSED,
+    SIP,
+    SIP_ENDS,
+    HandOver,
+    PassOn,
+    Promise,
+    Settled,
+    SipState,
+)
 from bridge.call.terms import NO_TERMS
 
 _RINGING = 180
 _RINGS = (180, 181, 182)
 """The callee was found: RFC 3261 21.1."""
 _OUT = (SipState.CALLING, SipState.PROCEEDING)
-_UP = (SipState.ANSWERED, SipState.CONFIRMED, SipState.REFERRING, SipState.AWAITING)
+_TALKS = (SipState.CONFIRMED, SipState.PASSING)
+_LEFT = (SipState.REFERRING, SipState.AWAITING)
+_UP = (SipState.ANSWERED, *_TALKS, *_LEFT)
 _ELSEWHERE = (26, 200)
 """Reasons of a CANCEL that mean "answered elsewhere": Q.850 and SIP (RFC 3326)."""
 
@@ -87,6 +98,10 @@ class SipLeg(Machine):
         self.description = ""
         self.sip_call_id = ""
         """Names the dialog, where the far end has named it."""
+        self.dialog = ""
+        """How to end it after a crash, as it was told last."""
+        self.stands_in = False
+        """Whether there is no dialog yet: that of another call is to come."""
         self.owns_call_id = state is SipState.IDLE
         """Whether the dialog's Call-ID is ours, which decides how long we wait after a 491."""
         self._call = call
@@ -139,6 +154,15 @@ class SipLeg(Machine):
             self._effects, self._call, leg, route, longest=longest, bare=self._bare
         )
 
+    @classmethod
+    def promised(cls, effects: Effects, call: CallId, leg: LegId, another: "SipLeg") -> "SipLeg":
+        """The leg of a call that waits for the dialog of `another`."""
+        longest = another._longest
+        made = cls(effects, SipState.IDLE, call=call, leg=leg, trunk=another.trunk, longest=longest)
+        made.stands_in = made._bare = True
+        made.terms, made.refers = another.terms, another.refers
+        return made
+
     def successor(self) -> "SipLeg | None":
         """The leg that tries the next trunk, if there is one, and time left to ring."""
         route = self._route.following if self._route else None
@@ -174,6 +198,9 @@ class SipLeg(Machine):
 
     def invite(self, sdp: str) -> None:
         """Call the far end."""
+        if self.stands_in:
+            self.hears(Promise)
+            return
         assert self._route is not None
         self.says(
             SendSipInvite(
@@ -220,7 +247,7 @@ class SipLeg(Machine):
     @property
     def is_handed_over(self) -> bool:
         """Whether the person has left the far end to somebody else."""
-        return self.state in (SipState.REFERRING, SipState.AWAITING)
+        return self.state in (*_LEFT, SipState.PASSING)
 
     def refer(self, target: str, replaces: LegId | None) -> None:
         """Transfer the far end, which is connected, to `target`, or into the call of `replaces`."""
@@ -235,9 +262,21 @@ class SipLeg(Machine):
         """Wait for a call that replaces this one, which is connected."""
         self.hears(HandOver)
 
+    def pass_on(self) -> None:
+        """Stay connected while somebody in Matrix is called who is to talk here."""
+        self.hears(PassOn)
+
+    def settle(self) -> None:
+        """It is known by now who talks here."""
+        self.hears(Settled)
+
+    def belong_to(self, call: CallId, sdp: str) -> None:
+        """Another call goes on here, which the far end has answered with `sdp`."""
+        self._call, self.description = call, sdp
+
     def press(self, key: str, duration: float) -> None:
         """Tell the far end of a key, if there is a call yet."""
-        if self.state is SipState.CONFIRMED:
+        if self.state in _TALKS:
             self.says(SendSipKey(call=self._call, leg=self.leg, key=key, duration=duration))
 
     def notify(self, op: OpId, status: int) -> None:
@@ -272,7 +311,7 @@ class SipLeg(Machine):
                 return None
             case SipState.ANSWERED:
                 return Over(cause=Cause.CONNECTION_LOST, by="bridge")
-            case SipState.CONFIRMED:
+            case SipState.CONFIRMED | SipState.PASSING:
                 return Over(cause=Cause.MAX_DURATION, by="bridge")
             case SipState.REFERRING | SipState.AWAITING:  # Nobody objected.
                 return Over(cause=Cause.TRANSFERRED, by="bridge")
@@ -333,7 +372,7 @@ class SipLeg(Machine):
         return NotTransferred(status)
 
     def _ended(self, event: SipEnded) -> Over | NotCarried | Redirected | None:
-        handed_over, calling = self.is_handed_over, self.state in _OUT
+        handed_over, calling = self.state in _LEFT, self.state in _OUT
         uncarried = self._is_uncarried(event)
         if not self.hears(SipEnded):
             return None

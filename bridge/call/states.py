@@ -69,6 +69,10 @@ class SipState(State):
     """Our REFER is out: the far end calls whom the person transferred the call to."""
     AWAITING = "awaiting"
     """The person transferred another call to this one: the far end is to get a new call instead."""
+    PASSING = "passing"
+    """The person transferred the call to somebody in Matrix, at whom another call of ours rings."""
+    PROMISED = "promised"
+    """That somebody has answered: the far end of the transferred call is offered this one."""
     CANCELLING = "cancelling"
     """CANCEL is out; a 200 may cross it."""
     CLOSING = "closing"
@@ -139,6 +143,8 @@ class RenegotiationState(State):
     """There is another SIP peer; the engine writes what the client has to be offered for it."""
     TELLING = "telling"
     """Our `m.call.negotiate` on its account is out."""
+    MOVING = "moving"
+    """The far end is offered another call, of whom it was transferred to; our re-INVITE is out."""
     TOLD = "told"
     """The client has answered that; the engine takes the answer."""
 
@@ -163,6 +169,18 @@ class SetupGlare(e.Event):
 
 class BothConnected(e.Event):
     """Stands for: both legs are connected and media is agreed for the first time."""
+
+
+class PassOn(e.Event):
+    """Stands for: the person transferred the call to somebody in Matrix, who is called."""
+
+
+class Promise(e.Event):
+    """Stands for: who was called has answered, and waits for the far end of another call."""
+
+
+class Settled(e.Event):
+    """Stands for: it is known whose the far end is."""
 
 
 class HandOver(e.Event):
@@ -256,7 +274,7 @@ _SIP_IN: Mapping[Message, State] = {
 _SIP_UP: Mapping[Message, State] = {c.ByeSip: _S.ENDING, e.SipEnded: _S.ENDED}
 
 SIP: Table = {
-    _S.IDLE: {c.SendSipInvite: _S.CALLING},
+    _S.IDLE: {c.SendSipInvite: _S.CALLING, Promise: _S.PROMISED},
     _S.CALLING: _SIP_OUT,
     _S.PROCEEDING: _SIP_OUT,
     _S.INVITED: {c.SendSipProgress: _S.INVITED, **_SIP_IN},
@@ -268,6 +286,7 @@ SIP: Table = {
         c.ReferSip: _S.REFERRING,
         c.NotifySip: _S.CONFIRMED,
         HandOver: _S.AWAITING,
+        PassOn: _S.PASSING,
         **_SIP_UP,
     },
     _S.REFERRING: {
@@ -276,6 +295,14 @@ SIP: Table = {
         **_SIP_UP,
     },
     _S.AWAITING: {c.NotifySip: _S.AWAITING, **_SIP_UP},
+    _S.PASSING: {
+        c.SendSipKey: _S.PASSING,
+        e.SipKeyPressed: _S.PASSING,
+        c.NotifySip: _S.PASSING,
+        Settled: _S.CONFIRMED,
+        **_SIP_UP,
+    },
+    _S.PROMISED: {Settled: _S.ENDED},
     _S.CANCELLING: {e.SipAnswered: _S.CONFIRMED, e.SipEnded: _S.ENDED},
     _S.CLOSING: {e.SipConfirmed: _S.CONFIRMED, **_SIP_UP},
     _S.ENDING: {e.SipEnded: _S.ENDED},
@@ -340,6 +367,7 @@ RENEGOTIATION: Table = {
         (c.OfferMedia, FROM_SIP): _R.SIP_OFFERED,
         (c.OfferMedia, OF_ANOTHER): _R.CATCHING_UP,
         c.SwitchMedia: _R.SWITCHING,
+        (c.SendSipReinvite, OF_ANOTHER): _R.MOVING,
     },
     _R.MATRIX_OFFERED: {
         c.SendSipReinvite: _R.REINVITING,
@@ -356,6 +384,12 @@ RENEGOTIATION: Table = {
         (c.OfferMedia, FROM_MATRIX): _R.MATRIX_OFFERED,
         (c.OfferMedia, FROM_SIP): _R.SIP_OFFERED,
         c.SwitchMedia: _R.SWITCHING,
+        (c.SendSipReinvite, OF_ANOTHER): _R.MOVING,
+    },
+    _R.MOVING: {
+        e.SipReinviteAnswered: _R.STABLE,
+        e.SipReinviteFailed: _R.STABLE,
+        (e.SipReinviteFailed, AFTER_491): _R.BACKOFF,
     },
     _R.ANSWERING_MATRIX: {c.SendMatrixNegotiate: _R.STABLE, e.MediaAnswerReady: _R.STABLE},
     _R.SIP_OFFERED: {
@@ -489,5 +523,7 @@ SIP_ENDS: Mapping[State, type | State] = {
     _S.CONFIRMED: c.ByeSip,
     _S.REFERRING: c.ByeSip,
     _S.AWAITING: c.ByeSip,
+    _S.PASSING: c.ByeSip,
+    _S.PROMISED: _S.ENDED,
 }
 """How the leg is ended from our side; states that are missing are already on their way."""

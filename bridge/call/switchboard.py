@@ -40,10 +40,11 @@ from bridge.call.leg import HandedOver, PersonLeg, Redirected
 from bridge.call.limits import Allowance, Allowances
 from bridge.call.machine import Effects
 from bridge.call.matrix_leg import MatrixLeg
-from bridge.call.notices import MISSED_WHILE_BUSY, ONLY_TO_NUMBERS
+from bridge.call.notices import CANNOT_BE_CALLED, MISSED_WHILE_BUSY, NOT_TRANSFERRED, TO_NOBODY
 from bridge.call.people import People
-from bridge.call.policy import Policy, Refusal
+from bridge.call.policy import Access, Policy, Refusal, access_of
 from bridge.call.register import Register, sip_name
+from bridge.call.reliefs import Reliefs
 from bridge.call.sip_leg import SipLeg
 from bridge.call.states import MatrixState
 from bridge.call.terms import Terms
@@ -78,6 +79,7 @@ class Switchboard:
         self._effects = Effects(timeouts or Timeouts(), policy.limits, policy.notices)
         self._calls = Register(self._effects.timeouts.forget)
         self._limits = Allowances(policy, self._effects, self._calls)
+        self._reliefs = Reliefs()
         self._faults: list[tuple[CallId, Exception]] = []
         self._stopping = False
 
@@ -312,8 +314,11 @@ class Switchboard:
 
     def _transfer(self, call: Call, wanted: HandedOver) -> None:
         """A person transfers a call: to another address, or to one that they talk to already."""
+        if wanted.person is not None:
+            self._pass_on_to(call, wanted.person)
+            return
         if wanted.target is None:
-            call.refuse_transfer(ONLY_TO_NUMBERS)
+            call.refuse_transfer(TO_NOBODY)
             return
         if wanted.waits:
             call.await_transfer()
@@ -330,6 +335,38 @@ class Switchboard:
             return
         self._limits.placed(call.person, route.trunk)
         call.transfer(route.target)
+
+    def _pass_on_to(self, call: Call, person: UserId) -> None:
+        """A person transfers a call to another: who is called, and then gets its far end."""
+        if access_of(self._policy, person) < Access.RECEIVE:
+            call.refuse_transfer(CANNOT_BE_CALLED)
+            return
+        limit = self._limits.why_not_transfer(call.person, call.sip.trunk)
+        if limit is not None:
+            call.refuse_transfer(MEANINGS[limit.cause].sentence)
+            return
+        absent = self._why_not(person, call.address)
+        if absent is Cause.BUSY:
+            call.refuse_transfer(NOT_TRANSFERRED)
+            return
+        if not call.pass_on():
+            return
+        self._limits.placed(call.person, call.sip.trunk)
+        new = self._new_id()
+        leg = SipLeg.promised(self._effects, new, LegId(f"{new}-out"), call.sip)
+        made = Call(
+            self._effects,
+            new,
+            Direction.TO_MATRIX,
+            address=call.address,
+            matrix=self._calling_leg(new, person, call.address),
+            sip=leg,
+            terms=terms_of(self._policy, leg.trunk),
+            payer=call.payer,
+        )
+        self._calls.add(made, sip_name(leg.leg))
+        self._reliefs.begin(call, made)
+        self._guard(made, made.start if absent is None else partial(made.refuse, absent, ""))
 
     def _follow_referral(self, call: Call, event: SipReferReceived) -> None:
         """The far end wants us to call somebody else in its place, at the person's expense."""
@@ -483,6 +520,8 @@ class Switchboard:
             call.give_up()
         self._limits.follow(call)
         self._calls.settle(call, self._effects.now)
+        for other, following in self._reliefs.follow(call):
+            self._guard(other, following)
 
     def _shut_down(self) -> None:
         self._stopping = True

@@ -35,7 +35,7 @@ from bridge.call.events import (
     MatrixSelectAnswerReceived,
     SdpType,
 )
-from bridge.call.ids import Address, MatrixCallId, Party, PartyId, RoomId
+from bridge.call.ids import Address, MatrixCallId, Party, PartyId, RoomId, UserId
 from bridge.matrix.envelope import RoomEvent, finite
 
 MAX_ID: Final = 255
@@ -170,6 +170,10 @@ class _Ending(_Common):
     reason: Annotated[str, BeforeValidator(_read_reason)] = ""
 
 
+# https://spec.matrix.org/v1.15/appendices/#user-identifiers
+_USER_ID = re.compile(r"@[!-9;-~]+:[A-Za-z0-9.:\[\]-]+")
+
+
 class _Target(_Model):
     id: str = ""
 
@@ -194,6 +198,7 @@ class _Context:
     ghost: str
     now: float
     address_of: Callable[[str], Address | None]
+    is_ours: Callable[[str], bool]
 
 
 class _About(TypedDict):
@@ -278,9 +283,13 @@ def _replaces(context: _Context) -> _Result:
         return Unusable("neither create_call nor await_call says which call replaces this one")
     target = content.target_user.id if content.target_user else ""
     about = _about(context, content)
+    is_person = _USER_ID.fullmatch(target) is not None and not context.is_ours(target)
     return (
         MatrixReplacesReceived(
-            **about, target=context.address_of(target), waits=not content.create_call
+            **about,
+            target=context.address_of(target),
+            person=UserId(target) if is_person else None,
+            waits=not content.create_call,
         ),
     )
 
@@ -327,16 +336,17 @@ def read_call_event(
     now: float,
     *,
     address_of: Callable[[str], Address | None],
+    is_ours: Callable[[str], bool],
 ) -> _Result:
     """What a person's call event in the portal of `address` (user id `ghost`) tells the core.
 
-    `address_of` tells whose ghost a user id is.
+    `address_of` tells whose ghost a user id is; `is_ours`, whether it is a person's at all.
     """
     reader = _READERS.get(event.type)
     if reader is None:
         return Unusable("not a call event that is acted upon")
     try:
-        return reader(_Context(event, address, ghost, now, address_of))
+        return reader(_Context(event, address, ghost, now, address_of, is_ours))
     except ValidationError as error:
         return Unusable(_first_problem(error))
 

@@ -286,6 +286,9 @@ class Inbox:
         for told in self._read(event, portal):
             self._emit(told)
 
+    def _is_ours(self, user: str) -> bool:
+        return user == self._bot or self._ghosts.owns(user)
+
     def _read(self, event: RoomEvent, portal: Portal) -> tuple[MatrixCallEvent, ...]:
         ghost = self._ghosts.user_id(portal.address)
         read = read_call_event(
@@ -294,6 +297,7 @@ class Inbox:
             ghost,
             self._clock(),
             address_of=self._portals.address_of,
+            is_ours=self._is_ours,
         )
         if isinstance(read, Unusable):
             log.warning("call event dropped", room=event.room, type=event.type, reason=read.reason)

@@ -43,8 +43,14 @@ IN = LegId("in-1")
 CAPABLE = e.Capabilities(negotiate=True)
 
 LIMITS = Limits(calls_per_person=2, calls_per_minute=3, ring_time=60, max_duration=3600)
+COLLEAGUE = UserId("@col:elsewhere.test")
+TABLET = Party(COLLEAGUE, PartyId("TABLET"))
+"""Somebody to whom calls are transferred, in another call than the first."""
+COLLEAGUES_ROOM = RoomId("!col:mx.test")
+SECOND = CallId("n-2")
+SECOND_CALL = MatrixCallId("~n2")
 POLICY = Policy(
-    access={"mx.test": Access.CALL},
+    access={"mx.test": Access.CALL, COLLEAGUE: Access.RECEIVE},
     trunks={TRUNK: TrunkPolicy(caller_id=OURS, terms=Terms(codecs=("PCMA",)))},
     outbound=[OutboundRule(trunks=(TRUNK,), prefix="+1")],
     inbound=[InboundRule(people=(PERSON,), number=OURS)],
@@ -234,10 +240,16 @@ class Desk:
         waits: bool = False,
         call_id: MatrixCallId = THEIR_CALL,
         room: RoomId = ROOM,
+        person: UserId | None = None,
     ) -> None:
         self.tell(
             e.MatrixReplacesReceived(
-                room=room, call_id=call_id, sender=LAPTOP, target=target, waits=waits
+                room=room,
+                call_id=call_id,
+                sender=LAPTOP,
+                target=target,
+                waits=waits,
+                person=person,
             )
         )
 
@@ -358,6 +370,42 @@ class Desk:
         self.media_answers(Side.MATRIX, "matrix answer")
         assert self.expect(c.SendSipInvite).sdp == "answer to sip"  # To SIP, it is an offer.
         self.phone_rings()
+
+    def passed_on(self, call_id: MatrixCallId = THEIR_CALL) -> None:
+        """The person who talks transfers the call to a colleague, at whom it rings."""
+        self.person_transfers(None, person=COLLEAGUE, call_id=call_id)
+        prepare, offer = self.expect_all(c.PreparePortal, c.OfferMedia)
+        assert isinstance(prepare, c.PreparePortal)
+        assert isinstance(offer, c.OfferMedia)
+        assert (prepare.person, prepare.address) == (COLLEAGUE, NUMBER)
+        assert (offer.call, offer.side, offer.sdp) == (SECOND, Side.SIP, None)
+        self.tell(e.PortalReady(call=SECOND, op=prepare.op, room=COLLEAGUES_ROOM))
+        self.tell(e.MediaOfferReady(call=SECOND, op=offer.op, sdp="offer to colleague"))
+        assert self.expect(c.SendMatrixInvite).sdp == "offer to colleague"
+
+    def colleague_answers(self) -> None:
+        """They take the call, and the engine has an offer for the far end."""
+        about = {"room": COLLEAGUES_ROOM, "call_id": SECOND_CALL, "sender": TABLET}
+        self.tell(
+            e.MatrixAnswerReceived(
+                **about,  # type: ignore[arg-type]
+                version=1,
+                sdp="colleague's answer",
+                capabilities=CAPABLE,
+            )
+        )
+        selected, told = self.expect_all(c.SendMatrixSelectAnswer, c.AnswerMedia)
+        assert isinstance(selected, c.SendMatrixSelectAnswer)
+        assert isinstance(told, c.AnswerMedia)
+        assert (told.call, told.side, told.sdp) == (SECOND, Side.MATRIX, "colleague's answer")
+        self.tell(e.MediaAnswerReady(call=SECOND, op=told.op, sdp="offer of another call"))
+
+    def far_end_moves(self, leg: LegId = OUT) -> None:
+        """The far end takes the colleague's offer, and the engine its answer."""
+        reinvite = self.expect(c.SendSipReinvite)
+        assert (reinvite.call, reinvite.leg) == (CALL, leg)
+        assert reinvite.sdp == "offer of another call"
+        self.tell(e.SipReinviteAnswered(leg=leg, op=reinvite.op, sdp="moved"))
 
     def connected_to_the_person(
         self, *, version: int = 1, capabilities: e.Capabilities = CAPABLE

@@ -6,6 +6,7 @@ call waits for something, and in the end everything is over on both sides.
 """
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -19,17 +20,25 @@ from bridge.call.rules import InboundRule, TrunkPolicy
 from bridge.call.switchboard import PARTY
 from tests.call.desk import (
     CAPABLE,
+    COLLEAGUES_ROOM,
     EARLY_POLICY,
+    IN,
     LAPTOP,
     LIMITS,
     MOBILE,
     NUMBER,
     OLD_CLIENT,
+    OUR_CALL,
     OURS,
+    OUT,
     PERSON,
     POLICY,
     ROOM,
+    SECOND,
+    SECOND_CALL,
     SPARE_POLICY,
+    TABLET,
+    THEIR_CALL,
     TRUNK,
     Desk,
 )
@@ -73,6 +82,7 @@ _SAID = (
     "mute",
     "transfer",
     "wait",
+    "pass on",
 )
 
 
@@ -175,6 +185,7 @@ class Chaos(RuleBasedStateMachine):
                 "mute",
                 "transfer",
                 "wait",
+                "pass on",
             ]
         ),
     )
@@ -199,6 +210,16 @@ class Chaos(RuleBasedStateMachine):
                 self.tell(
                     e.MatrixSelectAnswerReceived(
                         room=_room(sender.user), call_id=call_id, sender=sender, selected=selected
+                    )
+                )
+            case "pass on":
+                self.tell(
+                    e.MatrixReplacesReceived(
+                        room=_room(sender.user),
+                        call_id=call_id,
+                        sender=sender,
+                        target=None,
+                        person=_BOB.user if sender != _BOB else PERSON,
                     )
                 )
             case "transfer" | "wait":
@@ -431,4 +452,41 @@ class Chaos(RuleBasedStateMachine):
             self.desk.audit.all_is_over()
 
 
+class PassedOn(Chaos):
+    """The same, where a call is already on its way from one person to another."""
+
+    @initialize(called=st.booleans(), how_far=st.integers(0, 2))
+    def open(self, called: bool, how_far: int) -> None:
+        self.desk = Desk()
+        leg = IN if called else OUT
+        if called:
+            self.desk.connected_to_the_person()
+        else:
+            self.desk.connected_to_the_phone()
+        self.desk.passed_on(OUR_CALL if called else THEIR_CALL)
+        if how_far:
+            self.desk.colleague_answers()
+        if how_far == 2:
+            self.desk.far_end_moves(leg)
+        self.legs.append(leg)
+        self.ours.extend([OUR_CALL, SECOND_CALL])
+        self.notice()
+
+    @rule(luck=_luck, sdp=_sdps)
+    def colleague(self, luck: int, sdp: str) -> None:
+        """Who was called answers, holds, leaves, or passes the call back."""
+        about: Any = {"room": COLLEAGUES_ROOM, "call_id": SECOND_CALL, "sender": TABLET}
+        events: list[e.Event] = [
+            e.MatrixAnswerReceived(**about, version=1, sdp=sdp, capabilities=CAPABLE),
+            e.MatrixNegotiateReceived(**about, type=e.SdpType.OFFER, sdp=sdp, lifetime=60),
+            e.MatrixReplacesReceived(**about, target=None, person=PERSON),
+            e.MatrixHangupReceived(**about),
+            e.MatrixRejectReceived(**about),
+            e.MediaLost(call=SECOND, side=Side.MATRIX, fault=e.MediaFault.ICE_FAILED),
+            e.MediaConnected(call=SECOND, matrix_codec="x", sip_codec="x"),
+        ]
+        self.tell(events[luck % len(events)])
+
+
 TestChaos = Chaos.TestCase
+TestPassedOn = PassedOn.TestCase

@@ -54,3 +54,20 @@ def test_the_next_deadline_is_that_of_whoever_is_due_first() -> None:
         settle(register, each, 0.0)
     assert register.next_deadline() == 1000.0 - 149
     assert register.due(2000.0) is calls[149]
+
+
+def test_deadlines_that_are_void_do_not_pile_up_behind_one_that_is_not() -> None:
+    register = Register(forget=10.0)
+    long = call(0)
+    register.add(cast(Call, long))
+    long.deadline = 50.0
+    settle(register, long, 0.0)
+    for number in range(1, 300):
+        short = call(number)
+        register.add(cast(Call, short))
+        short.deadline = 1000.0 + number
+        settle(register, short, 0.0)
+        short.is_finished = True
+        settle(register, short, 0.0)
+        assert len(register._due) < 100
+    assert register.next_deadline() == 50.0

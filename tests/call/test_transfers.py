@@ -12,7 +12,7 @@ from bridge.call import commands as c
 from bridge.call import events as e
 from bridge.call.deadlines import Timeouts
 from bridge.call.ids import Address, CallId, LegId, MatrixCallId, RoomId, Side
-from bridge.call.notices import NOT_TRANSFERRED, ONLY_TO_NUMBERS, Notices
+from bridge.call.notices import NOT_TRANSFERRED, TO_NOBODY, Notices
 from tests.call.desk import CALL, LAPTOP, LIMITS, OLD_CLIENT, OUT, POLICY, ROOM, TRUNK, Desk
 
 TARGET = Address("tel:+12025550177")
@@ -186,11 +186,11 @@ def test_a_transfer_counts_as_a_call() -> None:
     assert desk.expect(c.SendNotice).text.startswith("Too many calls within a minute.")
 
 
-def test_a_person_is_no_number() -> None:
+def test_a_transfer_to_nobody() -> None:
     desk = Desk()
     desk.connected_to_the_phone()
     desk.person_transfers(None)
-    assert desk.expect(c.SendNotice).text == ONLY_TO_NUMBERS
+    assert desk.expect(c.SendNotice).text == TO_NOBODY
     client_is_gone(desk)
     desk.is_over("not_transferred", "media")
 

@@ -45,7 +45,9 @@ def read(
     if event is None:
         return None
     ghosts = Ghosts("sip_", "example.org")
-    return read_call_event(event, NUMBER, GHOST, NOW, address_of=ghosts.address)
+    return read_call_event(
+        event, NUMBER, GHOST, NOW, address_of=ghosts.address, is_ours=ghosts.owns
+    )
 
 
 def only(event_type: str, content: object, **more: Any) -> MatrixCallEvent:
@@ -337,11 +339,29 @@ def test_a_call_waits_for_the_one_that_replaces_it() -> None:
     assert event.waits
 
 
-@pytest.mark.parametrize("target", [None, "nobody", {}, {"id": 3}, {"id": "@bob:example.org"}])
-def test_a_transfer_to_anybody_else_has_no_target(target: object) -> None:
+@pytest.mark.parametrize(
+    "target",
+    [None, "nobody", {}, {"id": 3}, {"id": "bob"}, {"id": "@b b:example.org"}, {"id": "@:x"}],
+)
+def test_a_transfer_to_nobody_has_no_target(target: object) -> None:
     event = only("m.call.replaces", replaces(create_call="x", target_user=target))
     assert isinstance(event, MatrixReplacesReceived)
-    assert event.target is None
+    assert (event.target, event.person) == (None, None)
+
+
+@pytest.mark.parametrize("person", ["@bob:example.org", "@eve:other.example:8448", "@B/x:[::1]"])
+def test_a_transfer_may_go_to_a_person(person: str) -> None:
+    event = only("m.call.replaces", replaces(create_call="x", target_user={"id": person}))
+    assert isinstance(event, MatrixReplacesReceived)
+    assert (event.target, event.person) == (None, person)
+
+
+def test_a_user_of_ours_is_no_person() -> None:
+    event = only(
+        "m.call.replaces", replaces(create_call="x", target_user={"id": "@sip_:example.org"})
+    )
+    assert isinstance(event, MatrixReplacesReceived)
+    assert event.person is None
 
 
 def test_a_transfer_that_names_no_call_is_none() -> None:

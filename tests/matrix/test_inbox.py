@@ -13,6 +13,7 @@ from bridge.call.events import (
     MatrixHangupReceived,
     MatrixInviteReceived,
     MatrixMemberLeft,
+    MatrixReplacesReceived,
 )
 from bridge.call.ids import Address, RoomId, UserId
 from bridge.errors import StoreUnavailable
@@ -105,6 +106,21 @@ async def test_a_transaction_is_told_in_order(bench: Bench) -> None:
         MatrixCandidatesReceived,
         MatrixHangupReceived,
     ]
+
+
+@pytest.mark.parametrize(
+    ("user", "person"),
+    [("@bob:example.org", "@bob:example.org"), (BOT, None), ("@sip_:example.org", None)],
+)
+async def test_calls_are_transferred_to_people(bench: Bench, user: str, person: str | None) -> None:
+    content = {**COMMON, "create_call": "x", "target_user": {"id": user}}
+    assert await bench.receive(invite(), room_event("m.call.replaces", content)) == [
+        MatrixInviteReceived,
+        MatrixReplacesReceived,
+    ]
+    told = bench.told[-1]
+    assert isinstance(told, MatrixReplacesReceived)
+    assert told.person == person
 
 
 async def test_a_repeated_transaction_is_told_once(bench: Bench) -> None:
