@@ -24,7 +24,7 @@ def test_deadlines_of_calls_that_are_over_do_not_pile_up() -> None:
     register = Register(forget=10.0)
     long = call(0)
     register.add(cast(Call, long))
-    long.deadline = 50_000.0
+    long.deadline = 1_000.0
     settle(register, long, 0.0)
     for number in range(1, 2000):
         short = call(number)
@@ -35,11 +35,11 @@ def test_deadlines_of_calls_that_are_over_do_not_pile_up() -> None:
         short.is_finished = True
         settle(register, short, float(number))
         register.forget(float(number))
-        assert register.next_deadline() == 50_000.0
+        assert register.next_deadline() == 1_000.0
         assert len(register._due) < 100
     assert len(register._names) < 2 * 20  # Each call has two.
-    assert register.due(49_999.0) is None
-    assert register.due(50_000.0) is long
+    assert register.due(999.0) is None
+    assert register.due(1_000.0) is long
 
 
 def test_the_next_deadline_is_that_of_whoever_is_due_first() -> None:
