@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Calls that come in, and what the far end of one asks of others. SIP thread only."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import pjsua2 as pj
+import structlog
+
+from bridge.call.commands import AnswerSip
+from bridge.call.events import SipInviteReceived, SipReferReceived
+from bridge.call.ids import Address, LegId, OpId
+from bridge.sip.account import Account
+from bridge.sip.accounts import Accounts, Later
+from bridge.sip.dialled import dialled_in, diverted_by
+from bridge.sip.endings import FULL, STOPPING, Refusal, refusal_of, unavailable
+from bridge.sip.identity import FarParty, Normalise
+from bridge.sip.leg import Leg
+from bridge.sip.legs import Legs
+from bridge.sip.listener import Listener
+from bridge.sip.messages import Message, caller_of, parse
+from bridge.sip.params import audio_only
+from bridge.sip.referrals import Referral
+from bridge.sip.trunks import Peers, Route
+
+log = structlog.get_logger(__name__)
+
+_FORBIDDEN: Final = 403
+_SERVER_ERROR: Final = 500
+
+
+class CallsIn:
+    """Reads INVITEs for the core, and refuses those that it need not hear of.
+
+    `most`: legs at the same time.
+    """
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        peers: Peers,
+        listener: Listener,
+        legs: Legs,
+        *,
+        normalise: Normalise,
+        call_later: Later,
+        most: int,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._accounts = accounts
+        self._peers = peers
+        self._listener = listener
+        self._legs = legs
+        self._normalise = normalise
+        self._call_later = call_later
+        self._most = most
+        self._stopping = stopping
+
+    def arrived(self, account: Account, prm: pj.OnIncomingCallParam) -> None:
+        """An INVITE came from a trunk."""
+        assert account.route
+        invite = parse(prm.rdata.wholeMsg)
+        leg = self._legs.new(LegId(f"in-{secrets.token_hex(8)}"), account.route.name)
+        leg.accept(account, prm.callId, invite)
+        refusal = self._refusal(account.route, invite)
+        if refusal:
+            self._turn_away(leg, refusal)
+            return
+        try:
+            received = self._read(leg, account.route, invite)
+        except Exception:
+            log.exception("INVITE cannot be read", trunk=account.route.name)
+            self._turn_away(leg, Refusal(_SERVER_ERROR))
+            return
+        self._legs.place(leg)
+        self._listener.happened(received)
+        self._legs.catch_up(leg)
+
+    def referred(self, leg: Leg, op: OpId, referral: Referral) -> None:
+        """The far end of a leg asks for a transfer."""
+        account, target = self._accounts.get(leg.trunk), referral.target
+        route = account.route if account else None
+        own = route is not None and self._peers.owns(route, target.host)
+        received = SipReferReceived(
+            leg=leg.id,
+            op=op,
+            target=self._normalise(target.user, target.host),
+            # A dialog that is to be replaced is where the REFER says, and nowhere else.
+            uri=referral.written if own or referral.replaces else "",
+            replaces=referral.replaces,
+            referred_by=referral.referred_by,
+        )
+        self._listener.happened(received)
+
+    def replacing(self, leg: Leg, prm: pj.OnCallReplaceRequestParam) -> None:
+        """An INVITE is to take the place of a leg; only the trunk that has it may send one."""
+        account = self._accounts.get(leg.trunk)
+        invite = parse(prm.rdata.wholeMsg)
+        known = self._peers.trunk_of(invite, prm.rdata.srcAddress) == leg.trunk
+        if account is None or account.route is None or not known or not leg.referrals.welcome:
+            return
+        if self._stopping() or len(self._legs) >= self._most:
+            prm.statusCode = pj.PJSIP_SC_SERVICE_UNAVAILABLE
+            return
+        successor = self._legs.new(LegId(f"in-{secrets.token_hex(8)}"), leg.trunk)
+        successor.accept(account, None, invite)
+        self._legs.place(successor)
+        received = self._read(successor, account.route, invite)
+        self._listener.decisions.expect(successor.id)
+        self._listener.happened(replace(received, replaces=leg.id))
+        decision = self._listener.decisions.wait(successor.id)
+        if isinstance(decision, AnswerSip):
+            successor.offers.local = decision.sdp
+            prm.newCall = successor.call
+            prm.opt = audio_only().opt
+            prm.statusCode = pj.PJSIP_SC_OK
+            return
+        prm.statusCode = decision.status if decision else _SERVER_ERROR
+        successor.refused(int(prm.statusCode))
+
+    def dialled(self, route: Route, request: Message) -> str:
+        """What was dialled: canonical where it is a number, else as sent."""
+        uri = dialled_in(route, request)
+        address = self._normalise(uri.user, uri.host)
+        return address.removeprefix("tel:") if address.startswith("tel:") else uri.user
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _refusal(self, route: Route, invite: Message) -> Refusal | None:
+        if self._stopping():
+            return unavailable(STOPPING)
+        if len(self._legs) > self._most:
+            log.warning("too many calls", limit=self._most)
+            return unavailable(FULL, "Too many calls")
+        if not self._safe(route, invite):
+            log.warning("a call that has to be encrypted came without TLS", trunk=route.name)
+            return Refusal(_FORBIDDEN, "TLS required")
+        return refusal_of(invite, route.trunk)
+
+    def _safe(self, route: Route, invite: Message) -> bool:
+        """Whether keys in an INVITE can have been read by nobody, where that matters."""
+        if route.trunk.srtp != "required":
+            return True
+        via = invite.first("via").partition(" ")[0].rpartition("/")[2].lower()
+        came_by = {each.transport for each in self._legs.waiting(invite.first("call-id"))}
+        return (came_by or {via}) == {"tls"}
+
+    def _turn_away(self, leg: Leg, refusal: Refusal) -> None:
+        """Refuse an INVITE that the core will not hear of."""
+        leg.hush()
+
+        def send() -> None:
+            leg.hang_up(refusal.status, refusal.reason, headers=refusal.headers)
+
+        if self._stopping():
+            send()  # Headers are lost within the callback of an INVITE, but nothing runs later.
+        else:
+            self._call_later(0.0, send)
+
+    def _read(self, leg: Leg, route: Route, invite: Message) -> SipInviteReceived:
+        caller = caller_of(invite, asserted=route.trunk.trust_identity)
+        address = self._normalise(caller.user, caller.host)
+        leg.far = FarParty(self._normalise, address, believed=route.trunk.trust_identity)
+        return SipInviteReceived(
+            leg=leg.id,
+            trunk=route.name,
+            caller=address,
+            caller_name=caller.name,
+            dialled=self.dialled(route, invite),
+            diverted_by=self._diverted_by(invite),
+            sdp=invite.sdp,
+            sip_call_id=leg.sip_call_id,
+            refers=invite.allows("REFER"),
+        )
+
+    def _diverted_by(self, request: Message) -> Address | None:
+        uri = diverted_by(request)
+        return self._normalise(uri.user, uri.host) if uri.user else None
