@@ -9,11 +9,11 @@ from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped]
 from mautrix.util.async_db import Connection, Database, DatabaseException
-from mautrix.util.async_db.aiosqlite import SQLiteDatabase
 from yarl import URL
 
 from bridge.errors import ConfigurationError, LocalError
 from bridge.store.schema import VERSION_TABLE, migrations
+from bridge.store.sqlite import SqlitePool
 
 TRANSIENT = (
     ConnectionError,
@@ -40,7 +40,7 @@ async def open_database(url: str) -> AsyncIterator[Database]:
     """
     database = connect(url)
     try:
-        if isinstance(database, SQLiteDatabase):
+        if isinstance(database, SqlitePool):
             await asyncio.to_thread(_try_file, database.url.path)
         await database.start()
     except FAILURES as error:
@@ -66,7 +66,7 @@ def connect(url: str) -> Database:
         )
     # Two slashes would start a host; as many as there are, they start the path.
     path = "/" + rest.lstrip("/") if rest.startswith("/") else str(Path(rest).absolute())
-    return Database.create(
+    return SqlitePool(
         URL.build(scheme="sqlite", path=path),
         upgrade_table=migrations,
         # Readers go on while one connection writes (WAL). Nested use needs more than one.

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Opening: migrations, what lasts, and errors that help."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from bridge.call.ids import Address
 from bridge.errors import ConfigurationError, LocalError
-from bridge.store.database import open_database, version
+from bridge.store.database import open_database, transaction, version
 from bridge.store.portals import Portals
 from bridge.store.schema import VERSION_TABLE, migrations
 
@@ -30,6 +31,33 @@ async def test_a_database_of_a_newer_version_is_left_alone(url: str) -> None:
         async with open_database(url):
             pass
     assert "backup" in error.value.remedy
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["while it begins", "in the midst"])
+async def test_what_is_cancelled_holds_up_nobody(url: str, late: bool) -> None:
+    async with open_database(url) as database:
+        begun = asyncio.Event()
+
+        async def write(name: str) -> None:
+            begun.set()
+            async with transaction(database) as connection:
+                await connection.execute(
+                    "INSERT INTO ghost (address, display_name) VALUES ($1, $2)", NUMBER, name
+                )
+                if name == "Ann":
+                    begun.set()
+                    await asyncio.Event().wait()
+
+        given_up = asyncio.create_task(write("Ann"))
+        await begun.wait()
+        if late:
+            begun.clear()
+            await begun.wait()
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        async with asyncio.timeout(3):  # Who finds SQLite locked waits for five seconds.
+            await write("Bob")
+        assert await Portals(database).ghost_name(NUMBER) == "Bob"
 
 
 async def test_sqlite_writes_ahead(tmp_path: Path) -> None:
