@@ -19,8 +19,8 @@ from tests.simulators.waiting import until
 from tests.sip.calls import bye
 from tests.sip.phone import CALL, TRUNK, Bridge, description, trunk
 
-SPEED: Final = 60
-"""A minute in each second: a transaction still has half a second to be answered in."""
+SPEED: Final = 30
+"""Half a minute in each second: a peer still has a second for each of its responses."""
 _LIBRARY: Final = "libfaketimeMT.so.1"
 _ROOT: Final = Path(__file__).parents[2]
 
