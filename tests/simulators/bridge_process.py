@@ -172,10 +172,10 @@ class BridgeProcess:
         return "\n".join(lines)
 
     async def ended(self, person: str, *, count: int = 1, within: float = 10.0) -> Record:
-        """Wait for the `count`th call of a person to be over, on the record."""
+        """Wait for the `count`th call of a person to be over, on the record, and measured."""
 
         async def found() -> list[Record]:
-            return [one for one in self.calls(person) if one.ended_at is not None][count - 1 :]
+            return [one for one in self.calls(person) if _is_complete(one)][count - 1 :]
 
         what = f"call {count} of {person} ended on the record"
         return (await until_async(found, within=within, what=what, every=0.05))[0]
@@ -195,3 +195,9 @@ class BridgeProcess:
         if process.returncode:
             raise RuntimeError(f"bridge {arguments[0]} failed:\n{errors.decode()}{out.decode()}")
         return out.decode()
+
+
+def _is_complete(record: Record) -> bool:
+    """What was measured comes after the end, unless a crash took it along."""
+    measured = record.statistics or record.answered_at is None or record.cause == "shutdown"
+    return record.ended_at is not None and bool(measured)
