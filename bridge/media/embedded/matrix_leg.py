@@ -162,7 +162,9 @@ class MatrixLeg:
         if self._needs_new_keys(peer):
             generation.dtls = DtlsAssociation(self._certificate)
             generation.ice.on_dtls = generation.dtls.feed
-        if not generation.dtls.established:
+        if generation.dtls.established:
+            self._listen(generation)  # The client may take the new way before we know of it.
+        else:
             self.setup = setup
         self._retire(superseded)
         generation.task = asyncio.create_task(self._run(generation))
@@ -231,6 +233,13 @@ class MatrixLeg:
         self._current = generation
         self._connecting = None
         self.suite = generation.dtls.suite
+        self._listen(generation)
+        self._selected(generation.ice)
+        self._retire(before)
+        self._callbacks.connected()
+
+    def _listen(self, generation: _Generation) -> None:
+        """Take what comes over a generation whose keys are known."""
         unprotect = generation.dtls.unprotect
         unprotect_rtcp = generation.dtls.unprotect_rtcp
         on_rtp, on_rtcp = self._callbacks.rtp, self._callbacks.rtcp
@@ -247,9 +256,6 @@ class MatrixLeg:
             on_rtp(packet, monotonic())
 
         generation.ice.on_media = on_media
-        self._selected(generation.ice)
-        self._retire(before)
-        self._callbacks.connected()
 
     def _selected(self, ice: IceConnection) -> None:
         """The pair in use is another one: when ICE completes, and when the client moves."""
