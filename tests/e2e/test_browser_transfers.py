@@ -3,6 +3,7 @@
 
 from tests.e2e.conftest import NewBrowserClient
 from tests.e2e.stage import PCMA, PCMU, GatedStage
+from tests.simulators.browser import MICROPHONE_HERTZ
 from tests.simulators.waiting import until_async
 
 
@@ -24,6 +25,32 @@ async def test_a_call_is_transferred_and_the_client_learns_who_is_on_the_line(
     assert (await client.snapshot()).state == "ended"
     record = await stage.bridge.ended(person.user_id)
     assert (record.cause, record.ended_by) == ("transferred", "matrix")
+
+
+async def test_a_call_is_transferred_to_another_person(
+    stage: GatedStage, new_browser_client: NewBrowserClient
+) -> None:
+    person, client = await new_browser_client()
+    colleague, other = await new_browser_client()
+    room = await client.room_with(PCMU.ghost)
+    async with stage.phone(PCMU) as phone:
+        await client.do("place", room)
+        await client.reaches("connected")
+        assert await client.do("canTransfer")
+        await client.do("transfer", colleague.user_id)
+        await client.reaches("ended")
+        await other.reaches("ringing")
+        await other.do("answer")
+        await other.reaches("connected")
+        await phone.hears(MICROPHONE_HERTZ)
+        await other.hears(1000)
+        await other.do("hangUp")
+        await phone.sees("CALL_CLOSED")
+    records = [await stage.bridge.ended(each.user_id) for each in (person, colleague)]
+    assert [(record.cause, record.ended_by) for record in records] == [
+        ("transferred", "matrix"),
+        ("normal", "matrix"),
+    ]
 
 
 async def test_no_transfer_is_offered_where_the_telephone_takes_none(
