@@ -133,5 +133,5 @@ async def test_a_person_who_may_not_call_is_not_joined(federation: Federation) -
                 if event.type == "m.room.member" and event.room == room
             )
 
-        await until(refused, within=10, what="the ghost refused the invitation")
+        await until(refused, within=30, what="the ghost refused the invitation")
         assert client.members(room) == {client.user_id}

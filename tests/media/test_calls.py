@@ -251,6 +251,9 @@ async def test_a_stranger_is_not_heard(desk: Desk, client: WebRtcPeer, phone: Rt
     stranger.send(*Sender(0, ssrc=666).packets([b"s" * 160] * 20))
     phone.send(*Sender(0, sequence=100).packets([b"p" * 160] * 3))
     await client.received.reaches(6)
+    await until(
+        lambda: desk.engine_snapshot()["sip_strangers"] == 20, within=10, what="20 are counted"
+    )
     stranger.close()
     assert {packet.payload[:1] for packet in client.received.packets} == {b"p"}
     assert (await desk.hang_up())["sip_strangers"] == 20

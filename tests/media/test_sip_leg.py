@@ -149,6 +149,11 @@ async def test_the_address_that_the_peer_left_is_not_taken_for_its_nat(
     await legs.heard(2)
     assert legs.rtp[1].endswith(b"music")
     assert not legs.leg.latched
+    other = RtpPeer()
+    legs.aim(other)
+    voice.send(*stream.packets([b"voice"] * 2 * PROBATION))  # Still there.
+    await legs.refused(4 * PROBATION)
+    other.close()
     legs.aim(voice)
     voice.send(*stream.packets([b"voice"]))
     await legs.heard(3)

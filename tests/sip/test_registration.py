@@ -145,7 +145,10 @@ async def test_name_that_is_not_known_yet_is_looked_up_soon(
     settings = trunk(9).model_copy(update={"server": "pbx.test:5060"})
     with capture_logs() as logs:
         async with Bridge({TRUNK: settings}) as bridge:
-            await until(lambda: not answers, within=5, what="the name is looked up again")
+            await until(
+                lambda: bridge.sip.has_address(TRUNK), within=10, what="the name is looked up again"
+            )
+            assert not answers
             async with Sipp(
                 "caller_is_refused", tmp_path, calls=bridge.port, keys={"status": "486"}
             ) as phone:

@@ -67,8 +67,8 @@ class SipLeg:
         self._on_rtp = on_rtp
         self._on_rtcp = on_rtcp
         self._signalled: tuple[Any, ...] | None = None
-        self._left: tuple[Any, ...] | None = None
-        """Where the peer really was before it named another address."""
+        self._left: set[tuple[Any, ...]] = set()
+        """Where the peer really was before it named other addresses."""
         self._peer: tuple[Any, ...] | None = None
         self._rtcp_peer: tuple[Any, ...] | None = None
         self.muxed = False
@@ -93,8 +93,10 @@ class SipLeg:
         self._rtcp_peer = rtcp_peer
         if signalled == self._signalled:
             return
-        # What it left goes on for a moment, before the new one begins: that is no NAT.
-        self._left = None if self.latched else self._signalled
+        # What it left may go on for a while, before the new one begins: that is no NAT.
+        if self._signalled is not None and not self.latched:
+            self._left.add(self._signalled)
+        self._left.discard(signalled)
         self._signalled = signalled
         self._locked = self.latched = False
         self._suspect = None
@@ -253,7 +255,7 @@ class SipLeg:
         """Judge a packet from an address other than the peer's."""
         if self._signalled is None:
             return False
-        if self._locked or source == self._left or not is_rtp(packet):
+        if self._locked or source in self._left or not is_rtp(packet):
             self.strangers += 1
             return False
         _, _, sequence, _, ssrc = HEADER.unpack_from(packet)
