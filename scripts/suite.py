@@ -20,10 +20,10 @@ COVERAGE = ROOT / ".cache/coverage"
 # Has to be covered branch by branch, which only a whole run can show.
 PURE_CORE = "bridge/call/*,bridge/sdp/*"
 
-# Parts for every two processors at the same time: while some wait, others compute. Those that
-# compute most of the time get what the others leave, so that no test is late that counts seconds.
-_AT_ONCE = 3
-_POLITE_AT_ONCE = 2
+# Parts for each processor at the same time: while some wait, others compute. Those that compute
+# most of the time get what the others leave, so that no test is late that counts seconds.
+_AT_ONCE = 2
+_POLITE_AT_ONCE = 1
 _POLITELY = ("nice",)
 _MEASURED = ("--cov", "--cov-report=")
 _LONGEST_LINE = 1 << 24
@@ -149,7 +149,7 @@ async def main() -> int:
     width = max(len(part.name) for part in chosen)
     processors = os.cpu_count() or 1
     turns = {
-        polite: asyncio.Semaphore(max(1, at_once * processors // 2))
+        polite: asyncio.Semaphore(at_once * processors)
         for polite, at_once in ((False, _AT_ONCE), (True, _POLITE_AT_ONCE))
     }
     outcomes = await asyncio.gather(*(run(part, width, turns[part.polite]) for part in chosen))
