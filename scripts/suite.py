@@ -20,8 +20,8 @@ COVERAGE = ROOT / ".cache/coverage"
 # Has to be covered branch by branch, which only a whole run can show.
 PURE_CORE = "bridge/call/*,bridge/sdp/*"
 
-# Parts for each processor at the same time: while some wait, others compute. Those that compute
-# most of the time get what the others leave, so that no test is late that counts seconds.
+# Parts for every two processors at the same time: while some wait, others compute. Those that
+# compute most of the time get what the others leave, so that no test is late that counts seconds.
 _AT_ONCE = 2
 _POLITE_AT_ONCE = 1
 _POLITELY = ("nice",)
@@ -60,8 +60,8 @@ def parts() -> list[Part]:
     others = [f"--ignore={folder}" for folder in own]
     return [
         # The bridge is a process of its own there, so that nothing of it would be covered.
-        Part("browser", _pytest("tests/e2e", "-m", "browser")),
         Part("e2e", _pytest("tests/e2e", "-m", "not browser")),
+        Part("browser", _pytest("tests/e2e", "-m", "browser")),
         Part("sip", _pytest("tests/sip", *_MEASURED)),
         Part("check", ("scripts/check",), polite=True),
         Part("matrix", _pytest("tests/matrix", *_MEASURED)),
@@ -149,7 +149,7 @@ async def main() -> int:
     width = max(len(part.name) for part in chosen)
     processors = os.cpu_count() or 1
     turns = {
-        polite: asyncio.Semaphore(at_once * processors)
+        polite: asyncio.Semaphore(max(1, at_once * processors // 2))
         for polite, at_once in ((False, _AT_ONCE), (True, _POLITE_AT_ONCE))
     }
     outcomes = await asyncio.gather(*(run(part, width, turns[part.polite]) for part in chosen))

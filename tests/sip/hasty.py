@@ -87,7 +87,8 @@ def _library() -> Path:
 
 
 async def _play(port: int, settings: dict[str, object]) -> None:
-    by = trunk(port or 9).model_copy(update=settings)
+    # The peer's clock is the usual one: a second there is half a minute here.
+    by = trunk(port or 9).model_copy(update={"answer_within": 60.0, **settings})
     async with Bridge({TRUNK: by}) as bridge:
         _say(f"port {bridge.port}")
         leg = bridge.call() if port else None

@@ -23,7 +23,7 @@ from tests.sip.phone import CALL, LOCALHOST, TRUNK, Bridge, Sipp, tcp, trunk
 pytestmark = pytest.mark.e2e
 
 DOMAIN = "example.com"
-SOON = 0.3
+SOON = 1.0
 """Seconds that a server gets."""
 
 

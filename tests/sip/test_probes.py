@@ -27,7 +27,7 @@ class Peer(UdpPeer):
 
 
 def probed(port: int, **settings: object) -> Trunk:
-    update = {"probe_interval": 0.2, "answer_within": 0.1, **settings}
+    update = {"probe_interval": 0.2, "answer_within": 1.0, **settings}
     return trunk(port).model_copy(update=update)
 
 
