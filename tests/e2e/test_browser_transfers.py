@@ -36,6 +36,7 @@ async def test_a_call_is_transferred_to_another_person(
     async with stage.phone(PCMU) as phone:
         await client.do("place", room)
         await client.reaches("connected")
+        await phone.hears(MICROPHONE_HERTZ)
         assert await client.do("canTransfer")
         await client.do("transfer", colleague.user_id)
         await client.reaches("ended")
@@ -51,6 +52,7 @@ async def test_a_call_is_transferred_to_another_person(
         ("transferred", "matrix"),
         ("normal", "matrix"),
     ]
+    assert records[1].statistics["sip_packets_sent"] > 0
 
 
 async def test_no_transfer_is_offered_where_the_telephone_takes_none(

@@ -255,7 +255,12 @@ window.mx = {
     transfer: (target) => call.transfer(target),
     transferToCall: (first, second) => calls[first].transferToCall(calls[second]),
     assertedIdentity: () => call.getRemoteAssertedIdentity() ?? null,
-    dtmf: (digit) => call.sendDtmfDigit(digit),
+    dtmf: async (digit) => {
+        // A call is connected a moment before the sender can send keys.
+        const sender = call.peerConn.getSenders().find((each) => each.dtmf);
+        while (!sender.dtmf.canInsertDTMF) await new Promise((done) => setTimeout(done, 20));
+        call.sendDtmfDigit(digit);
+    },
     timeline: (roomId) =>
         client
             .getRoom(roomId)
