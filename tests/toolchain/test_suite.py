@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A whole run is good only if each of its parts was, and covered what has to be."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -24,6 +25,8 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "import sys\nif sys.argv[1:] == ['a']:\n    A = 1\nelse:\n    B = 1\n"
     )
     (tmp_path / "pyproject.toml").write_text("[tool.coverage.run]\nbranch = true\n")
+    for name in [each for each in os.environ if each.startswith(("COV_CORE_", "COVERAGE_"))]:
+        monkeypatch.delenv(name)
     monkeypatch.setattr(suite, "ROOT", tmp_path)
     monkeypatch.setattr(suite, "COVERAGE", tmp_path / "coverage")
     return tmp_path
