@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the media engine carries out."""
+
+from dataclasses import dataclass
+
+from bridge.call.commands.base import Command
+from bridge.call.ids import OpId, Side
+from bridge.call.terms import Terms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaCommand(Command):
+    """Carried out by the media engine. The session is made by the first command of a call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferMedia(MediaCommand):
+    """`side` offered `sdp`; what do we offer the other side? Answered by `MediaOfferReady`.
+
+    With `sdp` None, `side` offered nothing (INVITE without SDP): the engine offers all it can. In
+    an established session this is a renegotiation (hold, resume, codec, ICE restart). Before
+    anything was agreed, a new offer from either side replaces the one that was pending.
+    `terms`: the trunk's; None: as before.
+    """
+
+    op: OpId
+    side: Side
+    sdp: str | None
+    terms: Terms | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerMedia(MediaCommand):
+    """`side` answered our offer with `sdp`. Answered by `MediaAnswerReady` for the other side.
+
+    `provisional`: an early answer (18x); a later one replaces it. In a renegotiation that `side`
+    refuses or cannot take part in, `sdp` is the last description it sent: nothing changes there.
+    """
+
+    op: OpId
+    side: Side
+    sdp: str
+    provisional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinMedia(MediaCommand):
+    """Both sides have offered (setup glare): answer both. Answered by `MediaJoined`.
+
+    Replaces whatever offer was pending on either side. `terms` as in `OfferMedia`.
+    """
+
+    op: OpId
+    matrix_sdp: str
+    sip_sdp: str
+    terms: Terms | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackMedia(MediaCommand):
+    """The renegotiation under way was refused: return to what was agreed before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayKey(MediaCommand):
+    """Let the client have a key press within the audio, if it understands that (RFC 4733)."""
+
+    key: str
+    duration: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferSuccessor(MediaCommand):
+    """Another SIP peer may take the present one's place; what do we offer it?
+
+    Answered by `MediaOfferReady`. Until `SwitchMedia` the present one goes on as it is, and may
+    renegotiate. `terms` as in `OfferMedia`.
+    """
+
+    op: OpId
+    terms: Terms | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchMedia(MediaCommand):
+    """Talk with the SIP peer that described itself by `sdp` instead of the present one.
+
+    `offered`: it is an offer, with `terms` as in `OfferMedia`; else it answers what
+    `OfferSuccessor` gave. Answered by `MediaSwitched`: an offer that was pending on either side is
+    then void, and what the Matrix client agreed to stays in force. If it fails, everything stays as
+    it is.
+    """
+
+    op: OpId
+    sdp: str
+    offered: bool = False
+    terms: Terms | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropSuccessor(MediaCommand):
+    """Nobody takes the present SIP peer's place after all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddRemoteCandidates(MediaCommand):
+    """ICE candidates that the Matrix client trickled; an empty one ends them."""
+
+    candidates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseMedia(MediaCommand):
+    """End the session and free its sockets. Answered by `MediaClosed`."""

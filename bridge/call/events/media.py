@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What comes from the media session."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from bridge.call.events.base import Event
+from bridge.call.ids import CallId, OpId, Side
+
+
+class MediaFault(Enum):
+    """Why media could not be set up or was lost."""
+
+    BAD_SDP = "bad_sdp"
+    NO_COMMON_CODEC = "no_common_codec"
+    NOT_ENCRYPTED = "not_encrypted"
+    """One side insists on encryption that the other has not."""
+    ICE_FAILED = "ice_failed"
+    DTLS_FAILED = "dtls_failed"
+    NO_RESOURCES = "no_resources"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaEvent(Event):
+    """Something that happened to a call's media session."""
+
+    call: CallId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaOfferReady(MediaEvent):
+    """Answers `OfferMedia`: the SDP to offer to the side opposite the one that offered.
+
+    In a renegotiation the other side's description may need no change (an ICE restart, a new
+    address): then `needed` is False, and `answer` holds the SDP to answer the offering side with at
+    once (where that side offered nothing, our offer to it). `sdp` is then not used.
+    """
+
+    op: OpId
+    sdp: str
+    needed: bool = True
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaAnswerReady(MediaEvent):
+    """Answers `AnswerMedia`: the SDP to send to the side opposite the one that answered.
+
+    Usually the answer to that side's offer. Where that side had offered nothing (an INVITE without
+    SDP), it is our offer to it, which its ACK will answer; the result of that last `AnswerMedia` is
+    empty, for nobody waits for it.
+    """
+
+    op: OpId
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaJoined(MediaEvent):
+    """Answers `JoinMedia`: an answer for each of the two offers."""
+
+    op: OpId
+    matrix_sdp: str
+    sip_sdp: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaSwitched(MediaEvent):
+    """Answers `SwitchMedia`. `sdp`: the answer, where the new peer offered.
+
+    `needed`: the Matrix client has to be asked to send or receive again, or not to: the next
+    `OfferMedia` of the SIP side, by the new peer's description, says what.
+    """
+
+    op: OpId
+    sdp: str = ""
+    needed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaFailed(MediaEvent):
+    """Answers any media command that carries an op: it could not be done."""
+
+    op: OpId
+    fault: MediaFault
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaConnected(MediaEvent):
+    """ICE and DTLS are up and audio can pass both ways.
+
+    `matrix_codec`, `sip_codec` like `opus/48000/2`, `PCMU/8000`; relay when they are the same.
+    """
+
+    matrix_codec: str
+    sip_codec: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaKeyPressed(MediaEvent):
+    """A key that the client pressed, which cannot reach the SIP leg's far end within the audio.
+
+    `key` and `duration` as in `SipKeyPressed`. Told when the key was let go.
+    """
+
+    key: str
+    duration: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaLost(MediaEvent):
+    """The media session failed after it was (or while it became) established."""
+
+    side: Side
+    fault: MediaFault
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaClosed(MediaEvent):
+    """Answers `CloseMedia`: final statistics, plain values that a record can keep."""
+
+    statistics: dict[str, int | float | str] = field(default_factory=dict)
