@@ -30,6 +30,7 @@ from bridge.call.ids import (
     UserId,
 )
 from bridge.call.limits import Allowance
+from bridge.call.outcomes import Outcome
 from bridge.call.policy import Access
 from bridge.call.view import CallView
 
@@ -50,6 +51,10 @@ class CallRecord:
     address: Address
     trunk: TrunkName
     started_at: float
+    rule: str = ""
+    """Which rule of the dial plan led it where it went."""
+    rang_at: float | None = None
+    """When it rang first at whom it was for."""
     answered_at: float | None = None
     ended_at: float | None = None
     ringing: tuple[Ringing, ...] = ()
@@ -65,6 +70,10 @@ class CallRecord:
     cause: str | None = None
     status: int | None = None
     ended_by: str | None = None
+    reason: str = ""
+    """Matrix's reason for the cause."""
+    detail: str = ""
+    """More about a refusal: which rules were tried."""
     statistics: dict[str, int | float | str] = field(default_factory=dict)
 
 
@@ -80,6 +89,26 @@ class LadderEntry:
     """`in`, `out`, or empty for what happened inside."""
     summary: str
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallQuery:
+    """Which calls are looked for; what is empty or None is not asked for."""
+
+    person: str = ""
+    """Part of a Matrix id: of whose call it was, or at whom it rang."""
+    number: str = ""
+    """Part of a number or address."""
+    trunk: str = ""
+    direction: Direction | None = None
+    since: float | None = None
+    """Seconds since the epoch, like `until`, which itself is left out."""
+    until: float | None = None
+    outcomes: tuple[Outcome, ...] = ()
+    """Any of these; calls that are not over have none."""
+    after: CallId | None = None
+    """Go on after this one, which was the last of those before."""
+    limit: int = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

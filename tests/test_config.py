@@ -39,6 +39,17 @@ def mistakes(
     return [str(each) for each in error.value.problems]
 
 
+def test_calls_are_known_for_as_long_as_rooms_wait_for_them() -> None:
+    leave = f"{TOKENS}portals: {{leave_unanswered_after: 172801}}"
+    assert read(leave).records.keep_calls == 365
+    with pytest.raises(
+        InvalidConfig, match=r"keep_calls: 2 days are less than .*wanted: 3 or more"
+    ):
+        read(f"{leave}\nrecords: {{keep_calls: 2}}")
+    assert read(f"{leave}\nrecords: {{keep_calls: 3}}").records.keep_calls == 3
+    assert read(f"{leave}\nrecords: {{keep_calls: 0}}").records.keep_calls == 0
+
+
 def test_tokens_are_enough() -> None:
     config = read(TOKENS)
     assert config.appservice.as_token.get_secret_value() == "ours"

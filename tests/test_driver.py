@@ -592,3 +592,29 @@ def test_a_ladder_says_who_forwarded_the_call(rig: Rig) -> None:
         "bridge: start: tel:+12025550123 to @alice:mx.test by provider, "
         "forwarded by tel:+12025550177"
     )
+
+
+def test_what_never_came_to_the_core_is_recorded_too(rig: Rig) -> None:
+    rig.driver.record([START, END])
+    assert rig.records == [START, END]
+    assert rig.driver.active == 0
+    assert rig.outside.ladder == [
+        "bridge: start: @alice:mx.test to tel:+12025550123 by provider",
+        "bridge: end: 486, BUSY, sip",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ("INFO sip:a\r\nContent-Type: application/dtmf\r\nContent-Length: 1\r\n\r\n5", "Length: 1"),
+        ("INFO sip:a\r\n\r\nSignal=5\r\nDuration=250", "Duration=250"),
+        ("INVITE sip:a\r\n\r\nv=0\r\na=key-mgmt:mikey 5AA\r\nm=audio", "m=audio"),
+        ("INVITE sip:a\r\n\r\nv=0\r\nk=base64:5AA\r\nm=audio", "m=audio"),
+    ],
+)
+def test_keys_are_not_kept_in_a_ladder(message: str, kept: str) -> None:
+    detail = ladder.of_sip_message("received", message, 0.0).detail
+    assert "5" not in detail.replace("250", "")
+    assert kept in detail
+    assert "[hidden]" in detail

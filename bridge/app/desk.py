@@ -78,7 +78,7 @@ class ServiceDesk:
     configured: Mapping[str, Trunk]
     registrations: Callable[[], Mapping[TrunkName, Registration]]
     clock: Callable[[], float]
-    refused: Callable[[Refusal], None] = lambda refusal: None
+    refused: Callable[[UserId, Address, Refusal], None] = lambda person, address, refusal: None
     """Told of every call that could not be made."""
 
     def __post_init__(self) -> None:
@@ -116,7 +116,7 @@ class ServiceDesk:
         address, withhold = self._plan.read(number)
         refusal = self.core.why_not(person, address, self.clock())
         if refusal is not None:
-            self.refused(refusal)
+            self.refused(person, address, refusal)
             raise NotDone(_sentence(refusal.cause))
         self.emit(CallRequested(person=person, address=address, withhold=withhold))
         return address

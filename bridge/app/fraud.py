@@ -10,7 +10,6 @@ from bridge.call.causes import Cause
 from bridge.call.commands import RecordEnd, RecordStart, StoreCommand
 from bridge.call.ids import CallId, TrunkName
 from bridge.call.meter import DAY
-from bridge.call.policy import Refusal
 
 log = structlog.get_logger(__name__)
 
@@ -36,10 +35,6 @@ class FraudAlerts:
                 self._trunks[call] = trunk
             case RecordEnd(call=call, cause=cause):
                 self._reached(self._trunks.pop(call, TrunkName("")), Cause(cause))
-
-    def refused(self, refusal: Refusal) -> None:
-        """A call was not even begun."""
-        self._reached(refusal.trunk, refusal.cause)
 
     def _reached(self, trunk: TrunkName, cause: Cause) -> None:
         what = _REACHED.get(cause)

@@ -25,9 +25,10 @@ from bridge.app.health import Homeserver, database_answers, trunks_work
 from bridge.app.mailboxes import Mailboxes
 from bridge.app.notify import notify
 from bridge.app.policy import policy_of
+from bridge.app.refused import RefusedRequests
 from bridge.app.texts import Texts
 from bridge.app.upkeep import keep_up
-from bridge.call.causes import Cause
+from bridge.call.causes import MEANINGS, Cause
 from bridge.call.commands import RecordEnd
 from bridge.call.events import Event, TalksRecalled
 from bridge.call.ids import Address, TrunkName, UserId
@@ -83,7 +84,8 @@ class Service:
         self._stack.push_async_callback(writer.close)
         calls = Calls(database, writer)
         loop = asyncio.get_running_loop()
-        switchboard = Switchboard(policy, nonce=secrets.token_hex(4))
+        nonce = secrets.token_hex(4)
+        switchboard = Switchboard(policy, nonce=nonce)
         driver = self._driver = Driver(
             switchboard,
             loop,
@@ -151,6 +153,7 @@ class Service:
         self._stack.callback(alerts.close)
         fraud = FraudAlerts(matrix.notify_admins, loop.time)
         people = People(database)
+        refused = RefusedRequests(driver.record, nonce=nonce)
         desk = ServiceDesk(
             policy=policy,
             region=config.numbers.region,
@@ -162,7 +165,7 @@ class Service:
             configured=config.trunks,
             registrations=sip.registrations,
             clock=loop.time,
-            refused=fraud.refused,
+            refused=refused.add,
         )
         matrix.serve(desk, people, texts.typed)
         driver.connect(Ports(matrix=matrix, sip=sip, media=media, store=calls, leg_of=sip.leg_of))
@@ -180,7 +183,11 @@ class Service:
             log.warning("ending a call that a crash left behind", call=record.call)
             await matrix.end_orphan(record)
             end = RecordEnd(
-                call=record.call, cause=Cause.SHUTDOWN.value, status=0, ended_by="bridge"
+                call=record.call,
+                cause=Cause.SHUTDOWN.value,
+                status=0,
+                ended_by="bridge",
+                reason=MEANINGS[Cause.SHUTDOWN].reason,
             )
             calls.do(end, time.time())
         self._stack.push_async_callback(sip.stop)
@@ -193,7 +200,11 @@ class Service:
         accounts.start(sip, account_changed)
         self._stack.push_async_callback(accounts.stop)
         upkeep = keep_up(
-            calls.prune_ladders, matrix.leave_unanswered, config.portals.leave_unanswered_after
+            [
+                (calls.prune_ladders, _days(config.records.keep_ladders)),
+                (calls.prune_calls, _days(config.records.keep_calls)),
+                (matrix.leave_unanswered, config.portals.leave_unanswered_after),
+            ]
         )
         self._stack.callback(asyncio.create_task(upkeep, name="upkeep").cancel)
         freeze_garbage_collector()
@@ -290,6 +301,11 @@ def media_settings(config: Config) -> Media:
     if media.listen or any(each.listen.version == 4 for each in config.sip.transports):
         return media
     return media.model_copy(update={"listen": IPv6Address("::")})
+
+
+def _days(days: int) -> float | None:
+    """In seconds; None for never, which is 0."""
+    return days * 86400.0 or None
 
 
 def _takes_texts(config: Config, trunk: TrunkName) -> bool:

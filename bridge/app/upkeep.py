@@ -3,15 +3,13 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import structlog
 
 log = structlog.get_logger(__name__)
 
-LADDERS_KEPT: Final = 30 * 86400.0
-"""Seconds that ladders are kept; the records of calls stay."""
 _HOUR: Final = 3600.0
 
 Sweep = Callable[[float], Awaitable[None]]
@@ -19,19 +17,17 @@ Sweep = Callable[[float], Awaitable[None]]
 
 
 async def keep_up(
-    prune_ladders: Sweep,
-    leave_unanswered: Sweep,
-    unanswered_after: float | None,
+    sweeps: Sequence[tuple[Sweep, float | None]],
     *,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Sweep now and every hour; `unanswered_after` in seconds, None for never."""
+    """Sweep now and every hour: each with the age in seconds that is too old, None for never."""
+    wanted = [(sweep, age) for sweep, age in sweeps if age is not None]
     while True:
-        await _try(prune_ladders, clock() - LADDERS_KEPT)
-        if unanswered_after is not None:
-            await _try(leave_unanswered, clock() - unanswered_after)
-        await sleep(min(_HOUR, unanswered_after or _HOUR))
+        for sweep, age in wanted:
+            await _try(sweep, clock() - age)
+        await sleep(min([_HOUR, *(age for _, age in wanted)]))
 
 
 async def _try(sweep: Sweep, before: float) -> None:

@@ -27,6 +27,7 @@ from bridge.call.events import (
     MediaKeyPressed,
     SipEvent,
     SipKeyPressed,
+    SipProgressed,
     SipReferReceived,
 )
 from bridge.call.far_end import FarEnd
@@ -76,6 +77,8 @@ _UNSENT = (MatrixState.PREPARING, MatrixState.JOINING, MatrixState.READY)
 _CALLED = (*_UNSENT, MatrixState.INVITING)
 _RINGING_HERE = (SipState.INVITED, SipState.INVITED_BARE)
 _RINGING_THERE = (SipState.IDLE, SipState.CALLING, SipState.PROCEEDING)
+_RINGS_FROM = 180
+"""Statuses from here on tell of whom is called: ringing, forwarding, queued, early media."""
 _RINGS = (Step.INVITE_MATRIX, Step.INVITE_PERSON)
 
 
@@ -93,8 +96,12 @@ class Call:
         sip: SipLeg,
         terms: Terms,
         payer: UserId | None = None,
+        rule: str = "",
     ) -> None:
-        """`payer`: whose time it takes, if not that of the person who calls."""
+        """`payer`: whose time it takes, if not that of the person who calls.
+
+        `rule`: which one of the dial plan led it where it goes.
+        """
         self.id = call
         self.address = address
         self.matrix = matrix
@@ -113,7 +120,7 @@ class Call:
         self._hops = 0
         self.direction = direction
         self._course = Course(effects, call, direction)
-        self._course.begins(self.person, address, sip)
+        self._course.begins(self.person, address, sip, rule)
         self.matrix.record()
         self.far.record()
 
@@ -191,6 +198,8 @@ class Call:
                 self.end(Cause.ENDED_BY_ADMIN, "bridge")
             case SipKeyPressed():
                 self._key_pressed(event)
+            case SipProgressed():
+                self._progressed(event)
             case SipEvent():
                 self._act(self.far.handle(event))
             case MediaEvent():
@@ -403,6 +412,11 @@ class Call:
         elif signal is not None and self.over is None:
             assert isinstance(signal, Reoffer | ReofferAnswered | ReofferRefused)
             self._renegotiation.matrix_said(signal)
+
+    def _progressed(self, event: SipProgressed) -> None:
+        if event.status >= _RINGS_FROM and event.leg == self.sip.leg:
+            self._course.rings_there()
+        self._act(self.far.handle(event))
 
     def _key_pressed(self, event: SipKeyPressed) -> None:
         mine = self.over is None and event.leg == self.sip.leg

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How far a call has come, and what is recorded of that."""
 
+from bridge.call.causes import MEANINGS
 from bridge.call.commands import (
     Attempt,
     RecordAnswer,
     RecordAttempts,
     RecordEnd,
+    RecordRinging,
     RecordStart,
 )
 from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
@@ -29,9 +31,10 @@ class Course:
         self._rang_at: float | None = None
         """Since when it rings at the person's devices."""
         self._attempts: list[Attempt] = []
+        self._rung = False
 
-    def begins(self, person: UserId, address: Address, leg: SipLeg) -> None:
-        """There is a call."""
+    def begins(self, person: UserId, address: Address, leg: SipLeg, rule: str) -> None:
+        """There is a call; `rule` of the dial plan led it where it goes."""
         self._effects.emit(
             RecordStart(
                 call=self._call,
@@ -40,12 +43,25 @@ class Course:
                 address=address,
                 trunk=leg.trunk,
                 diverted_by=leg.diverted_by,
+                rule=rule,
             )
         )
 
     def rings(self) -> None:
         """It rings at the person's devices."""
         self._rang_at = self._effects.now
+        if self.direction is Direction.TO_MATRIX:
+            self._ring()
+
+    def rings_there(self) -> None:
+        """It rings at the far end, or that says something before it answers."""
+        if self.direction is Direction.TO_SIP and self.answered_at is None:
+            self._ring()
+
+    def _ring(self) -> None:
+        if not self._rung and not self.is_recorded:
+            self._rung = True
+            self._effects.emit(RecordRinging(call=self._call))
 
     def goes_on(self, failed: TrunkName, over: Over, following: TrunkName) -> None:
         """A trunk could not carry the call; another is tried."""
@@ -67,6 +83,7 @@ class Course:
                 cause=over.cause.value,
                 status=status,
                 ended_by=over.by,
+                reason=MEANINGS[over.cause].reason,
                 detail=detail,
             )
         )

@@ -30,6 +30,8 @@ class OutboundRoute:
     """Whether the caller is to stay unknown (RFC 3323)."""
     early_media: bool
     terms: Terms
+    rule: str = ""
+    """Which rule of the dial plan it is by."""
     others: tuple["OutboundRoute", ...] = ()
     """Tried in this order where the trunk cannot carry the call."""
 
@@ -114,13 +116,14 @@ def route_of(
     withhold = withhold if told is None else told
     if account is not None:
         identity = _Identity(entry=_NOBODY, shown="", withhold=withhold)
-        return _leave_by(policy, account, rest if scheme == "tel" else address, identity)
-    for rule in policy.outbound:
+        target = rest if scheme == "tel" else address
+        return _leave_by(policy, account, target, identity, "account")
+    for index, rule in enumerate(policy.outbound):
         if not mismatch(rule, address, person):
             target = rewrite(policy, rule, rest) if scheme == "tel" else address
             entry = _NOBODY if person is None else caller_entry(policy, person)[1]
             identity = _Identity(entry=entry, shown=rule.caller_id, withhold=withhold)
-            return _ways(policy, rule, target, identity, number)
+            return _ways(policy, index, target, identity, number)
     return Refusal(Cause.NO_ROUTE)
 
 
@@ -174,13 +177,14 @@ def _allows(route: OutboundRoute, codec: str) -> bool:
 
 
 def _ways(
-    policy: Policy, rule: OutboundRule, target: str, identity: _Identity, number: str
+    policy: Policy, index: int, target: str, identity: _Identity, number: str
 ) -> OutboundRoute | Refusal:
     """The trunks of a rule that may be told to call a number, or why none may."""
-    refusals = [forbidden_by(policy, trunk, number) for trunk in rule.trunks]
+    trunks, name = policy.outbound[index].trunks, f"outbound[{index}]"
+    refusals = [forbidden_by(policy, trunk, number) for trunk in trunks]
     ways = [
-        _leave_by(policy, trunk, target, identity)
-        for trunk, refusal in zip(rule.trunks, refusals, strict=True)
+        _leave_by(policy, trunk, target, identity, name)
+        for trunk, refusal in zip(trunks, refusals, strict=True)
         if refusal is None
     ]
     if ways:
@@ -193,7 +197,9 @@ def in_order(ways: Sequence[OutboundRoute]) -> OutboundRoute:
     return replace(ways[0], others=tuple(ways[1:]))
 
 
-def _leave_by(policy: Policy, trunk: TrunkName, target: str, identity: _Identity) -> OutboundRoute:
+def _leave_by(
+    policy: Policy, trunk: TrunkName, target: str, identity: _Identity, rule: str
+) -> OutboundRoute:
     known = policy.trunks.get(trunk, TrunkPolicy())
     wishes = (identity.withhold, identity.entry.withhold, known.withhold)
     return OutboundRoute(
@@ -204,6 +210,7 @@ def _leave_by(policy: Policy, trunk: TrunkName, target: str, identity: _Identity
         withheld=next(wish for wish in wishes if wish is not None),
         early_media=known.early_media,
         terms=known.terms,
+        rule=rule,
     )
 
 

@@ -41,6 +41,19 @@ def route_in(
     return Refusal(Cause.NOT_IN_SERVICE, _tried(policy.inbound, trunk, number))
 
 
+def rule_in(policy: Policy, trunk: TrunkName, dialled: str, owner: UserId | None = None) -> str:
+    """Which rule says whom `route_in` rings; empty if none does."""
+    if owner is not None:
+        return "account"
+    number = dialled.removeprefix("tel:")
+    fitting = (
+        f"inbound[{index}]"
+        for index, rule in enumerate(policy.inbound)
+        if not mismatch_in(rule, trunk, number) and _permitted(policy, named(rule, number))
+    )
+    return next(fitting, "")
+
+
 def mismatch_in(rule: InboundRule, trunk: TrunkName, number: str) -> str:
     """Why the rule is not for a call, in words; empty if it is."""
     if rule.trunk not in (None, trunk):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from bridge.call.dialplan import OutboundRoute, only_by, route_out
 from bridge.call.events import PersonChanged
 from bridge.call.ids import Address, TrunkName, UserId
-from bridge.call.inbound import route_in
+from bridge.call.inbound import route_in, rule_in
 from bridge.call.policy import Policy, Refusal, Wishes
 
 _NOTHING = Wishes()
@@ -52,6 +52,10 @@ class People:
     def route_in(self, trunk: TrunkName, dialled: str) -> tuple[UserId, ...] | Refusal:
         """Whom a call rings: the owner of the account that it came by, or else by the rules."""
         return route_in(self._policy, trunk, dialled, self._owners.get(trunk))
+
+    def rule_in(self, trunk: TrunkName, dialled: str) -> str:
+        """Which rule says whom a call rings; empty if none does."""
+        return rule_in(self._policy, trunk, dialled, self._owners.get(trunk))
 
     def forward(
         self, person: UserId, trunk: TrunkName, caller: Address, dialled: str

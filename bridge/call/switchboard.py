@@ -179,6 +179,7 @@ class Switchboard:
             matrix=self._maker.called(call, event),
             sip=sip,
             terms=outbound.terms,
+            rule=outbound.rule,
         )
         self._calls.add(made, event.key, sip_name(sip.leg))
         if isinstance(route, Refusal):
@@ -204,6 +205,7 @@ class Switchboard:
             matrix=self._maker.calling(call, person, address),
             sip=sip,
             terms=outbound.terms,
+            rule=outbound.rule,
         )
         self._calls.add(made, sip_name(sip.leg))
         self._limits.placed(person, route.trunk)
@@ -235,6 +237,7 @@ class Switchboard:
             matrix=self._maker.ringing(call, people, event.caller, absent),
             sip=self._maker.incoming(call, event),
             terms=terms_of(self._policy, event.trunk),
+            rule=self._people.rule_in(event.trunk, event.dialled) if people else "",
         )
         self._calls.add(made, sip_name(event.leg))
         if isinstance(routed, Refusal):

@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Iterator
+from math import ceil
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -29,6 +30,7 @@ def check(config: Config) -> Iterator[Finding]:
     yield from checks_routing.check(config)
     yield from checks_callers.check(config)
     yield from _notices(config)
+    yield from _records(config)
     yield from _media(config)
     yield from _listeners(config)
 
@@ -147,6 +149,16 @@ def _notices(config: Config) -> Iterator[Finding]:
             ("notices", "timezone"),
             f"{zone!r} is not a time zone that this machine knows; wanted: one like Europe/Berlin "
             "(where none is known, the package tzdata is missing)",
+        )
+
+
+def _records(config: Config) -> Iterator[Finding]:
+    leave, kept = config.portals.leave_unanswered_after, config.records.keep_calls
+    if leave is not None and 0 < kept * 86400 < leave:
+        yield (
+            ("records", "keep_calls"),
+            f"{kept} days are less than portals.leave_unanswered_after, for which calls have to be "
+            f"known; wanted: {ceil(leave / 86400)} or more",
         )
 
 

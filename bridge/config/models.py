@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from bridge.config.base import Off, Port, Seconds, Section
+from bridge.config.base import Days, Off, Port, Seconds, Section
 from bridge.config.routing import Caller, InboundRule, Limits, Numbers, OutboundRule
 from bridge.config.sip import Accounts, Sip, Trunk
 
@@ -163,6 +163,21 @@ class Media(Section):
     )
 
 
+class Records(Section):
+    """How long calls are remembered."""
+
+    keep_calls: Days = Field(
+        365,
+        description="Days after which the record of a call is deleted: who, when, how it ended; "
+        "0: never.",
+    )
+    keep_ladders: Days = Field(
+        30,
+        description="Days after which what both sides of a call said is deleted; 0: with the "
+        "record.",
+    )
+
+
 class Logging(Section):
     """What is written to the log, and how."""
 
@@ -239,5 +254,6 @@ class Config(Section):
     limits: Limits = Field(default_factory=Limits)
     notices: Notices = Field(default_factory=Notices)
     media: Media = Field(default_factory=Media)
+    records: Records = Field(default_factory=Records)
     logging: Logging = Field(default_factory=Logging)
     web: Web = Field(default_factory=Web)

@@ -166,6 +166,10 @@ class Driver:
         """Put a whole SIP message onto the ladder of its call."""
         self._messages.add(sip_call_id, direction, text, self._wall())
 
+    def record(self, commands: Sequence[StoreCommand]) -> None:
+        """Keep a record of what never came to the core."""
+        self._carry_out(commands, self._wall())
+
     async def shut_down(self, within: float) -> bool:
         """End every call; whether all had ended `within` that many seconds."""
         self.emit(ShutdownRequested())

@@ -50,8 +50,10 @@ _BRIEF: Final = (
     "by",
 )
 _SECRETS: Final = re.compile(
-    r"^(?P<what>(?:Proxy-)?Authorization:|a=ice-pwd:|"
-    r"a=crypto:(?:[ \t]*\d+[ \t]+[\w-]+(?=[ \t]))?)[^\r\n]*",
+    r"^(?P<what>(?:Proxy-)?Authorization:|a=ice-pwd:|a=key-mgmt:|k=|"
+    r"a=crypto:(?:[ \t]*\d+[ \t]+[\w-]+(?=[ \t]))?|"
+    # Keys pressed may be a password.
+    r"Signal[ \t]*=|Content-Type:[ \t]*application/dtmf[ \t]*\r?\n(?:.+\r?\n)*\r?\n)[^\r\n]*",
     re.IGNORECASE | re.MULTILINE,
 )
 _ABOUT_CALLS: Final = re.compile(
@@ -91,7 +93,8 @@ def of_command(command: do.Command, at: float) -> LadderEntry | None:
         case do.RecordStart(person=person, address=address, trunk=trunk):
             ends = (person, address)
             caller, callee = ends if command.direction is Direction.TO_SIP else ends[::-1]
-            by = f", forwarded by {command.diverted_by}" if command.diverted_by else ""
+            by = f" ({command.rule})" if command.rule else ""
+            by += f", forwarded by {command.diverted_by}" if command.diverted_by else ""
             return LadderEntry(
                 at=at,
                 leg="bridge",

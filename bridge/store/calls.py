@@ -15,6 +15,7 @@ from bridge.call.commands import (
     RecordAttempts,
     RecordEnd,
     RecordLegs,
+    RecordRinging,
     RecordStart,
     RecordStatistics,
     Ringing,
@@ -23,7 +24,9 @@ from bridge.call.commands import (
 from bridge.call.events import Talk
 from bridge.call.ids import CallId, Direction, TrunkName, UserId
 from bridge.call.meter import DAY
-from bridge.ports import CallRecord, LadderEntry
+from bridge.ports import CallQuery, CallRecord, LadderEntry
+from bridge.store.database import transaction
+from bridge.store.finding import PRUNE, condition_of
 from bridge.store.writer import Row, Write, Writer
 
 LEGS = ("person", "room", "matrix_call_id", "matrix_version", "party", "sip_call_id", "sip_dialog")
@@ -97,6 +100,16 @@ class Calls:
         )
         return [_record(row) for row in rows]
 
+    async def search(self, query: CallQuery) -> Sequence[CallRecord]:
+        """The calls that are looked for, newest first."""
+        where, values = condition_of(query)
+        rows = await self._database.fetch(
+            f"SELECT * FROM call WHERE {where} ORDER BY started_at DESC, call "
+            f"LIMIT {int(query.limit)}",
+            *values,
+        )
+        return [_record(row) for row in rows]
+
     async def ladder(self, call: CallId) -> Sequence[LadderEntry]:
         """What both sides of a call said, in order."""
         rows = await self._database.fetch(
@@ -119,6 +132,12 @@ class Calls:
         """Forget what was said before this time (seconds since the epoch); the records stay."""
         await self._database.execute("DELETE FROM ladder WHERE at < $1", float(before))
 
+    async def prune_calls(self, before: float) -> None:
+        """Forget calls that ended before this time (seconds since the epoch)."""
+        async with transaction(self._database) as connection:
+            for statement in PRUNE:
+                await connection.execute(statement, float(before))
+
 
 def _write_of(command: StoreCommand, at: float) -> Write:
     match command:
@@ -128,6 +147,8 @@ def _write_of(command: StoreCommand, at: float) -> Write:
             return partial(_legs, command=command)
         case RecordAttempts():
             return partial(_attempts, command=command)
+        case RecordRinging(call=call):
+            return partial(_ringing, call=call, at=at)
         case RecordAnswer(call=call):
             return partial(_answer, call=call, at=at)
         case RecordEnd():
@@ -140,14 +161,15 @@ def _write_of(command: StoreCommand, at: float) -> Write:
 
 async def _start(connection: Connection, command: RecordStart, at: float) -> None:
     await connection.execute(
-        "INSERT INTO call (call, direction, person, address, trunk, started_at) "
-        "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (call) DO NOTHING",
+        "INSERT INTO call (call, direction, person, address, trunk, started_at, rule) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (call) DO NOTHING",
         command.call,
         command.direction.value,
         command.person,
         command.address,
         command.trunk,
         at,
+        command.rule,
     )
 
 
@@ -178,6 +200,12 @@ async def _attempts(connection: Connection, command: RecordAttempts) -> None:
     )
 
 
+async def _ringing(connection: Connection, call: CallId, at: float) -> None:
+    await connection.execute(
+        "UPDATE call SET rang_at=$2 WHERE call=$1 AND rang_at IS NULL", call, at
+    )
+
+
 async def _answer(connection: Connection, call: CallId, at: float) -> None:
     await connection.execute(
         "UPDATE call SET answered_at=$2 WHERE call=$1 AND answered_at IS NULL", call, at
@@ -186,13 +214,15 @@ async def _answer(connection: Connection, call: CallId, at: float) -> None:
 
 async def _end(connection: Connection, command: RecordEnd, at: float) -> None:
     await connection.execute(
-        "UPDATE call SET ended_at=$2, cause=$3, status=$4, ended_by=$5 "
+        "UPDATE call SET ended_at=$2, cause=$3, status=$4, ended_by=$5, reason=$6, detail=$7 "
         "WHERE call=$1 AND ended_at IS NULL",
         command.call,
         at,
         command.cause,
         command.status,
         command.ended_by,
+        command.reason,
+        _storable(command.detail),
     )
 
 

@@ -82,6 +82,7 @@ class Portals:
             """
             SELECT portal.room, portal.person, portal.address FROM portal
             JOIN call ON call.person=portal.person AND call.address=portal.address
+            WHERE NOT portal.talked
             GROUP BY portal.room, portal.person, portal.address
             HAVING MAX(call.started_at) < $1 AND COUNT(call.ended_at) = COUNT(*)
             AND COUNT(call.answered_at) = 0

@@ -141,6 +141,16 @@ async def _trunks_and_callers(connection: Connection, _: Scheme) -> None:
     await connection.execute("ALTER TABLE call ADD COLUMN attempts TEXT NOT NULL DEFAULT '[]'")
 
 
+async def _whole_records(connection: Connection, _: Scheme) -> None:
+    """More about each call, and where there was talk in calls that are now forgotten."""
+    for column in ("rule", "reason", "detail"):
+        await connection.execute(f"ALTER TABLE call ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
+    await connection.execute("ALTER TABLE call ADD COLUMN rang_at DOUBLE PRECISION")
+    await connection.execute("ALTER TABLE portal ADD COLUMN talked BOOLEAN NOT NULL DEFAULT FALSE")
+    await connection.execute("CREATE INDEX call_address ON call (address, started_at)")
+    await connection.execute("CREATE INDEX rang_call ON rang (call)")
+
+
 migrations = UpgradeTable(version_table_name=VERSION_TABLE, database_name="matrix-sip")
 migrations.upgrades.append(_first)
 migrations.upgrades.append(_secrets)
@@ -149,3 +159,4 @@ migrations.upgrades.append(_accounts)
 migrations.upgrades.append(_ringing)
 migrations.upgrades.append(_rang)
 migrations.upgrades.append(_trunks_and_callers)
+migrations.upgrades.append(_whole_records)

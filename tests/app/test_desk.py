@@ -50,7 +50,7 @@ class Bench:
         self.emitted: list[Event] = []
         self.saved: dict[UserId, PersonSettings] = {}
         self.refusal: Refusal | None = None
-        self.refused: list[Refusal] = []
+        self.refused: list[tuple[UserId, Address, Refusal]] = []
         self.asked_at: list[float] = []
         self.account: TrunkName | None = None
         self.registered: dict[TrunkName, Registration] = {}
@@ -68,7 +68,7 @@ class Bench:
             },
             registrations=lambda: self.registered,
             clock=lambda: 100.0,
-            refused=self.refused.append,
+            refused=lambda *refused: self.refused.append(refused),
         )
 
     # the switchboard
@@ -149,7 +149,7 @@ def test_a_call_that_would_come_to_nothing_is_refused_with_the_reason(
     with pytest.raises(NotDone, match=sentence):
         bench.desk.call(ALICE, "202 555 0123")
     assert bench.emitted == []
-    assert bench.refused == [Refusal(cause)]
+    assert bench.refused == [(ALICE, "tel:+12025550123", Refusal(cause))]
 
 
 def test_what_is_left_to_a_person(bench: Bench) -> None:

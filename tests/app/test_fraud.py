@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Admins are told when a trunk reaches a bound: once a day for each."""
 
+from collections.abc import Sequence
+
 from bridge.app.fraud import FraudAlerts
+from bridge.app.refused import RefusedRequests
 from bridge.call.causes import Cause
-from bridge.call.commands import RecordEnd, RecordStart
+from bridge.call.commands import RecordEnd, RecordStart, StoreCommand
 from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
 from bridge.call.policy import Refusal
 
@@ -49,7 +52,22 @@ def test_each_trunk_and_bound_is_told_once_a_day() -> None:
 
 def test_call_that_was_not_even_begun() -> None:
     bench = Bench()
-    bench.alerts.refused(Refusal(Cause.TRUNK_SPENT, trunk=TrunkName("provider")))
-    bench.alerts.refused(Refusal(Cause.NO_ROUTE))
+    records: list[StoreCommand] = []
+
+    def record(commands: Sequence[StoreCommand]) -> None:
+        for command in commands:
+            records.append(command)
+            bench.alerts.observe(command)
+
+    refused = RefusedRequests(record, nonce="n")
+    ann, number = UserId("@ann:mx.test"), Address("tel:+12025550123")
+    refused.add(ann, number, Refusal(Cause.TRUNK_SPENT, "the limit", TrunkName("provider")))
+    refused.add(ann, number, Refusal(Cause.NO_ROUTE))
     (told,) = bench.told
     assert "`provider` has had as many minutes" in told
+    start, end, *_ = records
+    assert isinstance(start, RecordStart)
+    assert isinstance(end, RecordEnd)
+    assert (start.person, start.address, start.trunk) == (ann, number, "provider")
+    assert (end.cause, end.detail, end.reason) == ("trunk_spent", "the limit", "unknown_error")
+    assert [each.call for each in records] == ["n-r1", "n-r1", "n-r2", "n-r2"]

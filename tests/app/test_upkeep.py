@@ -5,9 +5,10 @@ import asyncio
 
 import pytest
 
-from bridge.app.upkeep import LADDERS_KEPT, keep_up
+from bridge.app.upkeep import keep_up
 
 NOW = 1_800_000_000.0
+KEPT = 30 * 86400.0
 
 
 class Broom:
@@ -32,14 +33,15 @@ class Broom:
             raise asyncio.CancelledError
 
     async def run(self, after: float | None) -> None:
+        sweeps = [(self.ladders, KEPT), (self.rooms, after)]
         with pytest.raises(asyncio.CancelledError):
-            await keep_up(self.ladders, self.rooms, after, clock=lambda: NOW, sleep=self.sleep)
+            await keep_up(sweeps, clock=lambda: NOW, sleep=self.sleep)
 
 
 async def test_rooms_stay_unless_it_is_set() -> None:
     broom = Broom()
     await broom.run(None)
-    assert broom.swept == [("ladders", LADDERS_KEPT)] * 2
+    assert broom.swept == [("ladders", KEPT)] * 2
     assert broom.pauses == [3600, 3600]
 
 
@@ -47,7 +49,7 @@ async def test_what_fails_does_not_keep_the_rest_from_being_swept() -> None:
     broom = Broom()
     broom.fails = True
     await broom.run(86400)
-    assert broom.swept == [("ladders", LADDERS_KEPT), ("rooms", 86400)] * 2
+    assert broom.swept == [("ladders", KEPT), ("rooms", 86400)] * 2
 
 
 async def test_a_short_time_is_looked_at_more_often() -> None:

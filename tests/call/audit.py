@@ -9,6 +9,8 @@ from bridge.call import events as e
 from bridge.call.deadlines import Timeouts
 from bridge.call.ids import CallId, LegId, MatrixCallKey, OpId, PartyId
 
+_ONCE = (c.RecordStart, c.RecordRinging, c.RecordAnswer, c.RecordEnd, c.RecordStatistics)
+
 
 class MatrixCallAudit:
     """One Matrix call, as its room sees it."""
@@ -201,8 +203,10 @@ class Audit:
     def _record(self, command: c.StoreCommand) -> None:
         seen = self.records.setdefault(command.call, [])
         assert seen or isinstance(command, c.RecordStart)
-        if isinstance(command, c.RecordStart | c.RecordAnswer | c.RecordEnd | c.RecordStatistics):
+        if isinstance(command, _ONCE):
             assert type(command) not in seen, f"{type(command).__name__} twice"
+        if isinstance(command, c.RecordRinging):
+            assert c.RecordAnswer not in seen, "it rings after it was answered"
         if c.RecordEnd in seen:
             assert isinstance(command, c.RecordStatistics)
         seen.append(type(command))

@@ -51,6 +51,7 @@ def test_whom_an_entry_means(entry: str, person: UserId, means: bool) -> None:
 def test_a_rule_may_be_for_some_people_only() -> None:
     of = policy(OutboundRule(trunks=(A,), people=("@b*:example.org",)), OutboundRule(trunks=(B,)))
     assert (route(of).trunk, route(of, BOB).trunk) == (B, A)
+    assert (route(of).rule, route(of, BOB).rule) == ("outbound[1]", "outbound[0]")
     only = policy(OutboundRule(trunks=(A,), people=("example.org",)))
     assert route_out(only, ANN, NUMBER) == Refusal(Cause.NO_ROUTE)
 
@@ -71,6 +72,7 @@ def test_trunks_are_tried_in_order() -> None:
     )
     first = route(of)
     assert [each.trunk for each in (first, *first.others)] == [A, B, C]
+    assert {each.rule for each in first.ways} == {"outbound[0]"}
     second = first.following
     assert second is not None
     assert (second.trunk, second.caller, second.target) == (B, "200", "2025550123")

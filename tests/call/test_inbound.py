@@ -5,7 +5,7 @@ import pytest
 
 from bridge.call.causes import Cause
 from bridge.call.ids import TrunkName, UserId
-from bridge.call.inbound import route_in
+from bridge.call.inbound import route_in, rule_in
 from bridge.call.patterns import matches, pattern_of
 from bridge.call.policy import Access, Policy, Refusal
 from bridge.call.rules import InboundRule
@@ -37,6 +37,13 @@ def test_who_may_not_be_called_is_left_out_of_a_group() -> None:
     assert refusal == Refusal(Cause.NOT_PERMITTED)
     assert isinstance(refusal, Refusal)
     assert refusal.detail == "inbound[2]: @guest:other.test"
+
+
+def test_the_rule_that_decided_is_named() -> None:
+    assert rule_in(POLICY, PROVIDER, "tel:+12025550100") == "inbound[0]"
+    assert rule_in(POLICY, PBX, "+12025550101") == "inbound[1]"
+    assert rule_in(POLICY, PBX, "701") == ""
+    assert rule_in(POLICY, PBX, "701", ANN) == "account"
 
 
 def test_a_number_without_a_rule_names_the_rules_that_were_tried() -> None:

@@ -67,6 +67,7 @@ def test_a_call_from_invite_to_hangup() -> None:
     assert [type(record) for record in desk.records] == [
         c.RecordStart,
         c.RecordLegs,
+        c.RecordRinging,
         c.RecordAnswer,
         c.RecordEnd,
         c.RecordStatistics,
@@ -596,3 +597,17 @@ def test_events_of_nobodys_call_are_ignored() -> None:
     desk.tell(e.MatrixMuteChanged(room=ROOM, call_id=THEIR_CALL, sender=LAPTOP, muted=True))
     assert desk.said == []
     assert desk.core.call_of(e.ShutdownRequested()) is None
+
+
+def test_only_what_comes_from_whom_is_called_is_ringing_and_only_before_the_answer() -> None:
+    desk = Desk()
+    desk.person_calls()
+    desk.media_offers(Side.MATRIX, "matrix offer")
+    desk.expect(c.SendSipInvite)
+    desk.phone_rings(100)
+    assert not any(isinstance(each, c.RecordRinging) for each in desk.records)
+    desk.phone_rings(183)
+    desk.phone_rings(180)
+    desk.phone_answers()
+    desk.phone_rings(180)
+    assert [type(each) for each in desk.records].count(c.RecordRinging) == 1

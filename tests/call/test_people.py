@@ -208,6 +208,7 @@ def test_calls_leave_by_the_persons_own_account(address: str) -> None:
     desk.tell(e.MediaOfferReady(call=offer.call, op=offer.op, sdp="offer to sip"))
     invite = desk.expect(c.SendSipInvite)
     assert (invite.trunk, invite.target) == (ACCOUNT, address.removeprefix("tel:"))
+    assert desk.recorded(c.RecordStart).rule == "account"
 
 
 def test_a_call_by_an_account_rings_its_owner() -> None:
@@ -217,6 +218,7 @@ def test_a_call_by_an_account_rings_its_owner() -> None:
     prepare, _ = desk.expect_all(c.PreparePortal, c.OfferMedia)
     assert isinstance(prepare, c.PreparePortal)
     assert prepare.person == PERSON
+    assert desk.recorded(c.RecordStart).rule == "account"
 
 
 def test_a_forward_of_a_call_by_an_account() -> None:

@@ -68,10 +68,16 @@ def test_the_first_rule_that_matches_wins() -> None:
         caller="100",
         early_media=True,
         terms=Terms(codecs=("PCMU",)),
+        rule="outbound[0]",
     )
     other = route_out(policy, ANN, Address("tel:+442079460123"))
     assert other == OutboundRoute(
-        trunk=PROVIDER, target="+442079460123", caller="", early_media=False, terms=Terms()
+        trunk=PROVIDER,
+        target="+442079460123",
+        caller="",
+        early_media=False,
+        terms=Terms(),
+        rule="outbound[1]",
     )
     assert (terms_of(policy, PBX), terms_of(policy, PROVIDER)) == (
         Terms(codecs=("PCMU",)),

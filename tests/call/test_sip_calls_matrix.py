@@ -542,3 +542,12 @@ def test_the_bridge_is_stopping() -> None:
     desk.tell(e.ShutdownRequested())
     desk.phone_calls(dialled=f"tel:{OURS}")
     assert refused(desk) == ("shutdown", 503)
+
+
+def test_when_it_rang_is_recorded_once_and_by_which_rule() -> None:
+    desk = Desk()
+    desk.rings_at_the_person()
+    assert desk.recorded(c.RecordStart).rule == "inbound[0]"
+    assert [type(each) for each in desk.records].count(c.RecordRinging) == 1
+    desk.person_rejects()
+    assert desk.recorded(c.RecordEnd).reason == "user_hangup"

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Records of calls and their ladders."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from mautrix.util.async_db import Database
@@ -12,6 +14,7 @@ from bridge.call.commands import (
     RecordAttempts,
     RecordEnd,
     RecordLegs,
+    RecordRinging,
     RecordStart,
     RecordStatistics,
     Ringing,
@@ -27,8 +30,10 @@ from bridge.call.ids import (
     TrunkName,
     UserId,
 )
-from bridge.ports import CallRecord, CallStore, LadderEntry
+from bridge.call.outcomes import Outcome
+from bridge.ports import CallQuery, CallRecord, CallStore, LadderEntry, Portal
 from bridge.store.calls import Calls
+from bridge.store.portals import Portals
 from bridge.store.writer import Writer
 
 CALL = CallId("c1")
@@ -57,6 +62,7 @@ def start(call: str = "c1", direction: Direction = Direction.TO_SIP) -> RecordSt
         person=UserId("@alice:mx.test"),
         address=Address("tel:+12025550123"),
         trunk=TrunkName("provider"),
+        rule="outbound[0]",
     )
 
 
@@ -75,8 +81,17 @@ async def test_a_whole_call(calls: Calls, writer: Writer) -> None:
             party=PartyId("p"),
         ),
         RecordLegs(call=CALL, sip_call_id="abc@us", sip_dialog="opaque"),
+        RecordRinging(call=CALL),
         RecordAnswer(call=CALL),
-        RecordEnd(call=CALL, cause="normal", status=200, ended_by="matrix"),
+        RecordRinging(call=CALL),
+        RecordEnd(
+            call=CALL,
+            cause="normal",
+            status=200,
+            ended_by="matrix",
+            reason="user_hangup",
+            detail="as \0 told",
+        ),
         RecordStatistics(call=CALL, statistics={"packets": 5, "loss": 0.5, "codec": "PCMU/8000"}),
     ]
     for number, command in enumerate(commands):
@@ -89,8 +104,10 @@ async def test_a_whole_call(calls: Calls, writer: Writer) -> None:
         address=Address("tel:+12025550123"),
         trunk=TrunkName("provider"),
         started_at=AT,
-        answered_at=AT + 3,
-        ended_at=AT + 4,
+        rule="outbound[0]",
+        rang_at=AT + 3,
+        answered_at=AT + 4,
+        ended_at=AT + 6,
         room=RoomId("!r:mx.test"),
         matrix_call_id=MatrixCallId("m1"),
         matrix_version=1,
@@ -100,6 +117,8 @@ async def test_a_whole_call(calls: Calls, writer: Writer) -> None:
         cause="normal",
         status=200,
         ended_by="matrix",
+        reason="user_hangup",
+        detail="as \N{REPLACEMENT CHARACTER} told",
         statistics={"packets": 5, "loss": 0.5, "codec": "PCMU/8000"},
     )
 
@@ -273,3 +292,75 @@ async def test_a_call_that_rang_at_several_is_in_the_history_of_all(
         [record] = await calls.recent_of(person, 5)
         assert (record.call, record.person) == (CALL, carol)
     assert await calls.recent_of(UserId("@dave:mx.test"), 5) == []
+
+
+def found(records: Sequence[CallRecord]) -> list[str]:
+    return [record.call for record in records]
+
+
+async def test_calls_are_found_by_what_is_known_of_them(calls: Calls, writer: Writer) -> None:
+    bob = UserId("@Bob_1:mx.test")
+    calls.do(start("c1"), AT)
+    calls.do(RecordEnd(call=CALL, cause="busy", status=486, ended_by="sip"), AT + 1)
+    calls.do(replace(start("c2"), address=Address("tel:+12025550199")), AT + 10)
+    calls.do(replace(start("c3"), person=bob, trunk=TrunkName("pbx")), AT + 20)
+    calls.do(start("c4", Direction.TO_MATRIX), AT + 30)
+    ring = Ringing(
+        person=bob, room=RoomId("!r"), matrix_call_id=MatrixCallId("~1"), party=PartyId("sip")
+    )
+    calls.do(RecordLegs(call=CallId("c4"), ringing=(ring,)), AT + 30)
+    end = RecordEnd(call=CallId("c4"), cause="no_route", status=404, ended_by="bridge")
+    calls.do(end, AT + 31)
+    await writer.flush()
+
+    async def search(**wanted: Any) -> list[str]:
+        return found(await calls.search(CallQuery(**wanted)))
+
+    assert await search() == ["c4", "c3", "c2", "c1"]
+    assert await search(person="bob_1") == ["c4", "c3"]
+    assert await search(person="bobx1") == [], "what means anything to LIKE means itself here"
+    assert await search(person="%") == []
+    assert await search(number="0199") == ["c2"]
+    assert await search(trunk="pbx") == ["c3"]
+    assert await search(direction=Direction.TO_MATRIX) == ["c4"]
+    assert await search(since=AT + 10, until=AT + 30) == ["c3", "c2"]
+    assert await search(outcomes=(Outcome.CALLEE,)) == ["c1"]
+    assert await search(outcomes=(Outcome.CALLEE, Outcome.POLICY)) == ["c4", "c1"]
+    assert await search(limit=2) == ["c4", "c3"]
+    assert await search(limit=2, after=CallId("c3")) == ["c2", "c1"]
+
+
+async def test_calls_that_began_together_are_all_found_page_by_page(
+    calls: Calls, writer: Writer
+) -> None:
+    for name in ("c1", "c2", "c3"):
+        calls.do(start(name), AT)
+    await writer.flush()
+    assert found(await calls.search(CallQuery(limit=2))) == ["c1", "c2"]
+    assert found(await calls.search(CallQuery(limit=2, after=CallId("c2")))) == ["c3"]
+
+
+async def test_old_calls_are_forgotten_but_not_that_there_was_talk(
+    calls: Calls, writer: Writer, database: Database
+) -> None:
+    portals = Portals(database)
+    talked, missed = start("c1", Direction.TO_MATRIX), start("c3", Direction.TO_MATRIX)
+    missed = replace(missed, person=UserId("@bob:mx.test"))
+    for begun in (talked, missed):
+        room = RoomId(f"!{begun.call}:mx.test")
+        await portals.save_portal(Portal(room=room, person=begun.person, address=begun.address))
+    calls.do(talked, AT)
+    calls.do(RecordAnswer(call=CALL), AT + 1)
+    for begun in (replace(talked, call=CallId("c2")), missed, replace(missed, call=CallId("c4"))):
+        calls.do(begun, AT + 50)
+    for name, ended in (("c1", 2), ("c2", 90), ("c3", 51), ("c4", 90)):
+        end = RecordEnd(call=CallId(name), cause="no_answer", status=480, ended_by="bridge")
+        calls.do(end, AT + ended)
+    calls.trace(CALL, rung(AT, "INVITE"))
+    await writer.flush()
+    await calls.prune_calls(AT + 60)
+    assert await calls.call(CALL) is None
+    assert await calls.ladder(CALL) == []
+    assert sorted(found(await calls.recent(9))) == ["c2", "c4"]
+    left = await portals.unanswered_portals(AT + 100)
+    assert [each.person for each in left] == [missed.person]

@@ -14,13 +14,14 @@ class StoreCommand(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordStart(StoreCommand):
-    """A call began. `diverted_by` as in `SipInviteReceived`."""
+    """A call began. `diverted_by` as in `SipInviteReceived`; `rule`: which one led it there."""
 
     direction: Direction
     person: UserId
     address: Address
     trunk: TrunkName
     diverted_by: Address | None = None
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,18 +70,27 @@ class RecordAttempts(StoreCommand):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordRinging(StoreCommand):
+    """It rings at whom the call is for, for the first time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordAnswer(StoreCommand):
     """Both legs are connected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordEnd(StoreCommand):
-    """The call is over. `cause` is a value of `bridge.call.causes.Cause`, `status` SIP's or 0."""
+    """The call is over. `cause` is a value of `bridge.call.causes.Cause`, `status` SIP's or 0.
+
+    `reason` is Matrix's for that cause: what the client is told, or has told.
+    """
 
     cause: str
     status: int
     ended_by: str
     """`matrix`, `sip`, `media` or `bridge`."""
+    reason: str = ""
     detail: str = ""
     """More about a refusal, for the admin: which rules were tried."""
 
