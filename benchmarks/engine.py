@@ -15,7 +15,8 @@ from bridge.call.events import Event, MediaAnswerReady, MediaConnected, MediaOff
 from bridge.call.ids import CallId, OpId, Side
 from bridge.call.terms import Srtp, Terms
 from bridge.config import Media
-from bridge.media.embedded.engine import EmbeddedEngine, freeze_garbage_collector
+from bridge.media import garbage
+from bridge.media.embedded.engine import EmbeddedEngine
 
 _TERMS = Terms(srtp=Srtp.OPTIONAL)
 
@@ -50,7 +51,7 @@ class Engine:
 
     async def _answer(self, request: dict[str, str]) -> str | None:
         if request["do"] == "freeze":
-            freeze_garbage_collector()
+            garbage.freeze()
             return None
         self._op += 1
         op, call = OpId(self._op), CallId(request["call"])

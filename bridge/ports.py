@@ -176,6 +176,9 @@ class SipPort(Protocol):
 class MediaEngine(Protocol):
     """What carries audio; modelled on offer/answer so that an external engine fits too."""
 
+    async def start(self) -> None:
+        """Come up. Raises ConfigurationError or LocalError if that cannot be."""
+
     def do(self, command: MediaCommand) -> None:
         """Start to carry out a command; order is kept per call."""
 

@@ -350,6 +350,11 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
             "1: media.rtp_ports: contains port 5060 of sip.transports[0]; wanted: another range",
         ),
         (
+            "media: {rtp_ports: [40000, 40030], workers: 2}\n",
+            "1: media.workers: 2 have to share 31 ports (media.rtp_ports); wanted: at least "
+            "16 for each",
+        ),
+        (
             "media: {ice_servers: [{url: 'http://turn'}]}\n",
             "1: media.ice_servers[0].url: 'http://turn' is not accepted; wanted: stun:host:port, "
             "turn:host:port?transport=udp or turns:host:port",

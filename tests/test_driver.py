@@ -210,6 +210,9 @@ class SipSide:
 class MediaSide:
     outside: Outside
 
+    async def start(self) -> None:
+        raise NotImplementedError
+
     def do(self, command: MediaCommand) -> None:
         self.outside.take(command)
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from ipaddress import IPv6Address
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -23,6 +22,7 @@ from bridge.app.dialling import dial
 from bridge.app.fraud import FraudAlerts
 from bridge.app.health import Homeserver, database_answers, trunks_work
 from bridge.app.mailboxes import Mailboxes
+from bridge.app.media import open_media
 from bridge.app.notify import notify
 from bridge.app.policy import policy_of
 from bridge.app.refused import RefusedRequests
@@ -34,11 +34,11 @@ from bridge.call.events import Event, TalksRecalled
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.policy import Access, access_of
 from bridge.call.switchboard import Switchboard
-from bridge.config import Config, EncryptionMode, Media
+from bridge.config import Config, EncryptionMode
 from bridge.driver import Driver, Ports
 from bridge.matrix.adapter import MatrixAdapter
 from bridge.matrix.encryption.ghosts import Keys
-from bridge.media.embedded.engine import EmbeddedEngine, freeze_garbage_collector
+from bridge.media import garbage
 from bridge.numbers import from_sip, is_canonical
 from bridge.sip.adapter import SipAdapter
 from bridge.sip.trunks import Registration
@@ -105,8 +105,10 @@ class Service:
             matrix.notify(person, text)
 
         accounts = await self._open_accounts(database, may_use, tell)
-        media = EmbeddedEngine(media_settings(config), emit)
+        media = open_media(config, emit, self._metrics)
         self._stack.push_async_callback(media.close)
+        media_up = asyncio.create_task(media.start(), name="media")
+        self._stack.callback(media_up.cancel)
         matrix = self._matrix = MatrixAdapter(
             config.homeserver,
             config.appservice,
@@ -172,6 +174,7 @@ class Service:
         self._watch(sip, writer, accounts)
 
         await desk.open()
+        await media_up
         await matrix.listen()
         self._stack.push_async_callback(matrix.stop)
         self._stack.push_async_callback(texts.close)
@@ -207,7 +210,7 @@ class Service:
             ]
         )
         self._stack.callback(asyncio.create_task(upkeep, name="upkeep").cancel)
-        freeze_garbage_collector()
+        garbage.freeze()
         self._state = "running"
         log.info("ready")
 
@@ -293,14 +296,6 @@ class Service:
         self._metrics.watch(
             "writes_waiting", "Writes that wait for the database.", lambda: float(writer.waiting)
         )
-
-
-def media_settings(config: Config) -> Media:
-    """Where nothing is said about it, audio goes the way that SIP does: by IPv6 if that is all."""
-    media = config.media
-    if media.listen or any(each.listen.version == 4 for each in config.sip.transports):
-        return media
-    return media.model_copy(update={"listen": IPv6Address("::")})
 
 
 def _days(days: int) -> float | None:

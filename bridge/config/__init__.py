@@ -5,6 +5,7 @@ from bridge.config.base import NumberStyle, Port, Seconds, Section, Transport
 from bridge.config.bounds import Bounds
 from bridge.config.load import InvalidConfig, Problem, load, parse, secrets_of
 from bridge.config.models import (
+    PORTS_PER_WORKER,
     AppService,
     AutoJoin,
     Config,
@@ -23,6 +24,7 @@ from bridge.config.routing import Caller, InboundRule, Limits, Numbers, Outbound
 from bridge.config.sip import Accounts, Sip, SipTransport, Trunk, TrunkTls
 
 __all__ = [
+    "PORTS_PER_WORKER",
     "Accounts",
     "AppService",
     "AutoJoin",

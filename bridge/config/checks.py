@@ -11,7 +11,7 @@ from yarl import URL
 
 from bridge.config import checks_callers, checks_routing, checks_sip
 from bridge.config.checks_routing import SERVER_NAME, USER_ID
-from bridge.config.models import AutoJoin, Config, EncryptionMode
+from bridge.config.models import PORTS_PER_WORKER, AutoJoin, Config, EncryptionMode
 from bridge.config.problems import Finding
 
 LOCALPART = re.compile(r"[a-z0-9._=/+-]+")
@@ -166,6 +166,13 @@ def _media(config: Config) -> Iterator[Finding]:
     low, high = config.media.rtp_ports
     if low >= high:
         yield ("media", "rtp_ports"), f"[{low}, {high}] is empty; wanted: the lower port first"
+    workers = config.media.workers or 1
+    if workers > 1 and (high - low + 1) // workers < PORTS_PER_WORKER:
+        yield (
+            ("media", "workers"),
+            f"{workers} have to share {high - low + 1} ports (media.rtp_ports); wanted: at least "
+            f"{PORTS_PER_WORKER} for each",
+        )
     for number, each in enumerate(config.sip.transports):
         if each.protocol == "udp" and low <= each.port <= high:
             yield (

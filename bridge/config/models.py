@@ -143,6 +143,10 @@ class TurnServer(Section):
     password: SecretStr = Field(SecretStr(""), description="Password for TURN.")
 
 
+PORTS_PER_WORKER = 16
+"""The fewest that a media worker can do with."""
+
+
 class Media(Section):
     """How audio travels."""
 
@@ -155,6 +159,13 @@ class Media(Section):
     rtp_ports: tuple[Port, Port] = Field(
         (30000, 34999),
         description="Range of UDP ports for audio, on both sides; a call takes three or more.",
+    )
+    workers: int | None = Field(
+        None,
+        ge=0,
+        le=256,
+        description="How many processes may carry audio, beside the one that signals; 0: none, it "
+        "does both; empty: one for each core but one. They start when calls need them.",
     )
     ice_servers: tuple[TurnServer, ...] = Field(
         (),

@@ -36,7 +36,7 @@ class _Counts(Collector):
     """Counters that are read when they are asked for."""
 
     def __init__(
-        self, name: str, meaning: str, label: str, counts: Callable[[], Mapping[str, int]]
+        self, name: str, meaning: str, label: str, counts: Callable[[], Mapping[str, float]]
     ) -> None:
         self._name, self._meaning, self._label, self._counts = name, meaning, label, counts
 
@@ -145,7 +145,7 @@ class Metrics:
         Gauge(f"matrix_sip_{name}", meaning, registry=self.registry).set_function(value)
 
     def watch_counts(
-        self, name: str, meaning: str, label: str, counts: Callable[[], Mapping[str, int]]
+        self, name: str, meaning: str, label: str, counts: Callable[[], Mapping[str, float]]
     ) -> None:
         """Show numbers that somebody else keeps, and that only grow, by a closed set of labels."""
         self.registry.register(_Counts(f"matrix_sip_{name}", meaning, label, counts))

@@ -83,6 +83,9 @@ class FakeEngine:
         self.commands.append(command)
         asyncio.get_running_loop().call_soon(self._carry_out, command)
 
+    async def start(self) -> None:
+        """There is nothing to wait for."""
+
     async def close(self) -> None:
         """End every call."""
         for call in list(self._calls):

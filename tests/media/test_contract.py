@@ -2,8 +2,10 @@
 """What every media engine does: the same for the fake, the embedded and any other one."""
 
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import pytest
+import pytest_asyncio
 
 from bridge.call.commands import (
     AddRemoteCandidates,
@@ -18,7 +20,10 @@ from bridge.call.commands import (
 )
 from bridge.call.events import MediaClosed, MediaFailed, MediaFault, MediaOfferReady, MediaSwitched
 from bridge.call.ids import CallId, OpId, Side
+from bridge.config import Logging
 from bridge.media.embedded.engine import EmbeddedEngine
+from bridge.media.workers.engine import WorkerEngine
+from bridge.media.workers.template import Template
 from bridge.ports import Emit, MediaEngine
 from bridge.sdp.agreement import matrix_audio, sip_audio, webrtc_peer
 from bridge.sdp.description import MediaDirection
@@ -26,10 +31,16 @@ from bridge.sdp.parser import parse
 from tests.media.conftest import SETTINGS
 from tests.media.desk import Desk
 from tests.media.fake import FakeEngine, description
+from tests.media.processes import KeptTemplate
 
-ENGINES: dict[str, Callable[[Emit], MediaEngine]] = {
-    "fake": FakeEngine,
-    "embedded": lambda emit: EmbeddedEngine(SETTINGS, emit),
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ENGINES: dict[str, Callable[[Template, Emit], MediaEngine]] = {
+    "fake": lambda template, emit: FakeEngine(emit),
+    "embedded": lambda template, emit: EmbeddedEngine(SETTINGS, emit),
+    "workers": lambda template, emit: WorkerEngine(
+        SETTINGS, Logging(), emit, workers=2, template=template
+    ),
 }
 CLIENT = description(Side.MATRIX)
 PHONE = description(Side.SIP).replace("192.0.2.1", "127.0.0.1")
@@ -38,10 +49,18 @@ HELD = CLIENT.replace("sendrecv", "recvonly")
 CLIENT_ANSWER = CLIENT.replace("actpass", "active")
 
 
-@pytest.fixture(params=list(ENGINES))
-async def desk(request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def template() -> AsyncIterator[Template]:
+    """What workers of all tests are copies of."""
+    template = KeptTemplate()
+    yield template
+    await template.end()
+
+
+@pytest_asyncio.fixture(loop_scope="module", params=list(ENGINES))
+async def desk(request: pytest.FixtureRequest, template: Template) -> AsyncIterator[Desk]:
     """Each engine in turn."""
-    desk = Desk(ENGINES[request.param])
+    desk = Desk(partial(ENGINES[request.param], template))
     yield desk
     await desk.engine.close()
 

@@ -16,7 +16,7 @@ from bridge.call.events import MediaConnected, MediaFault
 from bridge.call.ids import CallId, Side
 from bridge.config import Media
 from bridge.errors import ConfigurationError
-from bridge.media.embedded.engine import EmbeddedEngine, freeze_garbage_collector
+from bridge.media.embedded.engine import EmbeddedEngine
 from bridge.media.embedded.matrix_leg import MatrixLeg
 from bridge.media.embedded.session import Session
 from bridge.sdp.agreement import matrix_audio, sip_audio
@@ -182,11 +182,3 @@ async def test_offers_of_real_software_are_understood(
     else:
         offered = await desk.offer(Side.SIP, sdp)
         assert codecs_of(matrix_audio(parse(offered.sdp)))
-
-
-def test_the_collector_is_told_what_will_stay() -> None:
-    try:
-        freeze_garbage_collector()
-        assert gc.get_freeze_count() > 0
-    finally:
-        gc.unfreeze()

@@ -2,7 +2,6 @@
 """The embedded media engine: one session for each call, commands in order, events out."""
 
 import asyncio
-import gc
 from collections.abc import Awaitable
 
 import structlog
@@ -24,15 +23,15 @@ from bridge.call.events import (
     Event,
     MediaAnswerReady,
     MediaClosed,
-    MediaFailed,
     MediaFault,
     MediaJoined,
     MediaOfferReady,
     MediaSwitched,
 )
-from bridge.call.ids import CallId, OpId
+from bridge.call.ids import CallId
 from bridge.config import Media as MediaSettings
 from bridge.errors import BridgeError, LocalError, SdpError
+from bridge.media.early import Early, failed, refuse
 from bridge.media.embedded.session import Resources, Session
 from bridge.media.embedded.sockets import PortRange
 from bridge.media.embedded.streams import Statistics
@@ -40,9 +39,6 @@ from bridge.media.embedded.webrtc import CertificateSource, ice_servers
 from bridge.ports import Emit
 from bridge.sdp.codecs import NoCommonCodec
 from bridge.sdp.sdes import EncryptionMismatch
-
-MAX_EARLY = 100
-"""Calls whose candidates are kept before there is an offer, and messages kept of each."""
 
 logger = structlog.get_logger(__name__)
 
@@ -60,7 +56,7 @@ class EmbeddedEngine:
             certificates=CertificateSource(),
         )
         self._calls: dict[CallId, _Call] = {}
-        self._early: dict[CallId, list[AddRemoteCandidates]] = {}
+        self._early = Early()
         self._ending: set[asyncio.Task[None]] = set()
 
     def do(self, command: MediaCommand) -> None:
@@ -72,26 +68,21 @@ class EmbeddedEngine:
             call.commands.put_nowait(command)
         elif isinstance(command, OfferMedia | JoinMedia):
             call = self._calls[command.call] = _Call(command.call, self._resources, self._emit)
-            for early in self._early.pop(command.call, ()):
+            for early in self._early.take(command.call):
                 call.commands.put_nowait(early)
             call.commands.put_nowait(command)
         elif isinstance(command, AddRemoteCandidates):
-            self._keep(command)
+            self._early.keep(command)
         else:
-            asyncio.get_running_loop().call_soon(_refuse, command, self._emit)
-
-    def _keep(self, command: AddRemoteCandidates) -> None:
-        """Candidates before the offer that they belong to, or after the end: who knows."""
-        kept = self._early.setdefault(command.call, [])
-        if len(kept) < MAX_EARLY:
-            kept.append(command)
-        if len(self._early) > MAX_EARLY:
-            del self._early[next(iter(self._early))]
+            asyncio.get_running_loop().call_soon(refuse, command, self._emit)
 
     def snapshot(self, call: CallId) -> Statistics:
         """What a live call measured so far, as `MediaClosed` will report it; empty if unknown."""
         known = self._calls.get(call)
         return known.session.statistics() if known is not None else {}
+
+    async def start(self) -> None:
+        """There is nothing to wait for."""
 
     async def close(self) -> None:
         """End every session and free every socket."""
@@ -101,7 +92,7 @@ class EmbeddedEngine:
             await asyncio.gather(*self._ending, return_exceptions=True)
 
     def _end(self, call: CallId) -> None:
-        self._early.pop(call, None)
+        self._early.take(call)
         known = self._calls.pop(call, None)
         if known is None:
             asyncio.get_running_loop().call_soon(self._emit, MediaClosed(call=call))
@@ -109,16 +100,6 @@ class EmbeddedEngine:
         task = asyncio.create_task(known.end())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
-
-
-def freeze_garbage_collector() -> None:
-    """Take what lives as long as the process out of the collector's sight.
-
-    To be called once after start-up: full collections then cost what calls allocate, not what the
-    imported modules weigh, and no longer hold packets up.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 class _Call:
@@ -144,6 +125,7 @@ class _Call:
         self._emit(MediaClosed(call=self._call, statistics=statistics))
 
     async def _work(self) -> None:
+        structlog.contextvars.bind_contextvars(call=self._call)  # Of all tasks that begin here.
         while True:
             command = await self.commands.get()
             event = await self._result(command)
@@ -161,7 +143,7 @@ class _Call:
                 self._log.exception("media command failed", command=name)
             else:
                 self._log.info("media refused", command=name, fault=fault.value, detail=detail)
-            return _failed(command, fault, detail)
+            return failed(command, fault, detail)
 
     def _carry_out(self, command: MediaCommand) -> Awaitable[Event | None]:
         match command:
@@ -229,16 +211,3 @@ def _fault(error: Exception) -> tuple[MediaFault, str]:
     if isinstance(error, BridgeError):
         return MediaFault.INTERNAL, str(error)
     return MediaFault.INTERNAL, type(error).__name__
-
-
-def _failed(command: MediaCommand, fault: MediaFault, detail: str) -> MediaFailed | None:
-    op: OpId | None = getattr(command, "op", None)
-    if op is None:
-        return None
-    return MediaFailed(call=command.call, op=op, fault=fault, detail=detail)
-
-
-def _refuse(command: MediaCommand, emit: Emit) -> None:
-    event = _failed(command, MediaFault.INTERNAL, "the call has no media session")
-    if event is not None:
-        emit(event)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the service makes of the settings."""
+"""Which media engine the settings ask for."""
 
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from bridge.app.service import media_settings
+from bridge.app.media import media_settings
 from bridge.config import Config, Media, Sip, SipTransport
 
 FOUR = SipTransport(listen=IPv4Address("0.0.0.0"))
