@@ -8,7 +8,6 @@ from ipaddress import IPv4Address
 from typing import Any
 
 import structlog
-import uvloop
 
 from bridge.call.commands import AnswerMedia, OfferMedia
 from bridge.call.events import Event, MediaAnswerReady, MediaConnected, MediaOfferReady
@@ -17,6 +16,7 @@ from bridge.call.terms import Srtp, Terms
 from bridge.config import Media
 from bridge.media import garbage
 from bridge.media.embedded.engine import EmbeddedEngine
+from bridge.media.packets import PacketLoop
 
 _TERMS = Terms(srtp=Srtp.OPTIONAL)
 
@@ -72,4 +72,5 @@ if __name__ == "__main__":
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger("warning"),
     )
-    uvloop.run(Engine().serve())
+    with asyncio.Runner(loop_factory=PacketLoop) as runner:
+        runner.run(Engine().serve())

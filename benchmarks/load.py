@@ -106,7 +106,7 @@ class Client:
         self._send(header + payload)
         self.sent += 1
 
-    def _back(self, size: int) -> None:
+    def _back(self, size: int, _: float) -> None:
         if 64 <= ARRIVAL[1] & 0x7F < 96:
             return  # RTCP
         packet = self._unprotect(size)

@@ -9,7 +9,6 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from bridge.call.commands import AddRemoteCandidates, OfferMedia
 from bridge.call.events import MediaConnected, MediaFault
@@ -24,7 +23,7 @@ from bridge.sdp.codecs import codecs_of
 from bridge.sdp.parser import parse
 from tests.media.conftest import SETTINGS
 from tests.media.desk import Desk
-from tests.simulators.rtp import RtpPeer, Sender
+from tests.simulators.rtp import RtpPeer
 from tests.simulators.waiting import until
 from tests.simulators.webrtc import Remote, WebRtcPeer
 
@@ -73,23 +72,6 @@ async def test_fifty_calls_leave_nothing_behind(desk: Desk) -> None:
     assert open_files() == files
     gc.collect()
     assert not [o for o in gc.get_objects() if isinstance(o, Session | MatrixLeg)]
-
-
-def test_uvloop_carries_a_call_too() -> None:
-    async def call() -> None:
-        desk = Desk(lambda emit: EmbeddedEngine(SETTINGS, emit))
-        client, phone = WebRtcPeer(), RtpPeer()
-        await desk.client_calls(client, phone)
-        await client.send(*client.sender("PCMU").packets([b"c" * 160] * 20))
-        await phone.received.reaches(20)
-        phone.send(*Sender(0).packets([b"p" * 160] * 20))
-        await client.received.reaches(20)
-        await desk.hang_up()
-        await desk.engine.close()
-        phone.close()
-        await client.close()
-
-    uvloop.run(call())
 
 
 async def test_behind_nat_the_public_address_is_announced(

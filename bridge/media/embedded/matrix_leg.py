@@ -7,7 +7,6 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic
 
 import structlog
 from aiortc import RTCCertificate
@@ -244,7 +243,7 @@ class MatrixLeg:
         unprotect_rtcp = generation.dtls.unprotect_rtcp
         on_rtp, on_rtcp = self._callbacks.rtp, self._callbacks.rtcp
 
-        def on_media(size: int) -> None:
+        def on_media(size: int, now: float) -> None:
             try:
                 if 64 <= ARRIVAL[1] & 0x7F < 96:  # RFC 5761 4
                     on_rtcp(unprotect_rtcp(bytes(ARRIVAL[:size])))
@@ -253,7 +252,7 @@ class MatrixLeg:
             except (SrtpError, ValueError):
                 self.undecipherable += 1
                 return
-            on_rtp(packet, monotonic())
+            on_rtp(packet, now)
 
         generation.ice.on_media = on_media
 

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The SIP side of a session: a pair of UDP sockets, and whom they listen to."""
 
-import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
 from ipaddress import ip_address
-from time import monotonic
 from typing import Any
 
 from bridge.errors import SdpError
@@ -14,6 +12,7 @@ from bridge.media.embedded.rtp import HEADER, HEADER_SIZE, is_rtcp, is_rtp
 from bridge.media.embedded.sip_srtp import UNREADABLE, SipSrtp
 from bridge.media.embedded.sockets import connected_twin
 from bridge.media.embedded.srtp import ARRIVAL, Packet
+from bridge.media.packets import unwatch, watch
 from bridge.sdp.sdes import Keys
 
 MAX_PACKET = 1400
@@ -57,7 +56,7 @@ class SipLeg:
         """Packets of the peer's under a wrong key, or repeated."""
         self.srtp: SipSrtp | None = None
         """What encrypts the audio, if it is."""
-        self._take: Callable[[Packet], None] = self._take_plain
+        self._take: Callable[[Packet, float], None] = self._take_plain
         self._blind = 0
         self._on_blind = on_blind
         self._rtp = rtp
@@ -76,9 +75,8 @@ class SipLeg:
         self._locked = False
         self._suspect: tuple[tuple[Any, ...], int, int] | None = None
         self._suspected = 0
-        loop = asyncio.get_running_loop()
-        loop.add_reader(rtp.fileno(), self._rtp_readable)
-        loop.add_reader(rtcp.fileno(), self._rtcp_readable)
+        watch(rtp, self._rtp_readable)
+        watch(rtcp, self._rtcp_readable)
 
     def aim(self, address: tuple[str, int], rtcp: tuple[str, int], *, muxed: bool) -> None:
         """Talk with the peer where its description says. Raises SdpError."""
@@ -138,13 +136,12 @@ class SipLeg:
             self._send = lambda packet: self._rtp.sendto(packet, peer)
             return
         self._send = twin.send
-        receive = twin.recv_into
-        asyncio.get_running_loop().add_reader(twin.fileno(), self._peer_readable, receive)
+        watch(twin, self._reader(twin))
 
     def _drop_twin(self) -> None:
         twin, self._twin = self._twin, None
         if twin is not None:
-            asyncio.get_running_loop().remove_reader(twin.fileno())
+            unwatch(twin)
             twin.close()
 
     def send_rtp(self, packet: bytes | Packet) -> None:
@@ -168,15 +165,14 @@ class SipLeg:
 
     def close(self) -> None:
         """Stop reading and free the ports."""
-        loop = asyncio.get_running_loop()
         self._drop_twin()
         self._send = None
         for sock in (self._rtp, self._rtcp):
             if sock.fileno() >= 0:
-                loop.remove_reader(sock.fileno())
+                unwatch(sock)
                 sock.close()
 
-    def _rtp_readable(self) -> None:
+    def _rtp_readable(self, now: float) -> None:
         """What did not come from the peer, or came before it was known."""
         try:
             size, source = self._rtp.recvfrom_into(ARRIVAL)
@@ -184,20 +180,26 @@ class SipLeg:
             return
         packet = ARRIVAL[:size]
         if source == self._peer:
-            self._take(packet)
+            self._take(packet, now)
         elif self.srtp is not None:
-            self._take_stranger(packet, source, self.srtp)
+            self._take_stranger(packet, source, self.srtp, now)
         elif self._admit(packet, source):
-            self._take(packet)
+            self._take(packet, now)
 
-    def _peer_readable(self, receive: Callable[[Packet], int]) -> None:
-        try:
-            size = receive(ARRIVAL)
-        except OSError:
-            return
-        self._take(ARRIVAL[:size])
+    def _reader(self, twin: socket.socket) -> Callable[[float], None]:
+        """What takes a packet from the twin. Runs for each: what it needs is at hand."""
+        receive, arrival = twin.recv_into, ARRIVAL
 
-    def _take_plain(self, packet: Packet) -> None:
+        def readable(now: float) -> None:
+            try:
+                size = receive(arrival)
+            except OSError:
+                return
+            self._take(arrival[:size], now)
+
+        return readable
+
+    def _take_plain(self, packet: Packet, now: float) -> None:
         size = len(packet)
         if size < 8 or size > MAX_PACKET or packet[0] >> 6 != 2:
             return
@@ -205,9 +207,9 @@ class SipLeg:
             self._on_rtcp(bytes(packet))
         elif size >= HEADER_SIZE:
             self._locked = True
-            self._on_rtp(packet, monotonic())
+            self._on_rtp(packet, now)
 
-    def _take_encrypted(self, packet: Packet) -> None:
+    def _take_encrypted(self, packet: Packet, now: float) -> None:
         size = len(packet)
         srtp = self.srtp
         if srtp is None or size < HEADER_SIZE or size > MAX_PACKET or packet[0] >> 6 != 2:
@@ -222,9 +224,11 @@ class SipLeg:
             return
         self._blind = 0
         self._locked = True
-        self._on_rtp(packet, monotonic())
+        self._on_rtp(packet, now)
 
-    def _take_stranger(self, packet: Packet, source: tuple[Any, ...], srtp: SipSrtp) -> None:
+    def _take_stranger(
+        self, packet: Packet, source: tuple[Any, ...], srtp: SipSrtp, now: float
+    ) -> None:
         """Who has the key may be the peer behind a NAT; who has not, cannot."""
         if self._signalled is None:
             return
@@ -232,7 +236,7 @@ class SipLeg:
             with contextlib.suppress(*UNREADABLE):
                 packet = srtp.decrypt(len(packet))
                 if self._admit(packet, source):
-                    self._on_rtp(packet, monotonic())
+                    self._on_rtp(packet, now)
                 return
         self.strangers += 1
 
@@ -270,7 +274,7 @@ class SipLeg:
             self._rtcp_peer = source
         return True
 
-    def _rtcp_readable(self) -> None:
+    def _rtcp_readable(self, _: float) -> None:
         try:
             packet, source = self._rtcp.recvfrom(2048)
         except OSError:

@@ -12,6 +12,7 @@ import datetime
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, cast
 
 from aioice import Candidate, Connection, stun
@@ -31,13 +32,14 @@ from bridge.errors import ConfigurationError
 from bridge.media.embedded.candidates import parse_candidate
 from bridge.media.embedded.sockets import connected_twin
 from bridge.media.embedded.srtp import ARRIVAL, SIZE, Packet, protector, unprotector
+from bridge.media.packets import unwatch, watch
 
 GATHER_TIMEOUT = 3.0
 """Seconds that STUN and TURN servers get; what has not answered by then is left out."""
 
 OnDatagram = Callable[[bytes], None]
-OnMedia = Callable[[int], None]
-"""Takes a packet of that many bytes out of `ARRIVAL`."""
+OnMedia = Callable[[int, float], None]
+"""Takes a packet of that many bytes out of `ARRIVAL`, and when it came (monotonic, seconds)."""
 SendMedia = Callable[[bytes | Packet], None]
 
 
@@ -121,7 +123,7 @@ class SocketTransport(asyncio.DatagramTransport):
         self._twin: socket.socket | None = None
         self._peer: Any = None
         self._closing = False
-        self._loop.add_reader(sock.fileno(), self._readable)
+        watch(sock, self._readable)
         self._protocol.connection_made(self)
 
     @property
@@ -129,16 +131,13 @@ class SocketTransport(asyncio.DatagramTransport):
         """The STUN protocol on this socket."""
         return self._protocol
 
-    def _readable(self) -> None:
+    def _readable(self, now: float) -> None:
         try:
             size, address = self.sock.recvfrom_into(ARRIVAL)
         except OSError:
             return
-        self._take(size, address)
-
-    def _take(self, size: int, address: Any) -> None:
         if size and 127 < ARRIVAL[0] < 192:  # RFC 7983: SRTP and SRTCP
-            self._ice.on_media(size)
+            self._ice.on_media(size, now)
         elif size:
             self._protocol.datagram_received(bytes(ARRIVAL[:size]), address)
 
@@ -151,20 +150,29 @@ class SocketTransport(asyncio.DatagramTransport):
             except OSError:  # It works without, at a higher price.
                 return lambda data: self.sock.sendto(data, peer)
             self._peer = peer
-            self._loop.add_reader(self._twin.fileno(), self._twin_readable, self._twin.recv_into)
+            watch(self._twin, self._reader(self._twin, peer))
         return self._twin.send
 
-    def _twin_readable(self, receive: Callable[[Packet], int]) -> None:
-        try:
-            size = receive(ARRIVAL)
-        except OSError:
-            return
-        self._take(size, self._peer)
+    def _reader(self, twin: socket.socket, peer: Any) -> Callable[[float], None]:
+        """What takes a packet from the twin. Runs for each: what it needs is at hand."""
+        receive, ice, arrival = twin.recv_into, self._ice, ARRIVAL
+
+        def readable(now: float) -> None:
+            try:
+                size = receive(arrival)
+            except OSError:
+                return
+            if size and 127 < arrival[0] < 192:
+                ice.on_media(size, now)
+            elif size:
+                self._protocol.datagram_received(bytes(arrival[:size]), peer)
+
+        return readable
 
     def _drop_twin(self) -> None:
         twin, self._twin = self._twin, None
         if twin is not None:
-            self._loop.remove_reader(twin.fileno())
+            unwatch(twin)
             twin.close()
 
     def sendto(self, data: Any, addr: Any = None) -> None:
@@ -182,12 +190,12 @@ class SocketTransport(asyncio.DatagramTransport):
             return
         self._closing = True
         self._drop_twin()
-        self._loop.remove_reader(self.sock.fileno())
+        unwatch(self.sock)
         self.sock.close()
         self._loop.call_soon(self._protocol.connection_lost, None)
 
 
-def _no_media(_: int) -> None:
+def _no_media(_: int, _now: float) -> None:
     """Media before the keys are known: lost."""
 
 
@@ -264,7 +272,7 @@ class IceConnection(Connection):
         if data and 127 < data[0] < 192:
             if size <= SIZE:
                 ARRIVAL[:size] = data
-                self.on_media(size)
+                self.on_media(size, monotonic())
         elif data:
             self.on_dtls(data)
 

@@ -6,7 +6,6 @@ import os
 import socket
 
 import structlog
-import uvloop
 
 from bridge import logs
 from bridge.call.commands import MediaCommand
@@ -15,6 +14,7 @@ from bridge.config import secrets_of
 from bridge.errors import BridgeError
 from bridge.media.embedded.engine import EmbeddedEngine
 from bridge.media.garbage import Pauses, freeze
+from bridge.media.packets import PacketLoop
 from bridge.media.workers.wire import Begin, Channel, Message, Ready, Report, Unable
 
 log = structlog.get_logger(__name__)
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 def serve(sock: socket.socket) -> None:
     """Work for whoever holds the other end, until it is closed there."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=PacketLoop) as runner:
         runner.run(_Worker(sock).run())
 
 

@@ -24,9 +24,10 @@ from typing import Any, Final, cast
 
 from pydantic import SecretStr, TypeAdapter
 
-from bridge.call import commands, events
 from bridge.call.commands import MediaCommand
+from bridge.call.commands import media as commands
 from bridge.call.events import MediaEvent
+from bridge.call.events import media as events
 from bridge.config import Logging, Media
 
 
