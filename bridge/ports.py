@@ -26,12 +26,14 @@ from bridge.call.ids import (
     MatrixCallId,
     PartyId,
     RoomId,
+    Side,
     TrunkName,
     UserId,
 )
 from bridge.call.limits import Allowance
 from bridge.call.outcomes import Outcome
 from bridge.call.policy import Access
+from bridge.call.quality import Flow
 from bridge.call.view import CallView
 
 Emit = Callable[[Event], None]
@@ -109,6 +111,17 @@ class CallQuery:
     after: CallId | None = None
     """Go on after this one, which was the last of those before."""
     limit: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualitySample:
+    """How well one direction of a call was heard within a few seconds."""
+
+    at: float
+    """Seconds since the epoch, at their end."""
+    side: Side
+    """Where it comes from."""
+    flow: Flow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,8 @@ from bridge.call.commands import (
     RecordAttempts,
     RecordEnd,
     RecordLegs,
+    RecordQuality,
+    RecordSilence,
     RecordStart,
     RejectSip,
     SendMatrixAnswer,
@@ -35,7 +37,9 @@ from bridge.call.events import (
     MatrixCallEvent,
     MatrixHangupReceived,
     MatrixInviteReceived,
+    MediaMeasured,
     MediaOfferReady,
+    MediaSilent,
     ShutdownRequested,
     SipAnswered,
     SipEnded,
@@ -56,6 +60,7 @@ from bridge.call.ids import (
     TrunkName,
     UserId,
 )
+from bridge.call.quality import Flow, Measured
 from bridge.driver import Driver, Ports, ladder
 from bridge.driver.times import time_of_day, timed
 from bridge.ports import CallRecord, LadderEntry
@@ -621,3 +626,24 @@ def test_keys_are_not_kept_in_a_ladder(message: str, kept: str) -> None:
     assert "5" not in detail.replace("250", "")
     assert kept in detail
     assert "[hidden]" in detail
+
+
+def test_who_is_not_heard_is_a_warning_and_on_the_ladder_and_measurements_are_neither(
+    rig: Rig,
+) -> None:
+    silent = RecordSilence(call=CALL, side=Side.SIP, cause="never_sent")
+    heard = Flow(packets=250, lost=0, lost_beyond=0, jitter_ms=1, round_trip_ms=None, mos=4.4)
+    rig.core.reactions = {
+        MatrixInviteReceived: [START],
+        MediaSilent: [silent],
+        MediaMeasured: [RecordQuality(call=CALL, matrix=heard, sip=heard)],
+    }
+    rig.driver.emit(INVITE)
+    with capture_logs() as lines:
+        rig.driver.emit(MediaSilent(call=CALL, side=Side.SIP, seconds=3.0, heard=False))
+    assert [each["cause"] for each in lines if each["log_level"] == "warning"] == ["never_sent"]
+    assert rig.outside.ladder[-1] == "bridge: nothing is heard from sip: never sent"
+    before = len(rig.outside.ladder)
+    rig.driver.emit(MediaMeasured(call=CALL, matrix=Measured(), sip=Measured()))
+    assert len(rig.outside.ladder) == before
+    assert isinstance(rig.outside.done[-1], RecordQuality)

@@ -187,7 +187,12 @@ def show_ladder(
     call: Annotated[str, typer.Argument(help="The call's id, or `last`.")] = "last",
     config: ConfigOption = _CONFIG,
     full: Annotated[
-        bool, typer.Option("--full", "-f", help="Whole SIP messages and session descriptions.")
+        bool,
+        typer.Option(
+            "--full",
+            "-f",
+            help="Whole SIP messages and session descriptions, and all measurements.",
+        ),
     ] = False,
 ) -> None:
     """Show what both sides of a call said, in order, with times."""
@@ -195,7 +200,7 @@ def show_ladder(
         settings = load(config, os.environ)
         from bridge.app import history
 
-        record, entries = asyncio.run(history.one(settings, call))
+        record, entries = asyncio.run(history.one(settings, call, full=full))
         for line in history.ladder(record, entries, full=full):
             output.print(line)
 

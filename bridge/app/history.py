@@ -11,7 +11,7 @@ from bridge.call.causes import MEANINGS, Cause
 from bridge.call.ids import CallId, Direction
 from bridge.config import Config
 from bridge.errors import LocalError
-from bridge.ports import CallRecord, LadderEntry
+from bridge.ports import CallRecord, LadderEntry, QualitySample
 from bridge.store.calls import Calls
 from bridge.store.database import open_database
 from bridge.store.writer import Writer
@@ -20,6 +20,8 @@ LAST = "last"
 _ARROWS = {"in": "→", "out": "←", "": " "}
 """Seen from the leg: into the bridge, or out of it."""
 _COLOURS = {"matrix": "cyan", "sip": "magenta", "media": "yellow", "bridge": "dim"}
+_POOR = 3.6
+"""The opinion score below which many are dissatisfied (ITU-T G.107 annex B)."""
 _WELL = frozenset(
     cause.value
     for cause in (
@@ -38,8 +40,13 @@ async def recent(config: Config, count: int) -> Sequence[CallRecord]:
         return await Calls(database, Writer(database)).recent(count)
 
 
-async def one(config: Config, call: str) -> tuple[CallRecord, Sequence[LadderEntry]]:
-    """A call, or the `last` one, and its ladder. Raises `LocalError` if there is none."""
+async def one(
+    config: Config, call: str, *, full: bool = False
+) -> tuple[CallRecord, Sequence[LadderEntry]]:
+    """A call, or the `last` one, and its ladder. Raises `LocalError` if there is none.
+
+    With how well it was heard: where that was badly, or `full`.
+    """
     async with open_database(config.database.url.get_secret_value()) as database:
         calls = Calls(database, Writer(database))
         newest = await calls.recent(1) if call == LAST else ()
@@ -49,7 +56,13 @@ async def one(config: Config, call: str) -> tuple[CallRecord, Sequence[LadderEnt
                 "There has been no call yet." if call == LAST else f"There is no call {call}.",
                 remedy="`matrix-sip calls` lists the latest; a call's id is in its log lines, too.",
             )
-        return record, await calls.ladder(record.call)
+        heard = [
+            _heard(sample)
+            for sample in await calls.quality(record.call)
+            if full or (sample.flow.mos or _POOR) < _POOR
+        ]
+        entries = [*await calls.ladder(record.call), *heard]
+        return record, sorted(entries, key=lambda entry: entry.at)
 
 
 def table(records: Sequence[CallRecord]) -> Table:
@@ -100,6 +113,19 @@ def ladder(record: CallRecord, entries: Sequence[LadderEntry], *, full: bool) ->
         yield Text(f"in words: {sentence}")
     for name, value in sorted(record.statistics.items()):
         yield Text(f"  {name} {value}", style="dim")
+
+
+def _heard(sample: QualitySample) -> LadderEntry:
+    """How well one direction was heard, as a line."""
+    flow = sample.flow
+    summary = f"from {sample.side.value}: {flow.packets} packets"
+    if flow.mos is not None:
+        back = "" if flow.round_trip_ms is None else f", round trip {flow.round_trip_ms:.0f} ms"
+        summary += (
+            f", {flow.lost} lost, {flow.lost_beyond} beyond, jitter {flow.jitter_ms:.0f} ms{back}"
+            f": mos {flow.mos:.1f}"
+        )
+    return LadderEntry(at=sample.at, leg="media", direction="", summary=summary)
 
 
 def _line(entry: LadderEntry, *, since: float) -> Text:

@@ -54,6 +54,7 @@ def policy_of(config: Config) -> Policy:
             ring_time=limits.ring_time,
             max_duration=limits.max_duration,
             seconds_per_day=_seconds(limits.minutes_per_day),
+            vanished_after=limits.vanished_after,
         ),
         people={key: _bounds(each) for key, each in limits.people.items()},
         notices=Notices(config.notices.level),

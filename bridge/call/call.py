@@ -22,6 +22,7 @@ from bridge.call.events import (
     Event,
     HangupRequested,
     MatrixCallEvent,
+    MatrixMuteChanged,
     MediaClosed,
     MediaEvent,
     MediaKeyPressed,
@@ -57,6 +58,7 @@ from bridge.call.media_session import MediaSession
 from bridge.call.notices import NOT_TRANSFERRED, Notices, forwarded_by, last_words
 from bridge.call.renegotiation import Renegotiation
 from bridge.call.setup import take
+from bridge.call.silence import Heard, Listener
 from bridge.call.sip_leg import SipLeg
 from bridge.call.states import (
     STEPS,
@@ -109,6 +111,7 @@ class Call:
         self._effects = effects
         self._terms = terms
         self._media = MediaSession(effects, call)
+        self._listener = Listener(effects, call)
         self._renegotiation = Renegotiation(effects, call)
         self.far = FarEnd(effects, call, sip, self._renegotiation, self._identify)
         self._referral: SipReferReceived | None = None
@@ -171,7 +174,7 @@ class Call:
             status = MEANINGS[cause].status
         # Nobody has answered whom we called.
         called = not self.matrix.polite and not self.matrix.description
-        past = self._course.past(called=called)
+        past = self._course.past(called=called, unheard=self._listener.close())
         text = last_words(self._effects.notices, self.over, past)
         self._renegotiation.close()
         self.matrix.end(cause, telling=bool(text))
@@ -215,12 +218,18 @@ class Call:
                 self._act(machine.expire())
         for signal in self.far.expire():
             self._act(signal)
+        self._act(self._listener.expire())
         self._advance()
 
     @property
     def deadline(self) -> float:
         """When `handle_timer` has something to do: there is always something until the end."""
-        parts = (self.matrix.deadline, self._media.deadline, self._renegotiation.deadline)
+        parts = (
+            self.matrix.deadline,
+            self._media.deadline,
+            self._renegotiation.deadline,
+            self._listener.deadline,
+        )
         return min(each for each in (*parts, *self.far.deadlines()) if each is not None)
 
     @property
@@ -243,6 +252,8 @@ class Call:
             trunk=self.sip.trunk,
             since=self._course.since,
             answered_at=self._course.answered_at,
+            flows=self._listener.flows,
+            unheard=self._listener.unheard,
         )
 
     # --- transfer -------------------------------------------------------------------------
@@ -401,6 +412,8 @@ class Call:
     def _matrix_event(self, event: Event) -> None:
         if isinstance(event, MatrixCallEvent) and event.key not in self.matrix.keys:
             return  # Of a call that lost a glare.
+        if isinstance(event, MatrixMuteChanged):
+            self._listener.mute(muted=event.muted)
         was = self.matrix.state
         signal = self.matrix.handle(event)
         if was is MatrixState.PREPARING:
@@ -428,12 +441,17 @@ class Call:
             if self.over is None:
                 self.sip.press(event.key, event.duration)
             return
+        if isinstance(event, Heard):
+            if self.over is None:
+                self._listener.handle(event)
+            return
         was = self._media.state
         self._act(self._media.handle(event))
         self._act(self._renegotiation.handle(event))
         self._act(self.far.media_said(event))
         if isinstance(event, MediaClosed) and was is MediaState.CLOSING:
-            self._effects.emit(RecordStatistics(call=self.id, statistics=event.statistics))
+            statistics = {**event.statistics, **self._listener.statistics()}
+            self._effects.emit(RecordStatistics(call=self.id, statistics=statistics))
 
     def _act(self, signal: Signal | None) -> None:
         """Do what the SIP leg, the media session or a deadline calls for."""

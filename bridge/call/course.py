@@ -89,7 +89,7 @@ class Course:
         )
         self.is_recorded = True
 
-    def past(self, *, called: bool) -> Past:
+    def past(self, *, called: bool, unheard: str = "") -> Past:
         """How far the call has come. `called`: the person was, and has not answered."""
         now = self._effects.now
         return Past(
@@ -97,4 +97,5 @@ class Course:
             called=called,
             rang=0.0 if self._rang_at is None else now - self._rang_at,
             talked=None if self.answered_at is None else now - self.answered_at,
+            unheard=unheard,
         )

@@ -47,6 +47,8 @@ class Past:
     """For how long it rang at the person's devices."""
     talked: float | None
     """For how long both sides were connected; None if they were not."""
+    unheard: str = ""
+    """In a sentence, who was not heard to the end, and why."""
 
 
 def forwarded_by(address: Address) -> str:
@@ -69,6 +71,8 @@ def last_words(level: Notices, over: Over, past: Past) -> str:
     # What the client itself reports, it shows itself.
     theirs = over.by == "matrix" and over.cause is not Cause.UNDELIVERABLE
     sentence = "" if theirs else MEANINGS[over.cause].sentence
+    if over.cause is Cause.NORMAL and past.talked is not None:
+        sentence = past.unheard
     if past.talked is None or level is not Notices.ALL:
         return sentence
     talked = spelled(past.talked)

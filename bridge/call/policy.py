@@ -56,6 +56,8 @@ class Limits:
     max_duration: float = 14400.0
     seconds_per_day: float | None = None
     """Of one person's outgoing calls within 24 hours."""
+    vanished_after: float | None = 300.0
+    """Of a telephone from which nothing comes, neither audio nor reports; None: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

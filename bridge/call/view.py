@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A call as it is shown to an admin."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
+from bridge.call.ids import Address, CallId, Direction, Side, TrunkName, UserId
+from bridge.call.quality import Flow
+from bridge.call.silence import Silence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,3 +22,7 @@ class CallView:
     trunk: TrunkName
     since: float
     answered_at: float | None
+    flows: Mapping[Side, Flow] = field(default_factory=dict)
+    """What was measured last, by the side that it comes from; empty before there is audio."""
+    unheard: Mapping[Side, Silence] = field(default_factory=dict)
+    """From which side nothing is heard, and why."""

@@ -147,6 +147,11 @@ class Limits(Section):
     )
     max_duration: Seconds = Field(14400, description="Seconds after which a call is ended.")
     ring_time: Seconds = Field(60, description="Seconds that a call may ring.")
+    vanished_after: Seconds | None = Field(
+        300,
+        description="Seconds after which a call is ended whose telephone has vanished: it is not "
+        "on hold, and sends neither audio nor RTCP; empty: never.",
+    )
     people: dict[str, Bounds] = Field(
         default_factory=dict,
         description="Other bounds by Matrix id, server name or *; of each, the most exact entry "

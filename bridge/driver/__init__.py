@@ -19,6 +19,7 @@ from bridge.call.commands import (
     RecordAnswer,
     RecordAttempts,
     RecordEnd,
+    RecordSilence,
     RecordStart,
     RejectSip,
     SipCommand,
@@ -29,6 +30,7 @@ from bridge.call.events import (
     Event,
     MatrixCandidatesReceived,
     MatrixMuteChanged,
+    MediaMeasured,
     ShutdownRequested,
     SipDialogChanged,
     SipEvent,
@@ -50,7 +52,7 @@ Observer = Callable[[StoreCommand, float], None]
 
 _AFTER_FAILURE: Final = 1.0
 """Seconds until a timer that failed is tried again."""
-_MINOR: Final = (MatrixCandidatesReceived, MatrixMuteChanged, SipDialogChanged)
+_MINOR: Final = (MatrixCandidatesReceived, MatrixMuteChanged, MediaMeasured, SipDialogChanged)
 _MILESTONES: Final = (RecordStart, RecordAttempts, RecordAnswer, RecordEnd)
 _NOT_LOGGED: Final = frozenset(
     # Which keys somebody presses may be a password.
@@ -333,6 +335,10 @@ def _log_event(event: Event, calls: Sequence[CallId]) -> None:
 
 
 def _log_command(command: Command) -> None:
+    if isinstance(command, RecordSilence):
+        side, cause = command.side.value, command.cause
+        log.warning("a side is not heard", call=command.call, side=side, cause=cause)
+        return
     minor = not isinstance(command, _MILESTONES)
     if minor and not _standard.isEnabledFor(logging.DEBUG):
         return

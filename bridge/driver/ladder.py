@@ -69,6 +69,8 @@ def of_event(event: happened.Event, at: float) -> LadderEntry | None:
             return _entry(at, "sip", "", words(event), event)
         case happened.SipEvent():
             return None
+        case happened.MediaMeasured():
+            return None
         case happened.MediaEvent():
             return _entry(at, "media", "", words(event), event)
         case (
@@ -86,8 +88,11 @@ def of_event(event: happened.Event, at: float) -> LadderEntry | None:
 def of_command(command: do.Command, at: float) -> LadderEntry | None:
     """A command's line; None for what the SIP messages themselves tell, and for bookkeeping."""
     match command:
-        case do.SipCommand() | do.RecordLegs() | do.RecordStatistics():
+        case do.SipCommand() | do.RecordLegs() | do.RecordStatistics() | do.RecordQuality():
             return None
+        case do.RecordSilence(side=side, cause=cause):
+            summary = f"nothing is heard from {side.value}: {cause.replace('_', ' ')}"
+            return LadderEntry(at=at, leg="bridge", direction="", summary=summary)
         case do.MediaCommand():
             return _entry(at, "media", "", words(command), command)
         case do.RecordStart(person=person, address=address, trunk=trunk):

@@ -15,16 +15,19 @@ from bridge.call.commands import (
     RecordAttempts,
     RecordEnd,
     RecordLegs,
+    RecordQuality,
     RecordRinging,
+    RecordSilence,
     RecordStart,
     RecordStatistics,
     Ringing,
     StoreCommand,
 )
 from bridge.call.events import Talk
-from bridge.call.ids import CallId, Direction, TrunkName, UserId
+from bridge.call.ids import CallId, Direction, Side, TrunkName, UserId
 from bridge.call.meter import DAY
-from bridge.ports import CallQuery, CallRecord, LadderEntry
+from bridge.call.quality import Flow
+from bridge.ports import CallQuery, CallRecord, LadderEntry, QualitySample
 from bridge.store.database import transaction
 from bridge.store.finding import PRUNE, condition_of
 from bridge.store.writer import Row, Write, Writer
@@ -32,6 +35,11 @@ from bridge.store.writer import Row, Write, Writer
 LEGS = ("person", "room", "matrix_call_id", "matrix_version", "party", "sip_call_id", "sip_dialog")
 _RUNG: Final = (
     "INSERT INTO ladder (call, at, leg, direction, summary, detail) VALUES ($1, $2, $3, $4, $5, $6)"
+)
+_MEASURES: Final = ("packets", "lost", "lost_beyond", "jitter_ms", "round_trip_ms", "mos")
+_MEASURED: Final = (
+    f"INSERT INTO quality (call, at, side, {', '.join(_MEASURES)}) "
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 )
 
 
@@ -44,7 +52,14 @@ class Calls:
 
     def do(self, command: StoreCommand, at: float) -> None:
         """Queue a write; `at` is seconds since the epoch."""
-        self._writer.put(_write_of(command, float(at)))
+        match command:
+            case RecordQuality(call=call):
+                for side, flow in ((Side.MATRIX, command.matrix), (Side.SIP, command.sip)):
+                    self._writer.put(_measured(call, side, flow, float(at)), important=False)
+            case RecordSilence():
+                return  # The ladder tells it, and in the end the statistics do.
+            case _:
+                self._writer.put(_write_of(command, float(at)))
 
     def trace(self, call: CallId, entry: LadderEntry) -> None:
         """Queue one line of a call's ladder; the first to go when the database is away for long."""
@@ -128,9 +143,26 @@ class Calls:
             for row in rows
         ]
 
+    async def quality(self, call: CallId) -> Sequence[QualitySample]:
+        """How well a call was heard, both directions, oldest first."""
+        rows = await self._database.fetch(
+            f"SELECT at, side, {', '.join(_MEASURES)} FROM quality WHERE call=$1 ORDER BY at, side",
+            call,
+        )
+        return [
+            QualitySample(
+                at=row["at"],
+                side=Side(row["side"]),
+                flow=Flow(**{name: row[name] for name in _MEASURES}),
+            )
+            for row in rows
+        ]
+
     async def prune_ladders(self, before: float) -> None:
-        """Forget what was said before this time (seconds since the epoch); the records stay."""
+        """Forget what was said before this time (seconds since the epoch), and how well it was
+        heard; the records stay."""
         await self._database.execute("DELETE FROM ladder WHERE at < $1", float(before))
+        await self._database.execute("DELETE FROM quality WHERE at < $1", float(before))
 
     async def prune_calls(self, before: float) -> None:
         """Forget calls that ended before this time (seconds since the epoch)."""
@@ -232,6 +264,11 @@ async def _statistics(connection: Connection, command: RecordStatistics) -> None
         command.call,
         json.dumps(command.statistics),
     )
+
+
+def _measured(call: CallId, side: Side, flow: Flow, at: float) -> Row:
+    values = (getattr(flow, name) for name in _MEASURES)
+    return Row(_MEASURED, (call, at, side.value, *values))
 
 
 def _rung(call: CallId, entry: LadderEntry) -> Row:

@@ -16,6 +16,7 @@ PRUNE: Final = (
     "AND call.person=portal.person AND call.address=portal.address "
     f"AND (answered_at IS NOT NULL OR direction='{Direction.TO_SIP.value}'))",
     f"DELETE FROM ladder WHERE call IN ({_OLD})",
+    f"DELETE FROM quality WHERE call IN ({_OLD})",
     f"DELETE FROM rang WHERE call IN ({_OLD})",
     "DELETE FROM call WHERE ended_at < $1",
 )

@@ -151,6 +151,27 @@ async def _whole_records(connection: Connection, _: Scheme) -> None:
     await connection.execute("CREATE INDEX rang_call ON rang (call)")
 
 
+async def _quality(connection: Connection, _: Scheme) -> None:
+    """How well each direction of a call was heard, every few seconds."""
+    await connection.execute(
+        """
+        CREATE TABLE quality (
+            call          TEXT NOT NULL,
+            at            DOUBLE PRECISION NOT NULL,
+            side          TEXT NOT NULL,
+            packets       INTEGER NOT NULL,
+            lost          INTEGER NOT NULL,
+            lost_beyond   INTEGER NOT NULL,
+            jitter_ms     DOUBLE PRECISION NOT NULL,
+            round_trip_ms DOUBLE PRECISION,
+            mos           DOUBLE PRECISION
+        )
+        """
+    )
+    await connection.execute("CREATE INDEX quality_call ON quality (call)")
+    await connection.execute("CREATE INDEX quality_at ON quality (at)")
+
+
 migrations = UpgradeTable(version_table_name=VERSION_TABLE, database_name="matrix-sip")
 migrations.upgrades.append(_first)
 migrations.upgrades.append(_secrets)
@@ -160,3 +181,4 @@ migrations.upgrades.append(_ringing)
 migrations.upgrades.append(_rang)
 migrations.upgrades.append(_trunks_and_callers)
 migrations.upgrades.append(_whole_records)
+migrations.upgrades.append(_quality)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Metrics for Prometheus. Labels are closed sets: no numbers, no rooms, no people."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import Final
@@ -22,14 +22,20 @@ from bridge.call.commands import (
     RecordAnswer,
     RecordAttempts,
     RecordEnd,
+    RecordQuality,
+    RecordSilence,
     RecordStart,
     StoreCommand,
 )
 from bridge.call.events import Event, MediaEvent, SipEvent
-from bridge.call.ids import CallId, Direction
+from bridge.call.ids import CallId, Direction, Side
+from bridge.call.quality import Flow
+from bridge.call.silence import Silence
 
 _SETUP: Final = (0.5, 1, 2, 3, 5, 8, 13, 20, 30, 45, 60, 90)
 _LENGTH: Final = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
+_MOS: Final = (1.5, 2, 2.5, 3, 3.5, 3.8, 4, 4.2, 4.4)
+_DELAY: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1)
 
 
 class _Counts(Collector):
@@ -45,6 +51,45 @@ class _Counts(Collector):
         for value, count in self._counts().items():
             family.add_metric([value], count)
         yield family
+
+
+class _Quality:
+    """What was measured of the audio, by the side that it comes from."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def histogram(name: str, meaning: str, buckets: Sequence[float]) -> Histogram:
+            return Histogram(
+                f"matrix_sip_audio_{name}", meaning, ["side"], buckets=buckets, registry=registry
+            )
+
+        self._packets = Counter(
+            "matrix_sip_audio_packets",
+            "Packets of audio that came from a side.",
+            ["side"],
+            registry=registry,
+        )
+        self._lost = Counter(
+            "matrix_sip_audio_packets_lost",
+            "Those that were lost on the way to the bridge, or as the other side reports, beyond.",
+            ["side", "where"],
+            registry=registry,
+        )
+        self._mos = histogram("mos", "What people would say of some seconds of audio.", _MOS)
+        self._jitter = histogram("jitter_seconds", "Jitter of what came from a side.", _DELAY)
+        self._round_trip = histogram(
+            "round_trip_seconds", "Time to a side's far end and back.", _DELAY
+        )
+
+    def observe(self, side: Side, flow: Flow) -> None:
+        """Some seconds of one direction."""
+        self._packets.labels(side.value).inc(flow.packets)
+        self._lost.labels(side.value, "before").inc(flow.lost)
+        self._lost.labels(side.value, "beyond").inc(flow.lost_beyond)
+        if flow.mos is not None:
+            self._mos.labels(side.value).observe(flow.mos)
+            self._jitter.labels(side.value).observe(flow.jitter_ms / 1000)
+        if flow.round_trip_ms is not None:
+            self._round_trip.labels(side.value).observe(flow.round_trip_ms / 1000)
 
 
 class Metrics:
@@ -92,6 +137,16 @@ class Metrics:
         )
         for leg in ("matrix", "sip", "media"):
             self._events.labels(leg)
+        self._silences = Counter(
+            "matrix_sip_silences",
+            "Times that nothing was heard from a side in a call, by the likely cause.",
+            ["side", "cause"],
+            registry=self.registry,
+        )
+        for side in Side:
+            for cause in Silence:
+                self._silences.labels(side.value, cause.value)
+        self._quality = _Quality(self.registry)
         active = Gauge(
             "matrix_sip_calls_active",
             "Calls that have begun and not ended.",
@@ -123,6 +178,11 @@ class Metrics:
                 if answered is None:
                     self._calls[call] = (direction, started, at)
                     self._setup.labels(direction.value).observe(at - started)
+            case RecordQuality(matrix=matrix, sip=sip):
+                self._quality.observe(Side.MATRIX, matrix)
+                self._quality.observe(Side.SIP, sip)
+            case RecordSilence(side=side, cause=reason):
+                self._silences.labels(side.value, reason).inc()
             case RecordEnd(call=call, cause=cause) if call in self._calls:
                 direction, _, answered = self._calls.pop(call)
                 self._ended.labels(direction.value, cause.lower()).inc()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The commands that show past calls."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ from bridge.call.commands import (
     RecordAnswer,
     RecordAttempts,
     RecordEnd,
+    RecordQuality,
     RecordStart,
     RecordStatistics,
 )
 from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
+from bridge.call.quality import Flow
 from bridge.config.template import configuration, fresh_secrets
 from bridge.ports import LadderEntry
 from bridge.store.calls import Calls
@@ -57,6 +60,11 @@ async def kept(config: Path) -> None:
         calls = Calls(database, writer)
         calls.do(begin("a-1", Direction.TO_MATRIX), START)
         calls.do(RecordAnswer(call=CallId("a-1")), START + 5)
+        good = Flow(packets=250, lost=0, lost_beyond=0, jitter_ms=2, round_trip_ms=None, mos=4.4)
+        bad = Flow(packets=200, lost=50, lost_beyond=1, jitter_ms=9, round_trip_ms=80.0, mos=2.5)
+        silent = replace(good, packets=0, mos=None)
+        calls.do(RecordQuality(call=CallId("a-1"), matrix=good, sip=bad), START + 10)
+        calls.do(RecordQuality(call=CallId("a-1"), matrix=good, sip=silent), START + 15)
         calls.do(
             RecordEnd(call=CallId("a-1"), cause="normal", status=200, ended_by="sip"), START + 70
         )
@@ -119,6 +127,19 @@ def test_a_ladder_shows_both_legs_with_times(config: Path) -> None:
 def test_a_full_ladder_has_the_messages(config: Path) -> None:
     assert "CSeq: 1" in run(config, "ladder", "a-2", "--full")
     assert "CSeq: 1" not in run(config, "ladder", "a-2")
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_ladder_says_when_a_call_was_badly_heard_and_in_full_how_it_always_was(
+    config: Path,
+) -> None:
+    bad = "from sip: 200 packets, 50 lost, 1 beyond, jitter 9 ms, round trip 80 ms: mos 2.5"
+    brief, full = run(config, "ladder", "a-1"), run(config, "ladder", "a-1", "--full")
+    assert bad in brief
+    assert "from matrix" not in brief
+    assert bad in full
+    assert "from matrix: 250 packets, 0 lost, 0 beyond, jitter 2 ms: mos 4.4" in full
+    assert "from sip: 0 packets\n" in full.replace(" \n", "\n")
 
 
 @pytest.mark.usefixtures("kept")

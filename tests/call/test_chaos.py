@@ -16,6 +16,7 @@ from bridge.call import events as e
 from bridge.call.bounds import Bounds
 from bridge.call.ids import Address, LegId, MatrixCallId, OpId, Party, PartyId, RoomId, Side, UserId
 from bridge.call.policy import Policy
+from bridge.call.quality import Measured
 from bridge.call.rules import InboundRule, TrunkPolicy
 from bridge.call.switchboard import PARTY
 from tests.call.desk import (
@@ -382,8 +383,8 @@ class Chaos(RuleBasedStateMachine):
                 fault = e.MediaFault.NO_COMMON_CODEC
                 self.tell(e.MediaFailed(call=call, op=op, fault=fault))
 
-    @rule(kind=st.integers(0, 6))
-    def media(self, kind: int) -> None:
+    @rule(kind=st.integers(0, 9), side=st.sampled_from(Side))
+    def media(self, kind: int, side: Side) -> None:
         """The engine reports on whatever call was last dealt with; rarely that it is lost."""
         if not self.asked:
             return
@@ -394,6 +395,13 @@ class Chaos(RuleBasedStateMachine):
             self.tell(e.MediaClosed(call=call))
         elif kind == 2:
             self.tell(e.MediaKeyPressed(call=call, key="1", duration=0.1))
+        elif kind == 3:
+            self.tell(e.MediaSilent(call=call, side=side, seconds=3, heard=side is Side.SIP))
+        elif kind == 4:
+            self.tell(e.MediaAudible(call=call, side=side))
+        elif kind == 5:
+            heard = Measured(packets=250, reports=1)
+            self.tell(e.MediaMeasured(call=call, matrix=heard, sip=Measured()))
         else:
             self.tell(e.MediaConnected(call=call, matrix_codec="x", sip_codec="x"))
 

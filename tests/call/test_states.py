@@ -11,6 +11,7 @@ from bridge.call.deadlines import DEADLINES, Deadline, Timeouts
 from bridge.call.ids import Address, LegId, OpId, Side
 from bridge.call.machine import Effects, Machine
 from bridge.call.policy import Limits
+from bridge.call.quality import Measured
 from bridge.call.states import (
     MATRIX,
     MATRIX_ENDS,
@@ -418,6 +419,9 @@ def events(op: OpId) -> Iterable[e.Event]:
     yield e.MediaFailed(call=CALL, op=op, fault=e.MediaFault.INTERNAL)
     yield e.MediaConnected(call=CALL, matrix_codec="PCMA/8000", sip_codec="PCMA/8000")
     yield e.MediaKeyPressed(call=CALL, key="1", duration=0.1)
+    yield e.MediaSilent(call=CALL, side=Side.SIP, seconds=3, heard=True)
+    yield e.MediaAudible(call=CALL, side=Side.SIP)
+    yield e.MediaMeasured(call=CALL, matrix=Measured(), sip=Measured())
     yield e.MediaLost(call=CALL, side=Side.SIP, fault=e.MediaFault.INTERNAL)
     yield e.MediaClosed(call=CALL)
     yield e.PersonChanged(person=PERSON, dnd=True, account=TRUNK)

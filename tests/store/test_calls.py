@@ -14,7 +14,9 @@ from bridge.call.commands import (
     RecordAttempts,
     RecordEnd,
     RecordLegs,
+    RecordQuality,
     RecordRinging,
+    RecordSilence,
     RecordStart,
     RecordStatistics,
     Ringing,
@@ -27,11 +29,13 @@ from bridge.call.ids import (
     MatrixCallId,
     PartyId,
     RoomId,
+    Side,
     TrunkName,
     UserId,
 )
 from bridge.call.outcomes import Outcome
-from bridge.ports import CallQuery, CallRecord, CallStore, LadderEntry, Portal
+from bridge.call.quality import Flow
+from bridge.ports import CallQuery, CallRecord, CallStore, LadderEntry, Portal, QualitySample
 from bridge.store.calls import Calls
 from bridge.store.portals import Portals
 from bridge.store.writer import Writer
@@ -357,10 +361,41 @@ async def test_old_calls_are_forgotten_but_not_that_there_was_talk(
         end = RecordEnd(call=CallId(name), cause="no_answer", status=480, ended_by="bridge")
         calls.do(end, AT + ended)
     calls.trace(CALL, rung(AT, "INVITE"))
+    calls.do(RecordQuality(call=CALL, matrix=flow(250, 4.4), sip=flow(0, None)), AT + 1)
     await writer.flush()
     await calls.prune_calls(AT + 60)
+    assert await calls.quality(CALL) == []
     assert await calls.call(CALL) is None
     assert await calls.ladder(CALL) == []
     assert sorted(found(await calls.recent(9))) == ["c2", "c4"]
     left = await portals.unanswered_portals(AT + 100)
     assert [each.person for each in left] == [missed.person]
+
+
+def flow(packets: int, mos: float | None) -> Flow:
+    return Flow(
+        packets=packets,
+        lost=1,
+        lost_beyond=2,
+        jitter_ms=3.5,
+        round_trip_ms=None if mos is None else 40.25,
+        mos=mos,
+    )
+
+
+async def test_how_well_a_call_was_heard_is_kept_as_long_as_its_ladder(
+    calls: Calls, writer: Writer
+) -> None:
+    calls.do(start(), AT)
+    calls.do(RecordQuality(call=CALL, matrix=flow(250, 4.4), sip=flow(0, None)), AT + 5)
+    calls.do(RecordSilence(call=CALL, side=Side.SIP, cause="never_sent"), AT + 6)
+    calls.do(RecordQuality(call=CALL, matrix=flow(249, 4.3), sip=flow(250, 4.0)), AT + 10)
+    await writer.flush()
+    samples = await calls.quality(CALL)
+    assert samples[:2] == [
+        QualitySample(at=AT + 5, side=Side.MATRIX, flow=flow(250, 4.4)),
+        QualitySample(at=AT + 5, side=Side.SIP, flow=flow(0, None)),
+    ]
+    await calls.prune_ladders(AT + 7)
+    assert await calls.quality(CALL) == samples[2:]
+    assert await calls.call(CALL) is not None

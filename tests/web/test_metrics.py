@@ -5,9 +5,18 @@ from functools import partial
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridge.call.commands import Attempt, RecordAnswer, RecordAttempts, RecordEnd, RecordStart
+from bridge.call.commands import (
+    Attempt,
+    RecordAnswer,
+    RecordAttempts,
+    RecordEnd,
+    RecordQuality,
+    RecordSilence,
+    RecordStart,
+)
 from bridge.call.events import MatrixMemberLeft, MediaClosed, SipAnswered
-from bridge.call.ids import Address, CallId, Direction, LegId, RoomId, TrunkName, UserId
+from bridge.call.ids import Address, CallId, Direction, LegId, RoomId, Side, TrunkName, UserId
+from bridge.call.quality import Flow
 from bridge.web.metrics import Metrics
 
 
@@ -110,3 +119,30 @@ def test_trunks_that_fail_are_counted() -> None:
     assert found["matrix_sip_calls_uncarried_total", "a"] == 1
     assert found["matrix_sip_calls_uncarried_total", "b"] == 1
     assert ("matrix_sip_calls_uncarried_total", "c") not in found
+
+
+def flow(mos: float | None, round_trip: float | None = 40.0) -> Flow:
+    return Flow(
+        packets=245, lost=5, lost_beyond=2, jitter_ms=3.0, round_trip_ms=round_trip, mos=mos
+    )
+
+
+def test_what_was_heard_is_summed_up_by_side() -> None:
+    metrics = Metrics()
+    metrics.observe(RecordQuality(call=CallId("a"), matrix=flow(4.4), sip=flow(None, None)), 1.0)
+    metrics.observe(RecordQuality(call=CallId("a"), matrix=flow(4.0), sip=flow(3.0)), 6.0)
+    found = samples(metrics)
+    assert found["matrix_sip_audio_packets_total", "matrix"] == 490
+    assert found["matrix_sip_audio_packets_lost_total", "sip/before"] == 10
+    assert found["matrix_sip_audio_packets_lost_total", "sip/beyond"] == 4
+    assert found["matrix_sip_audio_mos_sum", "matrix"] == 8.4
+    assert found["matrix_sip_audio_mos_count", "sip"] == 1
+    assert found["matrix_sip_audio_jitter_seconds_sum", "sip"] == 0.003
+    assert found["matrix_sip_audio_round_trip_seconds_count", "sip"] == 1
+
+
+def test_silences_are_counted_by_their_cause() -> None:
+    metrics = Metrics()
+    assert samples(metrics)["matrix_sip_silences_total", "no_ice_pair/matrix"] == 0
+    metrics.observe(RecordSilence(call=CallId("a"), side=Side.SIP, cause="never_sent"), 1.0)
+    assert samples(metrics)["matrix_sip_silences_total", "never_sent/sip"] == 1

@@ -4,7 +4,17 @@
 from dataclasses import dataclass
 
 from bridge.call.commands.base import Command
-from bridge.call.ids import Address, Direction, MatrixCallId, PartyId, RoomId, TrunkName, UserId
+from bridge.call.ids import (
+    Address,
+    Direction,
+    MatrixCallId,
+    PartyId,
+    RoomId,
+    Side,
+    TrunkName,
+    UserId,
+)
+from bridge.call.quality import Flow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,3 +110,19 @@ class RecordStatistics(StoreCommand):
     """What the media session measured, at its end."""
 
     statistics: dict[str, int | float | str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordQuality(StoreCommand):
+    """How well both directions were heard within the last few seconds, by where they come from."""
+
+    matrix: Flow
+    sip: Flow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordSilence(StoreCommand):
+    """Nothing is heard from `side`, for a cause that is one of `bridge.call.silence.Silence`."""
+
+    side: Side
+    cause: str

@@ -28,6 +28,7 @@ from bridge.call.events.matrix import (
 )
 from bridge.call.events.media import (
     MediaAnswerReady,
+    MediaAudible,
     MediaClosed,
     MediaConnected,
     MediaEvent,
@@ -36,7 +37,9 @@ from bridge.call.events.media import (
     MediaJoined,
     MediaKeyPressed,
     MediaLost,
+    MediaMeasured,
     MediaOfferReady,
+    MediaSilent,
     MediaSwitched,
 )
 from bridge.call.events.people import (
@@ -85,6 +88,7 @@ __all__ = [
     "MatrixSelectAnswerReceived",
     "MatrixSendFailed",
     "MediaAnswerReady",
+    "MediaAudible",
     "MediaClosed",
     "MediaConnected",
     "MediaEvent",
@@ -93,7 +97,9 @@ __all__ = [
     "MediaJoined",
     "MediaKeyPressed",
     "MediaLost",
+    "MediaMeasured",
     "MediaOfferReady",
+    "MediaSilent",
     "MediaSwitched",
     "PersonChanged",
     "PersonInvited",

@@ -6,6 +6,7 @@ from enum import Enum
 
 from bridge.call.events.base import Event
 from bridge.call.ids import CallId, OpId, Side
+from bridge.call.quality import Measured
 
 
 class MediaFault(Enum):
@@ -116,6 +117,40 @@ class MediaLost(MediaEvent):
     side: Side
     fault: MediaFault
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaSilent(MediaEvent):
+    """Nothing has come from `side` for some `seconds`, although it has agreed to send.
+
+    Told anew when more of that becomes known: what follows is about the time since it fell silent.
+    """
+
+    side: Side
+    seconds: float
+    heard: bool
+    """Whether something came from it before."""
+    hurdle: MediaFault | None = None
+    """What is still under way, where audio cannot pass yet: ICE, or DTLS."""
+    strangers: int = 0
+    """Packets that came from addresses which have no part in the call."""
+    undecipherable: int = 0
+    """Packets of that side under another key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaAudible(MediaEvent):
+    """After `MediaSilent`: something comes again, or need not (on hold)."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaMeasured(MediaEvent):
+    """What was measured on both sides since the one before; every few seconds."""
+
+    matrix: Measured
+    sip: Measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

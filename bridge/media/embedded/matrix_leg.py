@@ -61,6 +61,8 @@ class _Generation:
     peer: WebRtcPeer | None = None
     task: asyncio.Task[None] | None = None
     tried: int = 0
+    hurdle: MediaFault = MediaFault.ICE_FAILED
+    """What it will have failed at, if it does not get on."""
 
     async def try_candidate(self, line: str) -> None:
         """Add a remote candidate, unless it says that it belongs to another generation."""
@@ -107,6 +109,8 @@ class MatrixLeg:
         """Our DTLS role, once there is an association."""
         self.suite = ""
         """SRTP's, once there are keys."""
+        self.pair = ""
+        """The candidates in use last, ours and the client's."""
 
     async def gather(self, *, controlling: bool) -> IceConnection:
         """A new generation of ICE with all its candidates; the one in use goes on."""
@@ -150,6 +154,13 @@ class MatrixLeg:
         """Whether audio can pass."""
         return self._current is not None
 
+    @property
+    def hurdle(self) -> MediaFault | None:
+        """What is still under way where audio cannot pass yet; None if it can."""
+        if self._current is not None:
+            return None
+        return self._connecting.hurdle if self._connecting else MediaFault.ICE_FAILED
+
     def connect(self, peer: WebRtcPeer, *, setup: Setup) -> None:
         """Start ICE and DTLS with `peer` over what was gathered; `setup` is our DTLS role."""
         generation = self._gathered
@@ -184,19 +195,19 @@ class MatrixLeg:
                 await generation.try_candidate(line)
 
     async def _run(self, generation: _Generation) -> None:
-        fault = MediaFault.ICE_FAILED
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await self._connect_ice(generation)
                 generation.dtls.use(generation.ice)
                 if not generation.dtls.established:
-                    fault = MediaFault.DTLS_FAILED
+                    generation.hurdle = MediaFault.DTLS_FAILED
                     await self._handshake(generation)
         except TimeoutError:
-            self._failed(generation, fault, f"no connection within {CONNECT_TIMEOUT:.0f} s")
+            detail = f"no connection within {CONNECT_TIMEOUT:.0f} s"
+            self._failed(generation, generation.hurdle, detail)
             return
         except (ConnectionError, DtlsError) as error:
-            self._failed(generation, fault, str(error))
+            self._failed(generation, generation.hurdle, str(error))
             return
         except Exception as error:
             logger.exception("connecting to the client failed")
@@ -262,6 +273,7 @@ class MatrixLeg:
         if generation is None or generation.ice is not ice:
             return
         self._send = ice.sender()
+        self.pair = ice.pair
         self._callbacks.sender(ice.media_sender(generation.dtls.protect))
 
     def _failed(self, generation: _Generation, fault: MediaFault, detail: str) -> None:

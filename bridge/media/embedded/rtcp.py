@@ -33,6 +33,9 @@ class FarEnd:
     round_trip_ms: float = -1.0
     """-1 until it is known."""
     reports: int = 0
+    """Of our stream."""
+    packets: int = 0
+    """Compound packets, whatever they reported."""
     malformed: int = 0
     """RTCP packets that could not be read."""
     said_bye: bool = False
@@ -76,6 +79,7 @@ class Reporter:
         except (ValueError, struct.error):
             self.far_end.malformed += 1
             return
+        self.far_end.packets += 1
         for part in parts:
             if isinstance(part, RtcpSrPacket):
                 self._last_sr = part.sender_info.ntp_timestamp >> 16 & 0xFFFFFFFF

@@ -25,6 +25,7 @@ from bridge.media.embedded.sockets import PortRange, gathering_addresses, local_
 from bridge.media.embedded.streams import Statistics, Streams
 from bridge.media.embedded.successor import Successor, allowed_by, is_surprising
 from bridge.media.embedded.upkeep import Upkeep
+from bridge.media.embedded.watch import Facts, Watch
 from bridge.media.embedded.webrtc import (
     CertificateSource,
     IceServers,
@@ -114,6 +115,7 @@ class Session:
         self._answered_at = 0.0
         self._connected_at = 0.0
         self._upkeep = Upkeep(self._streams, self._matrix.send_rtcp, self._send_sip_rtcp)
+        self._watch = Watch(call, self._streams, self._facts, emit)
 
     # --- offers -------------------------------------------------------------------------------
 
@@ -199,7 +201,7 @@ class Session:
         answer = parse(sdp)
         if pending.asker is None:
             self._pending = pending if provisional else None
-            self._commit({side: Exchange(local=pending.offered, remote=answer)})
+            self._commit({side: Exchange(local=pending.offered, remote=answer)}, early=provisional)
             return ""
         if pending.asked is None:
             return self._offer_late(pending, side, answer)
@@ -210,7 +212,8 @@ class Session:
             exchange = _renumbered(kept, pending.offered)
         codec = self._codec_for(side.other, pending.asked, exchange)
         ours = self._answer(side.other, pending.asked, codec, answer)
-        self._commit({side: exchange, side.other: Exchange(local=ours, remote=pending.asked)})
+        exchanges = {side: exchange, side.other: Exchange(local=ours, remote=pending.asked)}
+        self._commit(exchanges, early=provisional)
         if not provisional:
             self._pending = None
         return str(ours)
@@ -310,6 +313,7 @@ class Session:
         self._sip, self._successor = successor.leg, None
         self._agree_to(successor.terms)
         self._streams.to_sip.lead(self._sip.send_rtp)
+        self._watch.restart(Side.SIP)
         self._commit({Side.SIP: exchange})
 
     def _answer(
@@ -323,8 +327,8 @@ class Session:
 
     # --- putting it into force ------------------------------------------------------------------
 
-    def _commit(self, exchanges: dict[Side, Exchange]) -> None:
-        """Make exchanges count, all or none."""
+    def _commit(self, exchanges: dict[Side, Exchange], *, early: bool = False) -> None:
+        """Make exchanges count, all or none. `early`: there is no answer yet."""
         agreed = self._agreed | exchanges
         media = {side: leg_media(e.local, e.remote) for side, e in agreed.items()}
         if Side.SIP in media:
@@ -339,6 +343,8 @@ class Session:
         if not self._answered_at:
             self._answered_at = monotonic()
         self._upkeep.start()
+        if not early:  # Before the answer, silence is usual.
+            self._watch.start()
         self._announce()
 
     def _aim(self, media: LegMedia) -> None:
@@ -438,6 +444,14 @@ class Session:
     def _sip_rtcp(self, packet: bytes) -> None:
         self._streams.sip_rtcp.receive(packet, monotonic(), time())
 
+    def _facts(self, side: Side) -> Facts:
+        """What may be the reason that nothing comes."""
+        if side is Side.MATRIX:
+            return Facts(self._matrix.hurdle, undecipherable=self._matrix.undecipherable)
+        if self._sip is None:
+            return Facts()
+        return Facts(None, self._sip.strangers, self._sip.undecipherable)
+
     # --- the end --------------------------------------------------------------------------------
 
     def statistics(self) -> Statistics:
@@ -450,15 +464,19 @@ class Session:
             result["sip_strangers"] = self._sip.strangers
             result["sip_latched"] = int(self._sip.latched)
             result["sip_undecipherable"] = self._sip.undecipherable
+            result["sip_unsent"] = self._sip.unsent
         if self._sip is not None and self._sip.srtp is not None:
             result["sip_srtp"] = self._sip.srtp.keys.suite
         if self._matrix.suite:
             result["matrix_srtp"] = self._matrix.suite
+        if self._matrix.pair:
+            result["matrix_pair"] = self._matrix.pair
         return result
 
     async def close(self) -> None:
         """Say goodbye on both sides and free everything."""
         self._upkeep.stop()
+        self._watch.stop()
         self._listener.stop()
         self._player.stop()
         await self.drop_successor()

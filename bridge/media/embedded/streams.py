@@ -16,6 +16,9 @@
 - `connect_s`: seconds from the answer until ICE and DTLS were up
 - `S_srtp`: the suite that the audio of that side is encrypted with; only if it is
 - `S_undecipherable`: packets with a wrong key, or repeated
+- `matrix_pair`: the ICE candidates in use last, ours and the client's
+- `sip_unsent`: packets that the network stack refused
+- `S_mos`, `S_mos_least`, `S_silence`, `S_silent_s`: what the call makes of what `watch` tells
 - `sip_strangers`: packets from addresses that have no part in the call
 - `sip_latched`: 1 if the SIP peer sends from another address than it signalled (NAT)
 """
@@ -107,6 +110,11 @@ class Streams:
             ),
             lambda: make_transcoder(source, target),
         )
+
+    def wants(self, side: Side) -> bool:
+        """Whether it was agreed that audio comes from a side: it does not on hold."""
+        leg = self._legs.get(side)
+        return leg is not None and leg.direction.receives
 
     def tick(self, now: float) -> None:
         """To be called about every 20 ms while `mode` is `transcode`."""

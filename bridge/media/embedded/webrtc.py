@@ -284,6 +284,15 @@ class IceConnection(Connection):
             self._selected = selected
             self._on_selected(self)
 
+    @property
+    def pair(self) -> str:
+        """The selected candidates, ours and the client's, by type, address and port."""
+        pair = self._nominated[1]
+        return ", ".join(
+            f"{each.type} {each.host}:{each.port}"
+            for each in (pair.local_candidate, pair.remote_candidate)
+        )
+
     def sender(self) -> SendMedia:
         """What sends a packet as it is to the selected pair."""
         pair = self._nominated[1]
