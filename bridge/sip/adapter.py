@@ -42,6 +42,7 @@ _UNAVAILABLE: Final = 503
 _TOO_LARGE: Final = 513
 _ACCEPTED: Final = 202
 _STUCK: Final = 5.0
+_ERRANDS_PER_TURN: Final = 32
 _REMEMBER_CALL_ID: Final = 64.0
 """Seconds that the last messages of an ended leg may still come in for."""
 
@@ -282,7 +283,7 @@ class SipAdapter:
         self._loop.call_soon_threadsafe(started.set_result, None)
         while not self._stopping.is_set():
             self._turn(worker)
-        self._errands.run(worker)
+        self._errands.finish(worker)
         worker.stop()
 
     def _turn(self, worker: "Worker") -> None:
@@ -290,7 +291,7 @@ class SipAdapter:
         if self._moved.is_set():
             self._moved.clear()
             worker.follow()
-        self._errands.run(worker)
+        self._errands.run(worker, _ERRANDS_PER_TURN)
         try:
             worker.poll()
         except Exception:

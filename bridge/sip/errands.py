@@ -74,8 +74,13 @@ class Errands:
 
     # --- on the SIP thread ------------------------------------------------------------------
 
-    def run(self, worker: "Worker") -> None:
-        """Do what there is to do."""
+    def run(self, worker: "Worker", most: int) -> None:
+        """Do what has waited longest, `most` errands at a time: the network has its turn, too."""
+        for _ in range(min(most, len(self._queue))):
+            self._queue.popleft()(worker)
+
+    def finish(self, worker: "Worker") -> None:
+        """Do all that there is to do."""
         while self._queue:
             self._queue.popleft()(worker)
 

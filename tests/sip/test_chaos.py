@@ -168,6 +168,7 @@ async def test_every_leg_ends_once(tmp_path: Path, seed: int) -> None:
             phones[name] = phone.port
         chaos = Chaos(seed, port, phones)
         await chaos.sip.start()
+        stack.push_async_callback(chaos.sip.stop)
         for name in CALLERS:
             (tmp_path / name).mkdir()
             caller = Sipp(name, tmp_path / name, calls=port, times=CALLS)
