@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,10 +21,6 @@ COVERAGE = ROOT / ".cache/coverage"
 # Has to be covered branch by branch, which only a whole run can show.
 PURE_CORE = "bridge/call/*,bridge/sdp/*"
 
-# Parts for every two processors at the same time: while some wait, others compute. Those that
-# compute most of the time get what the others leave, so that no test is late that counts seconds.
-_AT_ONCE = 2
-_POLITE_AT_ONCE = 1
 _POLITELY = ("nice",)
 _MEASURED = ("--cov", "--cov-report=")
 _LONGEST_LINE = 1 << 24
@@ -32,14 +29,28 @@ _COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
 _REASON = re.compile(r"(?:FAILED|ERROR) |.*\.\.\. FAILED")
 
 
+class Manner(Enum):
+    """What a part does most of the time, which decides what may run beside it."""
+
+    BUSY = "busy"
+    """It waits and computes by turns, and some of its tests count seconds."""
+    POLITE = "polite"
+    """It computes, and gets what the others leave, so that no test of theirs is late."""
+    PATIENT = "patient"
+    """It waits, and is in nobody's way."""
+
+
+# Parts for every two processors at the same time: while some wait, others compute.
+AT_ONCE = {Manner.BUSY: 2, Manner.POLITE: 1, Manner.PATIENT: 1}
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A process of the run."""
 
     name: str
     command: tuple[str, ...]
-    polite: bool = False
-    """It computes more than it waits, so others come first."""
+    manner: Manner = Manner.BUSY
 
 
 @dataclass(slots=True)
@@ -63,11 +74,12 @@ def parts() -> list[Part]:
         Part("e2e", _pytest("tests/e2e", "-m", "not browser")),
         Part("browser", _pytest("tests/e2e", "-m", "browser")),
         Part("sip", _pytest("tests/sip", *_MEASURED)),
-        Part("check", ("scripts/check",), polite=True),
-        Part("matrix", _pytest("tests/matrix", *_MEASURED)),
+        Part("check", ("scripts/check",), Manner.POLITE),
+        Part("moods", _pytest("tests/matrix", "-m", "patient", *_MEASURED), Manner.PATIENT),
+        Part("matrix", _pytest("tests/matrix", "-m", "not patient", *_MEASURED)),
         Part("media", _pytest("tests/media", *_MEASURED)),
-        Part("rest", _pytest("tests", *others, *_MEASURED), polite=True),
-        Part("core", _pytest(*core, *_MEASURED), polite=True),
+        Part("rest", _pytest("tests", *others, *_MEASURED), Manner.POLITE),
+        Part("core", _pytest(*core, *_MEASURED), Manner.POLITE),
     ]
 
 
@@ -88,7 +100,7 @@ async def _run(part: Part, width: int) -> Outcome:
     outcome = Outcome(part)
     before = time.monotonic()
     process = await asyncio.create_subprocess_exec(
-        *((*_POLITELY, *part.command) if part.polite else part.command),
+        *((*_POLITELY, *part.command) if part.manner is Manner.POLITE else part.command),
         cwd=ROOT,
         env={**os.environ, "COVERAGE_FILE": str(COVERAGE / part.name)},
         stdin=asyncio.subprocess.DEVNULL,
@@ -150,10 +162,10 @@ async def main() -> int:
     width = max(len(part.name) for part in chosen)
     processors = os.cpu_count() or 1
     turns = {
-        polite: asyncio.Semaphore(max(1, at_once * processors // 2))
-        for polite, at_once in ((False, _AT_ONCE), (True, _POLITE_AT_ONCE))
+        manner: asyncio.Semaphore(max(1, at_once * processors // 2))
+        for manner, at_once in AT_ONCE.items()
     }
-    outcomes = await asyncio.gather(*(run(part, width, turns[part.polite]) for part in chosen))
+    outcomes = await asyncio.gather(*(run(part, width, turns[part.manner]) for part in chosen))
     status = report(outcomes) or cover()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(

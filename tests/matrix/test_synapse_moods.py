@@ -37,7 +37,12 @@ from tests.simulators.processes import free_port
 from tests.simulators.synapse import SERVER_NAME, Synapse
 from tests.simulators.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.patient,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(120),
+]
 
 SLOW = 12.0
 AWAY = 30.0
