@@ -8,7 +8,10 @@ and Python's warnings.
 import logging
 import re
 import sys
-from collections.abc import Collection
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TextIO
 
 import mautrix.util.logging  # noqa: F401  (its loggers must be of its class, so it comes first)
@@ -57,6 +60,50 @@ _QUIET: Final = {
     "mau.db": logging.WARNING,
 }
 """Levels below which libraries are not heard, whatever the bridge's own level is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """A warning or an error of the log, as it was written there."""
+
+    at: float
+    """Seconds since the epoch."""
+    level: str
+    text: str
+    call: str
+    """The call that it is about, if it is about one."""
+
+
+class _Troubles:
+    """Keeps the latest; the last of the processors before the line is made into text."""
+
+    def __init__(self, most: int = 50) -> None:
+        self.kept: deque[Trouble] = deque(maxlen=most)
+
+    def __call__(self, logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+        """The processor."""
+        if line.get("level") in _TROUBLES:
+            more = {key: each for key, each in line.items() if key not in _NOT_TOLD}
+            told = " ".join(f"{key}={each}" for key, each in more.items())
+            self.kept.append(
+                Trouble(
+                    at=datetime.fromisoformat(line["timestamp"]).timestamp(),
+                    level=line["level"],
+                    text=f"{line.get('event', '')} {told}".strip(),
+                    call=str(line.get("call", "")),
+                )
+            )
+        return line
+
+
+_TROUBLES: Final = ("warning", "error", "critical")
+_NOT_TOLD: Final = ("event", "level", "timestamp", "logger", "call", "exception", "stack")
+_troubles: Final = _Troubles()
+
+
+def troubles() -> Sequence[Trouble]:
+    """The latest warnings and errors of this process, newest first."""
+    return list(reversed(_troubles.kept))
 
 
 class HideSecrets:
@@ -140,6 +187,7 @@ def configure(
         structlog.processors.UnicodeDecoder(),
         HideSecrets(secrets),
         *([] if full_numbers else [shorten_numbers]),
+        _troubles,
         _renderer(form, stream),
     ]
     structlog.configure(

@@ -5,7 +5,9 @@ Adapters take commands without blocking, carry them out in order per call, and r
 everything else that happens by calling the `Emit` they were made with, on the event loop's thread.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -418,3 +420,67 @@ class Desk(Protocol):
 
     def explain(self, person: UserId, number: str) -> Explanation:
         """Which rules a call of this person would meet, and what would become of it."""
+
+
+# --- the admin page --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """A warning or an error of the log, without secrets and with numbers cut short."""
+
+    at: float
+    """Seconds since the epoch."""
+    level: str
+    text: str
+    call: str
+    """The call that it is about, if it is about one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """How the bridge is doing."""
+
+    version: str
+    since: float
+    """When it was started, in seconds since the epoch."""
+    ready: bool
+    """Whether calls can be made."""
+    parts: Sequence[LineView]
+    """Homeserver, database, and what else calls need."""
+    trunks: Sequence[LineView]
+    active: Sequence[tuple[CallView, float]]
+    """As `Desk.active`."""
+    outcomes: Mapping[Outcome, int]
+    """Of the calls of the last 24 hours."""
+    failures: Sequence[CallRecord]
+    """The latest calls that failed for anything but people and settings, newest first."""
+    troubles: Sequence[LogLine]
+    """The latest warnings and errors of the log, newest first."""
+    load: Sequence[tuple[str, str]]
+    """Names and values of what is busy."""
+
+
+class Office(Protocol):
+    """All that the admin page can ask and do. Raises what the database raises."""
+
+    async def overview(self) -> Overview:
+        """How the bridge is doing."""
+
+    async def search(self, query: CallQuery) -> Sequence[CallRecord]:
+        """Calls, newest first."""
+
+    async def call(self, call: CallId) -> CallRecord | None:
+        """One call."""
+
+    async def ladder(self, call: CallId) -> Sequence[LadderEntry]:
+        """What both sides of a call said, in order."""
+
+    async def quality(self, call: CallId) -> Sequence[QualitySample]:
+        """How well a call was heard, both directions, oldest first."""
+
+    def hang_up(self, call: CallId) -> None:
+        """End a call. Raises `NotDone`."""
+
+    def watch(self) -> AbstractContextManager[asyncio.Event]:
+        """An event that is set whenever something was written down, until one lets go of it."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Settings: every mistake is named with its place, its key and what is wanted."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
@@ -37,6 +38,22 @@ def mistakes(
     with pytest.raises(InvalidConfig) as error:
         read(dedent(text) + TOKENS, environment, directory)
     return [str(each) for each in error.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("web", "problem"),
+    [
+        ("token: short", "web.token: is too short (not shown); wanted: 16 characters or more"),
+        ("token: a-token-of-the-service", "web.token: is a token of appservice too"),
+        ("actions: true", "web.actions: is set, but there is no page; wanted: web.token"),
+    ],
+)
+def test_the_admin_page_is_kept_safe(web: str, problem: str) -> None:
+    tokens = "appservice: {as_token: a-token-of-the-service, hs_token: theirs}\n"
+    with pytest.raises(InvalidConfig, match=re.escape(problem)) as error:
+        read(f"{tokens}web: {{{web}}}")
+    assert "short," not in str(error.value)
+    assert read(f"{tokens}web: {{token: long-enough-for-us, actions: true}}").web.actions
 
 
 def test_calls_are_known_for_as_long_as_rooms_wait_for_them() -> None:

@@ -479,6 +479,7 @@ def test_ladder_of_an_outgoing_call(rig: Rig) -> None:
     ]
     assert {call for call, _ in rig.outside.traced} == {CALL}
     details = "".join(entry.detail for _, entry in rig.outside.traced)
+    assert "call_id: m1\nsender: @alice:mx.test p1\nversion: 1\nlifetime: 60" in details
     assert "a=ice-pwd: [hidden]" in details
     assert "Authorization: [hidden]" in details
     assert "keepthisaway" not in details

@@ -21,9 +21,11 @@ from bridge.app.desk import ServiceDesk
 from bridge.app.dialling import dial
 from bridge.app.fraud import FraudAlerts
 from bridge.app.health import Homeserver, database_answers, trunks_work
+from bridge.app.load import Load
 from bridge.app.mailboxes import Mailboxes
 from bridge.app.media import open_media
 from bridge.app.notify import notify
+from bridge.app.page import AdminPage
 from bridge.app.policy import policy_of
 from bridge.app.refused import RefusedRequests
 from bridge.app.texts import Texts
@@ -66,6 +68,10 @@ class Service:
         self._stack = AsyncExitStack()
         self._state = "starting"
         self._metrics = Metrics()
+        self._load = Load(
+            self._metrics.late, partial(self._metrics.total, "media_cpu_seconds_total")
+        )
+        self._page = AdminPage(config.web, self.health)
         self._homeserver = Homeserver(config.homeserver.address)
         self._database: Database | None = None
         self._driver: Driver | None = None
@@ -79,7 +85,7 @@ class Service:
         database = self._database = await self._stack.enter_async_context(
             open_database(config.database.url.get_secret_value())
         )
-        writer = Writer(database)
+        writer = Writer(database, written=self._page.changes.note)
         writer.start()
         self._stack.push_async_callback(writer.close)
         calls = Calls(database, writer)
@@ -172,9 +178,11 @@ class Service:
         matrix.serve(desk, people, texts.typed)
         driver.connect(Ports(matrix=matrix, sip=sip, media=media, store=calls, leg_of=sip.leg_of))
         self._watch(sip, writer, accounts)
+        self._watch_queues(matrix, sip, writer)
 
         await desk.open()
         await media_up
+        self._page.open(calls, desk, partial(self._busy, writer))
         await matrix.listen()
         self._stack.push_async_callback(matrix.stop)
         self._stack.push_async_callback(texts.close)
@@ -210,6 +218,7 @@ class Service:
             ]
         )
         self._stack.callback(asyncio.create_task(upkeep, name="upkeep").cancel)
+        self._stack.callback(asyncio.create_task(self._load.run(), name="load").cancel)
         garbage.freeze()
         self._state = "running"
         log.info("ready")
@@ -273,9 +282,20 @@ class Service:
         return accounts
 
     async def _serve_web(self) -> None:
-        web = WebServer(self.health, self._metrics)
+        web = WebServer(self.health, self._metrics, self._page.serve)
         await web.start(str(self._config.web.listen), self._config.web.port)
         self._stack.push_async_callback(web.stop)
+
+    def _busy(self, writer: Writer) -> list[tuple[str, str]]:
+        """What the admin page shows of that."""
+        return [
+            ("calls", str(self._driver.active if self._driver else 0)),
+            ("processor", f"{self._load.share:.0%}"),
+            ("processes for audio", f"{self._metrics.total('media_workers'):.0f}"),
+            ("their processor", f"{self._load.audio_share:.0%}"),
+            ("event loop late by", f"{self._load.lag * 1000:.1f} ms"),
+            ("writes that wait", str(writer.waiting)),
+        ]
 
     def _watch(self, sip: SipAdapter, writer: Writer, accounts: PersonalAccounts) -> None:
         self._metrics.watch_trunks(
@@ -293,9 +313,15 @@ class Service:
             "reason",
             lambda: sip.refused,
         )
-        self._metrics.watch(
-            "writes_waiting", "Writes that wait for the database.", lambda: float(writer.waiting)
-        )
+
+    def _watch_queues(self, matrix: MatrixAdapter, sip: SipAdapter, writer: Writer) -> None:
+        for name, meaning, waiting in (
+            ("writes_waiting", "Writes that wait for the database.", lambda: writer.waiting),
+            ("events_waiting", "Matrix events that wait to be read.", lambda: matrix.waiting[0]),
+            ("sends_waiting", "Matrix events that wait to be sent.", lambda: matrix.waiting[1]),
+            ("sip_waiting", "What waits for the SIP thread.", lambda: sip.waiting),
+        ):
+            self._metrics.watch(name, meaning, waiting)
 
 
 def _days(days: int) -> float | None:

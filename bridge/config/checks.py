@@ -32,6 +32,7 @@ def check(config: Config) -> Iterator[Finding]:
     yield from _notices(config)
     yield from _records(config)
     yield from _media(config)
+    yield from _web(config)
     yield from _listeners(config)
 
 
@@ -191,6 +192,19 @@ def _media(config: Config) -> Iterator[Finding]:
             server.username and server.password.get_secret_value()
         ):
             yield (*path, "username"), "TURN needs username and password"
+
+
+def _web(config: Config) -> Iterator[Finding]:
+    token = config.web.token.get_secret_value()
+    if 0 < len(token) < SHORTEST_KEY:
+        yield (
+            ("web", "token"),
+            f"is too short (not shown); wanted: {SHORTEST_KEY} characters or more, or none",
+        )
+    elif token and config.web.token in (config.appservice.as_token, config.appservice.hs_token):
+        yield ("web", "token"), "is a token of appservice too; wanted: one of its own"
+    if config.web.actions and not token:
+        yield ("web", "actions"), "is set, but there is no page; wanted: web.token, too"
 
 
 def _listeners(config: Config) -> Iterator[Finding]:

@@ -200,12 +200,20 @@ class Logging(Section):
 
 
 class Web(Section):
-    """The admin listener: health and metrics."""
+    """The admin listener: health, metrics and the admin page."""
 
     listen: IPv4Address | IPv6Address = Field(
         IPv4Address("127.0.0.1"), description="Address to listen on."
     )
     port: Port = Field(29331, description="Port to listen on.")
+    token: SecretStr = Field(
+        SecretStr(""),
+        description="Who has it may see the admin page: everybody's calls, and what was said in "
+        "them. Empty: there is no page. From elsewhere it wants TLS: a reverse proxy.",
+    )
+    actions: bool = Field(
+        False, description="Whether calls may be ended by the page; if not, it only shows."
+    )
 
 
 class Config(Section):

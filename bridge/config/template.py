@@ -23,6 +23,7 @@ WIDTH = 100
 TOKENS = ("as_token", "hs_token")
 PEOPLE_TOKEN = "people_token"
 SECRET_KEY = "secret_key"
+WEB_TOKEN = "token"
 
 
 def configuration(*, tokens: Mapping[str, str] | None = None) -> str:
@@ -45,8 +46,8 @@ def fresh_tokens() -> dict[str, str]:
 
 
 def fresh_secrets() -> dict[str, str]:
-    """Everything secret that a new configuration needs: the tokens, and the key of the database."""
-    names = (PEOPLE_TOKEN, SECRET_KEY)
+    """Everything secret that a new configuration needs: tokens, and the key of the database."""
+    names = (PEOPLE_TOKEN, SECRET_KEY, WEB_TOKEN)
     return {**fresh_tokens(), **{name: secrets.token_urlsafe(32) for name in names}}
 
 

@@ -4,7 +4,8 @@
 import re
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from dataclasses import astuple, fields, is_dataclass
+from typing import Any, Final
 
 from bridge.call import commands as do
 from bridge.call import events as happened
@@ -34,6 +35,7 @@ _MATRIX_COMMANDS: Final[dict[type[do.Command], str]] = {
     do.SendNotice: "notice",
 }
 _DETAILS: Final = ("sdp", "matrix_sdp", "sip_sdp", "candidates", "text", "detail", "statistics")
+_NO_CONTENT: Final = (*_DETAILS, "op", "call", "address", "capabilities")
 _BRIEF: Final = (
     "type",
     "reason",
@@ -81,7 +83,7 @@ def of_event(event: happened.Event, at: float) -> LadderEntry | None:
         ):
             return _entry(at, "matrix", "", words(event), event)
     if name := _MATRIX_EVENTS.get(type(event)):
-        return _entry(at, "matrix", "in", name, event)
+        return _entry(at, "matrix", "in", name, event, _content(event))
     return _entry(at, "bridge", "", words(event), event)
 
 
@@ -113,7 +115,8 @@ def of_command(command: do.Command, at: float) -> LadderEntry | None:
         case do.StoreCommand():
             return _entry(at, "bridge", "", words(command).removeprefix("record "), command)
     if name := _MATRIX_COMMANDS.get(type(command)):
-        return _entry(at, "matrix", "out", name, command)
+        content = _content(command) if isinstance(command, do.SendCallEvent) else ""
+        return _entry(at, "matrix", "out", name, command, content)
     return _entry(at, "matrix", "", words(command), command)
 
 
@@ -134,13 +137,31 @@ def words(thing: object) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", " ", type(thing).__name__).lower()
 
 
-def _entry(at: float, leg: str, direction: str, summary: str, thing: object) -> LadderEntry:
+def _entry(
+    at: float, leg: str, direction: str, summary: str, thing: object, content: str = ""
+) -> LadderEntry:
     brief = [_word(value) for name in _BRIEF if (value := getattr(thing, name, None))]
     detail = [str(value) for name in _DETAILS if (value := getattr(thing, name, None))]
     if brief:
         summary = f"{summary}: {', '.join(brief)}"
-    text = _clean("\n".join(detail))
+    text = _clean("\n".join([*([content] if content else []), *detail]))
     return LadderEntry(at=at, leg=leg, direction=direction, summary=summary, detail=text)
+
+
+def _content(thing: Any) -> str:
+    """The short fields of what is an event in Matrix, a line each."""
+    values = {each.name: getattr(thing, each.name) for each in fields(thing)}
+    return "\n".join(
+        f"{name}: {_plain(value)}"
+        for name, value in values.items()
+        if name not in _NO_CONTENT and value not in (None, "", ())
+    )
+
+
+def _plain(value: Any) -> str:
+    if is_dataclass(value) and not isinstance(value, type):
+        return " ".join(map(str, astuple(value)))
+    return _word(value)
 
 
 def _word(value: object) -> str:

@@ -189,6 +189,11 @@ class MatrixAdapter:
         """Whether calls work in encrypted rooms, as far as that has been found out."""
         return self._encryption.active
 
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many events wait to be read, and to be sent."""
+        return self._inbox.waiting, self._outbox.waiting
+
     async def stop(self) -> None:
         """Send what is still to be said, within seconds, and close."""
         self._appservice.turn_away()

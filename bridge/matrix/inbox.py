@@ -98,6 +98,11 @@ class Inbox:
                 self._lanes.put(event.room, event)
         await self._prune(now)
 
+    @property
+    def waiting(self) -> int:
+        """How many events wait for those before them."""
+        return self._lanes.waiting
+
     async def drained(self) -> None:
         """Wait until everything received has been acted upon."""
         await self._lanes.drained()

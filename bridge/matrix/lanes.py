@@ -40,6 +40,11 @@ class Lanes(Generic[K, T]):
         worker.add_done_callback(self._workers.discard)
         return True
 
+    @property
+    def waiting(self) -> int:
+        """How many items wait."""
+        return sum(map(len, self._waiting.values()))
+
     async def drained(self) -> None:
         """Wait until nothing is queued or being handled."""
         while self._workers:

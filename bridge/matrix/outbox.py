@@ -107,6 +107,11 @@ class Outbox:
         finally:
             self._forget(event)
 
+    @property
+    def waiting(self) -> int:
+        """How many events wait for those before them."""
+        return self._lanes.waiting
+
     async def drained(self) -> None:
         """Wait until nothing is queued."""
         await self._lanes.drained()

@@ -248,6 +248,11 @@ class SipAdapter:
         return self._thread is not None and time.monotonic() - self._last_turn < _STUCK
 
     @property
+    def waiting(self) -> int:
+        """How much waits for the SIP thread."""
+        return self._errands.waiting
+
+    @property
     def refused(self) -> Mapping[str, int]:
         """How many messages were turned away, by reason."""
         return self._strangers.counts

@@ -40,6 +40,11 @@ class Errands:
         for future in list(self._open):
             future.cancel()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._queue)
+
     def send(self, errand: Errand) -> None:
         """Have something done, at once or when the thread runs."""
         self._queue.append(errand)

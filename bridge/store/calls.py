@@ -125,6 +125,15 @@ class Calls:
         )
         return [_record(row) for row in rows]
 
+    async def causes(self, since: float) -> Mapping[str, int]:
+        """How many calls that began since then (seconds since the epoch) ended for which cause."""
+        rows = await self._database.fetch(
+            "SELECT cause, COUNT(*) AS calls FROM call "
+            "WHERE started_at >= $1 AND cause IS NOT NULL GROUP BY cause",
+            float(since),
+        )
+        return {row["cause"]: row["calls"] for row in rows}
+
     async def ladder(self, call: CallId) -> Sequence[LadderEntry]:
         """What both sides of a call said, in order."""
         rows = await self._database.fetch(

@@ -49,8 +49,11 @@ class Writer:
         *,
         bound: int = 10_000,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        written: Callable[[], None] = lambda: None,
     ) -> None:
+        """`written` is told whenever something was."""
         self._database = database
+        self._written = written
         self._bound = bound
         self._sleep = sleep
         self._queue: deque[Write] = deque()
@@ -123,6 +126,7 @@ class Writer:
                 pause = min(pause * 2, LONGEST_PAUSE)
                 continue
             pause = FIRST_PAUSE
+            self._written()
             if self._dropped:
                 log.error("the database answers again; some writes were dropped", n=self._dropped)
                 self._dropped = 0

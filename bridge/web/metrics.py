@@ -2,8 +2,10 @@
 """Metrics for Prometheus. Labels are closed sets: no numbers, no rooms, no people."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from itertools import product
 from typing import Final
 
 from prometheus_client import (
@@ -18,17 +20,21 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from bridge.call.causes import Cause
 from bridge.call.commands import (
     RecordAnswer,
     RecordAttempts,
     RecordEnd,
     RecordQuality,
+    RecordRinging,
     RecordSilence,
     RecordStart,
+    RecordStatistics,
     StoreCommand,
 )
 from bridge.call.events import Event, MediaEvent, SipEvent
 from bridge.call.ids import CallId, Direction, Side
+from bridge.call.outcomes import outcome_of
 from bridge.call.quality import Flow
 from bridge.call.silence import Silence
 
@@ -36,6 +42,32 @@ _SETUP: Final = (0.5, 1, 2, 3, 5, 8, 13, 20, 30, 45, 60, 90)
 _LENGTH: Final = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
 _MOS: Final = (1.5, 2, 2.5, 3, 3.5, 3.8, 4, 4.2, 4.4)
 _DELAY: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1)
+
+
+_MEDIA: Final = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 10)
+_LAG: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_MEDIA_STEPS: Final = {
+    "connect_s": "connected",
+    "matrix_audio_after_s": "audio_to_matrix",
+    "sip_audio_after_s": "audio_to_sip",
+}
+_DROPPED: Final = {
+    "late": "packets_late",
+    "not_wanted": "packets_dropped",
+    "undecipherable": "undecipherable",
+    "stranger": "strangers",
+}
+"""Reasons, and what the statistics of a call name them, behind the side."""
+
+
+@dataclass(slots=True)
+class _Course:
+    """How far a call has come; times are seconds since the epoch."""
+
+    direction: Direction
+    started: float
+    rang: float | None = None
+    answered: float | None = None
 
 
 class _Counts(Collector):
@@ -97,16 +129,16 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        # In use only while a call is alive: direction, start, answer.
-        self._calls: dict[CallId, tuple[Direction, float, float | None]] = {}
+        # In use only while a call is alive.
+        self._calls: dict[CallId, _Course] = {}
         ProcessCollector(registry=self.registry)
         Info("matrix_sip_build", "Version of the bridge.", registry=self.registry).info(
             {"version": version("matrix-sip")}
         )
         self._ended = Counter(
             "matrix_sip_calls",
-            "Calls that have ended, by the way that they went and why they ended.",
-            ["direction", "cause"],
+            "Calls that have ended, by the way that they went, whose doing it was, and why.",
+            ["direction", "outcome", "cause"],
             registry=self.registry,
         )
         self._uncarried = Counter(
@@ -120,6 +152,34 @@ class Metrics:
             "Time from the start of a call to its answer.",
             ["direction"],
             buckets=_SETUP,
+            registry=self.registry,
+        )
+        self._steps = Histogram(
+            "matrix_sip_call_step_seconds",
+            "What the time until the answer went to: until it rang, and until it was picked up.",
+            ["direction", "step"],
+            buckets=_SETUP,
+            registry=self.registry,
+        )
+        self._media = Histogram(
+            "matrix_sip_media_setup_seconds",
+            "From the answer until ICE and DTLS were up, and until the first packet to a side.",
+            ["step"],
+            buckets=_MEDIA,
+            registry=self.registry,
+        )
+        self._dropped = Counter(
+            "matrix_sip_packets_dropped",
+            "Packets that were not passed on, by the side that they came from, and the reason.",
+            ["side", "reason"],
+            registry=self.registry,
+        )
+        for side, reason in product(Side, _DROPPED):
+            self._dropped.labels(side.value, reason)
+        self._lag = Histogram(
+            "matrix_sip_loop_lag_seconds",
+            "How late the event loop was, four times a second.",
+            buckets=_LAG,
             registry=self.registry,
         )
         self._length = Histogram(
@@ -170,24 +230,56 @@ class Metrics:
         """Count a record. `at` is seconds since the epoch."""
         match command:
             case RecordStart(call=call, direction=direction):
-                self._calls[call] = (direction, at, None)
+                self._calls[call] = _Course(direction, at)
             case RecordAttempts(failed=failed):
                 self._uncarried.labels(failed[-1].trunk).inc()
+            case RecordRinging(call=call) if call in self._calls:
+                self._rings(self._calls[call], at)
             case RecordAnswer(call=call) if call in self._calls:
-                direction, started, answered = self._calls[call]
-                if answered is None:
-                    self._calls[call] = (direction, started, at)
-                    self._setup.labels(direction.value).observe(at - started)
+                self._answered(self._calls[call], at)
             case RecordQuality(matrix=matrix, sip=sip):
                 self._quality.observe(Side.MATRIX, matrix)
                 self._quality.observe(Side.SIP, sip)
             case RecordSilence(side=side, cause=reason):
                 self._silences.labels(side.value, reason).inc()
+            case RecordStatistics(statistics=statistics):
+                self._measured(statistics)
             case RecordEnd(call=call, cause=cause) if call in self._calls:
-                direction, _, answered = self._calls.pop(call)
-                self._ended.labels(direction.value, cause.lower()).inc()
-                if answered is not None:
-                    self._length.labels(direction.value).observe(at - answered)
+                course = self._calls.pop(call)
+                outcome = outcome_of(Cause(cause)).value
+                self._ended.labels(course.direction.value, outcome, cause).inc()
+                if course.answered is not None:
+                    self._length.labels(course.direction.value).observe(at - course.answered)
+
+    def _rings(self, course: "_Course", at: float) -> None:
+        if course.rang is None:
+            course.rang = at
+            self._steps.labels(course.direction.value, "ring").observe(at - course.started)
+
+    def _answered(self, course: "_Course", at: float) -> None:
+        if course.answered is not None:
+            return
+        course.answered = at
+        self._setup.labels(course.direction.value).observe(at - course.started)
+        if course.rang is not None:
+            self._steps.labels(course.direction.value, "pickup").observe(at - course.rang)
+
+    def _measured(self, statistics: Mapping[str, int | float | str]) -> None:
+        for key, step in _MEDIA_STEPS.items():
+            if key in statistics:
+                self._media.labels(step).observe(float(statistics[key]))
+        for side, (reason, key) in product(Side, _DROPPED.items()):
+            count = statistics.get(f"{side.value}_{key}", 0)
+            self._dropped.labels(side.value, reason).inc(float(count))
+
+    def total(self, name: str) -> float:
+        """What all samples of a metric are together."""
+        samples = (each for family in self.registry.collect() for each in family.samples)
+        return float(sum(each.value for each in samples if each.name == f"matrix_sip_{name}"))
+
+    def late(self, seconds: float) -> None:
+        """The event loop was late by so much."""
+        self._lag.observe(seconds)
 
     def watch_trunks(self, names: Mapping[str, Callable[[], bool]]) -> None:
         """Show whether each trunk can be used."""
@@ -215,4 +307,4 @@ class Metrics:
         return generate_latest(self.registry)
 
     def _count(self, wanted: Direction) -> float:
-        return sum(direction is wanted for direction, _, _ in self._calls.values())
+        return sum(course.direction is wanted for course in self._calls.values())

@@ -11,8 +11,10 @@ from bridge.call.commands import (
     RecordAttempts,
     RecordEnd,
     RecordQuality,
+    RecordRinging,
     RecordSilence,
     RecordStart,
+    RecordStatistics,
 )
 from bridge.call.events import MatrixMemberLeft, MediaClosed, SipAnswered
 from bridge.call.ids import Address, CallId, Direction, LegId, RoomId, Side, TrunkName, UserId
@@ -47,20 +49,61 @@ def samples(metrics: Metrics) -> dict[tuple[str, str], float]:
 def test_calls_are_counted_by_direction_and_cause() -> None:
     metrics = Metrics()
     metrics.observe(start("a"), 100.0)
+    metrics.observe(RecordRinging(call=CallId("a")), 102.0)
+    metrics.observe(RecordRinging(call=CallId("a")), 103.0)
     metrics.observe(RecordAnswer(call=CallId("a")), 107.0)
     metrics.observe(RecordAnswer(call=CallId("a")), 109.0)
     metrics.observe(start("b", Direction.TO_MATRIX), 110.0)
     metrics.observe(start("c"), 111.0)
-    metrics.observe(end("a", "NORMAL"), 137.0)
-    metrics.observe(end("c", "BUSY"), 137.0)
+    metrics.observe(end("a", "normal"), 137.0)
+    metrics.observe(end("c", "busy"), 137.0)
     found = samples(metrics)
-    assert found["matrix_sip_calls_total", "normal/to_sip"] == 1
-    assert found["matrix_sip_calls_total", "busy/to_sip"] == 1
+    assert found["matrix_sip_calls_total", "normal/to_sip/success"] == 1
+    assert found["matrix_sip_calls_total", "busy/to_sip/callee"] == 1
     assert found["matrix_sip_calls_active", "to_sip"] == 0
     assert found["matrix_sip_calls_active", "to_matrix"] == 1
     assert found["matrix_sip_call_setup_seconds_sum", "to_sip"] == 7
     assert found["matrix_sip_call_setup_seconds_count", "to_sip"] == 1
     assert found["matrix_sip_call_seconds_sum", "to_sip"] == 30
+    assert found["matrix_sip_call_step_seconds_sum", "to_sip/ring"] == 2
+    assert found["matrix_sip_call_step_seconds_sum", "to_sip/pickup"] == 5
+    assert found["matrix_sip_call_step_seconds_count", "to_sip/ring"] == 1
+
+
+def test_what_was_measured_of_a_call_is_counted_at_its_end() -> None:
+    metrics = Metrics()
+    assert samples(metrics)["matrix_sip_packets_dropped_total", "stranger/sip"] == 0
+    measured: dict[str, int | float | str] = {
+        "connect_s": 0.25,
+        "sip_audio_after_s": 1.5,
+        "sip_strangers": 3,
+        "mode": "relay",
+    }
+    metrics.observe(RecordStatistics(call=CallId("a"), statistics=measured), 100.0)
+    metrics.observe(
+        RecordStatistics(call=CallId("b"), statistics={"matrix_packets_late": 2}), 100.0
+    )
+    found = samples(metrics)
+    assert found["matrix_sip_media_setup_seconds_sum", "connected"] == 0.25
+    assert found["matrix_sip_media_setup_seconds_sum", "audio_to_sip"] == 1.5
+    assert found["matrix_sip_packets_dropped_total", "stranger/sip"] == 3
+    assert found["matrix_sip_packets_dropped_total", "late/matrix"] == 2
+
+
+def test_all_samples_of_a_metric_together() -> None:
+    metrics = Metrics()
+    assert metrics.total("packets_dropped_total") == 0
+    for side in ("sip", "matrix"):
+        measured: dict[str, int | float | str] = {f"{side}_packets_late": 2}
+        metrics.observe(RecordStatistics(call=CallId("a"), statistics=measured), 100.0)
+    assert metrics.total("packets_dropped_total") == 4
+    assert metrics.total("no_such") == 0
+
+
+def test_a_loop_that_is_late() -> None:
+    metrics = Metrics()
+    metrics.late(0.3)
+    assert samples(metrics)["matrix_sip_loop_lag_seconds_sum", ""] == 0.3
 
 
 def test_reports_are_counted_by_leg() -> None:
@@ -79,14 +122,14 @@ def test_reports_are_counted_by_leg() -> None:
 def test_records_of_unknown_calls_are_no_calls() -> None:
     metrics = Metrics()
     metrics.observe(RecordAnswer(call=CallId("x")), 1.0)
-    metrics.observe(end("x", "NORMAL"), 2.0)
+    metrics.observe(end("x", "normal"), 2.0)
     assert not any(name == "matrix_sip_calls_total" for name, _ in samples(metrics))
 
 
 def test_nothing_personal_is_in_a_label() -> None:
     metrics = Metrics()
     metrics.observe(start("a"), 100.0)
-    metrics.observe(end("a", "NORMAL"), 137.0)
+    metrics.observe(end("a", "normal"), 137.0)
     text = metrics.render().decode()
     assert str(start("a").address).removeprefix("tel:") not in text
     assert "alice" not in text

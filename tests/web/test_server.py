@@ -24,13 +24,19 @@ async def asking(health: Health) -> AsyncIterator[TestClient]:  # type: ignore[t
         yield client
 
 
-@pytest.mark.parametrize("path", ["/health", "/ready"])
+@pytest.mark.parametrize("path", ["/health", "/ready", "/health/ready"])
 @pytest.mark.parametrize(("ready", "status"), [(True, 200), (False, 503)])
 async def test_health_is_told_by_status_and_in_detail(path: str, ready: bool, status: int) -> None:
     async with asking(Health(ready, {"calls": 2})) as client:
         reply = await client.get(path)
         assert reply.status == status
         assert await reply.json() == {"ready": ready, "calls": 2}
+
+
+async def test_whoever_answers_lives_whether_calls_can_be_made_or_not() -> None:
+    async with asking(Health(False)) as client:
+        reply = await client.get("/health/live")
+        assert (reply.status, await reply.json()) == (200, {"alive": True})
 
 
 async def test_metrics_are_text_for_prometheus() -> None:

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who may see the admin page: whoever has the token, and browsers that showed it."""
+
+import hashlib
+import hmac
+import secrets
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+LASTS: Final = 12 * 3600.0
+"""Seconds for which a browser that showed the token is let in."""
+_TRIES: Final = 5
+"""Wrong tokens within a minute; after that nobody may try, for the page may be behind a proxy."""
+_MINUTE: Final = 60.0
+
+
+class Access:
+    """Compares in constant time, and keeps nothing but when wrong tokens came.
+
+    What a browser keeps is a time and a name of no meaning, signed with the token: another token
+    ends every session. `wall` tells seconds since the epoch.
+    """
+
+    def __init__(self, token: str, wall: Callable[[], float]) -> None:
+        self._token = token.encode()
+        self._key = hashlib.sha256(b"session:" + self._token).digest()
+        self._wall = wall
+        self._wrong: deque[float] = deque()
+
+    @property
+    def is_closed(self) -> float:
+        """Seconds until a token may be tried; 0.0: now."""
+        now = self._wall()
+        while self._wrong and self._wrong[0] <= now - _MINUTE:
+            self._wrong.popleft()
+        return self._wrong[0] + _MINUTE - now if len(self._wrong) >= _TRIES else 0.0
+
+    def opens(self, token: str) -> bool:
+        """Whether it is the token; wrong ones are counted."""
+        right = hmac.compare_digest(token.encode("utf-8", "replace"), self._token)
+        if not right:
+            self._wrong.append(self._wall())
+        return right
+
+    def session(self) -> str:
+        """A new one, for a browser to keep."""
+        about = f"{self._wall() + LASTS:.0f}.{secrets.token_urlsafe(9)}"
+        return f"{about}.{self._sign(about)}"
+
+    def admits(self, session: str) -> bool:
+        """Whether it is a session of ours that is not over."""
+        about, _, signature = session.rpartition(".")
+        if not hmac.compare_digest(
+            signature.encode("utf-8", "replace"), self._sign(about).encode()
+        ):
+            return False
+        return float(about.partition(".")[0]) > self._wall()
+
+    def stamp(self, session: str) -> str:
+        """What a form of this session carries, to prove that it is from our page."""
+        return self._sign(f"form:{session}")
+
+    def stamped(self, session: str, stamp: str) -> bool:
+        """Whether a form is from a page of this session."""
+        return hmac.compare_digest(stamp.encode("utf-8", "replace"), self.stamp(session).encode())
+
+    def _sign(self, text: str) -> str:
+        return hmac.new(self._key, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
