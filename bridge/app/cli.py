@@ -83,10 +83,13 @@ def run(config: ConfigOption = _CONFIG) -> None:
         settings = load(config, os.environ)
         _log(settings)
         # Imported here, as only this command needs pjsua2 and the media libraries.
+        from bridge.app.media import launch_template
+
+        template = launch_template(settings)
         from bridge.app import service
 
         try:
-            service.run(settings)
+            service.run(settings, template)
         except BridgeError:
             structlog.get_logger(__name__).debug("could not run", exc_info=True)
             raise

@@ -1,22 +1,36 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which media engine the settings ask for, and what there is to see of it."""
 
+import contextlib
 from collections.abc import Callable
 from ipaddress import IPv6Address
 
 from bridge.config import Config, Media
 from bridge.media.garbage import Pauses
 from bridge.media.workers.engine import WorkerEngine, workers_for
+from bridge.media.workers.template import Template
 from bridge.ports import Emit, MediaEngine
 from bridge.web.metrics import Metrics
 
 
-def open_media(config: Config, emit: Emit, metrics: Metrics) -> MediaEngine:
+def launch_template(config: Config) -> Template | None:
+    """Begin to load what workers need, if there will be any: it takes as long as the rest does."""
+    if not workers_for(config.media):
+        return None
+    template = Template()
+    with contextlib.suppress(OSError):  # The engine will find out, and tell.
+        template.launch()
+    return template
+
+
+def open_media(
+    config: Config, template: Template | None, emit: Emit, metrics: Metrics
+) -> MediaEngine:
     """The engine, to be started. Raises ConfigurationError."""
     settings = media_settings(config)
-    workers = workers_for(settings)
-    if workers:
-        engine = WorkerEngine(settings, config.logging, emit, workers=workers)
+    if template is not None:
+        workers = workers_for(settings)
+        engine = WorkerEngine(settings, config.logging, emit, workers=workers, template=template)
         _watch(engine, metrics)
         return engine
     # Imported here, as it takes a second and 50 MB, which workers have spent already.

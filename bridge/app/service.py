@@ -41,6 +41,7 @@ from bridge.driver import Driver, Ports
 from bridge.matrix.adapter import MatrixAdapter
 from bridge.matrix.encryption.ghosts import Keys
 from bridge.media import garbage
+from bridge.media.workers.template import Template
 from bridge.numbers import from_sip, is_canonical
 from bridge.sip.adapter import SipAdapter
 from bridge.sip.trunks import Registration
@@ -63,8 +64,9 @@ FAREWELL: Final = 5.0
 class Service:
     """The bridge. `start` raises `BridgeError` with a remedy; `stop` is safe at any point."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, template: Template | None) -> None:
         self._config = config
+        self._template = template
         self._stack = AsyncExitStack()
         self._state = "starting"
         self._metrics = Metrics()
@@ -111,7 +113,7 @@ class Service:
             matrix.notify(person, text)
 
         accounts = await self._open_accounts(database, may_use, tell)
-        media = open_media(config, emit, self._metrics)
+        media = open_media(config, self._template, emit, self._metrics)
         self._stack.push_async_callback(media.close)
         media_up = asyncio.create_task(media.start(), name="media")
         self._stack.callback(media_up.cancel)
@@ -181,7 +183,6 @@ class Service:
         self._watch_queues(matrix, sip, writer)
 
         await desk.open()
-        await media_up
         self._page.open(calls, desk, partial(self._busy, writer))
         await matrix.listen()
         self._stack.push_async_callback(matrix.stop)
@@ -219,6 +220,7 @@ class Service:
         )
         self._stack.callback(asyncio.create_task(upkeep, name="upkeep").cancel)
         self._stack.callback(asyncio.create_task(self._load.run(), name="load").cancel)
+        await media_up
         garbage.freeze()
         self._state = "running"
         log.info("ready")
@@ -334,18 +336,21 @@ def _takes_texts(config: Config, trunk: TrunkName) -> bool:
     return str(trunk) not in config.trunks or config.trunks[trunk].messages
 
 
-def run(config: Config) -> None:
-    """Run the bridge until it is told to stop (SIGTERM, SIGINT). Raises `BridgeError`."""
+def run(config: Config, template: Template | None) -> None:
+    """Run the bridge until it is told to stop (SIGTERM, SIGINT). Raises `BridgeError`.
+
+    `template`: what media workers are copies of; None: there are none.
+    """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(config))
+        runner.run(_run(config, template))
 
 
-async def _run(config: Config) -> None:
+async def _run(config: Config, template: Template | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop_once, loop, number, stop)
-    service = Service(config)
+    service = Service(config, template)
     starting = asyncio.create_task(service.start(), name="start")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:

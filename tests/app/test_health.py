@@ -105,7 +105,8 @@ async def test_without_its_sip_thread_the_bridge_is_not_ready(
         TestServer(application) as server,
         open_database(f"sqlite:{tmp_path}/a.db") as database,
     ):
-        service = Service(Config(homeserver=HomeserverSection(address=str(server.make_url("/")))))
+        config = Config(homeserver=HomeserverSection(address=str(server.make_url("/"))))
+        service = Service(config, None)
         service._database, service._driver, service._sip = database, driver, sip
         assert not (await service.health()).ready, "it has not started"
         service._state = "running"

@@ -2,10 +2,10 @@
 """The template's other end: what makes workers, and hears of their end (see `__main__.py`)."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
+import subprocess
 import sys
 from typing import Final
 
@@ -18,38 +18,40 @@ log = structlog.get_logger(__name__)
 
 
 class Template:
-    """Started when it is first needed, and again if it has died."""
+    """Launched when it is first needed, or before that; and again if it has died."""
 
     def __init__(self) -> None:
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._starting = asyncio.Lock()
+        self._heard: asyncio.AbstractEventLoop | None = None
 
-    async def copy(self, sock: socket.socket) -> None:
-        """Have a new worker serve `sock`, which is closed here. Raises OSError."""
-        with sock:
-            async with self._starting:
-                if self._control is None:
-                    self._control = await self._start()
-            socket.send_fds(self._control, [b"worker"], [sock.fileno()])
-
-    async def _start(self) -> socket.socket:
+    def launch(self) -> socket.socket:
+        """Start to load what workers need, if that has not been done. Raises OSError."""
+        if self._control is not None:
+            return self._control
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with theirs:
             try:
-                self._process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    "bridge.media.workers",
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "bridge.media.workers"],
                     stdin=theirs.fileno(),
                     start_new_session=True,  # Nobody's Ctrl-C is meant for it.
                 )
-            except BaseException:
+            except OSError:
                 ours.close()
                 raise
-        asyncio.get_running_loop().add_reader(ours.fileno(), self._readable, ours)
+        self._control = ours
         return ours
+
+    def copy(self, sock: socket.socket) -> None:
+        """Have a new worker serve `sock`, which is closed here. Raises OSError."""
+        with sock:
+            control = self.launch()
+            if self._heard is None:
+                self._heard = asyncio.get_running_loop()
+                self._heard.add_reader(control.fileno(), self._readable, control)
+            socket.send_fds(control, [b"worker"], [sock.fileno()])
 
     def _readable(self, control: socket.socket) -> None:
         try:
@@ -65,23 +67,28 @@ class Template:
 
     def _let_go(self) -> None:
         control, self._control = self._control, None
+        heard, self._heard = self._heard, None
         if control is not None:
-            asyncio.get_running_loop().remove_reader(control.fileno())
+            if heard is not None:
+                heard.remove_reader(control.fileno())
             control.close()
+        if self._process is not None:
+            self._process.poll()  # Leave no zombie.
 
     async def close(self) -> None:
         """End the process; its workers end as their sockets are closed."""
-        async with self._starting:
-            self._let_go()
-            process, self._process = self._process, None
-        if process is None:
-            return
-        try:
-            await asyncio.wait_for(process.wait(), PATIENCE)
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+        self._let_go()
+        process, self._process = self._process, None
+        if process is not None:
+            await asyncio.to_thread(_end, process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _in_words(status: int) -> str:

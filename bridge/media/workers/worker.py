@@ -70,7 +70,7 @@ class Worker:
         """Have the process made; commands wait until it is there. Failing is an early end."""
         ours, theirs = socket.socketpair()
         try:
-            await template.copy(theirs)
+            template.copy(theirs)
             await self._channel.open(ours)
         except OSError:
             ours.close()
