@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from bridge.call.commands import AnswerMedia, OfferMedia
-from bridge.call.events import Event, MediaAnswerReady, MediaConnected, MediaOfferReady
+from bridge.call.events import Event, MediaAnswerReady, MediaFailed, MediaLost, MediaOfferReady
 from bridge.call.ids import CallId, OpId, Side
 from bridge.call.terms import Srtp, Terms
 from bridge.config import Media
@@ -34,9 +34,7 @@ class Engine:
         match event:
             case MediaOfferReady() | MediaAnswerReady():
                 self._waiting.pop(event.op).set_result(event.sdp)
-            case MediaConnected():
-                pass
-            case _:
+            case MediaFailed() | MediaLost():
                 raise RuntimeError(f"unexpected {event}")
 
     async def serve(self) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SRTP in place does what the library's public interface does."""
 
+import gc
 import hmac
 from hashlib import sha1
 
@@ -43,11 +44,26 @@ def test_what_was_protected_is_read_in_place() -> None:
         assert bytes(found) == packet.write()
 
 
-def test_a_packet_may_be_protected_out_of_the_arrival_buffer() -> None:
+def test_a_packet_that_is_passed_on_is_protected_where_it_lies() -> None:
     packet = Sender(0).next(b"relayed").write()
     size = arrive(packet)
-    assert bytes(protector(session(OUTBOUND))(ARRIVAL[:size])) == session(OUTBOUND).protect(packet)
-    assert bytes(ARRIVAL[:size]) == packet
+    found = protector(session(OUTBOUND))(ARRIVAL[:size])
+    assert bytes(found) == session(OUTBOUND).protect(packet)
+    assert found.obj is ARRIVAL.obj
+
+
+def test_a_packet_of_our_own_leaves_what_has_arrived_alone() -> None:
+    arrived, ours = (Sender(0).next(payload).write() for payload in (b"arrived", b"ours"))
+    size = arrive(arrived)
+    assert bytes(protector(session(OUTBOUND))(ours)) == session(OUTBOUND).protect(ours)
+    assert bytes(ARRIVAL[:size]) == arrived
+
+
+def test_a_context_lives_as_long_as_what_uses_it() -> None:
+    encrypt, decrypt = protector(session(OUTBOUND)), unprotector(session(INBOUND))
+    gc.collect()
+    packet = Sender(0).next(b"x" * 160).write()
+    assert bytes(decrypt(arrive(bytes(encrypt(packet))))) == packet
 
 
 def test_a_forged_or_repeated_packet_is_an_error() -> None:

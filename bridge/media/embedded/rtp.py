@@ -55,7 +55,8 @@ def strip(packet: memoryview) -> memoryview:
 class Reception:
     """Statistics of the stream that comes in from one side (RFC 3550 A.1, A.3, A.8).
 
-    A sender that changes its SSRC starts a new run; the totals go on.
+    A sender that changes its SSRC starts a new run; the totals go on. `Path` counts by itself what
+    continues one.
     """
 
     __slots__ = (
@@ -63,20 +64,20 @@ class Reception:
         "_base",
         "_cycles",
         "_lost_before",
-        "_next",
         "_prior_expected",
         "_prior_received",
-        "_run",
-        "_transit",
         "clock",
         "first_at",
         "highest",
         "jitter",
         "late",
+        "next",
         "octets",
         "packets",
+        "run",
         "ssrc",
         "stray",
+        "transit",
     )
 
     def __init__(self, clock: int) -> None:
@@ -96,13 +97,15 @@ class Reception:
         """When the first packet came; 0.0 if none has."""
         self.stray = False
         """Whether the packet counted last is far from all the others, and so invalid."""
-        self._run = 0
-        self._next = -1
+        self.run = 0
+        """Packets of the run that goes on."""
+        self.next = -1
         """What is expected; past the last number there is, so that wrapping is noticed."""
         self._base = 0
         self._cycles = 0
         self._bad = -1
-        self._transit: float | None = None
+        self.transit: float | None = None
+        """What the last packet took on its way, in units of the clock, plus something constant."""
         self._lost_before = 0
         self._prior_expected = 0
         self._prior_received = 0
@@ -112,23 +115,23 @@ class Reception:
         self.packets += 1
         self.octets += size
         self.stray = False
-        if sequence == self._next and ssrc == self.ssrc:  # Nearly always.
-            self._run += 1
+        if sequence == self.next and ssrc == self.ssrc:
+            self.run += 1
             self.highest = sequence
-            self._next = sequence + 1
+            self.next = sequence + 1
             return False
         if ssrc != self.ssrc:
             if self.packets == 1:
                 self.first_at = now
             self._restart(ssrc, sequence)
             return True
-        self._run += 1
+        self.run += 1
         step = (sequence - self.highest) & 0xFFFF
         if 0 < step < MAX_DROPOUT:
             if sequence < self.highest:
                 self._cycles += 0x10000
             self.highest = sequence
-            self._next = sequence + 1
+            self.next = sequence + 1
             return False
         if step == 0 or step > 0x10000 - MAX_MISORDER:
             self.late += 1
@@ -143,27 +146,27 @@ class Reception:
     def note_time(self, timestamp: int, now: float) -> None:
         """Update the jitter with the arrival of an audio packet (RFC 3550 A.8)."""
         transit = now * self.clock - timestamp
-        if self._transit is not None:
-            difference = abs(transit - self._transit)
+        if self.transit is not None:
+            difference = abs(transit - self.transit)
             if difference < self.clock:  # A pause or a new timestamp base is no jitter.
                 self.jitter += (difference - self.jitter) / 16
-        self._transit = transit
+        self.transit = transit
 
     def restart_clock(self, clock: int) -> None:
         """The codec changed, and with it the clock."""
         self.clock = clock
         self.jitter = 0.0
-        self._transit = None
+        self.transit = None
 
     def _restart(self, ssrc: int, sequence: int) -> None:
         self._lost_before = self.lost
         self.ssrc = ssrc
         self.highest = self._base = sequence
-        self._next = sequence + 1
+        self.next = sequence + 1
         self._cycles = 0
         self._bad = -1
-        self._run = 1
-        self._transit = None
+        self.run = 1
+        self.transit = None
         self._prior_expected = self._prior_received = 0
 
     @property
@@ -173,12 +176,12 @@ class Reception:
 
     @property
     def _expected(self) -> int:
-        return self.extended_highest - self._base + 1 if self._run else 0
+        return self.extended_highest - self._base + 1 if self.run else 0
 
     @property
     def lost(self) -> int:
         """Packets lost since the beginning, never below 0."""
-        return self._lost_before + max(0, self._expected - self._run)
+        return self._lost_before + max(0, self._expected - self.run)
 
     @property
     def jitter_ms(self) -> float:
@@ -188,9 +191,9 @@ class Reception:
     def fraction_lost(self) -> int:
         """Loss since the last report in 1/256 (RFC 3550 A.3). Starts the next interval."""
         expected = self._expected - self._prior_expected
-        lost = expected - (self._run - self._prior_received)
+        lost = expected - (self.run - self._prior_received)
         self._prior_expected = self._expected
-        self._prior_received = self._run
+        self._prior_received = self.run
         if expected <= 0 or lost <= 0:
             return 0
         return min(255, (lost << 8) // expected)

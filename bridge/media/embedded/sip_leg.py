@@ -11,7 +11,7 @@ from bridge.errors import SdpError
 from bridge.media.embedded.rtp import HEADER, HEADER_SIZE, is_rtcp, is_rtp
 from bridge.media.embedded.sip_srtp import UNREADABLE, SipSrtp
 from bridge.media.embedded.sockets import connected_twin
-from bridge.media.embedded.srtp import ARRIVAL, Packet
+from bridge.media.embedded.srtp import ARRIVAL, PACKETS, Packet
 from bridge.media.packets import unwatch, watch
 from bridge.sdp.sdes import Keys
 
@@ -188,14 +188,14 @@ class SipLeg:
 
     def _reader(self, twin: socket.socket) -> Callable[[float], None]:
         """What takes a packet from the twin. Runs for each: what it needs is at hand."""
-        receive, arrival = twin.recv_into, ARRIVAL
+        receive, arrival, packets = twin.recv_into, ARRIVAL, PACKETS
 
         def readable(now: float) -> None:
             try:
-                size = receive(arrival)
+                packet = packets[receive(arrival)]
             except OSError:
                 return
-            self._take(arrival[:size], now)
+            self._take(packet, now)
 
         return readable
 

@@ -24,8 +24,11 @@ _arrival = ffi.new("char[]", SIZE)
 _departure = ffi.new("char[]", SIZE)
 ARRIVAL: Packet = memoryview(ffi.buffer(_arrival)).cast("B")
 """Where packets are received."""
+PACKETS: list[Packet] = [ARRIVAL[:size] for size in range(SIZE + 1)]
+"""What was received, by its size: looking it up costs less than cutting it out."""
 _DEPARTURE: Packet = memoryview(ffi.buffer(_departure)).cast("B")
-_size = ffi.new("int *")
+_DEPARTURES: list[Packet] = [_DEPARTURE[:size] for size in range(SIZE + 1)]
+_size: list[int] = ffi.new("int *")  # One, in C.
 
 _POLICY = struct.Struct("=IiIiiI")
 """libsrtp's `srtp_crypto_policy_t`: cipher, its key, authentication, its key, tag, services."""
@@ -64,31 +67,41 @@ def _session(suite: str, key: bytes, direction: int) -> Session:
 
 def unprotector(session: Session) -> Callable[[int], Packet]:
     """What decrypts the packet of that many bytes in `ARRIVAL`; raises pylibsrtp.Error."""
-    unprotect, size, arrival = lib.srtp_unprotect, _size, ARRIVAL
+    unprotect, context = lib.srtp_unprotect, session._srtp[0]
+    size, arrival, packets = _size, _arrival, PACKETS
 
-    def decrypt(received: int) -> Packet:
+    def decrypt(received: int, _: Session = session) -> Packet:  # The context lives as long.
         size[0] = received
-        status = unprotect(session._srtp[0], _arrival, size)
+        status = unprotect(context, arrival, size)
         if status:
             raise Error(ERRORS[status])
-        return arrival[: size[0]]
+        return packets[size[0]]
 
     return decrypt
 
 
 def protector(session: Session) -> Callable[[bytes | Packet], Packet]:
-    """What encrypts an RTP packet; raises pylibsrtp.Error, or ValueError when it is too long."""
-    protect, size, departure, most = lib.srtp_protect, _size, _DEPARTURE, SIZE - TRAILER
+    """What encrypts an RTP packet; raises pylibsrtp.Error, or ValueError when it is too long.
 
-    def encrypt(packet: bytes | Packet) -> Packet:
-        length = len(packet)
+    One that lies in `ARRIVAL` is encrypted where it lies.
+    """
+    protect, context, most = lib.srtp_protect, session._srtp[0], SIZE - TRAILER
+    size, arrival, packets = _size, _arrival, PACKETS
+    departure, departures = _departure, _DEPARTURES
+
+    def encrypt(packet: bytes | Packet, _: Session = session) -> Packet:
+        length = size[0] = len(packet)
         if length > most:
             raise ValueError("packet is too long")
-        departure[:length] = packet
-        size[0] = length
-        status = protect(session._srtp[0], _departure, size)
-        if status:
-            raise Error(ERRORS[status])
-        return departure[: size[0]]
+        if type(packet) is memoryview:
+            status = protect(context, arrival, size)
+            if not status:
+                return packets[size[0]]
+        else:
+            departures[length][:] = packet
+            status = protect(context, departure, size)
+            if not status:
+                return departures[size[0]]
+        raise Error(ERRORS[status])
 
     return encrypt

@@ -303,16 +303,11 @@ class IceConnection(Connection):
 
     def media_sender(self, protect: Callable[[bytes | Packet], Packet]) -> SendMedia:
         """What encrypts a packet and sends it, with nothing in between."""
-        send = self.sender()
-
-        def send_media(packet: bytes | Packet) -> None:
-            try:
-                encrypted = protect(packet)
-            except (SrtpError, ValueError):
-                return
-            send(encrypted)
-
-        return send_media
+        pair = self._nominated[1]
+        transport, address = pair.protocol.transport, pair.remote_addr
+        if isinstance(transport, SocketTransport):
+            return _protected(transport.favour(address), protect)
+        return _protected(lambda data: transport.sendto(bytes(data), address), protect)  # TURN
 
     async def add_remote(self, candidate: str) -> bool:
         """Add a candidate line; False if it is one that cannot be used (TCP, mDNS, malformed)."""
@@ -321,6 +316,18 @@ class IceConnection(Connection):
             return False
         await self.add_remote_candidate(parsed)
         return True
+
+
+def _protected(
+    send: Callable[[bytes | Packet], object], protect: Callable[[bytes | Packet], Packet]
+) -> SendMedia:
+    def attempt(packet: bytes | Packet) -> None:
+        try:
+            send(protect(packet))
+        except (OSError, SrtpError, ValueError):  # As below; or too old for its context.
+            pass
+
+    return attempt
 
 
 def _to_socket(send: Callable[[bytes | Packet], object]) -> SendMedia:
