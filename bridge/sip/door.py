@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Literal
 
 from bridge.call.ids import TrunkName
@@ -14,7 +13,7 @@ from bridge.sip.messages import parse
 from bridge.sip.served import NOT_UNDERSTOOD, TAKEN, unserved
 from bridge.sip.sieve import Arrived, Fate, Refuse
 from bridge.sip.strangers import Reason, Strangers
-from bridge.sip.trunks import Peers, address_in
+from bridge.sip.trunks import Peers, network_of
 
 _CALL_ID: Final = re.compile(rb"^(?:Call-ID|i)[ \t]*:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
 _TO_TAG: Final = re.compile(
@@ -43,6 +42,7 @@ class Door:
 
     `informed`: takes an INFO with something in it; False if that is not understood, None if it is
     for no call. `closing`: whether the bridge is about to stop, which OPTIONS is told.
+    `heard` and `welcome` are told by which connection a stranger's message came, or another's.
     """
 
     manner: Literal["reject", "drop"]
@@ -52,6 +52,8 @@ class Door:
     buckets: Buckets
     informed: Callable[[str, bytes], bool | None]
     closing: Callable[[], bool]
+    heard: Callable[[int], None]
+    welcome: Callable[[int], None]
 
     @classmethod
     def of(
@@ -63,24 +65,31 @@ class Door:
         clock: Callable[[], float] = time.monotonic,
         informed: Callable[[str, bytes], bool | None] = lambda call, data: False,
         closing: Callable[[], bool] = lambda: False,
+        heard: Callable[[int], None] = lambda connection: None,
+        welcome: Callable[[int], None] = lambda connection: None,
     ) -> "Door":
         """A door with nobody before it yet."""
-        return cls(manner, peers, strangers, live, Buckets(clock), informed, closing)
+        buckets = Buckets(clock)
+        return cls(manner, peers, strangers, live, buckets, informed, closing, heard, welcome)
 
     def judge(self, arrived: Arrived) -> Fate | Refuse:
         """What becomes of a message."""
         call_id = _CALL_ID.search(arrived.data)
         name = call_id[1].decode("utf-8", "surrogateescape") if call_id else ""
         if name and self.live(name):
+            self.welcome(arrived.connection)
             return self._of_call(name, arrived.data)
         known = self.peers.knows(arrived.host)
         if arrived.data.startswith(b"SIP/2.0 "):
+            self.heard(arrived.connection)
             return Fate.PASS if known or self._answers(arrived.host) else Fate.DROP
         method, _, rest = arrived.data.partition(b" ")
         # The mark in our registered Contact is in the Request-URI, wherever it comes from.
         trunk = self._trunk_of(arrived) if known or b";line=" in rest.partition(b"\n")[0] else None
         if trunk is not None:
+            self.welcome(arrived.connection)
             return self._of_trunk(trunk, method, arrived.data)
+        self.heard(arrived.connection)
         return self._of_stranger(arrived.host, method.decode("ascii", "replace"))
 
     def malformed(self, host: str) -> None:
@@ -88,8 +97,11 @@ class Door:
         if self.peers.knows(host):
             self.strangers.trunk_malformed(host)
         else:
-            heard = self._hears(host)
-            self.strangers.refused(host, Reason.MALFORMED if heard else Reason.RATE)
+            self.refused(host, Reason.MALFORMED)
+
+    def refused(self, host: str, reason: Reason) -> None:
+        """Something of a stranger's was sent away that was no request."""
+        self.strangers.refused(host, reason if self._hears(host) else Reason.RATE)
 
     def _trunk_of(self, arrived: Arrived) -> TrunkName | None:
         text = arrived.data.decode("utf-8", "surrogateescape")
@@ -133,23 +145,15 @@ class Door:
 
     def _hears(self, host: str) -> bool:
         """Whether a stranger is worth an answer, and a line in the log."""
-        return self.buckets.take(_network(host), _RATE, _BURST) and self.buckets.take(
+        return self.buckets.take(network_of(host), _RATE, _BURST) and self.buckets.take(
             "everybody", _RATE_OF_ALL, _BURST_OF_ALL
         )
 
     def _answers(self, host: str) -> bool:
-        return self.buckets.take(("answers", _network(host)), _ANSWERS, _ANSWERS)
+        return self.buckets.take(("answers", network_of(host)), _ANSWERS, _ANSWERS)
 
 
 def _malformed(method: bytes, data: bytes) -> Refuse | None:
     """What the stack would take all the same (RFC 3261 section 8.1.1.5)."""
     cseq = _CSEQ.search(data)
     return _MISMATCH if cseq and cseq[1] != method != b"ACK" else None
-
-
-def _network(host: str) -> str:
-    """What one stranger can send from: an IPv4 address, or a /64 of IPv6."""
-    address = address_in(host)
-    if isinstance(address, IPv6Address):
-        return str(IPv6Address(int(address) >> 64 << 64))
-    return str(address) if isinstance(address, IPv4Address) else host

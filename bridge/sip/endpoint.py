@@ -7,19 +7,21 @@ import itertools
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import pjsua2 as pj
 import structlog
 
 from bridge.config import Sip, SipTransport
 from bridge.errors import ConfigurationError, LocalError
+from bridge.sip.connections import FIRST
 from bridge.sip.guard import guarded
 from bridge.sip.lookup import Target
 from bridge.sip.names import LOOPBACK
 from bridge.sip.sieve import Judge, Sieve
 from bridge.sip.tap import Tapped, read_entry, unreadable_from, without_users
 from bridge.sip.trunks import Route
+from bridge.sip.wires import Wires, is_over
 
 log = structlog.get_logger(__name__)
 
@@ -41,13 +43,35 @@ Select = Callable[[pj.SipRxData], int | None]
 """The account that an incoming request is for, if the application knows better than pjsua."""
 
 
+class Watch(Protocol):
+    """Told of connections, by the stack's numbers of them."""
+
+    def opened(self, number: int, host: str) -> None:
+        """Somebody has connected from an address."""
+
+    def closed(self, number: int) -> None:
+        """A connection is over, whoever had opened it."""
+
+
 class _Library(pj.Endpoint):
-    def __init__(self, select: Select) -> None:
+    def __init__(self, select: Select, watch: Watch, wires: Wires) -> None:
         super().__init__()
         self._select: Select | None = select
+        self._watch: Watch | None = watch
+        self._wires = wires
 
     def forget(self) -> None:
-        self._select = None
+        self._select = self._watch = None
+
+    @guarded
+    def onTransportState(self, prm: pj.OnTransportStateParam) -> None:
+        number = int(prm.hnd)
+        if self._watch is None:
+            return
+        if is_over(prm.state):
+            self._watch.closed(number)
+        elif caller := self._wires.caller(number):
+            self._watch.opened(number, caller)
 
     @guarded
     def onSelectAccount(self, prm: pj.OnSelectAccountParam) -> None:
@@ -85,8 +109,11 @@ class Endpoint:
         tapped: Callable[[Tapped], None],
         judge: Judge,
         malformed: Callable[[str], None],
+        watch: Watch,
     ) -> None:
         self._sip = sip
+        self._watch = watch
+        self._wires = Wires()
         self._select = select
         self._tapped = tapped
         self._malformed = malformed
@@ -103,7 +130,7 @@ class Endpoint:
 
         `names`: port of the name server on loopback that the stack is to ask.
         """
-        library = self._library = _Library(self._select)
+        library = self._library = _Library(self._select, self._watch, self._wires)
         _silence()
         library.libCreate()
         library.libInit(self._settings())
@@ -133,6 +160,10 @@ class Endpoint:
     def call_later(self, delay: float, action: Callable[[], None]) -> None:
         """Run `action` on this thread in `delay` seconds."""
         heapq.heappush(self._timers, (time.monotonic() + delay, next(self._order), action))
+
+    def close(self, number: int) -> None:
+        """Close a connection."""
+        self._wires.close(number)
 
     def bury(self, call: pj.Call) -> None:
         """Keep a call that is over until no callback of it can be on the stack."""
@@ -268,6 +299,7 @@ def _secure(tls: pj.TlsConfig, transport: SipTransport) -> None:
     tls.privKeyFile = str(transport.private_key or "")
     tls.CaListFile = str(transport.ca_list or _system_authorities())
     tls.verifyServer = transport.verify
+    tls.msecTimeout = int(FIRST * 1000)  # for the handshake, before which nobody is told of one
     tls.proto = _TLS_VERSIONS
 
 

@@ -29,11 +29,15 @@ _TAKEN: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A message as it came. `host` is an address, `data` the message's bytes."""
+    """A message as it came. `host` is an address, `data` the message's bytes.
+
+    `connection`: the stack's number of what it came by.
+    """
 
     host: str
     port: int
     data: bytes
+    connection: int = 0
 
 
 class Fate(Enum):
@@ -184,7 +188,8 @@ class Sieve:
                 self._complained = True
                 log.error("pjsip was built otherwise than scripts/config_site.h says: not sifted")
             return None
-        return Arrived(host, packet.src_port, ctypes.string_at(start, received.len))
+        data = ctypes.string_at(start, received.len)
+        return Arrived(host, packet.src_port, data, received.tp_info.transport or 0)
 
     def _endpoint(self) -> Any:
         return ctypes.c_void_p(self._library.pjsua_get_pjsip_endpt())

@@ -27,6 +27,10 @@ class Reason(Enum):
     """A stranger sent too many, so it got no answer."""
     MALFORMED = "malformed"
     """It could not be read."""
+    IDLE = "idle"
+    """A stranger's connection brought no whole message in time, and was closed."""
+    CONNECTIONS = "connections"
+    """A stranger, or all of them, had too many connections."""
     TRUNK_RATE = "trunk_rate"
     """A trunk placed too many calls within a second."""
 
@@ -44,7 +48,7 @@ class Strangers:
         return dict(self._counts)
 
     def refused(self, source: str, reason: Reason, method: str = "") -> None:
-        """A request from an address that is no trunk's was turned away.
+        """A request, or a connection, from an address that is no trunk's was turned away.
 
         This line is an interface: docs/how-to/fail2ban has the filter that reads it. There is none
         about what came too often: it would fill the disk.

@@ -271,6 +271,14 @@ def address_in(source: str) -> IPv4Address | IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+def network_of(host: str) -> str:
+    """What one stranger can send from: an IPv4 address, or a /64 of IPv6."""
+    address = address_in(host)
+    if isinstance(address, IPv6Address):
+        return str(IPv6Address(int(address) >> 64 << 64))
+    return str(address) if isinstance(address, IPv4Address) else host
+
+
 def _transport(protocol: Transport | None) -> str:
     """A URI's parameter."""
     return f";transport={protocol}" if protocol in ("tcp", "tls") else ""

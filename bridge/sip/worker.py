@@ -31,6 +31,7 @@ from bridge.sip.accounts import Accounts
 from bridge.sip.callers import origin_of
 from bridge.sip.calls_in import CallsIn
 from bridge.sip.calls_out import CallsOut
+from bridge.sip.connections import Connections
 from bridge.sip.door import Door
 from bridge.sip.endings import STOPPING, headers_of, unavailable
 from bridge.sip.endpoint import Endpoint
@@ -87,6 +88,14 @@ class Worker:
             lambda call_id: self._legs.is_live(call_id),
             informed=self._informed,
             closing=lambda: self._stopping,
+            heard=lambda number: self._connections.heard(number),
+            welcome=lambda number: self._connections.closed(number),
+        )
+        self._connections = Connections(
+            knows=peers.knows,
+            refused=door.refused,
+            close=lambda number: self._endpoint.close(number),
+            call_later=lambda delay, action: self._endpoint.call_later(delay, action),
         )
         self._endpoint = Endpoint(
             sip,
@@ -94,6 +103,7 @@ class Worker:
             tapped=self._tapped,
             judge=door.judge,
             malformed=door.malformed,
+            watch=self._connections,
         )
         self._names = names
         self._accounts = Accounts(
