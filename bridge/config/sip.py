@@ -109,7 +109,8 @@ class Trunk(Section):
     nat: Literal["auto", "always", "never"] = Field(
         "auto",
         description="Whether Contact becomes the address that the registrar saw us at; auto: not "
-        "if that is private and only its port differs, or we and the registrar are public.",
+        "if that is private and only its port differs, or we and the registrar are public; always "
+        "over TLS.",
     )
     keep_alive: int = Field(
         15,

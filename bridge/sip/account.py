@@ -241,8 +241,12 @@ def _settings(
     calls.timerMinSESec = route.trunk.session_interval_min
     if route.trunk.username:
         config.sipConfig.authCreds.append(_credentials(route))
-    nat = _NAT[route.trunk.nat]
+    # The stack would look the name up by itself, wait for that, and connect to wherever it leads to
+    # know from which port: so that is left for the registrar to say.
+    named = target is not None and target.protocol == "tls"
+    nat = _NAT["always" if named and route.trunk.nat == "auto" else route.trunk.nat]
     config.natConfig.contactRewriteUse = config.natConfig.viaRewriteUse = nat
+    config.natConfig.contactUseSrcPort = 0 if named else 1
     config.natConfig.udpKaIntervalSec = route.trunk.keep_alive
     if target:
         for hop in route.hops(target):

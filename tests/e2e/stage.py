@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The stage that the tests play on: six telephone lines, and people enough for each test."""
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
+from tests.simulators.baresip import Registrar
 from tests.simulators.gate import Gate
+from tests.simulators.kamailio import Kamailio, TlsPeer
 from tests.simulators.stage import Line, Stage, Subscriber
 from tests.simulators.synapse import SERVER_NAME
 from tests.sip.certificates import Certificates
@@ -18,6 +22,10 @@ KEYED = Line("keyed", "127.0.0.15", "+12025550170", ("PCMU",), srtp="optional")
 SECURE = Line("secure", "127.0.0.16", "+12025550180", ("PCMU",), srtp="required", transport="tls")
 DESK = Line("desk", "127.0.0.17", "+12025550190", ("PCMU", "PCMA", "G722"))
 """One that has several codecs."""
+PROXIED = Line("proxied", "127.0.0.18", "+12025550150", ("PCMU",))
+"""Not a trunk itself: it registers with the proxy that one is registered with."""
+PROXY = "127.0.0.19"
+_PASSWORDS = {"gateway": "correct-horse", PROXIED.number: "battery-staple"}
 REGISTRARS = tuple(
     Line(f"registrar{n}", f"127.0.0.{20 + n}", "+12025550160", ("PCMU",)) for n in range(10)
 )
@@ -45,6 +53,15 @@ class GatedStage(Stage):
         self.certificate = directory / "phone.pem"
         """Chain and key for a telephone."""
         self.certificate.write_bytes(files.chain.read_bytes() + files.key.read_bytes())
+        self.proxy = Kamailio(
+            directory / "kamailio",
+            address=PROXY,
+            accounts=_PASSWORDS,
+            challenge_calls=True,
+            others="gateway",
+            tls=TlsPeer(files.chain, files.key, clients=files.authority, client="localhost"),
+        )
+        """It knows one telephone, and sends all other numbers to the bridge."""
         super().__init__(
             directory,
             (PCMU, PCMA, G722, OPUS, KEYED, SECURE, DESK),
@@ -65,8 +82,10 @@ class GatedStage(Stage):
                     "trunks": [PCMU.name, PCMA.name],
                     "strip": len(SPARED) - 1,
                     "prepend": PCMA.number,
-                }
+                },
+                {"prefix": PROXIED.number, "trunk": "proxy"},
             ],
+            trunks={"proxy": _by_proxy(self.proxy, files)},
             logging={"level": "debug", "format": "json"},
             certificate=(files.chain, files.key),
         )
@@ -83,11 +102,36 @@ class GatedStage(Stage):
         return self.gate.url
 
     async def start(self) -> None:
-        """Start the gate too."""
-        await self.gate.start()
+        """Start the gate and the proxy too."""
+        await asyncio.gather(self.gate.start(), self.proxy.start())
         await super().start()
 
     async def stop(self) -> None:
-        """Stop the gate too."""
+        """Stop the gate and the proxy too."""
         await super().stop()
-        await self.gate.stop()
+        await asyncio.gather(self.gate.stop(), self.proxy.stop())
+
+    def proxied_registrar(self) -> Registrar:
+        """Where the telephone registers that the proxy knows."""
+        return Registrar(self.proxy.uri, self.proxy.domain, _PASSWORDS[PROXIED.number])
+
+
+def _by_proxy(proxy: Kamailio, files: Certificates) -> dict[str, Any]:
+    """A trunk as a cautious provider gives it: by TLS, with certificates on both sides."""
+    return {
+        "server": f"{PROXY}:{proxy.tls_port}",
+        "domain": proxy.domain,
+        "transport": "tls",
+        "tls": {
+            "server_name": "localhost",
+            "ca_list": str(files.authority),
+            "certificate": str(files.chain),
+            "private_key": str(files.key),
+            "verify": True,
+        },
+        "register": True,
+        "username": "gateway",
+        "password": _PASSWORDS["gateway"],
+        "codecs": ["PCMU"],
+        "srtp": "required",
+    }

@@ -58,6 +58,15 @@ class PhoneEvent:
     parameter: str
 
 
+@dataclass(frozen=True, slots=True)
+class Registrar:
+    """Where a telephone registers, by UDP."""
+
+    uri: str
+    domain: str
+    password: str
+
+
 class Phone:
     """A baresip process with one account, at `sip:phone@<address>:<port>`."""
 
@@ -74,12 +83,14 @@ class Phone:
         name: str = "",
         encrypts: str = "",
         certificate: Path | None = None,
+        registrar: Registrar | None = None,
     ) -> None:
         """`says`: the tone it speaks, in hertz, or samples; None: it echoes what it hears.
 
         `name`: its caller name, if it has one. `encrypts`: `srtp` offers plain audio with keys,
         `srtp-mand` wants nothing else than RTP/SAVP. `certificate`: with its key, in PEM; with one
-        it is called by TLS at the port above, and calls by TLS.
+        it is called by TLS at the port above, and calls by TLS. `registrar`: where it registers,
+        and through which it calls.
         """
         self.directory = directory
         self.address = address
@@ -92,6 +103,7 @@ class Phone:
         self._name = name
         self._encrypts = encrypts
         self._certificate = certificate
+        self._registrar = registrar
         self._control = free_port(address=address)
         self._child: Child | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -145,6 +157,14 @@ class Phone:
         body = json.dumps({"command": name, "params": parameter}).encode()
         self._writer.write(b"%d:%s," % (len(body), body))
         await self._writer.drain()
+
+    async def registers(self, *, within: float = 10.0) -> None:
+        """Wait until it is registered; it may tell that before there is anybody to be told."""
+        await until(
+            lambda: re.search(r" 200 OK .*\[\d+ binding", self.log),
+            within=within,
+            what=lambda: f"the phone registers; its log:\n{self.log}",
+        )
 
     async def dial(self, uri: str) -> None:
         """Call a SIP URI."""
@@ -235,10 +255,17 @@ class Phone:
         codecs = ",".join(_CODECS[codec][0] for codec in self._codecs)
         name = f'"{self._name}" ' if self._name else ""
         return (
-            f"{name}<sip:{self.user}@{self.address}:{self.port}>;regint=0"
+            f"{name}{self._identity()}"
             f";answermode={mode};audio_codecs={codecs}"
             f"{f';mediaenc={self._encrypts}' if self._encrypts else ''}\n"
         )
+
+    def _identity(self) -> str:
+        at = self._registrar
+        if at is None:
+            return f"<sip:{self.user}@{self.address}:{self.port}>;regint=0"
+        secret = f"auth_pass={at.password}"
+        return f'<sip:{self.user}@{at.domain}>;regint=60;outbound="{at.uri}";{secret}'
 
     def _configuration(self) -> str:
         # baresip keeps 127 characters of a path, so paths start where it runs.

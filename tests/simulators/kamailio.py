@@ -25,6 +25,8 @@ class TlsPeer:
     key: Path
     clients: Path | None = None
     """Authorities of clients, which have to show a certificate then."""
+    client: str = ""
+    """The name that it has to be for."""
 
 
 class Kamailio:
@@ -33,6 +35,9 @@ class Kamailio:
     Whoever registers as `user@domain`, and has the password that `accounts` says, can be called by
     that name, through Record-Route. Without `accounts` everybody may. What is for another domain
     goes where its Request-URI says, as a proxy does.
+
+    `others`: a user who is called by whatever name of the domain nobody has registered, as a
+    trunk is by all of its numbers.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class Kamailio:
         challenge_calls: bool = False,
         next_hop: str = "",
         service_route: str = "",
+        others: str = "",
         tls: TlsPeer | None = None,
     ) -> None:
         """`challenge_calls`: INVITE and MESSAGE need a password, too (407).
@@ -65,6 +71,7 @@ class Kamailio:
         self._challenge_calls = challenge_calls
         self._next_hop = next_hop
         self._service_route = service_route
+        self._others = others
         self._tls = tls
         self._child: Child | None = None
 
@@ -162,6 +169,7 @@ class Kamailio:
             '|agent=$ua|route=$hdr(Route)|contact=$hdr(Contact)|supported=$hdr(Supported)\\n");',
             'if (!mf_process_maxfwd_header("10")) { sl_send_reply("483", "Too Many Hops"); exit; }',
             "force_rport();",
+            *self._clients(),
             'if (is_method("OPTIONS") && uri==myself && $rU==$null) {',
             '  sl_send_reply("200", "OK"); exit;',
             "}",
@@ -204,7 +212,25 @@ class Kamailio:
             "}",
             *(self._authenticated("proxy") if self._challenge_calls else []),
             "if ($du == $null && uri==myself) {",
-            '  if (!lookup("location")) { sl_send_reply("404", "Not Found"); exit; }',
+            '  if (!lookup("location")) {',
+            *([f'    $rU = "{self._others}";'] if self._others else []),
+            f"    if ({self._is_nobody()}) {{",
+            '      sl_send_reply("404", "Not Found"); exit;',
+            "    }",
+            "  }",
+            "}",
+        ]
+
+    def _is_nobody(self) -> str:
+        return '!lookup("location")' if self._others else "true"
+
+    def _clients(self) -> list[str]:
+        """Whoever shows a certificate for another name gets no further."""
+        if not self._tls or not self._tls.client:
+            return []
+        return [
+            f'if ($proto == "tls" && $tls_peer_subject_cn != "{self._tls.client}") {{',
+            '  sl_send_reply("403", "Not Your Certificate"); exit;',
             "}",
         ]
 

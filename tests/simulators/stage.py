@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.simulators.audio import Samples
-from tests.simulators.baresip import Phone
+from tests.simulators.baresip import Phone, Registrar
 from tests.simulators.bridge_process import BridgeProcess
 from tests.simulators.federation import Federated
 from tests.simulators.processes import free_port
@@ -84,10 +84,11 @@ class Stage:
         inbound: Sequence[Mapping[str, Any]] = (),
         certificate: tuple[Path, Path] | None = None,
         outbound: Sequence[Mapping[str, Any]] = (),
+        trunks: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         """`registrars`: hosts that people may have SIP accounts of their own with. `inbound` and
         `outbound`: rules behind those for the subscribers and for the lines. `certificate`: chain
-        and key, for lines by TLS."""
+        and key, for lines by TLS. `trunks`: besides the lines."""
         self.directory = directory
         self.bridge = BridgeProcess(directory / "bridge")
         registrations = [self.bridge.registration]
@@ -98,6 +99,7 @@ class Stage:
         self._lines = lines
         self._inbound = inbound
         self._outbound = outbound
+        self._trunks = trunks or {}
         self._subscribers = subscribers
         self._ring_time = ring_time
         self._logging = logging or {}
@@ -145,6 +147,7 @@ class Stage:
         name: str = "",
         encrypts: str = "",
         certificate: Path | None = None,
+        registrar: Registrar | None = None,
     ) -> Phone:
         """A telephone at the end of a line."""
         return Phone(
@@ -158,6 +161,7 @@ class Stage:
             name=name,
             encrypts=encrypts,
             certificate=certificate,
+            registrar=registrar,
         )
 
     def scripted_phone(self, line: Line, scenario: str) -> Sipp:
@@ -202,7 +206,8 @@ class Stage:
                     "peers": ["127.0.0.1/32"] if line.transport == "tls" else [],
                 }
                 for line in self._lines
-            },
+            }
+            | {name: dict(trunk) for name, trunk in self._trunks.items()},
             "outbound": [{"prefix": line.number, "trunk": line.name} for line in self._lines]
             + [dict(rule) for rule in self._outbound],
             "inbound": [

@@ -91,6 +91,30 @@ async def test_name_can_be_said(tmp_path: Path, theirs: Certificates) -> None:
         assert await registers(kamailio, tls, server) is REGISTERED
 
 
+async def test_contact_is_the_connection_that_there_is(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    """The system knows `localhost` too, but elsewhere: nobody is to connect to there."""
+    strayed = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        strayed.append(writer.get_extra_info("peername"))
+        writer.close()
+
+    peer = TlsPeer(certificates.chain, certificates.key)
+    async with (
+        Kamailio(tmp_path, address="127.0.0.2", tls=peer) as kamailio,
+        await asyncio.start_server(serve, LOCALHOST, kamailio.tls_port),
+    ):
+        tls = TrunkTls(ca_list=certificates.authority, server_name="localhost")
+        settings = account(tls, f"127.0.0.2:{kamailio.tls_port}")
+        async with Bridge({TRUNK: settings}, transports=(plain(),)) as bridge:
+            assert (await bridge.registration()).state is REGISTERED
+            (_, last) = kamailio.seen("REGISTER")
+            assert f"@{last['source']};" in last["contact"]
+    assert strayed == []
+
+
 async def test_authority_that_is_not_trusted_is_refused(
     tmp_path: Path, theirs: Certificates, ours: Certificates
 ) -> None:
