@@ -10,7 +10,7 @@ from typing import Final, Literal
 from bridge.call.ids import TrunkName
 from bridge.sip.buckets import Buckets
 from bridge.sip.messages import parse
-from bridge.sip.served import NOT_UNDERSTOOD, TAKEN, unserved
+from bridge.sip.served import NOT_UNDERSTOOD, TAKEN, overcharged, unserved
 from bridge.sip.sieve import Arrived, Fate, Refuse
 from bridge.sip.strangers import Reason, Strangers
 from bridge.sip.trunks import Peers, network_of
@@ -111,7 +111,7 @@ class Door:
         method = data.partition(b" ")[0].decode("ascii", "replace")
         if method == "SIP/2.0":
             return Fate.PASS
-        answer = unserved(method, data, tagged=True, live=True)
+        answer = unserved(method, data, tagged=True, live=True) or overcharged(method, data)
         if answer is None and method == "INFO":
             understood = self.informed(call_id, data)
             return Fate.PASS if understood is None else TAKEN if understood else NOT_UNDERSTOOD
@@ -121,7 +121,8 @@ class Door:
         if refusal := _malformed(method, data):
             return refusal
         tagged = _TO_TAG.search(data) is not None
-        if refusal := unserved(method.decode("ascii", "replace"), data, tagged=tagged):
+        name = method.decode("ascii", "replace")
+        if refusal := unserved(name, data, tagged=tagged) or overcharged(name, data):
             return refusal
         if method == b"OPTIONS" and self.closing():
             return _CLOSING

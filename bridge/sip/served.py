@@ -18,6 +18,15 @@ _ALLOW: Final = f"\r\nAllow: {', '.join(sorted(_SERVED | _WITHIN))}"
 _TYPE: Final = re.compile(rb"^(?:Content-Type|c)[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _PACKAGE: Final = re.compile(rb"^Info-Package[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _EVENT: Final = re.compile(rb"^(?:Event|o)[ \t]*:[ \t]*([\w.\-]+)", re.IGNORECASE | re.MULTILINE)
+_REQUIRE: Final = re.compile(
+    rb"^Require[ \t]*:((?:[^\r\n]|\r?\n[ \t])*+)", re.IGNORECASE | re.MULTILINE
+)
+_EXTENSION: Final = re.compile(rb"[\w.\-]+")
+_KNOWN: Final = frozenset({b"100rel", b"norefersub", b"replaces", b"timer"})
+"""What the stack supports, and says so."""
+_STACKS: Final = frozenset({"INVITE", "ACK", "CANCEL", "BYE"})
+"""INVITE it refuses by itself. Of ACK and CANCEL nothing may be required, and no call is to go on
+for what a BYE requires."""
 _UNKNOWN_DIALOG: Final = Refuse(481, "Call/Transaction Does Not Exist")
 _BAD_EVENT: Final = Refuse(489, "Bad Event\r\nAllow-Events: message-summary, refer")
 """RFC 6665 section 4.4.4 wants the packages that we know, which are those that we subscribe to."""
@@ -53,6 +62,17 @@ def unserved(method: str, head: bytes, *, tagged: bool, live: bool = False) -> R
         case "REGISTER" | "PUBLISH":
             return _NOT_ALLOWED
     return _UNKNOWN_DIALOG if method in _WITHIN else _NOT_IMPLEMENTED
+
+
+def overcharged(method: str, head: bytes) -> Refuse | None:
+    """How to refuse a request that requires what nobody here knows (RFC 3261 section 8.2.2.3)."""
+    if method in _STACKS:
+        return None
+    wanted = (each for found in _REQUIRE.finditer(head) for each in _EXTENSION.findall(found[1]))
+    unknown = dict.fromkeys(each.decode() for each in wanted if each.lower() not in _KNOWN)
+    if not unknown:
+        return None
+    return Refuse(420, f"Bad Extension\r\nUnsupported: {', '.join(unknown)}")
 
 
 def _within_call(method: str, head: bytes) -> Refuse | None:

@@ -139,6 +139,34 @@ def test_what_only_asks_whether_a_call_lives_is_told_so() -> None:
     assert visit.door.judge(Arrived(PROVIDER, 5060, head.encode())) is Fate.PASS
 
 
+@pytest.mark.parametrize("call_id", ["1", LIVE])
+@pytest.mark.parametrize(
+    ("method", "require", "unsupported"),
+    [
+        ("OPTIONS", "Require: gruu", "gruu"),
+        ("MESSAGE", "require : timer, Gruu,\r\n  x y\r\nRequire: recipient-list-message", None),
+        ("MESSAGE", "Require: Timer,100rel", ""),
+        ("MESSAGE", "Proxy-Require: gruu", ""),
+        ("INVITE", "Require: gruu", ""),
+        ("BYE", "Require: gruu", ""),
+    ],
+)
+def test_what_is_required_and_not_known_is_refused(
+    method: str, require: str, unsupported: str | None, call_id: str
+) -> None:
+    if unsupported is None:
+        unsupported = "Gruu, x, y, recipient-list-message"
+    head = f"{method} sip:b@b.test SIP/2.0\r\nTo: <sip:b@b.test>;tag=1\r\nCall-ID: {call_id}\r\n"
+    fate = Visit().door.judge(Arrived(PROVIDER, 5060, f"{head}{require}\r\n\r\n".encode()))
+    if not unsupported:
+        assert fate is Fate.PASS
+    elif method == "OPTIONS" and call_id == LIVE:
+        assert isinstance(fate, Refuse)
+        assert fate.status == 200  # it only asks whether there is a call
+    else:
+        assert fate == Refuse(420, f"Bad Extension\r\nUnsupported: {unsupported}")
+
+
 @pytest.mark.parametrize("event", ["message-summary", "Message-Summary;id=3"])
 def test_mailboxes_may_be_told_of_without_being_asked(event: str) -> None:
     head = f"NOTIFY sip:a@b.test SIP/2.0\r\nEvent: {event}\r\nTo: <sip:a@b.test>\r\n\r\n"

@@ -315,6 +315,7 @@ READERS: Final[dict[str, Callable[[str], object]]] = {
     "call id": lambda text: door._CALL_ID.search(text.encode()),
     "to tag": lambda text: door._TO_TAG.search(b"To:" + text.encode()),
     "served": lambda text: served.unserved("INFO", text.encode(), tagged=False, live=True),
+    "required": lambda text: served.overcharged("INFO", b"Require:" + text.encode()),
     "from": lambda text: from_sip(text, text, "US"),
     "typed": lambda text: read_address(text, "US"),
     "meanings": lambda text: meanings(text, "US", ("0", "9")),

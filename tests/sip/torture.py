@@ -372,7 +372,7 @@ INVALID: Final = (
             b"Require: nothingSupportsThis, nothingSupportsThisEither",
             b"Proxy-Require: noProxiesSupportThis",
         ),
-        (420, 200),
+        (420,),
     ),
     Case(
         "multi01",
