@@ -13,6 +13,9 @@ PJSIP_TRANSPORT_TLS6: int
 PJ_SSL_SOCK_PROTO_TLS1_2: int
 PJ_SSL_SOCK_PROTO_TLS1_3: int
 PJSIP_EVENT_RX_MSG: int
+PJSIP_TP_STATE_DESTROY: int
+PJSIP_TP_STATE_DISCONNECTED: int
+PJSIP_TP_STATE_SHUTDOWN: int
 PJSIP_EVENT_TSX_STATE: int
 PJSIP_INV_STATE_CONNECTING: int
 PJSIP_ROLE_UAC: int
@@ -73,6 +76,7 @@ class TlsConfig:
     privKeyFile: str
     proto: int
     verifyServer: bool
+    msecTimeout: int
 
 class TransportConfig:
     port: int
@@ -118,6 +122,10 @@ class SipRxData:
     wholeMsg: str
     srcAddress: str
 
+class OnTransportStateParam:
+    hnd: SupportsInt
+    state: int
+
 class OnSelectAccountParam:
     rdata: SipRxData
     accountIndex: int
@@ -132,6 +140,7 @@ class Endpoint:
     def audDevManager(self) -> AudDevManager: ...
     def transportCreate(self, type: int, config: TransportConfig) -> int: ...
     def onSelectAccount(self, prm: OnSelectAccountParam) -> None: ...
+    def onTransportState(self, prm: OnTransportStateParam) -> None: ...
 
 class AccountRegConfig:
     registrarUri: str
@@ -154,6 +163,7 @@ class AccountSipConfig:
 
 class AccountNatConfig:
     contactRewriteUse: int
+    contactUseSrcPort: int
     viaRewriteUse: int
     udpKaIntervalSec: int
 
