@@ -133,6 +133,21 @@ def test_stray_number_does_not_take_the_sequence_along(line: Line) -> None:
     assert line.path.dropped == 1
 
 
+def test_comfort_noise_is_a_pause_and_no_loss(line: Line) -> None:
+    sender, noise = Sender(0, timestamp=5), Sender(13)
+    line.take(*sender.packets([b"a"] * 2))
+    for _ in range(2):
+        noise.sequence, noise.timestamp = sender.sequence, sender.timestamp
+        line.take(noise.next(b"n"))
+        sender.sequence, sender.timestamp = noise.sequence, sender.timestamp + 8000
+    line.now += 2
+    line.take(sender.next(b"b", marker=True))
+    assert [packet.payload for packet in line.out] == [b"a", b"a", b"b"]
+    assert (line.out[2].sequence - line.out[1].sequence) & 0xFFFF == 1
+    assert (line.out[2].timestamp - line.out[1].timestamp) & 0xFFFFFFFF == 16_160
+    assert line.path.dropped == 2
+
+
 def test_hold_leaves_no_hole_in_the_sequence(line: Line) -> None:
     sender = Sender(0)
     line.take(*sender.packets([b"a"] * 2))

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reports, from one end to the other."""
 
+import struct
+
 import pytest
 from aiortc.rtp import (
     RtcpByePacket,
     RtcpPacket,
     RtcpRrPacket,
+    RtcpRtpfbPacket,
     RtcpSdesPacket,
     RtcpSrPacket,
 )
@@ -83,6 +86,42 @@ def test_the_goodbye_ends_a_compound_packet() -> None:
     assert isinstance(RtcpPacket.parse(packet)[-1], RtcpByePacket)
     there.reporter.receive(packet, 10.0, WALL)
     assert there.reporter.far_end.said_bye
+
+
+def test_another_source_is_reported_for_itself() -> None:
+    here, there, successor = End(1), End(2), End(3)
+    here.send(there, range(1, 101), missing=frozenset(range(10, 20)))
+    there.reporter.receive(here.reporter.report(12.0, WALL), 12.0, WALL)
+    block = RtcpPacket.parse(there.reporter.report(13.0, WALL + 1))[0].reports[0]
+    assert (block.ssrc, block.packets_lost) == (1, 10)
+    assert block.lsr == ntp_time(WALL) >> 16 & 0xFFFFFFFF
+    assert block.dlsr == 65536
+    successor.send(there, range(1, 51), missing=frozenset({5}))
+    block = RtcpPacket.parse(there.reporter.report(14.0, WALL + 2))[0].reports[0]
+    assert (block.ssrc, block.packets_lost, block.lsr, block.dlsr) == (3, 1, 0, 0)
+    assert there.reception.lost == 11
+
+
+def test_what_comes_twice_is_loss_below_zero() -> None:
+    here, there = End(1), End(2)
+    for _ in range(2):
+        here.send(there, range(1, 4))
+    block = RtcpPacket.parse(there.reporter.report(13.0, WALL))[0].reports[0]
+    assert block.packets_lost == -3
+
+
+def test_reports_are_read_among_what_is_not_known_and_alone() -> None:
+    """Telephones add extended reports (RFC 3611); browsers send feedback alone (RFC 5506)."""
+    here, there = End(1), End(2)
+    here.send(there, range(1, 11), missing=frozenset({3}))
+    there.reporter.receive(here.reporter.report(12.0, WALL), 12.0, WALL)
+    extended = struct.pack("!BBHI", 0x80, 207, 1, 2)
+    here.reporter.receive(extended + there.reporter.report(13.0, WALL + 1), 13.0, WALL + 1)
+    assert here.reporter.far_end.lost == 1
+    assert here.reporter.far_end.round_trip_ms == pytest.approx(0, abs=1)
+    here.reporter.receive(bytes(RtcpRtpfbPacket(fmt=1, ssrc=2, media_ssrc=1, lost=[3])), 14.0, WALL)
+    assert here.reporter.far_end.packets == 2
+    assert here.reporter.far_end.malformed == 0
 
 
 @settings(deadline=None)

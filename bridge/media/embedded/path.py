@@ -269,10 +269,18 @@ class Path:
         payload = bytes(packet[HEADER_SIZE:])
         if clock is None or not self._open or len(payload) < 4:
             self.dropped += 1
+            self._leave_out(sequence, now)
             return
         if self._transcoder is not None:
             self._transcoded(self._transcoder.skip(sequence), now)
         self._event(clock, sequence, timestamp, payload, now)
+
+    def _leave_out(self, sequence: int, now: float) -> None:
+        """What is not passed on (comfort noise) is a pause to the receiver, and no loss."""
+        if self._transcoder is not None:
+            self._transcoded(self._transcoder.skip(sequence), now)
+        elif self._anchored and sequence == self.reception.highest:
+            self._sequence_offset = (self._sequence_offset - 1) & 0xFFFF
 
     def _start_over(self) -> None:
         """What follows is numbered anew: another source, or the same after a restart."""

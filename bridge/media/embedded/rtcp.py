@@ -57,6 +57,7 @@ class Reporter:
         self._reported = 0
         self._last_sr = 0
         self._last_sr_at = 0.0
+        self._last_sr_of = -1
         self.far_end = FarEnd()
 
     def report(self, now: float, wall: float) -> bytes:
@@ -84,6 +85,7 @@ class Reporter:
             if isinstance(part, RtcpSrPacket):
                 self._last_sr = part.sender_info.ntp_timestamp >> 16 & 0xFFFFFFFF
                 self._last_sr_at = now
+                self._last_sr_of = part.ssrc
             if isinstance(part, RtcpSrPacket | RtcpRrPacket):
                 for block in part.reports:
                     self._take(block, wall)
@@ -107,15 +109,17 @@ class Reporter:
         reception = self._reception
         if reception.ssrc < 0:
             return []
-        delay = int((now - self._last_sr_at) * 65536) if self._last_sr else 0
+        # Another source has come since, from which there is no report yet: nothing to refer to.
+        last = self._last_sr if self._last_sr_of == reception.ssrc else 0
+        delay = int((now - self._last_sr_at) * 65536) if last else 0
         return [
             RtcpReceiverInfo(
                 ssrc=reception.ssrc,
                 fraction_lost=reception.fraction_lost(),
-                packets_lost=min(reception.lost, 0x7FFFFF),
+                packets_lost=max(-0x800000, min(reception.lost_of_run, 0x7FFFFF)),
                 highest_sequence=reception.extended_highest & 0xFFFFFFFF,
                 jitter=int(reception.jitter) & 0xFFFFFFFF,
-                lsr=self._last_sr,
+                lsr=last,
                 dlsr=delay & 0xFFFFFFFF,
             )
         ]

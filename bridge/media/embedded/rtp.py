@@ -184,6 +184,11 @@ class Reception:
         return self._lost_before + max(0, self._expected - self.run)
 
     @property
+    def lost_of_run(self) -> int:
+        """Of the source that is heard now, for reports about it; less than 0 with duplicates."""
+        return self._expected - self._run
+
+    @property
     def jitter_ms(self) -> float:
         """Interarrival jitter in milliseconds."""
         return 1000 * self.jitter / self.clock
