@@ -15,11 +15,12 @@ from typing import Final
 
 from aiortc import RTCCertificate
 
+from bridge.media.embedded.ice_servers import IceServers
 from bridge.media.embedded.rtp import HEADER, HEADER_SIZE, is_rtcp
 from bridge.media.embedded.sip_srtp import SipSrtp
 from bridge.media.embedded.sockets import bound_socket
 from bridge.media.embedded.srtp import ARRIVAL
-from bridge.media.embedded.webrtc import DtlsAssociation, IceConnection, IceServers, fingerprint
+from bridge.media.embedded.webrtc import DtlsAssociation, IceConnection, fingerprint
 from bridge.sdp.agreement import sip_audio
 from bridge.sdp.parser import parse
 from bridge.sdp.sdes import KEY_LENGTHS, Keys, crypto_line, key_of

@@ -188,6 +188,15 @@ class SipPort(Protocol):
         """BYE the dialog of a call that a crash left behind."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IceServer:
+    """A STUN or TURN server, as `turn:host:port?transport=udp` (RFC 7065, RFC 7064)."""
+
+    url: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+
 class MediaEngine(Protocol):
     """What carries audio; modelled on offer/answer so that an external engine fits too."""
 
@@ -196,6 +205,9 @@ class MediaEngine(Protocol):
 
     def do(self, command: MediaCommand) -> None:
         """Start to carry out a command; order is kept per call."""
+
+    def use_servers(self, servers: Sequence[IceServer]) -> None:
+        """Use these beside those of the settings from now on, in place of those before."""
 
     async def close(self) -> None:
         """End every session and free every socket."""

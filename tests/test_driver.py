@@ -63,7 +63,7 @@ from bridge.call.ids import (
 from bridge.call.quality import Flow, Measured
 from bridge.driver import Driver, Ports, ladder
 from bridge.driver.times import time_of_day, timed
-from bridge.ports import CallRecord, LadderEntry
+from bridge.ports import CallRecord, IceServer, LadderEntry
 
 CALL = CallId("c1")
 LEG = LegId("leg1")
@@ -220,6 +220,9 @@ class MediaSide:
 
     def do(self, command: MediaCommand) -> None:
         self.outside.take(command)
+
+    def use_servers(self, servers: Sequence[IceServer]) -> None:
+        raise NotImplementedError
 
     async def close(self) -> None:
         raise NotImplementedError

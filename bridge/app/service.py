@@ -29,6 +29,7 @@ from bridge.app.page import AdminPage
 from bridge.app.policy import policy_of
 from bridge.app.refused import RefusedRequests
 from bridge.app.texts import Texts
+from bridge.app.turn import follow_homeserver
 from bridge.app.upkeep import keep_up
 from bridge.call.causes import MEANINGS, Cause
 from bridge.call.commands import RecordEnd
@@ -221,6 +222,9 @@ class Service:
         self._stack.callback(asyncio.create_task(upkeep, name="upkeep").cancel)
         self._stack.callback(asyncio.create_task(self._load.run(), name="load").cancel)
         await media_up
+        if config.media.homeserver_turn:
+            turn = follow_homeserver(matrix.turn_servers, media)
+            self._stack.callback(asyncio.create_task(turn, name="turn").cancel)
         garbage.freeze()
         self._state = "running"
         log.info("ready")

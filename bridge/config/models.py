@@ -172,6 +172,9 @@ class Media(Section):
         description="STUN and TURN servers.",
         examples=[{"url": "stun:stun.example.org:3478"}],
     )
+    homeserver_turn: bool = Field(
+        True, description="Use the TURN servers that the homeserver gives its users, too."
+    )
 
 
 class Records(Section):

@@ -41,7 +41,16 @@ from bridge.matrix.portals import NoSuchPerson, Portals
 from bridge.matrix.post import Post
 from bridge.matrix.transactions import Transactions
 from bridge.matrix.unanswered import Unanswered
-from bridge.ports import CallRecord, Desk, Emit, ManagementRooms, Portal, PortalStore, Typed
+from bridge.ports import (
+    CallRecord,
+    Desk,
+    Emit,
+    IceServer,
+    ManagementRooms,
+    Portal,
+    PortalStore,
+    Typed,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -222,6 +231,10 @@ class MatrixAdapter:
         Those whose last call was before this time (seconds since the epoch).
         """
         await self._unanswered.leave(before)
+
+    async def turn_servers(self) -> tuple[tuple[IceServer, ...], float]:
+        """What the homeserver gives its users, and for how many seconds. Raises `RemoteError`."""
+        return await self._homeserver.turn_servers()
 
     def do(self, command: MatrixCommand) -> None:
         """Queue a command; order is kept per room."""

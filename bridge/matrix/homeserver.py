@@ -15,6 +15,7 @@ from mautrix.types import UserID as MautrixUserId
 from bridge.call.ids import RoomId, UserId
 from bridge.errors import RemoteError, StoreUnavailable
 from bridge.matrix import pacing
+from bridge.ports import IceServer
 
 T = TypeVar("T")
 
@@ -182,6 +183,18 @@ class Homeserver:
         reply = await self._as(user, Method.GET, Path.v3.rooms[room].messages, query=query)
         chunk = reply.get("chunk")
         return chunk[::-1] if isinstance(chunk, list) else []
+
+    async def turn_servers(self) -> tuple[tuple[IceServer, ...], float]:
+        """What users are given for their calls, and for how many seconds it is good."""
+        reply = await self._bot(Method.GET, Path.v3.voip.turnServer)
+        uris, lasts = reply.get("uris"), reply.get("ttl")
+        username, password = str(reply.get("username", "")), str(reply.get("password", ""))
+        servers = tuple(
+            IceServer(url=uri, username=username, password=password)
+            for uri in (uris if isinstance(uris, list) else ())
+            if isinstance(uri, str)
+        )
+        return servers, float(lasts) if isinstance(lasts, int | float) else 0.0
 
     async def protocols(self) -> frozenset[str]:
         """The third-party protocols that clients are told of."""

@@ -15,6 +15,7 @@ from bridge.call.ids import RoomId, UserId
 from bridge.matrix import homeserver as module
 from bridge.matrix.homeserver import Homeserver, Patience, Refused, Unavailable
 from bridge.matrix.transactions import Transactions
+from bridge.ports import IceServer
 from tests.matrix.fakes import FakeClock
 
 ROOM = RoomId("!r/1")
@@ -184,6 +185,16 @@ async def test_a_limit_without_a_body_is_one_all_the_same(
     with pytest.raises(Unavailable) as caught:
         await homeserver.whoami()
     assert caught.value.retry_after == 3
+
+
+async def test_turn_servers_are_those_of_every_user(bench: Bench, homeserver: Homeserver) -> None:
+    reply = {"username": "1:u", "password": "p", "uris": ["turn:a?transport=udp", 5], "ttl": 300}
+    bench.will(200, reply)
+    server = IceServer(url="turn:a?transport=udp", username="1:u", password="p")
+    assert await homeserver.turn_servers() == ((server,), 300.0)
+    assert bench.seen[-1][1].startswith("/_matrix/client/v3/voip/turnServer?")
+    bench.will(200, {})
+    assert await homeserver.turn_servers() == ((), 0.0)
 
 
 async def test_people_are_played_by_another_token(bench: Bench, homeserver: Homeserver) -> None:

@@ -2,6 +2,7 @@
 """A media engine without media: it answers as the embedded one does, and connects when told."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bridge.call.commands import (
@@ -28,7 +29,7 @@ from bridge.call.events import (
 )
 from bridge.call.ids import CallId, OpId, Side
 from bridge.errors import SdpError
-from bridge.ports import Emit
+from bridge.ports import Emit, IceServer
 from bridge.sdp.agreement import audio_of
 from bridge.sdp.codecs import NoCommonCodec
 from bridge.sdp.description import MediaDirection
@@ -85,6 +86,9 @@ class FakeEngine:
 
     async def start(self) -> None:
         """There is nothing to wait for."""
+
+    def use_servers(self, servers: Sequence[IceServer]) -> None:
+        """It needs none."""
 
     async def close(self) -> None:
         """End every call."""

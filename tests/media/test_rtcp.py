@@ -7,6 +7,7 @@ import pytest
 from aiortc.rtp import (
     RtcpByePacket,
     RtcpPacket,
+    RtcpReceiverInfo,
     RtcpRrPacket,
     RtcpRtpfbPacket,
     RtcpSdesPacket,
@@ -88,16 +89,23 @@ def test_the_goodbye_ends_a_compound_packet() -> None:
     assert there.reporter.far_end.said_bye
 
 
+def block_of(packet: bytes) -> RtcpReceiverInfo:
+    """What a report without sending says of the one source."""
+    report = RtcpPacket.parse(packet)[0]
+    assert isinstance(report, RtcpRrPacket)
+    return report.reports[0]
+
+
 def test_another_source_is_reported_for_itself() -> None:
     here, there, successor = End(1), End(2), End(3)
     here.send(there, range(1, 101), missing=frozenset(range(10, 20)))
     there.reporter.receive(here.reporter.report(12.0, WALL), 12.0, WALL)
-    block = RtcpPacket.parse(there.reporter.report(13.0, WALL + 1))[0].reports[0]
+    block = block_of(there.reporter.report(13.0, WALL + 1))
     assert (block.ssrc, block.packets_lost) == (1, 10)
     assert block.lsr == ntp_time(WALL) >> 16 & 0xFFFFFFFF
     assert block.dlsr == 65536
     successor.send(there, range(1, 51), missing=frozenset({5}))
-    block = RtcpPacket.parse(there.reporter.report(14.0, WALL + 2))[0].reports[0]
+    block = block_of(there.reporter.report(14.0, WALL + 2))
     assert (block.ssrc, block.packets_lost, block.lsr, block.dlsr) == (3, 1, 0, 0)
     assert there.reception.lost == 11
 
@@ -106,7 +114,7 @@ def test_what_comes_twice_is_loss_below_zero() -> None:
     here, there = End(1), End(2)
     for _ in range(2):
         here.send(there, range(1, 4))
-    block = RtcpPacket.parse(there.reporter.report(13.0, WALL))[0].reports[0]
+    block = block_of(there.reporter.report(13.0, WALL))
     assert block.packets_lost == -3
 
 

@@ -12,6 +12,7 @@ from bridge.call.events import MediaConnected
 from bridge.call.ids import Side
 from bridge.config import Media
 from bridge.media.embedded.engine import EmbeddedEngine
+from bridge.ports import IceServer
 from tests.media.desk import Desk
 from tests.simulators.isolation import isolated
 from tests.simulators.processes import Child
@@ -67,6 +68,7 @@ async def turn(network: None, tmp_path: Path) -> AsyncIterator[str]:
     await server.stop()
 
 
+@pytest.mark.parametrize("by_homeserver", [False, True])
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 async def test_a_call_that_can_only_be_relayed(
     turn: str,
@@ -74,14 +76,21 @@ async def test_a_call_that_can_only_be_relayed(
     phone: RtpPeer,
     monkeypatch: pytest.MonkeyPatch,
     transport: str,
+    by_homeserver: bool,
 ) -> None:
     monkeypatch.setattr("bridge.media.embedded.session.gathering_addresses", lambda listen: [])
     uri = f"{turn}?transport={transport}"
     server = {"url": uri, "username": "bridge", "password": "secret"}
     settings = Media.model_validate(
-        {"listen": IPv4Address("127.0.0.1"), "rtp_ports": (25000, 25999), "ice_servers": [server]}
+        {
+            "listen": IPv4Address("127.0.0.1"),
+            "rtp_ports": (25000, 25999),
+            "ice_servers": [] if by_homeserver else [server],
+        }
     )
     desk = Desk(lambda emit: EmbeddedEngine(settings, emit))
+    if by_homeserver:
+        desk.engine.use_servers([IceServer(**server)])
     offered = await desk.offer(Side.MATRIX, await client.offer())
     phone.aim(offered.sdp)
     answer = await desk.answer(Side.SIP, phone.sdp())
@@ -93,5 +102,6 @@ async def test_a_call_that_can_only_be_relayed(
     phone.send(*Sender(0).packets([b"p" * 160] * 20))
     await client.received.reaches(20)
     statistics = await desk.hang_up()
+    assert str(statistics["matrix_pair"]).startswith("relay ")
     assert statistics["matrix_packets_received"] == 20
     await desk.engine.close()

@@ -21,13 +21,13 @@ from bridge.media.embedded.candidates import (
     default_address,
     parse_candidate,
 )
+from bridge.media.embedded.ice_servers import REST, IceServers, configured, named
 from bridge.media.embedded.sockets import bound_socket
 from bridge.media.embedded.webrtc import (
     CertificateSource,
     IceConnection,
-    IceServers,
-    ice_servers,
 )
+from bridge.ports import IceServer
 
 
 class TestWhatTheLibrariesMustKeep:
@@ -117,7 +117,7 @@ def server(url: str) -> TurnServer:
 
 
 def test_servers_are_taken_apart() -> None:
-    servers = ice_servers(
+    servers = configured(
         [
             server("stun:stun.example.org"),
             server("stun:stun2.example.org:3479"),
@@ -134,7 +134,7 @@ def test_servers_are_taken_apart() -> None:
 
 def test_a_server_that_cannot_be_understood_names_the_setting() -> None:
     with pytest.raises(ConfigurationError, match=r"media\.ice_servers: 'http://example.org'"):
-        ice_servers([server("http://example.org")])
+        configured([server("http://example.org")])
 
 
 # --- candidates ---------------------------------------------------------------------------------
@@ -258,6 +258,51 @@ async def test_a_server_that_does_not_answer_is_left_out(
         await ice.gather_candidates()
         assert [c.type for c in ice.local_candidates] == ["host"]
         await ice.close()
+
+
+async def test_who_has_not_answered_is_not_waited_for_again_so_soon(
+    monkeypatch: pytest.MonkeyPatch, stun_server: tuple[str, int]
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    async def ask(protocol: StunProtocol, server: tuple[str, int]) -> tuple[Candidate, None]:
+        asked.append(server)
+        return await server_reflexive_candidate(protocol, server)
+
+    monkeypatch.setattr("bridge.media.embedded.webrtc.server_reflexive_candidate", ask)
+    monkeypatch.setattr("bridge.media.embedded.webrtc.GATHER_TIMEOUT", 0.3)
+    with bound_socket("127.0.0.1", 0) as silent:
+        servers = IceServers((silent.getsockname(), stun_server))
+        for _ in range(2):
+            ice = connection(servers)
+            await ice.gather_candidates()
+            assert [c.type for c in ice.local_candidates] == ["host", "srflx"]
+            await ice.close()
+        assert asked == [silent.getsockname(), stun_server, stun_server]
+        assert servers.answers(silent.getsockname(), asyncio.get_running_loop().time() + REST)
+
+
+def test_servers_of_the_homeserver_stand_beside_those_of_the_settings() -> None:
+    ours = configured([server("stun:a:1"), server("turn:b:2")])
+    theirs = named(
+        [
+            IceServer(url="turn:b:2?transport=udp", username="t", password="theirs"),
+            IceServer(url="turn:b:2?transport=tcp", username="t", password="theirs"),
+            IceServer(url="turns:c", username="t", password="theirs"),
+            IceServer(url="nonsense"),
+            IceServer(url="stun:a:1"),
+        ]
+    )
+    both = ours.with_others(theirs)
+    assert both.stun == (("a", 1),)
+    assert [
+        (each["turn_server"], each["turn_transport"], each["turn_ssl"], each["turn_password"])
+        for each in both.turn
+    ] == [
+        (("b", 2), "udp", False, "p"),
+        (("b", 2), "tcp", False, "theirs"),
+        (("c", 5349), "tcp", True, "theirs"),
+    ]
 
 
 async def test_a_turn_server_that_is_not_there_is_left_out() -> None:

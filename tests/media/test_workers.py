@@ -20,6 +20,7 @@ from bridge.errors import ConfigurationError, LocalError
 from bridge.media.workers import engine as engine_module
 from bridge.media.workers.engine import WorkerEngine, port_ranges, workers_for
 from bridge.media.workers.template import Template
+from bridge.ports import IceServer
 from bridge.sdp.agreement import sip_audio
 from bridge.sdp.parser import parse
 from tests.media.conftest import SETTINGS
@@ -130,6 +131,32 @@ async def test_candidates_that_come_first_go_to_the_call_that_they_belong_to(mak
     desk = make()
     desk.engine.do(AddRemoteCandidates(call=desk.call, candidates=("",)))
     assert await call(desk, desk.call)
+
+
+async def test_all_workers_use_the_servers_that_are_named_later(make: Make) -> None:
+    """Those that run, and those that begin after it."""
+    loop = asyncio.get_running_loop()
+    asked: list[bytes] = []
+
+    class Server(asyncio.DatagramProtocol):
+        def datagram_received(self, data: bytes, addr: object) -> None:
+            asked.append(data)
+
+    transport, _ = await loop.create_datagram_endpoint(Server, local_addr=("127.0.0.1", 0))
+    url = f"stun:127.0.0.1:{transport.get_extra_info('sockname')[1]}"
+    desk = make(workers=2)
+    await desk.engine.start()
+    desk.engine.use_servers([IceServer(url=url)])
+    op = OpId(0)
+    for number in (1, 2):
+        desk.call = CallId(f"call-{number}")
+        desk.engine.do(OfferMedia(call=desk.call, op=op, side=Side.MATRIX, sdp=CLIENT))
+        await until(lambda n=number: len(asked) >= n, within=20, what="the server is asked")  # type: ignore[misc]
+        assert isinstance(desk.engine, WorkerEngine)
+        os.kill(next(iter(desk.engine.pids.values())), signal.SIGKILL)
+        await desk.event(MediaLost, number)
+        asked.clear()
+    transport.close()
 
 
 async def test_another_worker_starts_when_the_first_has_enough_to_do(

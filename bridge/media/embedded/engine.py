@@ -2,7 +2,7 @@
 """The embedded media engine: one session for each call, commands in order, events out."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 import structlog
 
@@ -32,11 +32,12 @@ from bridge.call.ids import CallId
 from bridge.config import Media as MediaSettings
 from bridge.errors import BridgeError, LocalError, SdpError
 from bridge.media.early import Early, failed, refuse
+from bridge.media.embedded.ice_servers import configured, named
 from bridge.media.embedded.session import Resources, Session
 from bridge.media.embedded.sockets import PortRange
 from bridge.media.embedded.streams import Statistics
-from bridge.media.embedded.webrtc import CertificateSource, ice_servers
-from bridge.ports import Emit
+from bridge.media.embedded.webrtc import CertificateSource
+from bridge.ports import Emit, IceServer
 from bridge.sdp.codecs import NoCommonCodec
 from bridge.sdp.sdes import EncryptionMismatch
 
@@ -49,10 +50,11 @@ class EmbeddedEngine:
     def __init__(self, settings: MediaSettings, emit: Emit) -> None:
         """Raises ConfigurationError when an ICE server cannot be understood."""
         self._emit = emit
+        self._configured = configured(settings.ice_servers)
         self._resources = Resources(
             settings=settings,
             ports=PortRange(*settings.rtp_ports),
-            servers=ice_servers(settings.ice_servers),
+            servers=self._configured,
             certificates=CertificateSource(),
         )
         self._calls: dict[CallId, _Call] = {}
@@ -83,6 +85,10 @@ class EmbeddedEngine:
 
     async def start(self) -> None:
         """There is nothing to wait for."""
+
+    def use_servers(self, servers: Sequence[IceServer]) -> None:
+        """Use these beside those of the settings; also where ICE restarts in a call."""
+        self._resources.servers = self._configured.with_others(named(servers))
 
     async def close(self) -> None:
         """End every session and free every socket."""

@@ -14,12 +14,12 @@ from pylibsrtp import Error as SrtpError
 
 from bridge.call.events import MediaFault
 from bridge.media.embedded.candidates import candidate_ufrag
+from bridge.media.embedded.ice_servers import IceServers
 from bridge.media.embedded.srtp import ARRIVAL, Packet
 from bridge.media.embedded.webrtc import (
     DtlsAssociation,
     DtlsError,
     IceConnection,
-    IceServers,
     SendMedia,
 )
 from bridge.sdp.agreement import WebRtcPeer
@@ -90,7 +90,7 @@ class MatrixLeg:
         *,
         certificate: RTCCertificate,
         sockets: Callable[[], list[socket.socket]],
-        servers: IceServers,
+        servers: Callable[[], IceServers],
         callbacks: Callbacks,
     ) -> None:
         self.undecipherable = 0
@@ -119,7 +119,7 @@ class MatrixLeg:
         ice = IceConnection(
             controlling=controlling,
             sockets=self._sockets,
-            servers=self._servers,
+            servers=self._servers(),
             on_dtls=dtls.feed,
             on_selected=self._selected,
         )

@@ -186,7 +186,7 @@ class Reception:
     @property
     def lost_of_run(self) -> int:
         """Of the source that is heard now, for reports about it; less than 0 with duplicates."""
-        return self._expected - self._run
+        return self._expected - self.run
 
     @property
     def jitter_ms(self) -> float:

@@ -18,6 +18,7 @@ from bridge.call.terms import NO_TERMS, Keypad, Terms
 from bridge.config import Media as MediaSettings
 from bridge.errors import BridgeError, SdpError
 from bridge.media.embedded.ends import OwnEnds
+from bridge.media.embedded.ice_servers import IceServers
 from bridge.media.embedded.keys import KeyListener, KeyPlayer
 from bridge.media.embedded.matrix_leg import Callbacks, MatrixLeg, our_setup
 from bridge.media.embedded.sip_leg import SipLeg
@@ -28,7 +29,6 @@ from bridge.media.embedded.upkeep import Upkeep
 from bridge.media.embedded.watch import Facts, Watch
 from bridge.media.embedded.webrtc import (
     CertificateSource,
-    IceServers,
     SendMedia,
 )
 from bridge.ports import Emit
@@ -43,13 +43,14 @@ from bridge.sdp.sdes import Encryption, only_audio_for
 logger = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Resources:
     """What all sessions of an engine share."""
 
     settings: MediaSettings
     ports: PortRange
     servers: IceServers
+    """Others in time: what lets one in at a TURN server expires."""
     certificates: CertificateSource
 
 
@@ -103,7 +104,7 @@ class Session:
         self._matrix = MatrixLeg(
             certificate=certificate,
             sockets=self._ice_sockets,
-            servers=resources.servers,
+            servers=lambda: resources.servers,
             callbacks=Callbacks(
                 rtp=self._streams.to_sip.receive,
                 rtcp=self._matrix_rtcp,

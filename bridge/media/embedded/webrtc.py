@@ -11,7 +11,6 @@ import contextlib
 import datetime
 import socket
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any, cast
 
@@ -24,12 +23,11 @@ from aioice.ice import (
     server_reflexive_candidate,
 )
 from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport
-from aiortc.rtcicetransport import RTCIceTransport, parse_stun_turn_uri
+from aiortc.rtcicetransport import RTCIceTransport
 from pylibsrtp import Error as SrtpError
 
-from bridge.config import TurnServer
-from bridge.errors import ConfigurationError
 from bridge.media.embedded.candidates import parse_candidate
+from bridge.media.embedded.ice_servers import IceServers
 from bridge.media.embedded.sockets import connected_twin
 from bridge.media.embedded.srtp import ARRIVAL, SIZE, Packet, protector, unprotector
 from bridge.media.packets import unwatch, watch
@@ -43,43 +41,13 @@ OnMedia = Callable[[int, float], None]
 SendMedia = Callable[[bytes | Packet], None]
 
 
+_Asking = Coroutine[Any, Any, tuple[Candidate, StunProtocol | None]]
+_Asked = tuple[tuple[str, int], _Asking]
+"""A server, and how it is asked."""
+
+
 class DtlsError(Exception):
     """The DTLS handshake failed: no common profile, or a certificate that was not announced."""
-
-
-@dataclass(frozen=True, slots=True)
-class IceServers:
-    """STUN and TURN servers, taken apart."""
-
-    stun: tuple[tuple[str, int], ...]
-    turn: tuple[dict[str, Any], ...]
-
-
-def ice_servers(servers: Sequence[TurnServer]) -> IceServers:
-    """Take the configured servers apart. Raises ConfigurationError."""
-    stun: list[tuple[str, int]] = []
-    turn: list[dict[str, Any]] = []
-    for server in servers:
-        try:
-            uri = parse_stun_turn_uri(server.url)
-        except ValueError as error:
-            raise ConfigurationError(
-                f"media.ice_servers: {server.url!r} is not a STUN or TURN URI ({error})",
-                remedy="Write stun:host:port, turn:host:port?transport=udp or turns:host:port.",
-            ) from error
-        if uri["scheme"] in {"stun", "stuns"}:
-            stun.append((uri["host"], uri["port"]))
-        else:
-            turn.append(
-                {
-                    "turn_server": (uri["host"], uri["port"]),
-                    "turn_username": server.username,
-                    "turn_password": server.password.get_secret_value(),
-                    "turn_ssl": uri["scheme"] == "turns",
-                    "turn_transport": "tcp" if uri["scheme"] == "turns" else uri["transport"],
-                }
-            )
-    return IceServers(tuple(stun), tuple(turn))
 
 
 class CertificateSource:
@@ -245,26 +213,31 @@ class IceConnection(Connection):
             protocol.local_candidate = _host_candidate(component, protocol)
         self._protocols += hosts
         found = [protocol.local_candidate for protocol in hosts]
-        waiting: list[Coroutine[Any, Any, tuple[Candidate, StunProtocol | None]]] = [
-            server_reflexive_candidate(protocol, server)
+        now = asyncio.get_running_loop().time()
+        waiting: list[_Asked] = [
+            (server, server_reflexive_candidate(protocol, server))
             for server in self._servers.stun
             for protocol in hosts
-            if ":" not in protocol.local_candidate.host
+            if ":" not in protocol.local_candidate.host and self._servers.answers(server, now)
         ]
-        for server in self._servers.turn:
-            waiting.append(
-                relayed_candidate(
-                    component=component,
-                    hide_related_address=False,
-                    protocol_factory=lambda: StunProtocol(self),
-                    **server,
-                )
-            )
-        for candidate, relay in await _in_time(waiting):
+        waiting += [
+            (server["turn_server"], self._relayed(component, server))
+            for server in self._servers.turn
+            if self._servers.answers(server["turn_server"], now)
+        ]
+        for candidate, relay in await _in_time(waiting, self._servers):
             found.append(candidate)
             if relay is not None:
                 self._protocols.append(relay)
         return _without_duplicates(found)
+
+    def _relayed(self, component: int, server: dict[str, Any]) -> _Asking:
+        return relayed_candidate(
+            component=component,
+            hide_related_address=False,
+            protocol_factory=lambda: StunProtocol(self),
+            **server,
+        )
 
     def data_received(self, data: bytes, component: int) -> None:
         """What is not STUN: DTLS, and media that came through TURN."""
@@ -354,19 +327,25 @@ def _host_candidate(component: int, protocol: StunProtocol) -> Candidate:
 
 
 async def _in_time(
-    coroutines: Sequence[Coroutine[Any, Any, tuple[Candidate, StunProtocol | None]]],
+    waiting: Sequence[_Asked], servers: IceServers
 ) -> list[tuple[Candidate, StunProtocol | None]]:
-    """Results of those that succeed within the timeout; the others are cancelled."""
-    if not coroutines:
+    """Results of those that succeed within the timeout; the others are cancelled.
+
+    A server that has not answered at all is left alone for a while: every call would wait for it.
+    """
+    if not waiting:
         return []
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    tasks = [(server, asyncio.create_task(asking)) for server, asking in waiting]
     try:
-        done, _ = await asyncio.wait(tasks, timeout=GATHER_TIMEOUT)
+        done, _ = await asyncio.wait([task for _, task in tasks], timeout=GATHER_TIMEOUT)
     finally:
-        for task in tasks:
+        for _, task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    return [task.result() for task in tasks if task in done and _succeeded(task)]
+        await asyncio.gather(*(task for _, task in tasks), return_exceptions=True)
+    good = [(server, task) for server, task in tasks if task in done and _succeeded(task)]
+    silent = {server for server, _ in tasks} - {server for server, _ in good}
+    servers.rest(silent, asyncio.get_running_loop().time())
+    return [task.result() for _, task in good]
 
 
 def _succeeded(task: asyncio.Task[Any]) -> bool:

@@ -5,7 +5,8 @@ import asyncio
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -25,7 +26,7 @@ from bridge.media.early import Early, failed, refuse
 from bridge.media.workers.template import Template
 from bridge.media.workers.wire import Begin, Unable
 from bridge.media.workers.worker import Worker
-from bridge.ports import Emit
+from bridge.ports import Emit, IceServer
 
 FILL: Final = 8
 """Relayed calls that each worker carries before there is another."""
@@ -81,6 +82,7 @@ class WorkerEngine:
             )
             for number, ports in enumerate(port_ranges(settings.rtp_ports, workers), start=1)
         ]
+        self._servers: tuple[IceServer, ...] = ()
         self._template = template or Template()
         self._workers: dict[int, Worker] = {}
         self._placed: dict[CallId, Worker] = {}
@@ -148,6 +150,12 @@ class WorkerEngine:
         else:
             asyncio.get_running_loop().call_soon(refuse, command, self._emit)
 
+    def use_servers(self, servers: Sequence[IceServer]) -> None:
+        """Have the workers that there are, and will be, use these."""
+        self._servers = tuple(servers)
+        for worker in self._workers.values():
+            worker.use_servers(self._servers)
+
     async def close(self) -> None:
         """End every session and every process."""
         self._closing = True
@@ -205,7 +213,7 @@ class WorkerEngine:
     def _start(self, begin: Begin) -> None:
         self._replacing.pop(begin.number, None)
         worker = self._workers[begin.number] = Worker(
-            begin,
+            replace(begin, servers=self._servers),
             emit=self._emit,
             on_ready=self._ready,
             on_unable=self._unable,

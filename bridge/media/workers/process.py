@@ -15,7 +15,7 @@ from bridge.errors import BridgeError
 from bridge.media.embedded.engine import EmbeddedEngine
 from bridge.media.garbage import Pauses, freeze
 from bridge.media.packets import PacketLoop
-from bridge.media.workers.wire import Begin, Channel, Message, Ready, Report, Unable
+from bridge.media.workers.wire import Begin, Channel, Message, Ready, Report, Servers, Unable
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +47,8 @@ class _Worker:
         match message:
             case Begin():
                 self._begin(message)
+            case Servers(servers=servers) if self._engine is not None:
+                self._engine.use_servers(servers)
             case MediaCommand() if self._engine is not None:
                 self._engine.do(message)
 
@@ -64,6 +66,7 @@ class _Worker:
         except BridgeError as error:
             self._channel.send(Unable(message=str(error), remedy=error.remedy))
             return
+        self._engine.use_servers(begin.servers)
         freeze()
         self._pauses.watch()
         self._channel.send(Ready(pid=os.getpid()))

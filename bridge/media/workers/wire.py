@@ -6,6 +6,7 @@ A message is four octets of length (big-endian), its kind, a space, and its fiel
     main -> worker   Begin                      once, first: the settings
                      OfferMedia, AnswerMedia …  every `MediaCommand`
                      end of file                end every call, then yourself; also when main died
+                     Servers                    any time: other STUN and TURN servers
     worker -> main   Ready                      once, after Begin
                      Unable                      instead: the settings cannot be used
                      MediaOfferReady …          every `MediaEvent`
@@ -29,6 +30,7 @@ from bridge.call.commands import media as commands
 from bridge.call.events import MediaEvent
 from bridge.call.events import media as events
 from bridge.config import Logging, Media
+from bridge.ports import IceServer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,15 @@ class Begin:
     logging: Logging
     report_every: float
     """Seconds."""
+    servers: tuple[IceServer, ...] = ()
+    """Beside those of the settings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Servers:
+    """STUN and TURN servers beside those of the settings, in place of those before."""
+
+    servers: tuple[IceServer, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +77,7 @@ class Report:
     """Seconds that a garbage collection has held packets up, at most."""
 
 
-Message = MediaCommand | MediaEvent | Begin | Ready | Unable | Report
+Message = MediaCommand | MediaEvent | Begin | Servers | Ready | Unable | Report
 
 _LENGTH: Final = struct.Struct("!I")
 
@@ -78,7 +89,9 @@ def _kinds() -> dict[str, TypeAdapter[Any]]:
         for each in vars(module).values()
         if isinstance(each, type) and issubclass(each, base) and each is not base
     ]
-    return {each.__name__: TypeAdapter(each) for each in (*found, Begin, Ready, Unable, Report)}
+    return {
+        each.__name__: TypeAdapter(each) for each in (*found, Begin, Servers, Ready, Unable, Report)
+    }
 
 
 _KINDS: Final = _kinds()

@@ -23,7 +23,8 @@ from bridge.call.events import (
 )
 from bridge.call.ids import CallId, OpId, Side
 from bridge.media.workers.template import Template
-from bridge.media.workers.wire import Begin, Channel, Message, Ready, Report, Unable
+from bridge.media.workers.wire import Begin, Channel, Message, Ready, Report, Servers, Unable
+from bridge.ports import IceServer
 
 TRANSCODED: Final = 4
 """What a call costs whose audio is coded anew, in calls that are relayed."""
@@ -109,6 +110,10 @@ class Worker:
             call.waiting.add(op)
         call.closing = call.closing or isinstance(command, CloseMedia)
         self._channel.send(command)
+
+    def use_servers(self, servers: tuple[IceServer, ...]) -> None:
+        """Have it use other STUN and TURN servers."""
+        self._channel.send(Servers(servers=servers))
 
     def _take(self, message: Message) -> None:
         self._heard = True
