@@ -148,6 +148,7 @@ def _trunk(trunk: Trunk) -> TrunkPolicy:
         withhold=trunk.withhold,
         early_media=trunk.early_media == "connect",
         follows=trunk.redirects == "follow",
+        refers=trunk.refer,
         bounds=_bounds(trunk.limits),
         terms=Terms(
             codecs=trunk.codecs,

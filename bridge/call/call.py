@@ -26,6 +26,8 @@ from bridge.call.events import (
     MediaClosed,
     MediaEvent,
     MediaKeyPressed,
+    MediaLost,
+    MediaSilent,
     SipEvent,
     SipKeyPressed,
     SipProgressed,
@@ -33,7 +35,7 @@ from bridge.call.events import (
 )
 from bridge.call.far_end import FarEnd
 from bridge.call.handover import Handover
-from bridge.call.ids import Address, CallId, Direction, LegId, UserId
+from bridge.call.ids import Address, CallId, Direction, LegId, Side, UserId
 from bridge.call.leg import (
     EarlyMedia,
     HandedOver,
@@ -99,10 +101,12 @@ class Call:
         terms: Terms,
         payer: UserId | None = None,
         rule: str = "",
+        beside: CallId | None = None,
     ) -> None:
         """`payer`: whose time it takes, if not that of the person who calls.
 
-        `rule`: which one of the dial plan led it where it goes.
+        `rule`: which one of the dial plan led it where it goes. `beside`: the call with whose far
+        end its own is to talk, instead of a person.
         """
         self.id = call
         self.address = address
@@ -119,6 +123,7 @@ class Call:
         self._handover = Handover()
         self._moved: Moved | NotMoved | None = None
         self._payer = payer
+        self._beside = beside
         self._redirected: Redirected | None = None
         self._hops = 0
         self.direction = direction
@@ -143,14 +148,25 @@ class Call:
         return self.far.leg
 
     @property
+    def is_put_through(self) -> bool:
+        """Whether the far end of another call is there instead of the person."""
+        return self._beside is not None
+
+    @property
     def talks_since(self) -> float | None:
         """When it was answered, if it was."""
         return self._course.answered_at
 
     # --- what the switchboard wants -------------------------------------------------------
 
+    def stay_near(self, other: CallId) -> None:
+        """The person has another call, which this one may be put through to."""
+        self._media.near = other
+
     def start(self, display_name: str = "") -> None:
         """Set out: ask for what the first step needs."""
+        if self._beside is not None:
+            self._media.bridge(self._beside)
         if self.matrix.state is MatrixState.PREPARING:
             self.matrix.prepare(display_name)
         self._advance()
@@ -174,7 +190,8 @@ class Call:
             status = MEANINGS[cause].status
         # Nobody has answered whom we called.
         called = not self.matrix.polite and not self.matrix.description
-        past = self._course.past(called=called, unheard=self._listener.close())
+        unheard = self._listener.close()
+        past = self._course.past(called=called, unheard="" if self.is_put_through else unheard)
         text = last_words(self._effects.notices, self.over, past)
         self._renegotiation.close()
         self.matrix.end(cause, telling=bool(text))
@@ -263,9 +280,10 @@ class Call:
         wanted = self._handover.take()
         return wanted if self.over is None else None
 
-    def transfer(self, target: str, replaces: LegId | None = None) -> None:
+    def transfer(self, wanted: HandedOver, target: str, replaces: LegId | None = None) -> None:
         """Have the far end call `target`, or take the place of the one that `replaces` is with."""
         if self.far.is_steady:
+            self._handover.refer(wanted)
             self.sip.refer(target, replaces)
         else:
             self.refuse_transfer(NOT_TRANSFERRED)
@@ -283,6 +301,33 @@ class Call:
         over = self._handover.fail()
         if over is not None:
             self.end(over.cause, over.by)
+
+    def take_unreferred(self) -> tuple[HandedOver, NotTransferred] | None:
+        """What the far end did not do for the person, if that was not dealt with yet."""
+        unreferred = self._handover.take_unreferred()
+        return unreferred if self.over is None else None
+
+    # --- to another telephone, which we connect ---------------------------------------------
+
+    @property
+    def can_be_put_through(self) -> bool:
+        """Whether the far end can talk with that of another call, at once."""
+        up = self.over is None and self.talks_since is not None
+        return up and not self.is_put_through and self.far.can_be_put_through
+
+    def put_through(self, other: CallId, *, rings: bool) -> None:
+        """The far end is to talk with that of another call: the person leaves this one.
+
+        `rings`: the other was not answered yet.
+        """
+        self._beside = other
+        self._handover.leave()
+        self.matrix.end(Cause.TRANSFERRED)
+        self.sip.settle()
+        if rings:
+            self.sip.pass_on()
+        self._media.bridge(other)
+        self._renegotiation.lose_client()
 
     # --- transfer to a person -------------------------------------------------------------
 
@@ -441,6 +486,8 @@ class Call:
             if self.over is None:
                 self.sip.press(event.key, event.duration)
             return
+        if isinstance(event, MediaLost | MediaSilent) and self._knows_no_client(event.side):
+            return  # It has left, as it may; what stands in its place is watched elsewhere.
         if isinstance(event, Heard):
             if self.over is None:
                 self._listener.handle(event)
@@ -452,6 +499,9 @@ class Call:
         if isinstance(event, MediaClosed) and was is MediaState.CLOSING:
             statistics = {**event.statistics, **self._listener.statistics()}
             self._effects.emit(RecordStatistics(call=self.id, statistics=statistics))
+
+    def _knows_no_client(self, side: Side) -> bool:
+        return self.is_put_through and side is Side.MATRIX
 
     def _act(self, signal: Signal | None) -> None:
         """Do what the SIP leg, the media session or a deadline calls for."""
@@ -465,7 +515,7 @@ class Call:
             case NotCarried(over=over):
                 self._try_next_trunk(over)
             case NotTransferred():
-                self.refuse_transfer(NOT_TRANSFERRED)
+                self._handover.unrefer(signal)
             case Referred(event=event):
                 self._referral = event
             case Switched():
@@ -481,7 +531,8 @@ class Call:
 
     def _judge(self, over: Over) -> None:
         """Something is over; so is the call, unless the person has handed it over."""
-        judged = self._handover.judge(over, under_way=self.sip.is_handed_over)
+        under_way = self.sip.is_handed_over and not self.is_put_through
+        judged = self._handover.judge(over, under_way=under_way)
         if judged is not None:
             self.end(judged.cause, judged.by, judged.status)
 

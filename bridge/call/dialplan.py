@@ -66,6 +66,11 @@ def follows(policy: Policy, trunk: TrunkName) -> bool:
     return policy.trunks.get(trunk, TrunkPolicy()).follows
 
 
+def refers(policy: Policy, trunk: TrunkName) -> bool:
+    """Whether `trunk` is asked to transfer calls."""
+    return policy.trunks.get(trunk, TrunkPolicy()).refers
+
+
 def caller_entry(policy: Policy, person: UserId) -> tuple[str, Caller]:
     """The entry that says as whom `person` calls, empty if there is none; and what it says.
 
@@ -165,6 +170,12 @@ def on_request(route: OutboundRoute) -> OutboundRoute:
     terms = replace(route.terms, codecs=codecs)
     others = tuple(replace(each, terms=terms, early_media=True) for each in fitting)
     return replace(route, terms=terms, early_media=True, others=others)
+
+
+def heard(route: OutboundRoute) -> OutboundRoute:
+    """The same for a call that another telephone waits for: it is let hear how it rings."""
+    others = tuple(replace(each, early_media=True) for each in route.others)
+    return replace(route, early_media=True, others=others)
 
 
 def _alike(one: Terms, other: Terms) -> bool:

@@ -150,6 +150,12 @@ class FarEnd:
         """Whether the leg is up, and nobody is about to take its place."""
         return self._succession.leg is None and self.leg.state is SipState.CONFIRMED
 
+    @property
+    def can_be_put_through(self) -> bool:
+        """The same, also where it waits for another call to take the person's place."""
+        waits = self.leg.state is SipState.AWAITING
+        return self.is_steady or (waits and self._succession.leg is None)
+
     def refuse_referral(self, op: OpId, status: int) -> None:
         """Tell the far end that nobody is called for it."""
         self.leg.notify(op, status)

@@ -46,7 +46,6 @@ class RingGroup:
         self._absent = absent
         self._chosen: PersonLeg | None = None
         self._offer = ""
-        self._transferable = False
         self._failed: list[Cause] = []
         self._declined: list[PersonLeg] = []
 
@@ -117,16 +116,15 @@ class RingGroup:
                 self._failed.append(cause)
                 member.end(cause, telling=True)
 
-    def invite(self, sdp: str, *, transferable: bool) -> None:
+    def invite(self, sdp: str) -> None:
         """Ring at everybody who is ready; the others follow."""
         self._offer = sdp
-        self._transferable = transferable
         for member in self._members:
             self._ring(member)
 
-    def answer(self, sdp: str, *, transferable: bool) -> None:
+    def answer(self, sdp: str) -> None:
         """Of no use: nobody in a group has called."""
-        self._front.answer(sdp, transferable=transferable)
+        self._front.answer(sdp)
 
     def end(self, cause: Cause, *, telling: bool = False) -> None:
         """End it for everybody who has not left."""
@@ -210,7 +208,7 @@ class RingGroup:
     def _ring(self, member: PersonLeg) -> None:
         if member.state is MatrixState.READY:
             self.record()
-            member.invite(self._offer, transferable=self._transferable)
+            member.invite(self._offer)
 
     def _lose(self, member: PersonLeg, over: Over) -> None:
         self._failed.append(over.cause)

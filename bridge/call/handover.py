@@ -6,7 +6,7 @@ known what became of it, nothing ends because the person is gone.
 """
 
 from bridge.call.causes import Cause
-from bridge.call.leg import HandedOver, Over
+from bridge.call.leg import HandedOver, NotTransferred, Over
 
 _THEIRS = ("matrix", "media")
 """Who says that the person is gone: their client, or the audio that ceased."""
@@ -17,6 +17,8 @@ class Handover:
 
     def __init__(self) -> None:
         self._wanted: HandedOver | None = None
+        self._referred: HandedOver | None = None
+        self._unreferred: tuple[HandedOver, NotTransferred] | None = None
         self._came_to_nothing = False
         self._left: Over | None = None
 
@@ -28,6 +30,24 @@ class Handover:
         """What the person wants, if that was not dealt with yet."""
         wanted, self._wanted = self._wanted, None
         return wanted
+
+    def refer(self, wanted: HandedOver) -> None:
+        """The far end was asked to do it."""
+        self._referred = wanted
+
+    def unrefer(self, why: NotTransferred) -> None:
+        """The far end did not do it."""
+        assert self._referred is not None
+        self._unreferred = self._referred, why
+
+    def take_unreferred(self) -> tuple[HandedOver, NotTransferred] | None:
+        """What the far end did not do, and why, if that was not dealt with yet."""
+        unreferred, self._unreferred = self._unreferred, None
+        return unreferred
+
+    def leave(self) -> None:
+        """The person is out of it."""
+        self._left = Over(cause=Cause.TRANSFERRED, by="matrix")
 
     def fail(self) -> Over | None:
         """It came to nothing; why the call is over, if the person has left it."""

@@ -84,9 +84,13 @@ class HandedOver:
 
 @dataclass(frozen=True, slots=True)
 class NotTransferred:
-    """The far end was not connected with whom it was transferred to; `status` is SIP's."""
+    """The far end was not connected with whom it was transferred to; `status` is SIP's.
+
+    `tried`: it had agreed to be.
+    """
 
     status: int
+    tried: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +201,10 @@ class PersonLeg(Protocol):
     def prepare(self, display_name: str) -> None:
         """Make ready to ring."""
 
-    def invite(self, sdp: str, *, transferable: bool) -> None:
-        """Ring. `transferable`: the person may transfer the call."""
+    def invite(self, sdp: str) -> None:
+        """Ring."""
 
-    def answer(self, sdp: str, *, transferable: bool) -> None:
+    def answer(self, sdp: str) -> None:
         """Accept the person's call."""
 
     def end(self, cause: Cause, *, telling: bool = False) -> None:

@@ -13,6 +13,7 @@ from typing import TypeVar
 from bridge.call.bounds import Bounds
 from bridge.call.call import Call
 from bridge.call.causes import Cause
+from bridge.call.dialplan import OutboundRoute, in_order
 from bridge.call.events import TalksRecalled
 from bridge.call.ids import CallId, TrunkName, UserId
 from bridge.call.machine import Effects
@@ -80,6 +81,13 @@ class Allowances:
     def why_not_transfer(self, person: UserId, trunk: TrunkName) -> Refusal | None:
         """Why a person may not have the far end call somebody else now."""
         return self._may_pass_on(self._placed, person, trunk)
+
+    def why_not_put_through(self, person: UserId, trunk: TrunkName) -> Refusal | None:
+        """Why we may not call somebody by a trunk with whom a person's far end is to talk.
+
+        The person leaves their call for it, so they have no more calls than before.
+        """
+        return self._used_up(person) or self._trunk_is_full(trunk)
 
     def why_not_forward(self, person: UserId, trunk: TrunkName) -> Refusal | None:
         """Why callers of a person may not be sent elsewhere now."""
@@ -238,10 +246,24 @@ class Allowances:
         return self._trunk(TrunkName(name)).seconds_per_day
 
     def _active(self, person: UserId) -> int:
-        return len(self._calls.of(person))
+        """Two calls whose telephones talk with each other take the place of one."""
+        calls = self._calls.of(person)
+        through = sum(call.is_put_through for call in calls)
+        return len(calls) - through + through // 2
 
     def _trunk(self, trunk: TrunkName) -> Bounds:
         return self._policy.trunks.get(trunk, TrunkPolicy()).bounds
+
+
+def usable(
+    route: OutboundRoute, why_not: Callable[[TrunkName], Refusal | None]
+) -> OutboundRoute | Refusal:
+    """The route without the trunks that carry no more calls: these leave them to those behind."""
+    refusals = [why_not(way.trunk) for way in route.ways]
+    if refusals[0] is not None and all(refusals):
+        return refusals[0]
+    ways = zip(route.ways, refusals, strict=True)
+    return in_order([way for way, refusal in ways if refusal is None])
 
 
 def limits_of(policy: Policy, person: UserId) -> Limits:

@@ -12,6 +12,7 @@ from bridge.call.leg import PersonLeg
 from bridge.call.limits import Allowances
 from bridge.call.machine import Effects
 from bridge.call.matrix_leg import MatrixLeg
+from bridge.call.other_telephone import OtherTelephone
 from bridge.call.sip_leg import SipLeg
 from bridge.call.states import MatrixState
 
@@ -61,6 +62,19 @@ class LegMaker:
     def called(self, call: CallId, event: MatrixInviteReceived) -> MatrixLeg:
         """The Matrix leg of a call that a person places."""
         return MatrixLeg.called(self._effects, call, self._party, event)
+
+    def beside(self, call: CallId, person: UserId, address: Address) -> MatrixLeg:
+        """Stands for the far end of another call of a person's."""
+        return OtherTelephone(
+            self._effects,
+            MatrixState.INVITED,
+            call=call,
+            us=self._party,
+            person=person,
+            address=address,
+            call_id=MatrixCallId(""),
+            version=0,
+        )
 
     def ringing(
         self,

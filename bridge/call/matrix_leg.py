@@ -177,24 +177,23 @@ class MatrixLeg(Machine):
             )
         )
 
-    def invite(self, sdp: str, *, transferable: bool) -> None:
+    def invite(self, sdp: str) -> None:
         """Ring at the person's devices."""
         self._vital_op = self._effects.op()
         self.says(
             SendMatrixInvite(
                 **self._about(self._vital_op),
                 sdp=sdp,
-                transferable=transferable,
                 lifetime=self._effects.limits.ring_time,
                 invitee=self.person,
             )
         )
 
-    def answer(self, sdp: str, *, transferable: bool) -> None:
+    def answer(self, sdp: str) -> None:
         """Accept the person's call."""
         self._vital_op = self._effects.op()
         about = self._about(self._vital_op)
-        answer = SendMatrixAnswer(**about, sdp=sdp, transferable=transferable)
+        answer = SendMatrixAnswer(**about, sdp=sdp)
         self.says(answer, "" if self.version else V0)
         self._identify()
 

@@ -6,7 +6,14 @@ other.
 """
 
 from bridge.call.causes import Cause, from_fault
-from bridge.call.commands import AnswerMedia, CloseMedia, JoinMedia, OfferMedia, PlayKey
+from bridge.call.commands import (
+    AnswerMedia,
+    BridgeMedia,
+    CloseMedia,
+    JoinMedia,
+    OfferMedia,
+    PlayKey,
+)
 from bridge.call.events import (
     MediaAnswerReady,
     MediaClosed,
@@ -50,13 +57,28 @@ class MediaSession(Machine):
         self._newer: str | None = None
         """Early media that came while the engine was busy with other."""
         self._connected = False
+        self.near: CallId | None = None
+        """Another call of the person's, which this one may be put through to."""
 
     # --- what the call wants --------------------------------------------------------------
 
+    def bridge(self, other: CallId) -> None:
+        """The SIP peer of another call takes the client's place."""
+        self.says(BridgeMedia(call=self._call, other=other))
+
     def offer(self, side: Side, sdp: str | None, terms: Terms) -> None:
         """`side` offered."""
-        offer = OfferMedia(call=self._call, op=self._next(), side=side, sdp=sdp, terms=terms)
-        self.says(offer, _FROM[side])
+        self.says(
+            OfferMedia(
+                call=self._call,
+                op=self._next(),
+                side=side,
+                sdp=sdp,
+                terms=terms,
+                near=self.near,
+            ),
+            _FROM[side],
+        )
 
     def answer(self, side: Side, sdp: str) -> None:
         """`side` answered."""

@@ -21,6 +21,12 @@ NOT_TRANSFERRED = "The call could not be transferred."
 TO_NOBODY = "Calls can only be transferred to people, telephone numbers and SIP addresses."
 CANNOT_BE_CALLED = "The call could not be transferred: this person cannot be called."
 SOMEBODY_ELSE = "Somebody else answered this call."
+_NOT_TAKEN = {
+    Cause.NO_ANSWER: "nobody answered",
+    Cause.DECLINED: "it was declined",
+    Cause.BUSY: "the line was busy",
+    Cause.NOT_IN_SERVICE: "the number is not in service",
+}
 _DECLINED = (Cause.NORMAL, Cause.DECLINED)
 """Ends of a call that rings the person, if they brought them about."""
 
@@ -57,8 +63,8 @@ def forwarded_by(address: Address) -> str:
 
 
 def not_taken(cause: Cause) -> str:
-    """That a person to whom the call was transferred did not take it."""
-    why = {Cause.NO_ANSWER: "nobody answered", Cause.DECLINED: "it was declined"}.get(cause)
+    """That whoever the call was transferred to did not take it."""
+    why = _NOT_TAKEN.get(cause)
     return f"{NOT_TRANSFERRED.removesuffix('.')}: {why}." if why else NOT_TRANSFERRED
 
 

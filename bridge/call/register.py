@@ -45,6 +45,8 @@ class Register:
     def between(self, person: UserId, address: Address, besides: Call | None = None) -> Call | None:
         """The call that goes on between these two."""
         for call in self.of(person):
+            if call.is_put_through:
+                continue
             if call.address == address and call is not besides:
                 return call
         return None
@@ -71,6 +73,9 @@ class Register:
 
     def add(self, call: Call, *names: Hashable) -> None:
         """A new call, and what it is called."""
+        others = (each for person in call.matrix.people for each in self.of(person))
+        if (other := next(others, None)) is not None:
+            call.stay_near(other.id)
         self._calls[call.id] = call
         for name in (("call", call.id), *names):
             self.name(call, name)

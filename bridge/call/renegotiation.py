@@ -99,6 +99,8 @@ class Renegotiation(Machine):
         """Who takes the SIP peer's place; whether it has offered; its trunk's terms."""
         self._moving: str | None = None
         """What another call offers the SIP peer, which is to go on there."""
+        self._alone = False
+        """Whether there is no client any more."""
 
     # --- what the call wants --------------------------------------------------------------
 
@@ -161,6 +163,14 @@ class Renegotiation(Machine):
         sdp = self._sip.description
         offer = OfferMedia(call=self._call, op=self._op, side=Side.SIP, sdp=sdp)
         self.says(offer, OF_ANOTHER)
+
+    def lose_client(self) -> None:
+        """The client has gone, and the call goes on: what it asked of the SIP peer is void."""
+        self._alone, self._waiting = True, ""
+        if self.state in _ASKING:
+            self._answered(Side.MATRIX, self._matrix.description)
+        elif self.state is _R.STABLE:
+            self._next()
 
     def close(self) -> None:
         """The call is over."""
@@ -316,6 +326,8 @@ class Renegotiation(Machine):
         elif event.needed:
             self._asked = self._effects.op()
             self.says(self._sip.reoffer(self._asked, event.sdp))
+        elif self._alone:
+            self._roll_back()
         else:
             self._answer_matrix(event.answer)
 
@@ -418,9 +430,9 @@ class Renegotiation(Machine):
 
     def _answer_matrix(self, sdp: str) -> None:
         self._matrix.description = self._offer
-        if self._waiting is None:
+        if self._waiting is None and not self._alone:
             self.says(self._matrix.reanswer(sdp))
-        else:  # A newer offer took its place, and expects the answer.
+        else:  # A newer offer took its place, and expects the answer; or nobody does.
             self.hears(MediaAnswerReady)
         self._settled()
 

@@ -38,6 +38,8 @@ class TrunkPolicy:
     """Answer the Matrix call as soon as the trunk sends early media (183 with SDP)."""
     follows: bool = True
     """Whether a call that the trunk points elsewhere (300 to 399) is placed there."""
+    refers: bool = True
+    """Whether it is asked to transfer calls (REFER)."""
     terms: Terms = NO_TERMS
     bounds: Bounds = NO_BOUNDS
 

@@ -19,14 +19,14 @@ def take(step: Step, matrix: PersonLeg, media: MediaSession, sip: SipLeg, terms:
         case Step.TAKE_SIP_ANSWER:
             media.answer(Side.SIP, sip.description)
         case Step.ANSWER_MATRIX:
-            matrix.answer(media.to_matrix, transferable=sip.refers)
+            matrix.answer(media.to_matrix)
         case Step.OFFER_FROM_SIP:
             media.offer(Side.SIP, sip.description or None, terms)
         case Step.INVITE_MATRIX:
-            matrix.invite(media.to_matrix, transferable=sip.refers)
+            matrix.invite(media.to_matrix)
             sip.ring()
         case Step.INVITE_PERSON:
-            matrix.invite(media.to_matrix, transferable=sip.refers)
+            matrix.invite(media.to_matrix)
         case Step.TAKE_MATRIX_ANSWER if sip.bare:
             media.answer_bare(matrix.description)
         case Step.TAKE_MATRIX_ANSWER:

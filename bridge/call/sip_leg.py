@@ -110,6 +110,8 @@ class SipLeg(Machine):
         self._cause: Cause | None = None
         self._contact = ""
         self._refer: OpId | None = None
+        self._refer_taken = False
+        """Whether the far end has agreed to what our REFER asks for."""
         self._until: float | None = None
         """When a call that goes on after all has lasted long enough."""
         self.diverted_by: Address | None = None
@@ -252,6 +254,7 @@ class SipLeg(Machine):
     def refer(self, target: str, replaces: LegId | None) -> None:
         """Transfer the far end, which is connected, to `target`, or into the call of `replaces`."""
         self._refer, self._until = self._effects.op(), self.deadline
+        self._refer_taken = False
         self.says(
             ReferSip(
                 call=self._call, leg=self.leg, op=self._refer, target=target, replaces=replaces
@@ -260,15 +263,19 @@ class SipLeg(Machine):
 
     def await_replacement(self) -> None:
         """Wait for a call that replaces this one, which is connected."""
+        self._until = self.deadline
         self.hears(HandOver)
 
     def pass_on(self) -> None:
-        """Stay connected while somebody in Matrix is called who is to talk here."""
+        """Stay connected while somebody is called who is to talk here."""
         self.hears(PassOn)
 
     def settle(self) -> None:
         """It is known by now who talks here."""
+        waited = self.state is SipState.AWAITING
         self.hears(Settled)
+        if waited:
+            self.deadline = self._until
 
     def belong_to(self, call: CallId, sdp: str) -> None:
         """Another call goes on here, which the far end has answered with `sdp`."""
@@ -364,12 +371,13 @@ class SipLeg(Machine):
     def _referred(self, status: int) -> Signal | None:
         """What became of our REFER: with a 2xx, the far end talks to the target (RFC 5589 6)."""
         if status < 200 or self.state is not SipState.REFERRING:
+            self._refer_taken = True
             return None
         if status < 300:
             return Over(cause=Cause.TRANSFERRED, by="matrix")
         self.hears((SipReferProgressed, REFUSED))
         self.deadline = self._until
-        return NotTransferred(status)
+        return NotTransferred(status, self._refer_taken)
 
     def _ended(self, event: SipEnded) -> Over | NotCarried | Redirected | None:
         handed_over, calling = self.state in _LEFT, self.state in _OUT

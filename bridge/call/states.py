@@ -70,7 +70,7 @@ class SipState(State):
     AWAITING = "awaiting"
     """The person transferred another call to this one: the far end is to get a new call instead."""
     PASSING = "passing"
-    """The person transferred the call to somebody in Matrix, at whom another call of ours rings."""
+    """The person transferred the call to somebody else, at whom another call of ours rings."""
     PROMISED = "promised"
     """That somebody has answered: the far end of the transferred call is offered this one."""
     CANCELLING = "cancelling"
@@ -172,7 +172,7 @@ class BothConnected(e.Event):
 
 
 class PassOn(e.Event):
-    """Stands for: the person transferred the call to somebody in Matrix, who is called."""
+    """Stands for: the person transferred the call to somebody whom we call."""
 
 
 class Promise(e.Event):
@@ -181,6 +181,10 @@ class Promise(e.Event):
 
 class Settled(e.Event):
     """Stands for: it is known whose the far end is."""
+
+
+class TalksBeside(e.Event):
+    """Stands for: in the person's place, the far end of another call of theirs talks."""
 
 
 class HandOver(e.Event):
@@ -241,6 +245,7 @@ MATRIX: Table = {
     },
     _M.INVITED: {
         c.SendMatrixAnswer: _M.ANSWERED,
+        TalksBeside: _M.ACTIVE,
         (c.SendMatrixAnswer, V0): _M.ACTIVE,
         c.SendMatrixReject: _M.ENDED,
         **_MATRIX_OVER,
@@ -294,7 +299,7 @@ SIP: Table = {
         c.NotifySip: _S.REFERRING,
         **_SIP_UP,
     },
-    _S.AWAITING: {c.NotifySip: _S.AWAITING, **_SIP_UP},
+    _S.AWAITING: {c.NotifySip: _S.AWAITING, Settled: _S.CONFIRMED, **_SIP_UP},
     _S.PASSING: {
         c.SendSipKey: _S.PASSING,
         e.SipKeyPressed: _S.PASSING,
@@ -317,6 +322,7 @@ MEDIA: Table = {
         (c.OfferMedia, FROM_MATRIX): _D.MAKING_SIP_OFFER,
         (c.OfferMedia, FROM_SIP): _D.MAKING_MATRIX_OFFER,
         c.JoinMedia: _D.JOINING,
+        c.BridgeMedia: _D.NONE,
     },
     _D.MAKING_SIP_OFFER: {
         e.MediaOfferReady: _D.SIP_OFFER,
@@ -352,8 +358,8 @@ MEDIA: Table = {
     },
     _D.MAKING_SIP_ANSWER: {e.MediaAnswerReady: _D.AGREED, **_MEDIA_OPEN},
     _D.JOINING: {e.MediaJoined: _D.AGREED, **_MEDIA_OPEN},
-    _D.AGREED: {e.MediaConnected: _D.CONNECTED, **_MEDIA_OPEN},
-    _D.CONNECTED: {c.PlayKey: _D.CONNECTED, **_MEDIA_OPEN},
+    _D.AGREED: {e.MediaConnected: _D.CONNECTED, c.BridgeMedia: _D.CONNECTED, **_MEDIA_OPEN},
+    _D.CONNECTED: {c.PlayKey: _D.CONNECTED, c.BridgeMedia: _D.CONNECTED, **_MEDIA_OPEN},
     _D.CLOSING: {e.MediaClosed: _D.CLOSED},
     _D.CLOSED: {},
 }

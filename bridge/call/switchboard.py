@@ -13,7 +13,7 @@ from bridge.call.call import Call
 from bridge.call.causes import Cause, best_of
 from bridge.call.commands import Command
 from bridge.call.deadlines import Timeouts
-from bridge.call.dialplan import OutboundRoute, in_order, on_request, terms_of
+from bridge.call.dialplan import OutboundRoute, on_request, terms_of
 from bridge.call.events import (
     CallRequested,
     Event,
@@ -32,7 +32,7 @@ from bridge.call.ids import (
     TrunkName,
     UserId,
 )
-from bridge.call.limits import Allowance, Allowances
+from bridge.call.limits import Allowance, Allowances, usable
 from bridge.call.machine import Effects
 from bridge.call.making import LegMaker
 from bridge.call.notices import MISSED_WHILE_BUSY
@@ -297,12 +297,7 @@ class Switchboard:
             return route
         if other is not None:
             return Refusal(Cause.IN_CALL)
-        # A trunk that carries no more calls leaves them to those behind it.
-        refusals = [self._limits.why_not(person, way.trunk) for way in route.ways]
-        if refusals[0] is not None and all(refusals):
-            return refusals[0]
-        ways = zip(route.ways, refusals, strict=True)
-        return in_order([way for way, refusal in ways if refusal is None])
+        return usable(route, partial(self._limits.why_not, person))
 
     def why_not_ring(self, person: UserId, caller: Address) -> Cause | None:
         """Why a person is not rung; None if they are."""
@@ -353,7 +348,7 @@ class Switchboard:
             call.give_up()
         self._limits.follow(call)
         self._calls.settle(call, self._effects.now)
-        for other, following in self._transfers.reliefs.follow(call):
+        for other, following in self._transfers.consequences(call):
             self.guard(other, following)
 
     def _shut_down(self) -> None:

@@ -6,16 +6,17 @@ from functools import partial
 from typing import Protocol
 
 from bridge.call.call import Call
-from bridge.call.causes import MEANINGS, Cause
+from bridge.call.causes import MEANINGS, Cause, blames_trunk, from_sip
 from bridge.call.commands import RejectSip
-from bridge.call.dialplan import OutboundRoute, follows, terms_of
+from bridge.call.dialplan import OutboundRoute, follows, heard, refers, terms_of
 from bridge.call.events import SipInviteReceived, SipReferReceived
 from bridge.call.ids import Address, CallId, Direction, LegId, UserId
-from bridge.call.leg import HandedOver, Redirected
-from bridge.call.limits import Allowances
+from bridge.call.junctions import Actions, Junctions
+from bridge.call.leg import HandedOver, NotTransferred, Redirected
+from bridge.call.limits import Allowances, usable
 from bridge.call.machine import Effects
 from bridge.call.making import LegMaker
-from bridge.call.notices import CANNOT_BE_CALLED, NOT_TRANSFERRED, TO_NOBODY
+from bridge.call.notices import CANNOT_BE_CALLED, NOT_TRANSFERRED, TO_NOBODY, not_taken
 from bridge.call.people import People
 from bridge.call.policy import Access, Policy, Refusal, access_of
 from bridge.call.register import Register, sip_name
@@ -55,7 +56,12 @@ class Transfers:
         self._calls = calls
         self._maker = maker
         self._hands = hands
-        self.reliefs = Reliefs()
+        self._reliefs = Reliefs()
+        self._junctions = Junctions(self._recall)
+
+    def consequences(self, call: Call) -> Actions:
+        """What is to be done to other calls, now that something has happened to this one."""
+        return [*self._reliefs.follow(call), *self._junctions.follow(call)]
 
     def follow(self, call: Call) -> None:
         """Do what was asked for by the last event of a call."""
@@ -65,6 +71,9 @@ class Transfers:
         wanted = call.take_transfer()
         if wanted is not None:
             self._transfer(call, wanted)
+        unreferred = call.take_unreferred()
+        if unreferred is not None:
+            self._transfer_otherwise(call, *unreferred)
         referral = call.take_referral()
         if referral is not None:
             self._follow_referral(call, referral)
@@ -82,18 +91,100 @@ class Transfers:
         if wanted.waits:
             call.await_transfer()
             return
-        other = self._calls.between(call.person, wanted.target)
-        if other is not None and other is not call:
-            call.transfer(wanted.target.removeprefix("tel:"), other.sip.leg)
+        other = self._other(call, wanted.target)
+        if not call.far.is_steady:
+            call.refuse_transfer(NOT_TRANSFERRED)
+        elif other is not None and self._refers(call):
+            call.transfer(wanted, wanted.target.removeprefix("tel:"), other.sip.leg)
+        elif other is not None:
+            self._join(call, other)
+        else:
+            self._transfer_to(call, wanted, wanted.target)
+
+    def _transfer_to(self, call: Call, wanted: HandedOver, target: Address) -> None:
+        """By its own trunk, if that does it; or else by whichever trunk the target is called."""
+        limit = self._limits.why_not_transfer(call.person, call.sip.trunk)
+        if limit is not None:
+            call.refuse_transfer(MEANINGS[limit.cause].sentence)
             return
-        route = self._people.route_by(call.sip.trunk, call.person, wanted.target)
+        route = self._people.route_by(call.sip.trunk, call.person, target)
+        if isinstance(route, Refusal) or not self._refers(call):
+            self._connect(call, target)
+            return
+        self._limits.placed(call.person, route.trunk)
+        call.transfer(wanted, route.target)
+
+    def _refers(self, call: Call) -> bool:
+        """Whether the far end is asked to transfer itself."""
+        return call.sip.refers and refers(self._policy, call.sip.trunk)
+
+    def _other(self, call: Call, target: Address) -> Call | None:
+        """The call of the same person into which this one is transferred."""
+        other = self._calls.between(call.person, target)
+        return other if other is not call else None
+
+    # --- where the far end does not do it -----------------------------------------------------
+
+    def _transfer_otherwise(self, call: Call, wanted: HandedOver, why: NotTransferred) -> None:
+        """The far end was asked to transfer itself, and has refused, or come to nothing."""
+        assert wanted.target is not None
+        other = self._other(call, wanted.target)
+        if other is not None:
+            self._join(call, other)
+        elif why.tried and not blames_trunk(why.status):
+            call.refuse_transfer(not_taken(from_sip(why.status, 0, remote=True)))
+        else:
+            self._connect(call, wanted.target)
+
+    def _join(self, call: Call, other: Call) -> None:
+        """Let the far ends of two calls of the person's talk with each other."""
+        if not (call.can_be_put_through and other.can_be_put_through):
+            call.refuse_transfer(NOT_TRANSFERRED)
+            return
+        self._junctions.begin(call, other, joined=True)
+        for one, beside in ((call, other), (other, call)):
+            self._hands.guard(one, partial(one.put_through, beside.id, rings=False))
+
+    def _connect(self, call: Call, target: Address) -> None:
+        """Call somebody, for the person, with whom the far end is to talk."""
+        person = call.person
+        route = self._people.route_out(person, target)
         if not isinstance(route, Refusal):
-            route = self._limits.why_not_transfer(call.person, route.trunk) or route
+            route = usable(route, partial(self._limits.why_not_put_through, person))
         if isinstance(route, Refusal):
             call.refuse_transfer(MEANINGS[route.cause].sentence)
             return
-        self._limits.placed(call.person, route.trunk)
-        call.transfer(route.target)
+        if not call.can_be_put_through:
+            call.refuse_transfer(NOT_TRANSFERRED)
+            return
+        self._limits.placed(person, route.trunk)
+        route, new = heard(route), self._maker.name()
+        leg = self._maker.outgoing(new, person, route)
+        made = Call(
+            self._effects,
+            new,
+            Direction.TO_SIP,
+            address=target,
+            matrix=self._maker.beside(new, person, target),
+            sip=leg,
+            terms=route.terms,
+            rule=route.rule,
+            beside=call.id,
+        )
+        self._calls.add(made, sip_name(leg.leg))
+        self._junctions.begin(call, made, joined=False)
+        self._hands.guard(call, partial(call.put_through, new, rings=True))
+        self._hands.guard(made, made.start)
+
+    def _recall(self, call: Call, cause: Cause) -> None:
+        """Nobody took a call that its person has left for that: it rings at theirs again."""
+        call.notify(not_taken(cause))
+        call.sip.settle()
+        absent = self._hands.why_not_ring(call.person, call.address)
+        call.pass_on()
+        self._ring(call, call.person, absent)
+
+    # --- to a person ------------------------------------------------------------------------
 
     def _pass_on_to(self, call: Call, person: UserId) -> None:
         """A person transfers a call to another: who is called, and then gets its far end."""
@@ -111,6 +202,10 @@ class Transfers:
         if not call.pass_on():
             return
         self._limits.placed(call.person, call.sip.trunk)
+        self._ring(call, person, absent)
+
+    def _ring(self, call: Call, person: UserId, absent: Cause | None) -> None:
+        """Let it ring at a person, who is to get the far end of a call. `absent`: why it cannot."""
         new = self._maker.name()
         leg = self._maker.promised(new, call.sip)
         made = Call(
@@ -124,7 +219,7 @@ class Transfers:
             payer=call.payer,
         )
         self._calls.add(made, sip_name(leg.leg))
-        self.reliefs.begin(call, made)
+        self._reliefs.begin(call, made)
         self._hands.guard(made, made.start if absent is None else partial(made.refuse, absent, ""))
 
     # --- by the far end -----------------------------------------------------------------------

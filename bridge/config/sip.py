@@ -224,6 +224,11 @@ class Trunk(Section):
         description="Whether the far end of a call may transfer the person, by REFER (RFC 3515) or "
         "Replaces (RFC 3891). The person has to be allowed to call whom they are transferred to.",
     )
+    refer: bool = Field(
+        True,
+        description="Whether a call that the person transfers is handed over by REFER (RFC 3515), "
+        "if the far end takes that. Else, the bridge connects the two telephones itself.",
+    )
     limits: Bounds = Field(
         Bounds(), description="Bounds of all people's calls by this trunk together."
     )

@@ -50,6 +50,7 @@ _BRIEF: Final = (
     "cause",
     "ended_by",
     "by",
+    "other",
 )
 _SECRETS: Final = re.compile(
     r"^(?P<what>(?:Proxy-)?Authorization:|a=ice-pwd:|a=key-mgmt:|k=|"

@@ -100,7 +100,7 @@ def _abilities(command: SendMatrixInvite | SendMatrixAnswer) -> Content:
     """What the keypad and the transfer menu of a client depend on."""
     if command.version == 0:
         return {}
-    can = {"m.call.dtmf": True, "m.call.transferee": command.transferable}
+    can = {"m.call.dtmf": True, "m.call.transferee": True}
     return {"capabilities": can, **_streams(command.sdp)}
 
 

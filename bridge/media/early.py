@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What every engine does with commands for calls that it has no session of."""
 
-from bridge.call.commands import AddRemoteCandidates, MediaCommand
-from bridge.call.events import MediaFailed, MediaFault
-from bridge.call.ids import CallId, OpId
+from bridge.call.commands import AddRemoteCandidates, BridgeMedia, MediaCommand
+from bridge.call.events import MediaFailed, MediaFault, MediaLost
+from bridge.call.ids import CallId, OpId, Side
 from bridge.ports import Emit
 
 MAX_EARLY = 100
@@ -29,8 +29,10 @@ class Early:
         return self._kept.pop(call, [])
 
 
-def failed(command: MediaCommand, fault: MediaFault, detail: str) -> MediaFailed | None:
+def failed(command: MediaCommand, fault: MediaFault, detail: str) -> MediaFailed | MediaLost | None:
     """The event that says so, if somebody waits for one."""
+    if isinstance(command, BridgeMedia):
+        return MediaLost(call=command.call, side=Side.SIP, fault=fault, detail=detail)
     op: OpId | None = getattr(command, "op", None)
     if op is None:
         return None

@@ -7,7 +7,7 @@ from collections import Counter
 from bridge.call import commands as c
 from bridge.call import events as e
 from bridge.call.deadlines import Timeouts
-from bridge.call.ids import CallId, LegId, MatrixCallKey, OpId, PartyId
+from bridge.call.ids import CallId, LegId, MatrixCallKey, OpId, PartyId, Side
 
 _ONCE = (c.RecordStart, c.RecordRinging, c.RecordAnswer, c.RecordEnd, c.RecordStatistics)
 
@@ -140,6 +140,8 @@ class Audit:
         """REFERs of the far end whose outcome was told."""
         self.media: dict[CallId, Counter[type]] = {}
         self.records: dict[CallId, list[type]] = {}
+        self.beside: dict[CallId, CallId] = {}
+        """Calls without a client, and whose SIP peers they talk to."""
 
     def hear(self, event: e.Event) -> None:
         """An event is about to be handled."""
@@ -197,7 +199,14 @@ class Audit:
         seen = self.media.setdefault(command.call, Counter())
         assert not seen[c.CloseMedia], f"{type(command).__name__} after CloseMedia"
         if not seen:
-            assert isinstance(command, c.OfferMedia | c.JoinMedia), "no session to do that in"
+            assert isinstance(command, c.OfferMedia | c.JoinMedia | c.BridgeMedia), (
+                "no session to do that in"
+            )
+        if isinstance(command, c.BridgeMedia):
+            assert not seen[c.BridgeMedia], "a client's place was taken twice"
+            self.beside[command.call] = command.other
+        if isinstance(command, c.OfferMedia) and command.call in self.beside:
+            assert command.side is Side.SIP or not command.sdp, "there is no client to say this"
         seen[type(command)] += 1
 
     def _record(self, command: c.StoreCommand) -> None:
@@ -213,6 +222,8 @@ class Audit:
 
     def all_is_over(self) -> None:
         """Nothing is left that anybody believes in."""
+        for call, other in self.beside.items():
+            assert self.beside.get(other) == call, f"{call} was put through to nobody"
         for key, matrix in self.matrix.items():
             assert matrix.over or matrix.perhaps_over or not matrix.sent, f"{key} was left alone"
         for leg, sip in self.sip.items():

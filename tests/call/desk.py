@@ -89,6 +89,8 @@ class Desk:
         """Signalling and media commands that the test has not looked at yet."""
         self.records: list[c.StoreCommand] = []
         self.ended_at: dict[CallId, float] = {}
+        self.refers = True
+        """Whether telephones take REFER."""
 
     # --- telling and expecting ------------------------------------------------------------
 
@@ -276,6 +278,7 @@ class Desk:
                 dialled=dialled,
                 sdp=sdp,
                 sip_call_id="call-id@pbx.test",
+                refers=self.refers,
                 diverted_by=diverted_by,
             )
         )
@@ -284,7 +287,7 @@ class Desk:
         self.tell(e.SipProgressed(leg=OUT, status=status, sdp=sdp))
 
     def phone_answers(self, sdp: str = "sip answer") -> None:
-        self.tell(e.SipAnswered(leg=OUT, sdp=sdp))
+        self.tell(e.SipAnswered(leg=OUT, sdp=sdp, refers=self.refers))
 
     def phone_acknowledges(self, leg: LegId = IN, sdp: str | None = None) -> None:
         self.tell(e.SipConfirmed(leg=leg, sdp=sdp))

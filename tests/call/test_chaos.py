@@ -298,6 +298,7 @@ class Chaos(RuleBasedStateMachine):
                 dialled=OURS,
                 sdp=None if bare else "offer",
                 sip_call_id=f"{leg}@pbx.test",
+                refers=bare,
                 replaces=replaced,
             )
         )
@@ -320,7 +321,7 @@ class Chaos(RuleBasedStateMachine):
         leg = self.pick_leg(luck)
         events: list[e.SipEvent] = [
             e.SipProgressed(leg=leg, status=183 if sdp else 180, sdp=sdp),
-            e.SipAnswered(leg=leg, sdp=sdp or "answer"),
+            e.SipAnswered(leg=leg, sdp=sdp or "answer", refers=sdp is None),
             e.SipConfirmed(leg=leg, sdp=sdp),
             e.SipCancelled(leg=leg, cause=200 if sdp else 0),
             e.SipEnded(leg=leg, status=486 if sdp else 200),
@@ -361,7 +362,9 @@ class Chaos(RuleBasedStateMachine):
                 status = {"one": 491, "two": 488, "three": 481}[sdp]
                 self.tell(e.SipReinviteFailed(leg=leg, op=op, status=status))
             case c.ReferSip(leg=leg):
-                status = 200 if good else {"one": 100, "two": 405, "three": 603}[sdp]
+                if sdp == "one":
+                    self.tell(e.SipReferProgressed(leg=leg, op=op, status=100))
+                status = 200 if good else {"one": 486, "two": 405, "three": 503}[sdp]
                 self.tell(e.SipReferProgressed(leg=leg, op=op, status=status))
             case c.OfferMedia() if good:
                 needed = sdp != "one"
@@ -390,7 +393,8 @@ class Chaos(RuleBasedStateMachine):
             return
         call = self.asked[-1].call
         if kind == 0:
-            self.tell(e.MediaLost(call=call, side=Side.MATRIX, fault=e.MediaFault.ICE_FAILED))
+            side = Side.MATRIX if len(self.asked) % 2 else Side.SIP
+            self.tell(e.MediaLost(call=call, side=side, fault=e.MediaFault.ICE_FAILED))
         elif kind == 1:
             self.tell(e.MediaClosed(call=call))
         elif kind == 2:
@@ -496,5 +500,58 @@ class PassedOn(Chaos):
         self.tell(events[luck % len(events)])
 
 
+class PutThrough(Chaos):
+    """The same, where we are about to connect two telephones, or have done so."""
+
+    @initialize(
+        called=st.booleans(), consulted=st.booleans(), how_far=st.integers(0, 2), held=st.booleans()
+    )
+    def open(self, called: bool, consulted: bool, how_far: int, held: bool) -> None:
+        self.desk = desk = Desk()
+        desk.refers = False
+        leg, call_id = (IN, OUR_CALL) if called else (OUT, THEIR_CALL)
+        if called:
+            desk.connected_to_the_person()
+        else:
+            desk.connected_to_the_phone()
+        if held:
+            desk.person_negotiates("hold", call_id=call_id)
+        self.legs.append(leg)
+        self.ours.extend([OUR_CALL, MatrixCallId("~n3")])
+        self.notice()
+        if consulted:
+            self.invite(MatrixCallId("1a"), capable=True, age=0.0, elsewhere=True, by=LAPTOP)
+            self.go_on(how_far)
+        desk.person_transfers(_OTHER_NUMBER, call_id=call_id)
+        self.notice()
+        if not consulted:
+            self.go_on(how_far)
+
+    def go_on(self, how_far: int) -> None:
+        """The second telephone is called, rings, and answers."""
+        for command in [each for each in self.asked[-1:] if isinstance(each, c.OfferMedia)]:
+            self.tell(e.MediaOfferReady(call=command.call, op=command.op, sdp="one"))
+        if how_far:
+            self.tell(e.SipProgressed(leg=self.legs[-1], status=180))
+        if how_far == 2:
+            self.tell(e.SipAnswered(leg=self.legs[-1], sdp="two"))
+            answer = self.asked[-1]
+            self.tell(e.MediaAnswerReady(call=answer.call, op=answer.op, sdp=""))  # type: ignore[attr-defined]
+
+    @rule(luck=st.integers(0, 2))
+    def pass_by(self, luck: int) -> None:
+        """The client that has left is noticed by its silence, or says goodbye."""
+        calls = [view.call for view in self.desk.core.active()]
+        if luck == 0 and calls:
+            lost = e.MediaFault.ICE_FAILED
+            self.tell(e.MediaLost(call=calls[0], side=Side.MATRIX, fault=lost))
+        elif luck == 1:
+            about: Any = {"room": ROOM, "call_id": MatrixCallId("~n3"), "sender": LAPTOP}
+            self.tell(e.MatrixAnswerReceived(**about, version=1, sdp="x", capabilities=CAPABLE))
+        elif calls:
+            self.tell(e.MediaConnected(call=calls[-1], matrix_codec="x", sip_codec="x"))
+
+
 TestChaos = Chaos.TestCase
+TestPutThrough = PutThrough.TestCase
 TestPassedOn = PassedOn.TestCase

@@ -547,7 +547,7 @@ def test_a_group_has_no_call_of_its_own_to_answer() -> None:
     group.ring()
     (call,) = group.desk.core._calls.all()
     with pytest.raises(AssertionError, match="must not be sent"):
-        call.matrix.answer("answer", transferable=False)
+        call.matrix.answer("answer")
 
 
 # --- the best of several causes ---------------------------------------------------------------

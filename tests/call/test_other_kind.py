@@ -87,11 +87,11 @@ class SlotLeg:
     def prepare(self, display_name: str) -> None:
         self.state = MatrixState.READY
 
-    def invite(self, sdp: str, *, transferable: bool) -> None:
+    def invite(self, sdp: str) -> None:
         self._effects.emit(JoinSlot(call=CALL, sdp=sdp, ring=True))
         self.state = MatrixState.INVITING
 
-    def answer(self, sdp: str, *, transferable: bool) -> None:
+    def answer(self, sdp: str) -> None:
         self._effects.emit(JoinSlot(call=CALL, sdp=sdp, ring=False))
         self.state = MatrixState.ACTIVE
 

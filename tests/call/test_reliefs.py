@@ -255,7 +255,7 @@ def test_nobody_answers() -> None:
     ("reason", "sentence"),
     [
         ("", "The call could not be transferred: it was declined."),
-        ("user_busy", NOT_TRANSFERRED),
+        ("user_busy", "The call could not be transferred: the line was busy."),
     ],
 )
 def test_the_colleague_declines(reason: str, sentence: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stage that the tests play on: six telephone lines, and people enough for each test."""
+"""The stage that the tests play on: nine telephone lines, and people enough for each test."""
 
 import asyncio
 from pathlib import Path
@@ -26,6 +26,9 @@ PROXIED = Line("proxied", "127.0.0.18", "+12025550150", ("PCMU",))
 """Not a trunk itself: it registers with the proxy that one is registered with."""
 PROXY = "127.0.0.19"
 _PASSWORDS = {"gateway": "correct-horse", PROXIED.number: "battery-staple"}
+LOBBY = Line("lobby", "127.0.0.31", "+12025550101", ("PCMU",), refers=False)
+GUEST = Line("guest", "127.0.0.32", "+12025550102", ("G722",), refers=False)
+"""Two that do not transfer calls: the bridge has to."""
 REGISTRARS = tuple(
     Line(f"registrar{n}", f"127.0.0.{20 + n}", "+12025550160", ("PCMU",)) for n in range(10)
 )
@@ -34,6 +37,8 @@ CHIEF, BARRED = f"@chief:{SERVER_NAME}", f"@barred:{SERVER_NAME}"
 _PEOPLE = 300
 SPARED = "+13035550700"
 """By the first line, or else by the second, whose telephone has this number, too."""
+REFERRED = "+13035550800"
+"""The guest's, by its own line; the first line is told to transfer calls there."""
 GROUP_NUMBER = "+13035550600"
 GROUP = ("first", "second", "third")
 """Localparts of those whom a call to that number rings."""
@@ -64,7 +69,7 @@ class GatedStage(Stage):
         """It knows one telephone, and sends all other numbers to the bridge."""
         super().__init__(
             directory,
-            (PCMU, PCMA, G722, OPUS, KEYED, SECURE, DESK),
+            (PCMU, PCMA, G722, OPUS, KEYED, SECURE, DESK, LOBBY, GUEST),
             [Subscriber(f"person{n}", _number(n)) for n in range(_PEOPLE)],
             ring_time=RING_TIME,
             permissions={CHIEF: "admin", BARRED: "blocked"},
@@ -84,6 +89,12 @@ class GatedStage(Stage):
                     "prepend": PCMA.number,
                 },
                 {"prefix": PROXIED.number, "trunk": "proxy"},
+                {
+                    "prefix": REFERRED,
+                    "trunks": [GUEST.name, PCMU.name],
+                    "strip": len(REFERRED) - 1,
+                    "prepend": GUEST.number,
+                },
             ],
             trunks={"proxy": _by_proxy(self.proxy, files)},
             logging={"level": "debug", "format": "json"},

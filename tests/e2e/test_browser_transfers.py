@@ -55,19 +55,6 @@ async def test_a_call_is_transferred_to_another_person(
     assert records[1].statistics["sip_packets_sent"] > 0
 
 
-async def test_no_transfer_is_offered_where_the_telephone_takes_none(
-    stage: GatedStage, new_browser_client: NewBrowserClient
-) -> None:
-    _, client = await new_browser_client()
-    room = await client.room_with(PCMU.ghost)
-    async with stage.scripted_phone(PCMU, "phone_answers") as phone:
-        await client.do("place", room)
-        await client.reaches("connected")
-        assert not await client.do("canTransfer")
-        await client.do("hangUp")
-        await phone.succeeds()
-
-
 async def test_a_call_is_transferred_into_another_after_a_consultation(
     stage: GatedStage, new_browser_client: NewBrowserClient
 ) -> None:

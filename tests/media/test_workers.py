@@ -176,6 +176,47 @@ async def test_another_worker_starts_when_the_first_has_enough_to_do(
     assert len(engine.pids) == 2
 
 
+async def test_calls_that_may_come_to_be_bridged_stay_near_each_other(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "FILL", 1)
+    desk = make(workers=2)
+    ports = [await call(desk, "call-1")]
+    await call(desk, "call-0")
+    await until(lambda: len(engine_of(desk).pids) == 2, within=10, what="there was another worker")
+    desk.call = CallId("call-2")
+    near = CallId("call-1")
+    second = await desk.ask(
+        lambda op: OfferMedia(call=desk.call, op=op, side=Side.MATRIX, sdp=CLIENT, near=near)
+    )
+    ports.append(sip_audio(parse(second.sdp)).port)
+    ports.append(await call(desk, "call-3"))
+    assert [worker_of(port) for port in ports] == [1, 1, 2]
+    for name, other in (("call-4", "call-3"), ("call-3", "call-4")):
+        desk.call = CallId(name)
+        desk.bridge(CallId(other))
+    desk.call = CallId("call-4")
+    offered = await desk.offer(Side.MATRIX, "")
+    assert worker_of(sip_audio(parse(offered.sdp)).port) == 2
+
+
+async def test_calls_of_different_workers_cannot_be_bridged(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "FILL", 1)
+    desk = make(workers=2)
+    await call(desk, "call-1")
+    await call(desk, "call-0")
+    await until(lambda: len(engine_of(desk).pids) == 2, within=10, what="there was another worker")
+    await call(desk, "call-2")
+    desk.bridge(CallId("call-1"))
+    lost = await desk.event(MediaLost)
+    assert (lost.call, lost.side, lost.fault) == ("call-2", Side.SIP, MediaFault.NO_RESOURCES)
+    desk.call = CallId("unknown")
+    desk.bridge(CallId("nobody"))
+    assert (await desk.event(MediaLost, 2)).call == "unknown"
+
+
 async def test_transcoding_counts_for_more(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "FILL", 2)
     desk = make(workers=2)

@@ -33,6 +33,8 @@ class Line:
     srtp: str = "off"
     transport: str = "udp"
     """With `tls`, the telephone is called at the port above, and calls from 127.0.0.1."""
+    refers: bool = True
+    """Whether the bridge may send REFER."""
 
     @property
     def ghost(self) -> str:
@@ -203,6 +205,7 @@ class Stage:
                     "codecs": [*line.codecs],
                     "messages": line.messages,
                     "srtp": line.srtp,
+                    "refer": line.refers,
                     "peers": ["127.0.0.1/32"] if line.transport == "tls" else [],
                 }
                 for line in self._lines

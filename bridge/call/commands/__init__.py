@@ -24,6 +24,7 @@ from bridge.call.commands.matrix import (
 from bridge.call.commands.media import (
     AddRemoteCandidates,
     AnswerMedia,
+    BridgeMedia,
     CloseMedia,
     DropSuccessor,
     JoinMedia,
@@ -70,6 +71,7 @@ __all__ = [
     "AnswerSip",
     "AnswerSipReinvite",
     "Attempt",
+    "BridgeMedia",
     "ByeSip",
     "CancelSip",
     "CloseMedia",

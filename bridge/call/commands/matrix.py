@@ -44,23 +44,18 @@ class SendCallEvent(MatrixCommand):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendMatrixInvite(SendCallEvent):
-    """`m.call.invite` with every candidate already in the SDP.
-
-    `transferable`: the far end lets itself be transferred, so `m.call.replaces` has an effect.
-    """
+    """`m.call.invite` with every candidate already in the SDP."""
 
     sdp: str
-    transferable: bool = False
     lifetime: float
     invitee: UserId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendMatrixAnswer(SendCallEvent):
-    """`m.call.answer` with every candidate already in the SDP; else as `SendMatrixInvite`."""
+    """`m.call.answer` with every candidate already in the SDP."""
 
     sdp: str
-    transferable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from bridge.call.commands.base import Command
-from bridge.call.ids import OpId, Side
+from bridge.call.ids import CallId, OpId, Side
 from bridge.call.terms import Terms
 
 
@@ -20,13 +20,15 @@ class OfferMedia(MediaCommand):
     With `sdp` None, `side` offered nothing (INVITE without SDP): the engine offers all it can. In
     an established session this is a renegotiation (hold, resume, codec, ICE restart). Before
     anything was agreed, a new offer from either side replaces the one that was pending.
-    `terms`: the trunk's; None: as before.
+    `terms`: the trunk's; None: as before. `near`: a call that this one may come to be bridged with
+    (`BridgeMedia`), which is easier where both are carried by the same process.
     """
 
     op: OpId
     side: Side
     sdp: str | None
     terms: Terms | None = None
+    near: CallId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,19 @@ class SwitchMedia(MediaCommand):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropSuccessor(MediaCommand):
     """Nobody takes the present SIP peer's place after all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeMedia(MediaCommand):
+    """The SIP peer of `other` takes the Matrix client's place, for good.
+
+    Each of the two calls is told of the other. What their SIP peers send and hear then is between
+    them, whatever codec and encryption each has; until both are agreed on, the one that is hears
+    that it rings. Descriptions of the Matrix side are empty from then on. There is no result; where
+    it cannot be done, `MediaLost` says so of the SIP side.
+    """
+
+    other: CallId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

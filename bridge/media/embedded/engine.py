@@ -2,13 +2,14 @@
 """The embedded media engine: one session for each call, commands in order, events out."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
 from bridge.call.commands import (
     AddRemoteCandidates,
     AnswerMedia,
+    BridgeMedia,
     CloseMedia,
     DropSuccessor,
     JoinMedia,
@@ -68,8 +69,9 @@ class EmbeddedEngine:
             self._end(command.call)
         elif call is not None:
             call.commands.put_nowait(command)
-        elif isinstance(command, OfferMedia | JoinMedia):
-            call = self._calls[command.call] = _Call(command.call, self._resources, self._emit)
+        elif isinstance(command, OfferMedia | JoinMedia | BridgeMedia):
+            call = _Call(command.call, self._resources, self._emit, self._session)
+            self._calls[command.call] = call
             for early in self._early.take(command.call):
                 call.commands.put_nowait(early)
             call.commands.put_nowait(command)
@@ -97,6 +99,10 @@ class EmbeddedEngine:
         while self._ending:
             await asyncio.gather(*self._ending, return_exceptions=True)
 
+    def _session(self, call: CallId) -> Session | None:
+        known = self._calls.get(call)
+        return None if known is None else known.session
+
     def _end(self, call: CallId) -> None:
         self._early.take(call)
         known = self._calls.pop(call, None)
@@ -111,9 +117,16 @@ class EmbeddedEngine:
 class _Call:
     """A session and the task that carries out its commands one by one."""
 
-    def __init__(self, call: CallId, resources: Resources, emit: Emit) -> None:
+    def __init__(
+        self,
+        call: CallId,
+        resources: Resources,
+        emit: Emit,
+        session_of: Callable[[CallId], Session | None],
+    ) -> None:
         self._call = call
         self._emit = emit
+        self._session_of = session_of
         self._log = logger.bind(call=call)
         self.session = Session(call, resources, emit)
         self.commands: asyncio.Queue[MediaCommand] = asyncio.Queue()
@@ -163,6 +176,8 @@ class _Call:
                 return self.session.add_candidates(command.candidates)
             case PlayKey(key=key, duration=duration):
                 return self.session.play(key, duration)
+            case BridgeMedia(other=other):
+                return self.session.bridge(other, self._session_of(other))
             case RollbackMedia():
                 return self.session.rollback()
             case OfferSuccessor():
@@ -179,7 +194,7 @@ class _Call:
             call=self._call,
             op=command.op,
             sdp=offered.offer,
-            needed=not offered.answer,
+            needed=bool(offered.offer),
             answer=offered.answer,
         )
 

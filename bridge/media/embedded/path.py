@@ -175,6 +175,11 @@ class Path:
             self._transcoder.close()
             self._transcoder = None
 
+    def hear(self, reception: Reception) -> None:
+        """Take what comes from somewhere else from now on, where it was counted so far."""
+        self.reception = reception
+        self.restart()
+
     def receive(self, packet: Packet, now: float) -> None:
         """Take a whole RTP packet (`is_rtp` is true of it), rewrite it, and send it on.
 
@@ -226,7 +231,7 @@ class Path:
             packet = strip(packet)
         size = len(packet) - HEADER_SIZE
         if self.reception.note(ssrc, sequence, size, now):
-            self._start_over()
+            self.restart()
         kind = second & 0x7F
         if not size or self.reception.stray:
             # Padding only, or malformed. A stray number would take SRTP's index along, and what
@@ -282,7 +287,7 @@ class Path:
         elif self._anchored and sequence == self.reception.highest:
             self._sequence_offset = (self._sequence_offset - 1) & 0xFFFF
 
-    def _start_over(self) -> None:
+    def restart(self) -> None:
         """What follows is numbered anew: another source, or the same after a restart."""
         self._unanchor()
         self._event_source = NO_EVENT
@@ -406,10 +411,16 @@ class Path:
         )
         return True
 
-    # --- keys of our own ------------------------------------------------------------------------
+    # --- of our own ------------------------------------------------------------------------
+
+    def play(self, payload: bytes, timestamp: int, *, marker: bool, now: float) -> None:
+        """Send audio of our own, where nothing else passes, if there is a way."""
+        if self._open:
+            kind = self._plan.audio_out
+            self._emit(kind, payload, timestamp & 0xFFFFFFFF, marker=marker, now=now)
 
     def begin_key(self, now: float) -> int:
-        """The timestamp of a key that is pressed now."""
+        """The timestamp of a key that is pressed now, or of a tone."""
         return self.emission.next_timestamp(now)
 
     def send_key(self, timestamp: int, payload: bytes, *, marker: bool, now: float) -> None:

@@ -17,11 +17,12 @@ from bridge.call.ids import CallId, Side
 from bridge.call.terms import NO_TERMS, Keypad, Terms
 from bridge.config import Media as MediaSettings
 from bridge.errors import BridgeError, SdpError
+from bridge.media.embedded.beside import Beside, unbound
 from bridge.media.embedded.ends import OwnEnds
 from bridge.media.embedded.ice_servers import IceServers
 from bridge.media.embedded.keys import KeyListener, KeyPlayer
 from bridge.media.embedded.matrix_leg import Callbacks, MatrixLeg, our_setup
-from bridge.media.embedded.sip_leg import SipLeg
+from bridge.media.embedded.sip_leg import OnRtp, SipLeg
 from bridge.media.embedded.sockets import PortRange, gathering_addresses, local_address
 from bridge.media.embedded.streams import Statistics, Streams
 from bridge.media.embedded.successor import Successor, allowed_by, is_surprising
@@ -34,7 +35,7 @@ from bridge.media.embedded.webrtc import (
 from bridge.ports import Emit
 from bridge.sdp.agreement import LegMedia, audio_of, codec_choices, leg_media, webrtc_peer
 from bridge.sdp.codecs import AUDIO_CODECS, Codec, pair_codecs
-from bridge.sdp.description import SessionDescription
+from bridge.sdp.description import MediaDirection, SessionDescription
 from bridge.sdp.ends import Exchange, LocalRtp, LocalWebRtc
 from bridge.sdp.negotiation import answer_to_matrix, answer_to_sip, offer_to_matrix, offer_to_sip
 from bridge.sdp.parser import parse
@@ -56,7 +57,10 @@ class Resources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offered:
-    """What to offer the other side, or if it need not be asked, what to answer this one."""
+    """What to offer the other side, or if it need not be asked, what to answer this one.
+
+    Neither, where nobody waits for an answer.
+    """
 
     offer: str = ""
     answer: str = ""
@@ -98,6 +102,8 @@ class Session:
             cname=cname,
         )
         self._sip: SipLeg | None = None
+        self._hear: OnRtp = self._streams.to_matrix.receive
+        self._beside: Beside | None = None
         self._successor: Successor | None = None
         self._stale = False
         """Whether the client has yet to be told what another SIP peer wants."""
@@ -123,6 +129,8 @@ class Session:
     async def offer(self, side: Side, sdp: str | None, terms: Terms | None) -> Offered:
         """`side` offered: see `OfferMedia`. Raises SdpError, LocalError."""
         self._agree_to(terms)
+        if self._beside is not None and side is Side.MATRIX:
+            return self._offer_beside()
         asked = self._read_offer(side, sdp) if sdp is not None else None
         if len(self._agreed) == 2:
             return await self._renegotiate(side, asked)
@@ -167,7 +175,8 @@ class Session:
             await self._prepare_restart(asked)
         before = audio_of(self._agreed[side].remote).active_direction
         stale = side is Side.SIP and self._stale
-        if audio_of(asked).active_direction is before and not stale:
+        same = audio_of(asked).active_direction is before and not stale
+        if same or self._beside is not None:
             self._pending = None
             return Offered(answer=str(self._answer_alone(side, asked)))
         offered = self._make_offer(side.other, asked)
@@ -202,15 +211,13 @@ class Session:
         answer = parse(sdp)
         if pending.asker is None:
             self._pending = pending if provisional else None
-            self._commit({side: Exchange(local=pending.offered, remote=answer)}, early=provisional)
+            agreed = Exchange(local=pending.offered, remote=answer)
+            agreed = agreed if self._beside is None else self._accept(side, agreed)
+            self._commit({side: agreed}, early=provisional)
             return ""
         if pending.asked is None:
             return self._offer_late(pending, side, answer)
-        exchange = Exchange(local=pending.offered, remote=answer)
-        kept = self._agreed.get(side)
-        if kept is not None and kept.remote == answer and kept.local != pending.offered:
-            # It was not asked, or refused: what it agreed to before goes on.
-            exchange = _renumbered(kept, pending.offered)
+        exchange = self._accept(side, Exchange(local=pending.offered, remote=answer))
         codec = self._codec_for(side.other, pending.asked, exchange)
         ours = self._answer(side.other, pending.asked, codec, answer)
         exchanges = {side: exchange, side.other: Exchange(local=ours, remote=pending.asked)}
@@ -218,6 +225,13 @@ class Session:
         if not provisional:
             self._pending = None
         return str(ours)
+
+    def _accept(self, side: Side, exchange: Exchange) -> Exchange:
+        """What counts: where `side` was not asked, or refused, what it agreed to before goes on."""
+        kept = self._agreed.get(side)
+        if kept is None or kept.remote != exchange.remote or kept.local == exchange.local:
+            return exchange
+        return _renumbered(kept, exchange.local)
 
     def _codec_for(self, side: Side, offer: SessionDescription, other: Exchange) -> Codec:
         """The codec to answer an offer of `side` with, now that the other side has agreed."""
@@ -288,7 +302,8 @@ class Session:
             raise
         await self.rollback()
         self._succeed(self._successor, exchange)
-        self._stale = is_surprising(self._agreed[Side.MATRIX], remote)
+        surprising = is_surprising(self._agreed[Side.MATRIX], remote)
+        self._stale = surprising and self._beside is None
         return (str(exchange.local) if offered else ""), self._stale
 
     async def drop_successor(self) -> None:
@@ -317,6 +332,51 @@ class Session:
         self._watch.restart(Side.SIP)
         self._commit({Side.SIP: exchange})
 
+    # --- the SIP peer of another call in the client's place ---------------------------------------
+
+    async def bridge(self, name: CallId, other: "Session | None") -> None:
+        """See `BridgeMedia`; `other` is the session of that name, if there is one."""
+        if self._beside is not None:
+            return
+        self._streams.to_matrix.lead(None)
+        await self._matrix.close()
+        ours = self._beside = Beside(
+            name,
+            self._streams,
+            hear=self._hear_elsewhere,
+            follow=self._follow_beside,
+            on_key=self._key_pressed,
+        )
+        self._pending = None
+        if Side.MATRIX in self._agreed:
+            self._agreed[Side.MATRIX] = unbound(self._agreed[Side.MATRIX])
+        theirs = other._beside if other is not None else None
+        if theirs is not None and theirs.other == self._call:
+            ours.meet(theirs)
+        if Side.SIP in self._agreed:
+            self._commit({Side.SIP: self._agreed[Side.SIP]})
+
+    def _offer_beside(self) -> Offered:
+        """What to offer our SIP peer now, if it is not what it has."""
+        kept = self._agreed.get(Side.SIP)
+        if kept is not None and audio_of(kept.local).direction is MediaDirection.SENDRECV:
+            return Offered()
+        self._open_sip(None)
+        theirs = self._agreed.get(Side.MATRIX)
+        offered = self._make_offer(Side.SIP, theirs.remote if theirs else None)
+        self._pending = _Pending(None, None, offered)
+        return Offered(offer=str(offered))
+
+    def _follow_beside(self, exchange: Exchange) -> None:
+        """The other call's SIP peer agreed to something."""
+        self._agreed[Side.MATRIX] = unbound(exchange)
+        self._commit({})
+
+    def _hear_elsewhere(self, hear: OnRtp) -> None:
+        self._hear = hear
+        if self._sip is not None:
+            self._sip.tell(hear)
+
     def _answer(
         self, to: Side, offer: SessionDescription, codec: Codec, other: SessionDescription
     ) -> SessionDescription:
@@ -338,11 +398,15 @@ class Session:
         if Side.MATRIX in exchanges:
             self._stale = False
             self._connect_matrix(exchanges[Side.MATRIX])
+        if self._beside is not None and Side.SIP in exchanges:
+            self._beside.agree(exchanges[Side.SIP])
         if len(media) < 2:
             return
         self._streams.follow(media[Side.MATRIX], media[Side.SIP])
         if not self._answered_at:
             self._answered_at = monotonic()
+        if self._beside is not None:
+            self._beside.ring()
         self._upkeep.start()
         if not early:  # Before the answer, silence is usual.
             self._watch.start()
@@ -363,7 +427,8 @@ class Session:
 
     def _announce(self) -> None:
         """Say once that audio can pass."""
-        if self._connected_at or not self._matrix.connected or len(self._streams.codecs) < 2:
+        there = self._matrix.connected if self._beside is None else self._beside.talks
+        if self._connected_at or not there or len(self._streams.codecs) < 2:
             return
         self._connected_at = monotonic()
         matrix, sip = (str(self._streams.codecs[side]) for side in (Side.MATRIX, Side.SIP))
@@ -383,8 +448,7 @@ class Session:
         peer = connection.address if connection and not connection.unspecified else None
         address = local_address(self._resources.settings.listen, peer)
         rtp, rtcp = self._resources.ports.pair(address)
-        hear = self._streams.to_matrix.receive
-        return SipLeg(rtp, rtcp, hear, self._sip_rtcp, self._sip_blind)
+        return SipLeg(rtp, rtcp, self._hear, self._sip_rtcp, self._sip_blind)
 
     def _ice_sockets(self) -> list[Socket]:
         addresses = gathering_addresses(self._resources.settings.listen)
@@ -408,6 +472,9 @@ class Session:
 
     async def play(self, key: str, duration: float) -> None:
         """See `PlayKey`."""
+        if self._beside is not None:
+            self._beside.play(key, duration)
+            return
         self._player.play(key, duration)
         self._streams.to_matrix.events += 1
 
@@ -480,6 +547,8 @@ class Session:
         self._watch.stop()
         self._listener.stop()
         self._player.stop()
+        if self._beside is not None:
+            self._beside.part()
         await self.drop_successor()
         if self._sip is not None:
             self._sip.close()

@@ -144,6 +144,10 @@ class SipLeg:
             unwatch(twin)
             twin.close()
 
+    def tell(self, on_rtp: OnRtp) -> None:
+        """Give what comes to somebody else from now on."""
+        self._on_rtp = on_rtp
+
     def send_rtp(self, packet: bytes | Packet) -> None:
         """Send now or never."""
         if self._send is None:

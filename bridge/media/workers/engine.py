@@ -13,6 +13,7 @@ import structlog
 
 from bridge.call.commands import (
     AddRemoteCandidates,
+    BridgeMedia,
     CloseMedia,
     JoinMedia,
     MediaCommand,
@@ -136,7 +137,9 @@ class WorkerEngine:
     def do(self, command: MediaCommand) -> None:
         """Start to carry out a command; the order is kept for each call."""
         worker = self._placed.get(command.call)
-        if worker is not None:
+        if isinstance(command, BridgeMedia):
+            self._bridge(command, worker)
+        elif worker is not None:
             worker.do(command)
             if isinstance(command, CloseMedia):
                 del self._placed[command.call]
@@ -179,8 +182,24 @@ class WorkerEngine:
 
     # --- placement --------------------------------------------------------------------------------
 
+    def _bridge(self, command: BridgeMedia, worker: Worker | None) -> None:
+        """Calls can only be bridged within one process; a new one comes to where the other is."""
+        other = self._placed.get(command.other)
+        if worker is None and other is not None:
+            self._placed[command.call] = other
+            other.do(command)
+        elif worker is not None and other in (worker, None):
+            worker.do(command)
+        else:
+            detail = "the two calls are carried by different processes"
+            event = failed(command, MediaFault.NO_RESOURCES, detail)
+            assert event is not None
+            self._soon(event)
+
     def _place(self, command: OfferMedia | JoinMedia) -> None:
-        worker = self._least_loaded()
+        near = command.near if isinstance(command, OfferMedia) else None
+        worker = self._placed.get(near) if near is not None else None
+        worker = worker or self._least_loaded()
         if worker is None:
             event = failed(command, MediaFault.NO_RESOURCES, "no media worker is running")
             assert event is not None
