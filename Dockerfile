@@ -12,7 +12,6 @@ RUN apt-get update && apt-get install --yes --no-install-recommends \
         libsamplerate0-dev \
         libspeex-dev \
         libspeexdsp-dev \
-        libsrtp2-dev \
         libssl-dev \
         pkg-config \
         python3 \
@@ -52,7 +51,6 @@ RUN apt-get update && apt-get install --yes --no-install-recommends \
         libsamplerate0 \
         libspeex1 \
         libspeexdsp1 \
-        libsrtp2-1 \
         libssl3 \
         libuuid1 \
         python3 \

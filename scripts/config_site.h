@@ -6,7 +6,6 @@
  * of their own, besides the trunks. */
 #define PJSUA_MAX_CALLS 1024
 #define PJSUA_MAX_ACC 1024
-#define PJSUA_MAX_CONF_PORTS 2100
 #define PJ_IOQUEUE_MAX_HANDLES 8192
 
 /* Sizes of hash tables, 2^n - 1: an ended dialog or transaction stays for 32 s (RFC 3261, timers D
@@ -16,6 +15,9 @@
 
 /* A carrier's INVITE with its Via, Record-Route and Identity headers outgrows 4000 bytes. */
 #define PJSIP_MAX_PKT_LEN 8000
+
+/* A message that is kept takes what it needs, and no more than this besides. */
+#define PJSIP_POOL_INC_TDATA 1000
 
 /* Whole messages go through the log into a call's ladder, and whole session descriptions through
  * pjsua2's copies of them: by default the one ends at 4000 bytes, the other at 1024. */
@@ -34,11 +36,7 @@
 #define PJSIP_UDP_SO_RCVBUF_SIZE (4 * 1024 * 1024)
 #define PJSIP_UDP_SO_SNDBUF_SIZE (4 * 1024 * 1024)
 
-/* The audio does not pass through pjmedia: no video, and a switch board instead of the mixer, whose
- * resampler is most of what a call costs. */
+/* The audio does not pass through pjmedia: no video, and a switch board, which has nothing to do,
+ * instead of the mixer. */
 #define PJMEDIA_HAS_VIDEO 0
 #define PJMEDIA_CONF_USE_SWITCH_BOARD 1
-
-/* The board refuses a stream whose packets are longer than its buffer, and by default (1500 bytes)
- * that is Opus. RFC 7587 allows 120 ms: 48000/s * 0.12 s * 2 channels * 2 bytes. */
-#define PJMEDIA_CONF_SWITCH_BOARD_BUF_SIZE 23040

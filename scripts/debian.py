@@ -32,7 +32,6 @@ BUILD = (
     Need("libsamplerate0-dev"),
     Need("libspeex-dev"),
     Need("libspeexdsp-dev"),
-    Need("libsrtp2-dev"),
     Need("libssl-dev"),
     Need("uuid-dev"),
 )

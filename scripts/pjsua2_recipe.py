@@ -9,19 +9,21 @@ import shutil
 import sys
 from pathlib import Path
 
+from scripts import pjsua2_changes
 from scripts.steps import StepError, Steps, output_of
 
 HERE = Path(__file__).resolve().parent
 CONFIG_SITE = HERE / "config_site.h"
 # The wheel is built again when one of these changes.
-FILES = (Path(__file__).resolve(), CONFIG_SITE)
+FILES = (Path(__file__).resolve(), Path(pjsua2_changes.__file__).resolve(), CONFIG_SITE)
 WANTED_CALLS = 1024
 
 CONFIGURE = (
     "--enable-epoll",
     "--disable-video",
     "--disable-sound",
-    "--with-external-srtp",
+    # Its SRTP would refuse keys that it cannot use itself.
+    "--disable-libsrtp",
     "--with-external-speex",
     "--with-external-gsm",
     "--enable-libsamplerate",
@@ -58,6 +60,7 @@ def build(steps: Steps, tree: Path, version: str) -> Path:
     """Compile the tree into a wheel; raises StepError."""
     library = {"CFLAGS": CFLAGS, "CXXFLAGS": CFLAGS}
     with steps.step(f"configure pjproject {version}"):
+        pjsua2_changes.apply(tree)
         shutil.copy(CONFIG_SITE, tree / "pjlib/include/pj/config_site.h")
         drop_missing_driver(tree)
         # Archives may have lost the files' modes.
@@ -98,7 +101,7 @@ def _complaints(facts: dict[str, object], libraries: str, version: str) -> list[
         f"it allows {facts['calls']} calls, not {WANTED_CALLS}": facts["calls"] == WANTED_CALLS,
         "it has no IPv6": facts["ipv6"] is True,
         "it is not linked to OpenSSL 3": "libssl.so.3" in libraries,
-        "it is not linked to the system's libsrtp2": "libsrtp2.so" in libraries,
+        "it has an SRTP of its own": "libsrtp" not in libraries,
         "it is not linked to the system's Opus": "libopus.so" in libraries,
         "a library that it needs is missing": "not found" not in libraries,
     }

@@ -40,7 +40,7 @@ def recipe_key() -> str:
     for part in (
         sysconfig.get_config_var("SOABI"),
         platform.machine(),
-        # The wheel is linked to this system's OpenSSL, libsrtp and Opus.
+        # The wheel is linked to this system's OpenSSL and Opus.
         release["ID"],
         release.get("VERSION_ID", release.get("VERSION_CODENAME", "rolling")),
     ):

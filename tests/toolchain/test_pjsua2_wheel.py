@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts import debian, pjsua2_recipe, pjsua2_source, pjsua2_wheel
+from scripts import debian, pjsua2_changes, pjsua2_recipe, pjsua2_source, pjsua2_wheel
+from scripts.pjsua2_changes import Change
 from scripts.pjsua2_source import Source
 from scripts.steps import StepError, Steps
 from tests.toolchain.conftest import Pretend
@@ -54,7 +55,7 @@ def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builder:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(pjsua2_source, "fetch", made.fetch)
     monkeypatch.setattr(pjsua2_recipe, "build", made.build)
-    libraries = "libssl.so.3 libsrtp2.so.1 libopus.so.0"
+    libraries = "libssl.so.3 libopus.so.0"
     monkeypatch.setattr(
         pjsua2_recipe, "output_of", lambda command, env=None: _output(command, env, libraries)
     )
@@ -179,10 +180,10 @@ def test_a_wheel_that_is_not_what_was_wanted_is_not_kept(builder: Builder, steps
 @pytest.mark.parametrize(
     ("libraries", "complaint"),
     [
-        ("libssl.so.1.1 libsrtp2.so libopus.so", "not linked to OpenSSL 3"),
-        ("libssl.so.3 libopus.so", "libsrtp2"),
-        ("libssl.so.3 libsrtp2.so", "Opus"),
-        ("libssl.so.3 libsrtp2.so libopus.so => not found", "is missing"),
+        ("libssl.so.1.1 libopus.so", "not linked to OpenSSL 3"),
+        ("libssl.so.3 libopus.so libsrtp2.so", "an SRTP of its own"),
+        ("libssl.so.3", "Opus"),
+        ("libssl.so.3 libopus.so => not found", "is missing"),
     ],
 )
 def test_what_it_is_linked_to_counts(
@@ -215,6 +216,23 @@ def test_debians_missing_driver_is_dropped_only_where_it_is_missing(tmp_path: Pa
     (sources / "bdimad_dev.c").unlink()
     pjsua2_recipe.drop_missing_driver(tmp_path)
     assert makefile.read_text() == "OBJS += alsa_dev.o  null_dev.o\n"
+
+
+def test_the_source_is_changed_only_where_it_is_what_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file.c"
+    monkeypatch.setattr(pjsua2_changes, "CHANGES", (Change("file.c", "keep = 2;", "keep = 1;"),))
+
+    file.write_text("int keep = 2;\n")
+    pjsua2_changes.apply(tmp_path)
+    assert file.read_text() == "int keep = 1;\n"
+
+    for other in ("int keep = 3;\n", "keep = 2; keep = 2;\n"):
+        file.write_text(other)
+        with pytest.raises(StepError, match=r"file\.c has not the text"):
+            pjsua2_changes.apply(tmp_path)
+        assert file.read_text() == other
 
 
 def test_the_module_that_is_installed_carries_a_thousand_calls_over_openssl_3() -> None:
