@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keys for SRTP in session descriptions (SDES: RFC 4568, RFC 6188).
+"""Keys for SRTP in session descriptions (SDES: RFC 4568, RFC 6188, RFC 7714).
 
 Keys come from whoever makes our descriptions, as `a=crypto` lines: nothing is random here. As long
 as a peer keeps its key, ours stays, and the SRTP contexts go on; a new one is answered with a new
@@ -21,13 +21,15 @@ SECURE_PROTOCOLS = ("RTP/SAVP", "RTP/SAVPF")
 RTP_PROTOCOLS = (*PLAIN_PROTOCOLS, *SECURE_PROTOCOLS)
 
 KEY_LENGTHS = {
+    "AEAD_AES_256_GCM": 44,
+    "AEAD_AES_128_GCM": 28,
     "AES_256_CM_HMAC_SHA1_80": 46,
     "AES_CM_128_HMAC_SHA1_80": 30,
     "AES_CM_128_HMAC_SHA1_32": 30,
     "AES_256_CM_HMAC_SHA1_32": 46,
 }
 """Bytes of master key and salt, by suite."""
-OFFERED = tuple(KEY_LENGTHS)[:3]
+OFFERED = tuple(KEY_LENGTHS)[:5]
 """What we offer, best first: each line makes an INVITE 90 bytes longer."""
 
 _SHORTEST_LIFE = 2**20

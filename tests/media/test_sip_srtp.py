@@ -18,11 +18,18 @@ from bridge.sdp.sdes import KEY_LENGTHS
 from tests.media.desk import Desk
 from tests.media.sound import heard, tone
 from tests.simulators.rtp import EVENT, Packet, RtpPeer, Sender
-from tests.simulators.srtp import LONG_TAG, SHORT_TAG, Sdes
+from tests.simulators.srtp import GCM_128, GCM_256, LONG_TAG, SHORT_TAG, Sdes
 from tests.simulators.waiting import until
 from tests.simulators.webrtc import CHROMIUM, WebRtcPeer
 
 SAVP, AVP = "RTP/SAVP", "RTP/AVP"
+TAGS = {
+    SHORT_TAG: (4, 10),
+    "AES_256_CM_HMAC_SHA1_32": (4, 10),
+    GCM_128: (16, 16),
+    GCM_256: (16, 16),
+}
+"""Bytes that SRTP and SRTCP add, where that is not ten."""
 OPTIONAL, REQUIRED = (Terms(srtp=srtp) for srtp in (Srtp.OPTIONAL, Srtp.REQUIRED))
 
 
@@ -79,7 +86,7 @@ async def talk(client: WebRtcPeer, phone: RtpPeer, says: Talk, count: int = 50) 
         assert (other.sequence - one.sequence) & 0xFFFF == 1
 
 
-@pytest.mark.parametrize("suite", [LONG_TAG, SHORT_TAG])
+@pytest.mark.parametrize("suite", [LONG_TAG, SHORT_TAG, GCM_128, GCM_256])
 @pytest.mark.parametrize("protocol", [SAVP, AVP])
 async def test_a_phone_that_encrypts_calls(
     desk: Desk, client: WebRtcPeer, phone: RtpPeer, suite: str, protocol: str
@@ -97,7 +104,14 @@ async def test_a_phone_that_encrypts_calls(
 
 @pytest.mark.parametrize(
     ("terms", "tag", "suite"),
-    [(OPTIONAL, 2, LONG_TAG), (OPTIONAL, 3, SHORT_TAG), (REQUIRED, 2, LONG_TAG)],
+    [
+        (OPTIONAL, 1, GCM_256),
+        (OPTIONAL, 2, GCM_128),
+        (OPTIONAL, 4, LONG_TAG),
+        (OPTIONAL, 5, SHORT_TAG),
+        (REQUIRED, 1, GCM_256),
+        (REQUIRED, 4, LONG_TAG),
+    ],
 )
 async def test_a_client_calls_a_phone_that_encrypts(
     desk: Desk, client: WebRtcPeer, phone: RtpPeer, terms: Terms, tag: int, suite: str
@@ -131,10 +145,11 @@ async def test_who_wants_it_otherwise_is_refused(
     assert failed.fault is MediaFault.NOT_ENCRYPTED
 
 
+@pytest.mark.parametrize(("tag", "suite"), [(1, GCM_256), (4, LONG_TAG)])
 async def test_rtcp_is_encrypted_and_keys_are_pressed(
-    desk: Desk, client: WebRtcPeer, phone: RtpPeer
+    desk: Desk, client: WebRtcPeer, phone: RtpPeer, tag: int, suite: str
 ) -> None:
-    await client_calls(desk, client, phone, REQUIRED, tag=2, suite=LONG_TAG)
+    await client_calls(desk, client, phone, REQUIRED, tag=tag, suite=suite)
     says = Talk(client)
     await talk(client, phone, says, 5)
     phone.send(*says.phone.digit("5", EVENT))
@@ -205,11 +220,16 @@ async def test_hold_leaves_keys_and_counters_as_they_are(
     assert (await desk.hang_up())["sip_undecipherable"] == 0
 
 
-async def test_new_keys_within_a_call(desk: Desk, client: WebRtcPeer, phone: RtpPeer) -> None:
-    answer = await phone_calls(desk, client, phone, Sdes(phone))
+@pytest.mark.parametrize(
+    ("first", "second"), [(LONG_TAG, SHORT_TAG), (GCM_256, GCM_256), (GCM_128, LONG_TAG)]
+)
+async def test_new_keys_within_a_call(
+    desk: Desk, client: WebRtcPeer, phone: RtpPeer, first: str, second: str
+) -> None:
+    answer = await phone_calls(desk, client, phone, Sdes(phone, first))
     says = Talk(client)
     await talk(client, phone, says, 20)
-    renewed = Sdes(phone, SHORT_TAG)
+    renewed = Sdes(phone, second)
     offered = await desk.offer(Side.SIP, phone.sdp(protocol=SAVP, crypto=[renewed.line]))
     assert crypto_in(offered.answer) != crypto_in(answer)
     # What was under way with the old key is heard yet.
@@ -220,7 +240,7 @@ async def test_new_keys_within_a_call(desk: Desk, client: WebRtcPeer, phone: Rtp
     await talk(client, phone, says)
     statistics = await desk.hang_up()
     assert statistics["sip_undecipherable"] == 0
-    assert statistics["sip_srtp"] == SHORT_TAG
+    assert statistics["sip_srtp"] == second
 
 
 async def test_who_encrypts_may_be_heard_from_elsewhere(
@@ -254,19 +274,20 @@ async def test_who_encrypts_may_be_heard_from_elsewhere(
 def test_every_suite(suite: str) -> None:
     key = bytes(range(KEY_LENGTHS[suite]))
     ours, theirs = sender(suite, key), receiver(suite, key)
-    tag = 4 if suite.endswith("_32") else 10
+    tag, tag_of_rtcp = TAGS.get(suite, (10, 10))
     packet = Packet(0, 1, 2, 3, b"x" * 160).write()
-    assert len(ours.protect(packet)) == len(packet) + tag
-    assert theirs.unprotect(ours.protect(packet)) == packet
+    protected = ours.protect(packet)
+    assert len(protected) == len(packet) + tag
+    assert theirs.unprotect(protected) == packet
     report = b"\x80\xc9\x00\x01\x00\x00\x12\x34"
-    protected = ours.protect_rtcp(report)
-    assert len(protected) == len(report) + 4 + 10
-    assert theirs.unprotect_rtcp(protected) == report
+    protected_rtcp = ours.protect_rtcp(report)
+    assert len(protected_rtcp) == len(report) + 4 + tag_of_rtcp
+    assert theirs.unprotect_rtcp(protected_rtcp) == report
     for place in (0, 15, len(key) - 1):
         wrong = bytearray(key)
         wrong[place] ^= 1
         with pytest.raises(SrtpError):
-            receiver(suite, bytes(wrong)).unprotect(ours.protect(packet))
+            receiver(suite, bytes(wrong)).unprotect(protected)
 
 
 def crypto_in(sdp: str) -> list[str]:

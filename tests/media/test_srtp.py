@@ -7,6 +7,7 @@ from hashlib import sha1
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 from pylibsrtp import Error, Policy, Session
@@ -85,7 +86,7 @@ def test_a_packet_that_would_outgrow_the_buffer_is_refused() -> None:
         encrypt(Sender(0).next(bytes(longest + 1)).write())
 
 
-# --- the suites, against RFC 3711 and RFC 6188 written down once more -------------------------
+# --- the suites, against RFC 3711, RFC 6188 and RFC 7714 written down once more ---------------
 
 
 def keystream(key: bytes, start: int, length: int) -> bytes:
@@ -93,23 +94,50 @@ def keystream(key: bytes, start: int, length: int) -> bytes:
     return Cipher(AES(key), CTR(start.to_bytes(16, "big"))).encryptor().update(bytes(length))
 
 
-def expected(packet: bytes, master: bytes, tag: int) -> bytes:
+def derived(master: bytes, salt: bytes, label: int, length: int) -> bytes:
+    """A session key (RFC 3711 4.3.1); a shorter salt is filled up (RFC 7714 section 11)."""
+    start = int.from_bytes(salt.ljust(14, b"\0"), "big") ^ label << 48
+    return keystream(master, start << 16, length)
+
+
+def expected(packet: bytes, suite: str, master: bytes) -> bytes:
     """The first packet of a source, encrypted: its rollover counter is 0."""
-    key, salt = master[:-14], int.from_bytes(master[-14:], "big")
+    if "GCM" in suite:
+        return sealed(packet, master[:-12], master[-12:])
+    key, salt = master[:-14], master[-14:]
     cipher, authentication, salting = (
-        keystream(key, (salt ^ label << 48) << 16, length)
-        for label, length in ((0, len(key)), (1, 20), (2, 14))
+        derived(key, salt, label, length) for label, length in ((0, len(key)), (1, 20), (2, 14))
     )
     ssrc, sequence = int.from_bytes(packet[8:12], "big"), int.from_bytes(packet[2:4], "big")
     start = int.from_bytes(salting, "big") << 16 ^ ssrc << 64 ^ sequence << 16
     stream = keystream(cipher, start, len(packet) - 12)
     encrypted = packet[:12] + bytes(a ^ b for a, b in zip(packet[12:], stream, strict=True))
+    tag = 4 if suite.endswith("_32") else 10
     return encrypted + hmac.digest(authentication, encrypted + bytes(4), sha1)[:tag]
+
+
+def sealed(packet: bytes, key: bytes, salt: bytes) -> bytes:
+    """The same by AES-GCM (RFC 7714 sections 8.1 and 9.1)."""
+    cipher, salting = derived(key, salt, 0, len(key)), derived(key, salt, 2, 12)
+    number = bytes(2) + packet[8:12] + bytes(4) + packet[2:4]
+    start = bytes(a ^ b for a, b in zip(number, salting, strict=True))
+    return packet[:12] + AESGCM(cipher).encrypt(start, packet[12:], packet[:12])
 
 
 @pytest.mark.parametrize("suite", KEY_LENGTHS)
 def test_each_suite_is_what_its_name_says(suite: str) -> None:
     master = bytes(range(100, 100 + KEY_LENGTHS[suite]))
     packet = Sender(0, ssrc=0xDECAFBAD, sequence=4711).next(bytes(range(160))).write()
-    tag = 4 if suite.endswith("_32") else 10
-    assert sender(suite, master).protect(packet) == expected(packet, master, tag)
+    assert sender(suite, master).protect(packet) == expected(packet, suite, master)
+
+
+@pytest.mark.parametrize("suite", KEY_LENGTHS)
+def test_a_number_is_used_again_only_where_that_gives_no_key_away(suite: str) -> None:
+    encrypt = protector(sender(suite, bytes(KEY_LENGTHS[suite])))
+    encrypt(Sender(0, ssrc=1, sequence=7).next(b"one").write())
+    again = Sender(0, ssrc=1, sequence=7).next(b"another").write()
+    if "GCM" not in suite:
+        assert encrypt(again)
+        return
+    with pytest.raises(Error, match="replay"):
+        encrypt(again)

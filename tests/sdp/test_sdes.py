@@ -90,6 +90,7 @@ def test_a_key_that_is_used(key: str, parameters: str) -> None:
     [
         ("F8_128_HMAC_SHA1_80", inline(), ""),
         ("AES_256_CM_HMAC_SHA1_80", inline(), ""),
+        ("AEAD_AES_128_GCM", inline(), ""),
         (SUITE, inline(KEY[:29]), ""),
         (SUITE, inline(KEY + b"x"), ""),
         (SUITE, "inline:a", ""),
@@ -210,9 +211,9 @@ def test_offers(encryption: Encryption, protocol: str, suites: tuple[str, ...]) 
 
 def test_the_tag_of_an_answer_says_which_key_counts() -> None:
     offer = offer_to_sip(ours(Encryption.OPTIONAL), (PCMA,))
-    answer = peer(line(3, SHORT, seed=9), protocol=AVP)
+    answer = peer(line(5, SHORT, seed=9), protocol=AVP)
     keys = leg_media(offer, answer).keys
-    assert keys == Keys(SHORT, key_of(sip_audio(offer).crypto[2]) or b"", bytes([9]) * 30)
+    assert keys == Keys(SHORT, key_of(sip_audio(offer).crypto[4]) or b"", bytes([9]) * 30)
 
 
 def test_who_does_not_want_encryption_answers_without() -> None:
@@ -226,8 +227,8 @@ def test_who_does_not_want_encryption_answers_without() -> None:
         (Encryption.REQUIRED, peer(protocol=AVP)),
         (Encryption.REQUIRED, peer()),
         (Encryption.REQUIRED, peer(line(1, SUITE))),
-        (Encryption.OPTIONAL, peer(line(4, SUITE), protocol=AVP)),
-        (Encryption.OPTIONAL, peer(Crypto(2, SUITE, inline() + "|1:1"), protocol=AVP)),
+        (Encryption.OPTIONAL, peer(line(6, SUITE), protocol=AVP)),
+        (Encryption.OPTIONAL, peer(Crypto(4, SUITE, inline() + "|1:1"), protocol=AVP)),
     ],
     ids=["plain", "no key", "another suite", "another tag", "unusable"],
 )

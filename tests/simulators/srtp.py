@@ -9,10 +9,14 @@ from pylibsrtp import Policy, Session
 from tests.simulators.rtp import RtpPeer
 
 LONG_TAG, SHORT_TAG = "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"
+GCM_256, GCM_128 = "AEAD_AES_256_GCM", "AEAD_AES_128_GCM"
 _PROFILES = {
-    LONG_TAG: Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
-    SHORT_TAG: Policy.SRTP_PROFILE_AES128_CM_SHA1_32,
+    LONG_TAG: (Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 30),
+    SHORT_TAG: (Policy.SRTP_PROFILE_AES128_CM_SHA1_32, 30),
+    GCM_256: (Policy.SRTP_PROFILE_AEAD_AES_256_GCM, 44),
+    GCM_128: (Policy.SRTP_PROFILE_AEAD_AES_128_GCM, 28),
 }
+"""The library's name of each suite, and the bytes of its key and salt."""
 
 
 class Sdes:
@@ -22,7 +26,8 @@ class Sdes:
         self.suite = suite
         self._tag = tag
         self._peer = peer
-        self._key = secrets.token_bytes(30)
+        self._profile, self._length = _PROFILES[suite]
+        self._key = secrets.token_bytes(self._length)
         self.line = f"{tag} {suite} inline:{b64encode(self._key).decode()}"
 
     def follow(self, sdp: str, *, lies: bool = False) -> None:
@@ -32,7 +37,7 @@ class Sdes:
         assert words[1] == self.suite
         theirs = b64decode(words[2].removeprefix("inline:"))
         incoming = self._session(theirs, Policy.SSRC_ANY_INBOUND)
-        ours = secrets.token_bytes(30) if lies else self._key
+        ours = secrets.token_bytes(self._length) if lies else self._key
         outgoing = self._session(ours, Policy.SSRC_ANY_OUTBOUND)
         peer = self._peer
         peer.protect, peer.protect_rtcp = outgoing.protect, outgoing.protect_rtcp
@@ -43,4 +48,4 @@ class Sdes:
         return self._session(self._key, Policy.SSRC_ANY_OUTBOUND)
 
     def _session(self, key: bytes, direction: int) -> Session:
-        return Session(Policy(key=key, ssrc_type=direction, srtp_profile=_PROFILES[self.suite]))
+        return Session(Policy(key=key, ssrc_type=direction, srtp_profile=self._profile))
