@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is done from time to time, so that neither the database nor room lists fill up."""
+"""What is done from time to time, so that neither the database, room lists nor memory fill up."""
 
 import asyncio
+import ctypes
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -16,15 +17,28 @@ Sweep = Callable[[float], Awaitable[None]]
 """Does away with what is older than a time (seconds since the epoch)."""
 
 
+def give_memory_back() -> None:
+    """Return what is free in the C library's heaps to the system; glibc alone knows how.
+
+    It keeps what starting and the busiest hour have needed, as long as anything lies behind it.
+    Takes 6 ms.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 async def keep_up(
     sweeps: Sequence[tuple[Sweep, float | None]],
     *,
+    give_back: Callable[[], None] = give_memory_back,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
     """Sweep now and every hour: each with the age in seconds that is too old, None for never."""
     wanted = [(sweep, age) for sweep, age in sweeps if age is not None]
     while True:
+        give_back()
         for sweep, age in wanted:
             await _try(sweep, clock() - age)
         await sleep(min([_HOUR, *(age for _, age in wanted)]))
