@@ -4,7 +4,8 @@
 The bridge runs as people run it. A homeserver that costs nothing and clients that do ICE and DTLS
 are on its one side, sipp is on the other; all in a network of their own. sipp calls people, and
 people call sipp; each call stays for `--stay` seconds after its answer. The bridge has one core,
-the rest has the others. CPU is what the operating system counted for the bridge's process.
+the rest has the others. CPU and memory are what the operating system counted for the bridge's
+processes.
 
     python -m benchmarks.calls [--calls 400] [--rates 10 20 40] [--stay 1] [--hold 100] [--json]
 
@@ -51,7 +52,10 @@ _STEPS: Final = ("rings", "answered", "audio", "over")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the operating system says of the bridge's process."""
+    """What the operating system says of the bridge's processes, one and its children.
+
+    Pages that several of them share count once.
+    """
 
     cpu_s: float
     memory_kb: int
@@ -61,17 +65,25 @@ class Usage:
     @classmethod
     def of(cls, pid: int) -> "Usage":
         """Look now."""
-        root = Path(f"/proc/{pid}")
-        fields = (root / "stat").read_text().rpartition(")")[2].split()
-        status = dict(
-            line.split(":", 1) for line in (root / "status").read_text().splitlines() if ":" in line
-        )
+        roots = [Path(f"/proc/{each}") for each in family(pid)]
+        stats = [(root / "stat").read_text().rpartition(")")[2].split() for root in roots]
+        maps = [(root / "smaps_rollup").read_text() for root in roots]
         return cls(
-            cpu_s=(int(fields[11]) + int(fields[12])) / _TICKS,
-            memory_kb=int(status["VmRSS"].split()[0]),
-            files=len(list((root / "fd").iterdir())),
-            threads=int(status["Threads"]),
+            cpu_s=sum(int(fields[11]) + int(fields[12]) for fields in stats) / _TICKS,
+            memory_kb=sum(int(each.partition("\nPss:")[2].split()[0]) for each in maps),
+            files=sum(len(list((root / "fd").iterdir())) for root in roots),
+            threads=sum(len(list((root / "task").iterdir())) for root in roots),
         )
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that come from it."""
+    children = [
+        int(child)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
+    return [pid, *(each for child in children for each in family(child))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +135,9 @@ class Bench:
         await self._homeserver.start(port, f"http://127.0.0.1:{appservice}", token)
         await self.bridge.start()
         core, others = self._cores
-        for task in os.listdir(f"/proc/{self.bridge.pid}/task"):
-            os.sched_setaffinity(int(task), {core})
+        for process in family(self.bridge.pid):
+            for task in os.listdir(f"/proc/{process}/task"):
+                os.sched_setaffinity(int(task), {core})
         os.sched_setaffinity(0, others)
         await self.telephones_call(self._count, 20, 0.5)
 
