@@ -19,6 +19,7 @@ from bridge.config.reference import reference
 from bridge.config.template import configuration
 from scripts.bot_reference import bot_reference
 from scripts.cause_reference import cause_reference
+from scripts.dashboard import dashboard
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = """\
@@ -35,8 +36,10 @@ not be understood. What went wrong, and what would help, is written to standard 
 `run` logs to standard error. SIGTERM and SIGINT (Ctrl-C) make it end its calls on both sides, which
 takes at most some seconds, and stop; a second one ends it at once. It tells systemd when it is
 ready (`Type=notify` may be used). While it runs, `http://127.0.0.1:29331` (see `web` in the
-[configuration](configuration.md)) serves `/health` and `/ready`, which are the same (200 when both
-sides work, else 503, with details as JSON), and `/metrics` for Prometheus.
+[configuration](configuration.md)) serves `/health/live` (200 while the process answers at all),
+`/health/ready` (200 when homeserver, SIP and database work, else 503, with details as JSON;
+`/health` and `/ready` are the same), `/metrics` for [Prometheus](../how-to/monitoring.md), and the
+[admin page](../how-to/admin-page.md).
 """
 
 
@@ -52,6 +55,7 @@ def generated() -> Mapping[str, str]:
         "docs/reference/commands.md": command_reference(),
         "docs/reference/bot.md": bot_reference(),
         "docs/reference/causes.md": cause_reference(),
+        "docs/how-to/prometheus/dashboard.json": dashboard(),
     }
 
 

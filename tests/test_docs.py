@@ -30,8 +30,11 @@ CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 YAML = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DESIGN = ROOT / "docs/discussion/design.md"
 MODULE = re.compile(r"`(\w+)`")
-HOMESERVER_KEYS = {"app_service_config_files", "auto_accept_invites", "experimental_features"}
-"""Of snippets that are for Synapse."""
+FOREIGN_KEYS = {
+    *("app_service_config_files", "auto_accept_invites", "experimental_features"),
+    "scrape_configs",
+}
+"""Of snippets that are for Synapse, and for Prometheus."""
 
 
 def name(path: Path) -> str:
@@ -69,7 +72,7 @@ def snippets() -> Iterator[Any]:
     for page in PAGES:
         for number, text in enumerate(YAML.findall(page.read_text()), 1):
             content = yaml.safe_load(text)
-            if not HOMESERVER_KEYS & set(content):
+            if not FOREIGN_KEYS & set(content):
                 yield pytest.param(content, id=f"{page.stem}-{number}")
 
 

@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +21,15 @@ from bridge import logs
 from bridge.config import Config, load, secrets_of
 from bridge.config.template import configuration, fresh_secrets
 from bridge.errors import BridgeError, ConfigurationError
+
+
+class Form(StrEnum):
+    """How calls are listed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
 
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "red bold"}
 
@@ -175,14 +186,34 @@ def list_calls(
     count: Annotated[
         int, typer.Option("--count", "-n", min=1, help="How many, newest first.")
     ] = 20,
+    form: Annotated[
+        Form, typer.Option("--format", "-f", help="For people, a spreadsheet or a program.")
+    ] = Form.TABLE,
+    person: Annotated[str, typer.Option("--person", help="Part of a Matrix id.")] = "",
+    number: Annotated[str, typer.Option("--number", help="Part of a number or address.")] = "",
+    since: Annotated[
+        datetime | None, typer.Option("--since", help="Those that began then or later.")
+    ] = None,
 ) -> None:
     """List the latest calls: who, when, how long, and why one failed."""
     with _explaining():
         settings = load(config, os.environ)
         from bridge.app import history
+        from bridge.ports import CallQuery
+        from bridge.web import exports
 
-        records = asyncio.run(history.recent(settings, count))
-        output.print(history.table(records))
+        query = CallQuery(
+            person=person,
+            number=number,
+            since=since.timestamp() if since else None,
+            limit=count,
+        )
+        records = asyncio.run(history.find(settings, query))
+        if form is Form.TABLE:
+            output.print(history.table(records))
+        else:
+            write = exports.csv_of if form is Form.CSV else exports.json_of
+            typer.echo(write(records), nl=False)
 
 
 @commands.command("ladder")

@@ -11,7 +11,7 @@ from bridge.call.causes import MEANINGS, Cause
 from bridge.call.ids import CallId, Direction
 from bridge.config import Config
 from bridge.errors import LocalError
-from bridge.ports import CallRecord, LadderEntry, QualitySample
+from bridge.ports import CallQuery, CallRecord, LadderEntry, QualitySample
 from bridge.store.calls import Calls
 from bridge.store.database import open_database
 from bridge.store.writer import Writer
@@ -34,10 +34,10 @@ _WELL = frozenset(
 )
 
 
-async def recent(config: Config, count: int) -> Sequence[CallRecord]:
-    """The newest calls, newest first. Raises `BridgeError` if the database cannot be opened."""
+async def find(config: Config, query: CallQuery) -> Sequence[CallRecord]:
+    """Calls, newest first."""
     async with open_database(config.database.url.get_secret_value()) as database:
-        return await Calls(database, Writer(database)).recent(count)
+        return await Calls(database, Writer(database)).search(query)
 
 
 async def one(

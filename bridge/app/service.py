@@ -45,7 +45,7 @@ from bridge.media import garbage
 from bridge.media.workers.template import Template
 from bridge.numbers import from_sip, is_canonical
 from bridge.sip.adapter import SipAdapter
-from bridge.sip.trunks import Registration
+from bridge.sip.trunks import Registration, RegistrationState
 from bridge.store.accounts import SipAccounts
 from bridge.store.calls import Calls
 from bridge.store.database import open_database
@@ -307,6 +307,13 @@ class Service:
         self._metrics.watch_trunks(
             {str(name): partial(_trunk_usable, sip, name) for name in sip.registrations()}
         )
+        self._metrics.watch_states(
+            "trunk_state",
+            "How the registration of a trunk stands, or what its probes say.",
+            "trunk",
+            [each.value for each in RegistrationState],
+            {str(name): partial(_trunk_state, sip, name) for name in sip.registrations()},
+        )
         self._metrics.watch("accounts", "People's own SIP accounts.", lambda: float(accounts.total))
         self._metrics.watch(
             "accounts_registered",
@@ -384,3 +391,7 @@ def _normalise(region: str, user: str, host: str) -> Address:
 
 def _trunk_usable(sip: SipAdapter, trunk: TrunkName) -> bool:
     return sip.registrations()[trunk].usable
+
+
+def _trunk_state(sip: SipAdapter, trunk: TrunkName) -> str:
+    return sip.registrations()[trunk].state.value

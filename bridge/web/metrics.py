@@ -124,6 +124,10 @@ class _Quality:
             self._round_trip.labels(side.value).observe(flow.round_trip_ms / 1000)
 
 
+State = Callable[[], str]
+"""Says in which state something is."""
+
+
 class Metrics:
     """Counts what calls do, and asks for the rest when it is read."""
 
@@ -141,6 +145,8 @@ class Metrics:
             ["direction", "outcome", "cause"],
             registry=self.registry,
         )
+        for direction, ending in product(Direction, Cause):
+            self._ended.labels(direction.value, outcome_of(ending).value, ending.value)
         self._uncarried = Counter(
             "matrix_sip_calls_uncarried",
             "Calls that a trunk could not carry, and that were given to another.",
@@ -292,6 +298,14 @@ class Metrics:
         for name, usable in names.items():
             gauge.labels(name).set_function(usable)
 
+    def watch_states(
+        self, name: str, meaning: str, label: str, states: Sequence[str], now: Mapping[str, State]
+    ) -> None:
+        """Show for each of `now` in which state it is: 1 for that one, 0 for the others."""
+        gauge = Gauge(f"matrix_sip_{name}", meaning, [label, "state"], registry=self.registry)
+        for (each, state), possible in product(now.items(), states):
+            gauge.labels(each, possible).set_function(partial(_is, state, possible))
+
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Show a number that somebody else keeps."""
         Gauge(f"matrix_sip_{name}", meaning, registry=self.registry).set_function(value)
@@ -308,3 +322,7 @@ class Metrics:
 
     def _count(self, wanted: Direction) -> float:
         return sum(course.direction is wanted for course in self._calls.values())
+
+
+def _is(state: State, possible: str) -> bool:
+    return state() == possible

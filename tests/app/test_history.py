@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The commands that show past calls."""
 
+import csv
+import json
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -108,6 +111,17 @@ def test_calls_lists_the_newest_first(config: Path) -> None:
 @pytest.mark.usefixtures("kept")
 def test_calls_are_as_many_as_wanted(config: Path) -> None:
     assert len(run(config, "calls", "--count", "1").splitlines()) == 2
+
+
+@pytest.mark.usefixtures("kept")
+def test_calls_are_found_and_taken_along(config: Path) -> None:
+    assert len(run(config, "calls", "--person", "bob").splitlines()) == 1
+    assert len(run(config, "calls", "--number", "5550123").splitlines()) == 3
+    later = f"{datetime.fromtimestamp(START + 50):%Y-%m-%dT%H:%M:%S}"
+    (row,) = csv.DictReader(run(config, "calls", "--format", "csv", "--since", later).splitlines())
+    assert (row["call"], row["outcome"], row["other_trunks"]) == ("a-2", "callee", "first")
+    newest, oldest = json.loads(run(config, "calls", "--format", "json"))
+    assert (newest["cause"], oldest["talked_s"]) == ("busy", 65)
 
 
 @pytest.mark.usefixtures("kept")

@@ -123,7 +123,8 @@ def test_records_of_unknown_calls_are_no_calls() -> None:
     metrics = Metrics()
     metrics.observe(RecordAnswer(call=CallId("x")), 1.0)
     metrics.observe(end("x", "normal"), 2.0)
-    assert not any(name == "matrix_sip_calls_total" for name, _ in samples(metrics))
+    found = samples(metrics)
+    assert not any(value for (name, _), value in found.items() if name == "matrix_sip_calls_total")
 
 
 def test_nothing_personal_is_in_a_label() -> None:
@@ -146,6 +147,18 @@ def test_others_can_be_watched() -> None:
     assert found["matrix_sip_writes_waiting", ""] == 3
     up["pbx"] = True
     assert samples(metrics)["matrix_sip_trunk_up", "pbx"] == 1
+
+
+def test_one_of_some_states() -> None:
+    metrics = Metrics()
+    state = {"provider": "registered"}
+    now = {"provider": lambda: state["provider"]}
+    metrics.watch_states("trunk_state", "How.", "trunk", ["registered", "failed"], now)
+    assert samples(metrics)["matrix_sip_trunk_state", "registered/provider"] == 1
+    state["provider"] = "failed"
+    found = samples(metrics)
+    assert found["matrix_sip_trunk_state", "registered/provider"] == 0
+    assert found["matrix_sip_trunk_state", "failed/provider"] == 1
 
 
 def test_trunks_that_fail_are_counted() -> None:
