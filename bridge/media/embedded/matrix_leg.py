@@ -95,6 +95,8 @@ class MatrixLeg:
     ) -> None:
         self.undecipherable = 0
         """Packets that were forged, repeated, or came with old keys."""
+        self.malformed = 0
+        """STUN messages that could not be read."""
         self._certificate = certificate
         self._sockets = sockets
         self._servers = servers
@@ -123,6 +125,7 @@ class MatrixLeg:
             on_dtls=dtls.feed,
             on_selected=self._selected,
         )
+        ice.on_malformed = self._count_malformed
         generation = _Generation(ice, dtls)
         try:
             await ice.gather_candidates()
@@ -131,6 +134,9 @@ class MatrixLeg:
             raise
         self._gathered = generation
         return ice
+
+    def _count_malformed(self) -> None:
+        self.malformed += 1
 
     async def discard(self) -> None:
         """Drop what was gathered and not used."""

@@ -528,11 +528,15 @@ class Session:
         if self._connected_at and self._answered_at:
             result["connect_s"] = round(self._connected_at - self._answered_at, 3)
         result["matrix_undecipherable"] = self._matrix.undecipherable
+        unread = self._streams.matrix_rtcp.far_end.malformed
+        result["matrix_malformed"] = self._matrix.malformed + unread
         if self._sip is not None:
             result["sip_strangers"] = self._sip.strangers
             result["sip_latched"] = int(self._sip.latched)
             result["sip_undecipherable"] = self._sip.undecipherable
             result["sip_unsent"] = self._sip.unsent
+            unread = self._streams.sip_rtcp.far_end.malformed
+            result["sip_malformed"] = self._sip.malformed + unread
         if self._sip is not None and self._sip.srtp is not None:
             result["sip_srtp"] = self._sip.srtp.keys.suite
         if self._matrix.suite:

@@ -50,6 +50,8 @@ class SipLeg:
         """Packets dropped for where they came from."""
         self.unsent = 0
         """Packets that the network stack refused."""
+        self.malformed = 0
+        """Packets of the peer's that are neither RTP nor RTCP."""
         self.latched = False
         """Whether the peer sends from another address than it signalled."""
         self.undecipherable = 0
@@ -206,17 +208,21 @@ class SipLeg:
     def _take_plain(self, packet: Packet, now: float) -> None:
         size = len(packet)
         if size < 8 or size > MAX_PACKET or packet[0] >> 6 != 2:
+            self.malformed += 1
             return
         if 64 <= packet[1] & 0x7F < 96:  # RFC 5761 4
             self._on_rtcp(bytes(packet))
         elif size >= HEADER_SIZE:
             self._locked = True
             self._on_rtp(packet, now)
+        else:
+            self.malformed += 1
 
     def _take_encrypted(self, packet: Packet, now: float) -> None:
         size = len(packet)
         srtp = self.srtp
         if srtp is None or size < HEADER_SIZE or size > MAX_PACKET or packet[0] >> 6 != 2:
+            self.malformed += 1
             return
         if 64 <= packet[1] & 0x7F < 96:
             self._take_rtcp(bytes(packet))

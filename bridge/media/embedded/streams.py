@@ -16,6 +16,7 @@
 - `connect_s`: seconds from the answer until ICE and DTLS were up
 - `S_srtp`: the suite that the audio of that side is encrypted with; only if it is
 - `S_undecipherable`: packets with a wrong key, or repeated
+- `S_malformed`: packets that are nothing that belongs there, and RTCP and STUN that is garbled
 - `matrix_pair`: the ICE candidates in use last, ours and the client's
 - `sip_unsent`: packets that the network stack refused
 - `S_mos`, `S_mos_least`, `S_silence`, `S_silent_s`: what the call makes of what `watch` tells

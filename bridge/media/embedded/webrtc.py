@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import datetime
 import socket
+import struct
 from collections.abc import Callable, Coroutine, Sequence
 from time import monotonic
 from typing import Any, cast
@@ -32,6 +33,8 @@ from bridge.media.embedded.sockets import connected_twin
 from bridge.media.embedded.srtp import ARRIVAL, SIZE, Packet, protector, unprotector
 from bridge.media.packets import unwatch, watch
 
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, struct.error)
+"""What comes of messages that are not what they should be."""
 GATHER_TIMEOUT = 3.0
 """Seconds that STUN and TURN servers get; what has not answered by then is left out."""
 
@@ -107,7 +110,14 @@ class SocketTransport(asyncio.DatagramTransport):
         if size and 127 < ARRIVAL[0] < 192:  # RFC 7983: SRTP and SRTCP
             self._ice.on_media(size, now)
         elif size:
-            self._protocol.datagram_received(bytes(ARRIVAL[:size]), address)
+            self._hand_over(bytes(ARRIVAL[:size]), address)
+
+    def _hand_over(self, data: bytes, address: Any) -> None:
+        """STUN and DTLS. What aioice cannot read it may refuse in any way."""
+        try:
+            self._protocol.datagram_received(data, address)
+        except UNREADABLE:
+            self._ice.on_malformed()
 
     def favour(self, peer: Any) -> Callable[[bytes | Packet], object]:
         """How to send to `peer`, and hear it, at the least cost, until another is favoured."""
@@ -133,7 +143,7 @@ class SocketTransport(asyncio.DatagramTransport):
             if size and 127 < arrival[0] < 192:
                 ice.on_media(size, now)
             elif size:
-                self._protocol.datagram_received(bytes(arrival[:size]), peer)
+                self._hand_over(bytes(arrival[:size]), peer)
 
         return readable
 
@@ -163,6 +173,10 @@ class SocketTransport(asyncio.DatagramTransport):
         self._loop.call_soon(self._protocol.connection_lost, None)
 
 
+def _nobody() -> None:
+    """Nobody counts."""
+
+
 def _no_media(_: int, _now: float) -> None:
     """Media before the keys are known: lost."""
 
@@ -185,6 +199,8 @@ class IceConnection(Connection):
     ) -> None:
         super().__init__(ice_controlling=controlling)
         self.on_media: OnMedia = _no_media
+        self.on_malformed: Callable[[], None] = _nobody
+        """Called for what is neither STUN that can be read, nor anything else."""
         self._make_sockets = sockets
         self._servers = servers
         self.on_dtls = on_dtls
