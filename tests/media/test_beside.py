@@ -159,7 +159,7 @@ async def test_each_has_its_own_keys(
     desk: Desk, client: WebRtcPeer, phone: RtpPeer, target: RtpPeer
 ) -> None:
     await desk.client_calls(client, phone)
-    second, sdes = desk.another(SECOND), Sdes(target, tag=2)
+    second, sdes = desk.another(SECOND), Sdes(target, tag=4)
     desk.bridge(SECOND)
     second.bridge(CALL)
     offered = await second.offer(Side.MATRIX, "", terms=Terms(srtp=Srtp.REQUIRED))

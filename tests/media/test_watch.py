@@ -11,6 +11,7 @@ from bridge.call.ids import Side
 from bridge.media.embedded.rtcp import Reporter
 from bridge.media.embedded.rtp import Emission, Reception
 from tests.media.desk import Desk
+from tests.media.test_beside import SECOND, calls_target
 from tests.simulators.rtp import RtpPeer, Sender
 from tests.simulators.waiting import until
 from tests.simulators.webrtc import WebRtcPeer
@@ -148,3 +149,23 @@ async def test_what_was_measured_is_told_again_and_again(
     statistics = await desk.hang_up()
     assert str(statistics["matrix_pair"]).startswith("host 127.0.0.1:")
     assert statistics["sip_unsent"] == 0
+
+
+async def test_two_telephones_are_each_missed_in_their_own_call(
+    desk: Desk, client: WebRtcPeer, phone: RtpPeer, stranger: RtpPeer
+) -> None:
+    """The person has left: nobody waits for what their client sends."""
+    await desk.client_calls(client, phone)
+    await calls_target(desk, stranger)
+    second = desk.another(SECOND)
+    told = len(desk.of(MediaSilent))
+    await silent(desk, Side.SIP)
+    phone.send(Sender(0).next(SOUND))
+    await stranger.received.reaches(1)
+    await until(
+        lambda: [each for each in desk.events if isinstance(each, MediaSilent) and each.heard],
+        within=10,
+        what="the telephone that fell silent is missed",
+    )
+    late = desk.of(MediaSilent)[told:] + second.of(MediaSilent)
+    assert not [each for each in late if each.side is Side.MATRIX]

@@ -122,7 +122,7 @@ class Session:
         self._answered_at = 0.0
         self._connected_at = 0.0
         self._upkeep = Upkeep(self._streams, self._matrix.send_rtcp, self._send_sip_rtcp)
-        self._watch = Watch(call, self._streams, self._facts, emit)
+        self._watch = Watch(call, self._streams, self._wants, self._facts, emit)
 
     # --- offers -------------------------------------------------------------------------------
 
@@ -511,6 +511,11 @@ class Session:
 
     def _sip_rtcp(self, packet: bytes) -> None:
         self._streams.sip_rtcp.receive(packet, monotonic(), time())
+
+    def _wants(self, side: Side) -> bool:
+        """Whether audio is to come from a side. Whose SIP peer is there instead watches that."""
+        elsewhere = side is Side.MATRIX and self._beside is not None
+        return self._streams.wants(side) and not elsewhere
 
     def _facts(self, side: Side) -> Facts:
         """What may be the reason that nothing comes."""

@@ -110,11 +110,12 @@ class Watch:
         self,
         call: CallId,
         streams: Streams,
+        wants: Callable[[Side], bool],
         facts: Callable[[Side], Facts],
         emit: Callable[[MediaEvent], None],
     ) -> None:
         self._call = call
-        self._streams = streams
+        self._wants = wants
         self._facts = facts
         self._emit = emit
         self._timer: asyncio.TimerHandle | None = None
@@ -151,7 +152,7 @@ class Watch:
             self._emit(MediaMeasured(call=self._call, matrix=matrix, sip=sip))
 
     def _look_at(self, side: Side, ear: _Ear) -> None:
-        heard, news = ear.look(self._facts(side), wanted=self._streams.wants(side))
+        heard, news = ear.look(self._facts(side), wanted=self._wants(side))
         if news is None:
             return
         if heard:
