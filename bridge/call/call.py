@@ -33,7 +33,7 @@ from bridge.call.events import (
     SipProgressed,
     SipReferReceived,
 )
-from bridge.call.far_end import FarEnd
+from bridge.call.far_end import HOPS, FarEnd
 from bridge.call.handover import Handover
 from bridge.call.ids import Address, CallId, Direction, LegId, Side, UserId
 from bridge.call.leg import (
@@ -75,8 +75,6 @@ from bridge.call.terms import Terms
 from bridge.call.view import CallView
 
 _PENDING = 491
-_HOPS = 3
-"""Times that a call is placed elsewhere because it was pointed there."""
 _UNSENT = (MatrixState.PREPARING, MatrixState.JOINING, MatrixState.READY)
 _CALLED = (*_UNSENT, MatrixState.INVITING)
 _RINGING_HERE = (SipState.INVITED, SipState.INVITED_BARE)
@@ -380,13 +378,17 @@ class Call:
         """
         name = LegId(f"{self.id}-to-{self._hops + 1}")
         leg = self.sip.elsewhere(name, route, longest)
-        if self._hops == _HOPS or not self._go_by(leg):
+        if self._hops == HOPS or not self._go_by(leg):
             return None
         self._hops += 1
         self._advance()
         return leg.leg
 
     # --- somebody else at the far end -----------------------------------------------------
+
+    def lose_successor(self, over: Over) -> None:
+        """Nobody takes the far end's place."""
+        self._act(self.far.lose_successor(over))
 
     def take_referral(self) -> SipReferReceived | None:
         """Whom the far end wants us to call instead of it, if that was not dealt with yet."""

@@ -26,7 +26,10 @@ from bridge.call.states import SipState
 from bridge.call.succession import Succession
 from bridge.call.terms import Terms
 
+HOPS = 3
+"""Times that somebody is called elsewhere because they were pointed there."""
 _TRYING = 100
+_FORWARDED = 181
 _FAILED = 300
 _PENDING = 491
 
@@ -52,6 +55,7 @@ class FarEnd:
         self._identify = identify
         self._succession = Succession(effects, call)
         self._former: list[SipLeg] = []
+        self._hops = 0
         self._over = False
 
     # --- what the call wants --------------------------------------------------------------
@@ -163,7 +167,28 @@ class FarEnd:
     def follow_referral(self, leg: SipLeg, terms: Terms, wanted: SipReferReceived) -> None:
         """Call whom the far end wants in its place."""
         self.leg.notify(wanted.op, _TRYING)
+        self._hops = 0
         self._succession.begin(leg, terms, (wanted.target, ""), (self.leg, wanted.op))
+
+    @property
+    def successor(self) -> SipLeg | None:
+        """Who may take the far end's place."""
+        return self._succession.leg
+
+    @property
+    def can_hop(self) -> bool:
+        """Whether the successor may be called elsewhere; where it goes on for ever, it may not."""
+        return self._hops < HOPS
+
+    def call_elsewhere(self, leg: SipLeg, terms: Terms) -> None:
+        """The successor was pointed to where `leg` leads."""
+        self._hops += 1
+        self._succession.report(_FORWARDED)
+        self._former.append(self._succession.go_elsewhere(leg, terms))
+
+    def lose_successor(self, over: Over) -> Over | None:
+        """Nobody takes the far end's place; why the call is over, if it is."""
+        return self._failed(over)
 
     def take_over(self, leg: SipLeg, terms: Terms, event: SipInviteReceived) -> None:
         """An INVITE takes the far end's place."""
@@ -197,14 +222,12 @@ class FarEnd:
         self._renegotiation.lose_peer()
         return None
 
-    def _successor_said(self, leg: SipLeg, event: SipEvent) -> Over | None:
+    def _successor_said(self, leg: SipLeg, event: SipEvent) -> Over | Redirected | None:
         if isinstance(event, SipProgressed):
             self._succession.progressed(event)
         signal = leg.handle(event)
-        if isinstance(
-            signal, Redirected
-        ):  # Nobody is called for the sake of one who points elsewhere.
-            signal = signal.over
+        if isinstance(signal, Redirected):
+            return signal
         if isinstance(signal, Over):
             return self._failed(signal)
         if isinstance(signal, Reoffer) and signal.op is not None:

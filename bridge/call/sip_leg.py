@@ -152,9 +152,16 @@ class SipLeg(Machine):
 
     def elsewhere(self, leg: LegId, route: OutboundRoute, longest: float) -> "SipLeg":
         """The leg that places the same call by another route."""
-        return SipLeg.calling(
+        made = SipLeg.calling(
             self._effects, self._call, leg, route, longest=longest, bare=self._bare
         )
+        made._referred_by = self._referred_by
+        return made
+
+    @property
+    def replaces(self) -> bool:
+        """Whether it is to take the place of a dialog, which is at one place only."""
+        return bool(self._replaces)
 
     @classmethod
     def promised(cls, effects: Effects, call: CallId, leg: LegId, another: "SipLeg") -> "SipLeg":

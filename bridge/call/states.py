@@ -430,6 +430,7 @@ SUCCESSION: Table = {
     },
     _N.OFFERING: {e.MediaOfferReady: _N.OFFERED, c.DropSuccessor: _N.NONE},
     _N.OFFERED: {
+        c.OfferSuccessor: _N.OFFERING,
         e.SipAnswered: _N.CHANGING,
         e.SipConfirmed: _N.CHANGING,
         c.DropSuccessor: _N.NONE,

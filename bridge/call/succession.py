@@ -59,6 +59,15 @@ class Succession(Machine):
         self._op = self._effects.op()
         self.says(OfferSuccessor(call=self._call, op=self._op, terms=terms))
 
+    def go_elsewhere(self, leg: SipLeg, terms: Terms) -> SipLeg:
+        """Try `leg` instead, to which the present one was pointed; the other is over."""
+        former = self.leg
+        assert former is not None
+        self.leg, self._terms = leg, terms
+        self._op = self._effects.op()
+        self.says(OfferSuccessor(call=self._call, op=self._op, terms=terms))
+        return former
+
     @property
     def terms(self) -> Terms:
         """What the successor's trunk wants of its media."""

@@ -10,7 +10,7 @@ from bridge.call.causes import MEANINGS, Cause, blames_trunk, from_sip
 from bridge.call.commands import RejectSip
 from bridge.call.dialplan import OutboundRoute, follows, heard, refers, terms_of
 from bridge.call.events import SipInviteReceived, SipReferReceived
-from bridge.call.ids import Address, CallId, Direction, LegId, UserId
+from bridge.call.ids import Address, CallId, Direction, LegId, TrunkName, UserId
 from bridge.call.junctions import Actions, Junctions
 from bridge.call.leg import HandedOver, NotTransferred, Redirected
 from bridge.call.limits import Allowances, usable
@@ -21,6 +21,7 @@ from bridge.call.people import People
 from bridge.call.policy import Access, Policy, Refusal, access_of
 from bridge.call.register import Register, sip_name
 from bridge.call.reliefs import Reliefs
+from bridge.call.sip_leg import SipLeg
 
 _PENDING = 491
 _NO_SUCH_DIALOG = 481
@@ -263,7 +264,11 @@ class Transfers:
 
     def _redirect(self, call: Call, redirected: Redirected) -> None:
         """Place a call where its trunk says it can be reached, as the person might themselves."""
-        route = self._elsewhere(call, redirected.contacts)
+        successor = call.far.successor
+        if successor is not None:
+            self._call_elsewhere(call, successor, redirected)
+            return
+        route = self._elsewhere(call, call.sip.trunk, redirected.contacts)
         if route is not None:
             longest = self._limits.longest(route.trunk, call.person)
             leg = call.place_elsewhere(route, longest)
@@ -274,9 +279,23 @@ class Transfers:
         over = redirected.over
         call.end(over.cause, over.by, over.status)
 
-    def _elsewhere(self, call: Call, contacts: Sequence[Address]) -> OutboundRoute | None:
+    def _call_elsewhere(self, call: Call, successor: SipLeg, redirected: Redirected) -> None:
+        """The same for whom the far end wants in its place."""
+        route = self._elsewhere(call, successor.trunk, redirected.contacts)
+        if route is None or successor.replaces or not call.far.can_hop:
+            call.lose_successor(redirected.over)
+            return
+        longest = self._limits.longest(route.trunk, call.person)
+        leg = successor.elsewhere(LegId(f"{successor.leg}-to"), route, longest)
+        self._limits.placed(call.person, route.trunk)
+        self._calls.name(call, sip_name(leg.leg))
+        call.far.call_elsewhere(leg, route.terms)
+
+    def _elsewhere(
+        self, call: Call, trunk: TrunkName, contacts: Sequence[Address]
+    ) -> OutboundRoute | None:
         """The best of the contacts that the person may call, by whichever trunk carries it."""
-        if not follows(self._policy, call.sip.trunk):
+        if not follows(self._policy, trunk):
             return None
         for contact in contacts:
             route = self._people.route_out(call.person, contact)

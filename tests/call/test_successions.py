@@ -11,12 +11,14 @@ from bridge.call.deadlines import Timeouts
 from bridge.call.ids import Address, CallId, LegId, OpId, Side
 from bridge.call.notices import NOT_TRANSFERRED
 from bridge.call.policy import Access
+from bridge.call.rules import TrunkPolicy
 from tests.call.desk import CALL, IN, LIMITS, NUMBER, OUR_CALL, OUT, POLICY, TRUNK, Desk
 
 TARGET = Address("tel:+12025550177")
 NEXT = LegId("n-1-out-2")
 ANOTHER = LegId("in-2")
 REFER = OpId(-1)
+ELSEWHERE = Address("tel:+12025550178")
 
 
 def referred(
@@ -173,14 +175,84 @@ def test_without_a_successor_the_far_end_goes_on(status: int, cause: str) -> Non
     desk.is_over("normal", "matrix")
 
 
-def test_a_successor_that_points_elsewhere_is_not_followed() -> None:
+def points_elsewhere(desk: Desk, leg: LegId = NEXT, contact: Address = ELSEWHERE) -> None:
+    desk.tell(e.SipEnded(leg=leg, status=302, contacts=(contact,)))
+
+
+def elsewhere_is_called(desk: Desk) -> c.SendSipInvite:
+    """The engine has written another offer, for where the successor was said to be."""
+    notify, offer = desk.expect_all(c.NotifySip, c.OfferSuccessor)
+    assert isinstance(notify, c.NotifySip)
+    assert isinstance(offer, c.OfferSuccessor)
+    assert notify.status == 181
+    desk.tell(e.MediaOfferReady(call=CALL, op=offer.op, sdp="offer to elsewhere"))
+    return desk.expect(c.SendSipInvite)
+
+
+def test_a_successor_that_points_elsewhere_is_followed() -> None:
     desk = being_called()
-    desk.tell(e.SipEnded(leg=NEXT, status=302, contacts=(NUMBER,)))
+    points_elsewhere(desk)
+    invite = elsewhere_is_called(desk)
+    assert (invite.target, invite.sdp) == ("+12025550178", "offer to elsewhere")
+    assert invite.referred_by == "<sip:phone@pbx.test>"
+    desk.tell(e.SipAnswered(leg=invite.leg, sdp="answer of elsewhere", refers=True))
+    _, switch = desk.expect_all(c.SendMatrixAssertedIdentity, c.SwitchMedia)
+    assert isinstance(switch, c.SwitchMedia)
+    assert switch.sdp == "answer of elsewhere"
+    switched(desk, switch)
+    desk.expect_all(c.NotifySip, c.ByeSip)
+    desk.phone_ends(invite.leg)
+    desk.expect_all(c.SendMatrixHangup, c.CloseMedia)
+    desk.is_over("normal", "sip")
+
+
+def test_a_successor_that_points_to_where_the_person_may_not_call() -> None:
+    desk = being_called()
+    points_elsewhere(desk, contact=Address("tel:+442079460123"))
     _, notify = desk.expect_all(c.DropSuccessor, c.NotifySip)
     assert isinstance(notify, c.NotifySip)
     assert notify.status == 302
     desk.person_hangs_up()
     desk.is_over("normal", "matrix")
+
+
+def test_a_trunk_whose_pointers_are_not_followed() -> None:
+    desk = Desk(replace(POLICY, trunks={TRUNK: TrunkPolicy(follows=False)}))
+    desk.connected_to_the_phone()
+    referred(desk)
+    successor_is_called(desk)
+    points_elsewhere(desk)
+    desk.expect_all(c.DropSuccessor, c.NotifySip)
+
+
+def test_who_is_to_replace_a_dialog_is_not_followed() -> None:
+    """It is at one place only."""
+    desk = Desk()
+    desk.connected_to_the_phone()
+    referred(desk, replaces="there%40pbx")
+    successor_is_called(desk)
+    points_elsewhere(desk)
+    desk.expect_all(c.DropSuccessor, c.NotifySip)
+
+
+def test_successors_that_point_on_and_on() -> None:
+    desk = Desk(replace(POLICY, limits=replace(LIMITS, calls_per_minute=10)))
+    desk.connected_to_the_phone()
+    referred(desk)
+    leg = successor_is_called(desk).leg
+    for _ in range(3):
+        points_elsewhere(desk, leg)
+        leg = elsewhere_is_called(desk).leg
+    points_elsewhere(desk, leg)
+    desk.expect_all(c.DropSuccessor, c.NotifySip)
+
+
+def test_nobody_is_left_where_a_successor_points_nowhere() -> None:
+    desk = being_called()
+    desk.phone_ends(OUT)
+    points_elsewhere(desk, contact=Address("tel:+442079460123"))
+    desk.expect_all(c.SendMatrixHangup, c.CloseMedia, c.SendNotice)
+    desk.is_over("redirected", "sip")
 
 
 @pytest.mark.parametrize(("status", "cause"), [(486, "busy"), (603, "declined")])

@@ -76,6 +76,39 @@ class SipParty(asyncio.DatagramProtocol):
         """Refuse the call with 302."""
         self._respond(self._invite.result(), 302, contact=contact)
 
+    async def takes_over(self, other: "SipParty", peer: tuple[str, int], sdp: str) -> Reply:
+        """Call the other side of another party's call in its place (Replaces, RFC 3891)."""
+        self._peer, self.description = peer, sdp
+        replaced = other._invite.result()
+        theirs = replaced.first("from").partition("tag=")[2]
+        call = f"{replaced.first('call-id')};to-tag={theirs};from-tag={other._tag}"
+        target = parse_name_addr(replaced.first("contact")).uri
+        call_id = secrets.token_hex(8)
+
+        def request(method: str, to: str) -> bytes:
+            lines = [
+                f"{method} {target} SIP/2.0",
+                f"Via: SIP/2.0/UDP {self._address};branch=z9hG4bK{secrets.token_hex(6)}",
+                "Max-Forwards: 70",
+                f"From: {replaced.first('to')};tag={self._tag}",
+                f"To: {to}",
+                f"Call-ID: {call_id}",
+                f"CSeq: 1 {method}",
+            ]
+            if method == "ACK":
+                return self._written(lines, "")
+            return self._written([*lines, f"Replaces: {call}", "Supported: replaces"], sdp)
+
+        reply = self._replies["1 INVITE"] = asyncio.get_running_loop().create_future()
+        invite = request("INVITE", f"<{target}>")
+        async with asyncio.timeout(_PATIENCE):
+            while not reply.done():
+                self._send(invite)
+                await asyncio.wait([reply], timeout=_AGAIN)
+        response = reply.result()
+        self._send(request("ACK", response.first("to")))
+        return Reply(response.status, response.sdp or "")
+
     async def asks(self, method: str, sdp: str = "", *, ack: str = "") -> Reply:
         """Send a request within the call; `ack`: what the ACK answers, if the 200 offers."""
         self._cseq += 1
