@@ -151,6 +151,11 @@ class Call:
         return self._beside is not None
 
     @property
+    def attempts(self) -> int:
+        """How many trunks could not carry the call, so that others were tried."""
+        return self._course.attempts
+
+    @property
     def talks_since(self) -> float | None:
         """When it was answered, if it was."""
         return self._course.answered_at

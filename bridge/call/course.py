@@ -70,6 +70,11 @@ class Course:
             RecordAttempts(call=self._call, trunk=following, failed=tuple(self._attempts))
         )
 
+    @property
+    def attempts(self) -> int:
+        """How many trunks could not carry the call, so that others were tried."""
+        return len(self._attempts)
+
     def answered(self) -> None:
         """Both sides are connected."""
         self.answered_at = self._effects.now

@@ -63,6 +63,8 @@ class Allowances:
         self._forwarded = Rates()
         self._meter = Meter()
         self._talks: dict[CallId, _Talk] = {}
+        self._attempts: dict[CallId, int] = {}
+        """Trunks that could not carry a call, as far as they were counted."""
         self._warned: set[CallId] = set()
         self._due: float | None = None
 
@@ -126,14 +128,18 @@ class Allowances:
         self._forwarded.add(_person(person), self._effects.now)
 
     def recall(self, event: TalksRecalled) -> None:
-        """What was talked before the bridge was started."""
+        """What was talked, and who called, before the bridge was started."""
         for talk in sorted(event.talks, key=lambda talk: -talk.ago):
             ended = self._effects.now - talk.ago
             for who in (_person(talk.person), _line(talk.trunk)):
                 self._meter.add(who, talk.seconds, ended)
+        for placed in sorted(event.placed, key=lambda placed: -placed.ago):
+            for who in (_person(placed.person), _line(placed.trunk)):
+                self._placed.add(who, self._effects.now - placed.ago)
 
     def follow(self, call: Call) -> None:
-        """A call may have been answered, or have ended."""
+        """A call may have been answered, have gone on by another trunk, or have ended."""
+        self._count_attempts(call)
         talk = self._talks.get(call.id)
         if talk is not None and call.over is not None:
             self._end(talk)
@@ -162,6 +168,14 @@ class Allowances:
         self._rearm()
 
     # --- inside ---------------------------------------------------------------------------
+
+    def _count_attempts(self, call: Call) -> None:
+        """Each trunk that is tried counts a call of its own."""
+        if call.over is not None:
+            self._attempts.pop(call.id, None)
+        elif call.attempts > self._attempts.get(call.id, 0):
+            self._attempts[call.id] = call.attempts
+            self._placed.add(_line(call.sip.trunk), self._effects.now)
 
     def _begin(self, call: Call, since: float) -> None:
         if call.payer is None:

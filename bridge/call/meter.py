@@ -4,7 +4,8 @@
 from collections import deque
 from collections.abc import Hashable
 
-_MINUTE = 60.0
+MINUTE = 60.0
+"""Seconds for which placing a call counts."""
 DAY = 86400.0
 """Seconds for which a call counts, from its end on."""
 
@@ -23,7 +24,7 @@ class Rates:
     def of(self, who: Hashable, now: float) -> int:
         """How often they did."""
         done = self._done.get(who, deque())
-        while done and done[0] <= now - _MINUTE:
+        while done and done[0] <= now - MINUTE:
             done.popleft()
         return len(done)
 

@@ -23,9 +23,9 @@ from bridge.call.commands import (
     Ringing,
     StoreCommand,
 )
-from bridge.call.events import Talk
+from bridge.call.events import Placed, Talk
 from bridge.call.ids import CallId, Direction, Side, TrunkName, UserId
-from bridge.call.meter import DAY
+from bridge.call.meter import DAY, MINUTE
 from bridge.call.quality import Flow
 from bridge.ports import CallQuery, CallRecord, LadderEntry, QualitySample
 from bridge.store.database import transaction
@@ -88,6 +88,24 @@ class Calls:
                 trunk=TrunkName(row["trunk"]),
                 seconds=max(0.0, row["ended"] - row["answered_at"]),
                 ago=max(0.0, now - row["ended"]),
+            )
+            for row in rows
+        ]
+
+    async def placed(self, now: float) -> Sequence[Placed]:
+        """Outgoing calls that began within the last minute, but for those that were refused."""
+        rows = await self._database.fetch(
+            "SELECT person, trunk, started_at FROM call WHERE direction=$1 AND started_at > $2 "
+            "AND NOT (answered_at IS NULL AND ended_by IS NOT NULL AND ended_by=$3)",
+            Direction.TO_SIP.value,
+            float(now - MINUTE),
+            "bridge",
+        )
+        return [
+            Placed(
+                person=UserId(row["person"]),
+                trunk=TrunkName(row["trunk"]),
+                ago=max(0.0, now - row["started_at"]),
             )
             for row in rows
         ]

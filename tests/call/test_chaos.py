@@ -415,7 +415,8 @@ class Chaos(RuleBasedStateMachine):
             self.tell(e.CallFaulted(call=self.asked[-1].call))
         if luck == 1:
             talk = e.Talk(person=PERSON, trunk=TRUNK, seconds=70, ago=86_000)
-            self.tell(e.TalksRecalled(talks=(talk,)))
+            placed = e.Placed(person=PERSON, trunk=TRUNK, ago=59)
+            self.tell(e.TalksRecalled(talks=(talk,), placed=(placed,)))
         if luck == 30:
             self.tell(e.ShutdownRequested())
 

@@ -316,6 +316,22 @@ def test_a_trunk_that_may_not_call_the_number_is_passed_over() -> None:
     barred.is_over("forbidden_number", "bridge")
 
 
+def test_what_fails_over_to_a_trunk_counts_there() -> None:
+    rare = TrunkPolicy(bounds=Bounds(calls_per_minute=1), terms=Terms(codecs=("PCMA",)))
+    desk = dialling(several(spare=rare))
+    desk.phone_ends(OUT, 503)
+    assert tried(desk).trunk == SPARE
+    desk.tell(e.SipProgressed(leg=OUT_2, status=180))
+    desk.person_calls(
+        MatrixCallId("another"), address=Address("tel:+12025550124"), room=RoomId("!other:mx.test")
+    )
+    offer = desk.expect(c.OfferMedia)
+    desk.tell(e.MediaOfferReady(call=CallId("n-2"), op=offer.op, sdp="offer to sip"))
+    assert desk.expect(c.SendSipInvite).trunk == TRUNK
+    desk.phone_ends(LegId("n-2-out"), 503)
+    assert desk.expect(c.SendSipInvite).trunk == LAST
+
+
 def test_a_trunk_that_is_full_leaves_calls_to_the_next() -> None:
     full = TrunkPolicy(bounds=Bounds(calls=1, max_duration=90.0), terms=Terms(codecs=("PCMA",)))
     desk = dialling(several(provider=full))

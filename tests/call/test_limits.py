@@ -240,6 +240,28 @@ def test_trunk_carries_so_many_calls_a_minute() -> None:
     assert not Line(desk, 4, PERSON, THIRD).refused
 
 
+def test_calls_of_the_last_minute_count_when_the_bridge_was_started_again() -> None:
+    desk = Desk(bounded(Bounds(calls_per_minute=3), calls_per_minute=2))
+    desk.tell(
+        e.TalksRecalled(
+            talks=(),
+            placed=(
+                e.Placed(person=PERSON, trunk=TRUNK, ago=10),
+                e.Placed(person=PERSON, trunk=TRUNK, ago=50),
+            ),
+        )
+    )
+    first = Line(desk, 1, PERSON, NUMBER)
+    assert first.refused
+    first.close()
+    assert ended_for(desk) == ["too_frequent"]
+    connected(desk, 2, BOB, OTHER)
+    assert Line(desk, 3, BOB, THIRD).refused
+    assert ended_for(desk)[-1] == "trunk_busy"
+    desk.wait(11)
+    assert not Line(desk, 4, PERSON, THIRD).refused
+
+
 def test_most_exact_bounds_count_each_for_itself() -> None:
     people: dict[str, Bounds] = {
         "*": Bounds(calls=1, max_duration=60),

@@ -195,6 +195,24 @@ async def test_what_was_talked_within_a_day(calls: Calls, writer: Writer) -> Non
     assert (crashed.seconds, crashed.ago) == (40, 0)
 
 
+async def test_what_was_placed_within_a_minute(calls: Calls, writer: Writer) -> None:
+    for name, way, at, by in (
+        ("old", Direction.TO_SIP, 39.0, None),
+        ("in", Direction.TO_MATRIX, 50.0, None),
+        ("refused", Direction.TO_SIP, 60.0, "bridge"),
+        ("busy", Direction.TO_SIP, 70.0, "sip"),
+        ("goes on", Direction.TO_SIP, 80.0, None),
+    ):
+        calls.do(start(name, way), AT + at)
+        if by:
+            end = RecordEnd(call=CallId(name), cause="busy", status=0, ended_by=by)
+            calls.do(end, AT + at)
+    await writer.flush()
+    found = await calls.placed(AT + 100)
+    assert sorted(each.ago for each in found) == [20, 30]
+    assert {(each.person, each.trunk) for each in found} == {(start().person, start().trunk)}
+
+
 async def test_calls_without_an_end_are_unfinished(calls: Calls, writer: Writer) -> None:
     for name, at in (("later", AT + 9), ("done", AT), ("sooner", AT + 1)):
         calls.do(start(name, Direction.TO_MATRIX), at)

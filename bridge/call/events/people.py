@@ -34,13 +34,24 @@ class Talk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """A call that a person placed `ago` seconds ago."""
+
+    person: UserId
+    trunk: TrunkName
+    ago: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TalksRecalled(Event):
-    """What was talked within the 24 hours before the bridge was started; told once, before calls.
+    """What was talked within the 24 hours before the bridge was started, and which calls were
+    placed within the last minute; told once, before calls.
 
     Times are as in `Talk`, since the core does not know what time of day it is.
     """
 
     talks: tuple[Talk, ...]
+    placed: tuple[Placed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
