@@ -25,13 +25,8 @@ from bridge.config import Config, parse
 from bridge.store.database import open_database
 from bridge.store.secrets import open_sealer
 from tests.simulators.nameserver import NameServer
+from tests.simulators.processes import free_port
 from tests.sip.certificates import Certificates
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with closing(socket.socket(socket.AF_INET, kind)) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -158,7 +153,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 @pytest.fixture
 def taken() -> Iterator[socket.socket]:
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as other:
-        other.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", free_port(socket.SOCK_DGRAM)))
         yield other
 
 
