@@ -79,12 +79,14 @@ has `messages: true`, and what comes in that way appears there as text.
   bridge), and one says when they go through again.
 - Only text is sent. A picture or file is answered by one notice; a correction, too: what was sent
   stays sent. Deleting a message deletes it in Matrix alone.
-- A text has to fit into one message: over UDP some 700 bytes of UTF-8, depending on the addresses,
-  over TCP and TLS 6000. What does not fit is not sent, and the person told so.
+- One message has room for some 700 bytes of UTF-8 over UDP, depending on the addresses, and for
+  6000 over TCP and TLS. A longer text is sent in several, cut between words, ten at most; one that
+  needs more is not sent, and the person told so. The transport stays the trunk's: no text goes over
+  TCP because it is long (RFC 3261 section 18.1.1).
 - A person may send `limits.texts_per_minute`, and so may a number.
 - One that reaches the bridge more than an hour late is not sent.
 - The ghost's read marker stands at the last text that the other side has taken (200 or 202), which
-  is not to say that somebody has read it.
+  is not to say that somebody has read it. Delivery reports (IMDN, RFC 5438) are not asked for.
 - What comes in and is for nobody is refused with 404.
 """
 

@@ -26,7 +26,7 @@ from bridge.sip.pauses import registration_pause
 from bridge.sip.strangers import Strangers
 from bridge.sip.successors import Decisions
 from bridge.sip.tap import Tapped, without_secrets
-from bridge.sip.texts import fits
+from bridge.sip.texts import parts
 from bridge.sip.trunks import Peers, Registration, RegistrationState, Route
 
 if TYPE_CHECKING:
@@ -215,13 +215,23 @@ class SipAdapter:
 
         `caller` and `withheld` as in `SendSipInvite`. Gives the final status: 200 or 202 when
         it was taken, 408 without an answer, 503 without the trunk, 513 if the text is too long.
+        One that does not fit into a message is sent in several, up to the first that is not taken.
         """
         route = self._routes.get(trunk)
         if route is None:
             return _UNAVAILABLE
         parties = (route.target(target), origin_of(route, caller, withheld=withheld).origin)
-        if not fits(text, route.trunk.transport, *parties):
-            return _TOO_LARGE
+        targets = self._peers.targets_of(trunk)
+        status = _TOO_LARGE
+        for part in parts(text, targets[0].protocol if targets else "udp", *parties):
+            status = await self._send_text(trunk, target, part, caller, withheld=withheld)
+            if status // 100 != 2:
+                break
+        return status
+
+    async def _send_text(
+        self, trunk: TrunkName, target: str, text: str, caller: str, *, withheld: bool
+    ) -> int:
         return await self._errands.wait(
             lambda worker, told: worker.send_text(
                 trunk, target, text, caller, told, withheld=withheld

@@ -2,6 +2,7 @@
 """What happens on the SIP thread: trunks, legs, and the commands carried out on them."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 import pjsua2 as pj
@@ -32,6 +33,7 @@ from bridge.sip.callers import origin_of
 from bridge.sip.calls_in import CallsIn
 from bridge.sip.calls_out import CallsOut
 from bridge.sip.connections import Connections
+from bridge.sip.delivery import Delivery
 from bridge.sip.door import Door
 from bridge.sip.endings import STOPPING, headers_of, unavailable
 from bridge.sip.endpoint import Endpoint
@@ -193,13 +195,15 @@ class Worker:
         withheld: bool = False,
     ) -> None:
         """MESSAGE a number or SIP URI by a trunk; its final status is told."""
-        account = self._accounts.get(trunk)
-        if account is None or account.route is None or not account.reachable:
-            answered(_UNAVAILABLE)
-            return
-        route = account.route
-        us = origin_of(route, caller, withheld=withheld)
-        self._pager.send(account, route.target(target), us.origin, us.headers, text, answered)
+
+        def send(account: Account, told: Answered) -> None:
+            assert account.route is not None
+            us = origin_of(account.route, caller, withheld=withheld)
+            to = account.route.target(target)
+            self._pager.send(account, to, us.origin, us.headers, text, told)
+
+        account = partial(self._accounts.get, trunk)
+        Delivery(account, send, answered, self._endpoint.call_later).begin()
 
     # --- commands ---------------------------------------------------------------------------
 

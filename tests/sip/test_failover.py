@@ -206,3 +206,40 @@ def _drain(taken: socket.socket) -> int:
             count += taken.recv(9999).startswith(b"REGISTER ")
         except BlockingIOError:
             return count
+
+
+async def test_text_goes_to_the_server_that_has_service(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    async with (
+        Sipp("text_taker", first, keys={"status": "503"}) as full,
+        Sipp("text_taker", second, keys={"status": "202"}) as phone,
+        names(full.port, phone.port) as dns,
+        Bridge({TRUNK: several()}, nameservers=(dns.address,)) as bridge,
+    ):
+        assert await bridge.sip.send_message(TRUNK, "+12025550123", "hello") == 202
+        await full.succeeds()
+        await phone.succeeds()
+
+
+async def test_text_that_no_server_takes() -> None:
+    async with (
+        names(free_port(), free_port(), protocol="tcp") as dns,
+        Bridge(
+            {TRUNK: several(transport="tcp")}, nameservers=(dns.address,), transports=(tcp(),)
+        ) as bridge,
+    ):
+        assert await bridge.sip.send_message(TRUNK, "+12025550123", "hello") == 503
+
+
+async def test_text_goes_on_where_nobody_takes_the_connection(tmp_path: Path) -> None:
+    async with (
+        Sipp("text_taker", tmp_path, tcp=True, keys={"status": "200"}) as phone,
+        names(free_port(), phone.port, protocol="tcp") as dns,
+        Bridge(
+            {TRUNK: several(transport="tcp")}, nameservers=(dns.address,), transports=(tcp(),)
+        ) as bridge,
+    ):
+        assert await bridge.sip.send_message(TRUNK, "+12025550123", "hello") == 200
+        await phone.succeeds()

@@ -15,7 +15,7 @@ from bridge.errors import LocalError
 from bridge.ports import SipText
 from bridge.sip.messages import parse
 from bridge.sip.tap import without_users
-from bridge.sip.texts import decoded, fits
+from bridge.sip.texts import decoded, parts
 from tests.simulators.waiting import until
 from tests.sip.phone import CALL, TRUNK, Bridge, Sipp, tcp, trunk
 
@@ -59,7 +59,7 @@ async def test_text_that_cannot_leave(tmp_path: Path) -> None:
         with capture_logs() as logs:
             assert await bridge.sip.send_message(TRUNK, "100", TEXT) == 503
             assert await bridge.sip.send_message(TrunkName("none"), "100", TEXT) == 503
-            assert await bridge.sip.send_message(TRUNK, "100", "x" * 6001) == 513
+            assert await bridge.sip.send_message(TRUNK, "100", "x" * 60_001) == 513
         assert "€5" not in str(logs)
     with pytest.raises(LocalError, match="does not run"):
         await bridge.sip.send_message(TRUNK, "100", TEXT)
@@ -149,12 +149,46 @@ async def test_text_of_a_stranger_is_refused(tmp_path: Path) -> None:
         assert bridge.texts == []
 
 
-def test_how_much_fits() -> None:
-    parties = ("sip:+12025550123@mx.test", "<sip:+12025550100@mx.test>")
-    assert fits("x" * 700, "udp", *parties)
-    assert not fits("€" * 300, "udp", *parties)
-    assert fits("€" * 2000, "tcp", *parties)
-    assert not fits("x" * 6001, "tls", *parties)
+PARTIES = ("sip:+12025550123@mx.test", "<sip:+12025550100@mx.test>")
+
+
+@pytest.mark.parametrize(
+    ("text", "transport", "sizes"),
+    [
+        ("x" * 700, "udp", [700]),
+        ("x" * 1000, "udp", [750, 250]),
+        ("€" * 300, "udp", [250, 50]),
+        ("€" * 2000, "tcp", [2000]),
+        ("x" * 6001, "tls", [6000, 1]),
+        ("x" * 7501, "udp", []),
+    ],
+)
+def test_how_much_fits(text: str, transport: str, sizes: list[int]) -> None:
+    assert [len(part) for part in parts(text, transport, *PARTIES)] == sizes
+
+
+def test_texts_are_cut_between_words() -> None:
+    text = " ".join(f"word{number}" for number in range(400))
+    cut = parts(text, "udp", *PARTIES)
+    assert " ".join(cut) == text
+    assert parts("a" * 750 + " b", "udp", *PARTIES) == ["a" * 750, "b"]
+    assert parts("short " + "a" * 1000, "udp", *PARTIES)[0].startswith("short a")
+
+
+def test_parties_that_leave_no_room() -> None:
+    assert parts("hello", "udp", "sip:" + "x" * 500) == []
+
+
+@pytest.mark.e2e
+async def test_long_text_is_several_messages(tmp_path: Path) -> None:
+    async with (
+        Sipp("text_taker", tmp_path, times=2, keys={"status": "202"}) as phone,
+        Bridge({TRUNK: trunk(phone.port).model_copy(update={"transport": "auto"})}) as bridge,
+    ):
+        assert await bridge.sip.send_message(TRUNK, "100", "first " * 130 + "last") == 202
+        await phone.succeeds()
+        sent = phone.messages()
+    assert sent.index("first first") < sent.index("first last")
 
 
 @pytest.mark.parametrize(
