@@ -166,7 +166,8 @@ def _events(local: Local, codecs: Sequence[Codec]) -> tuple[Codec, ...]:
 def _offered_crypto(local: LocalRtp, previous: Exchange | None) -> tuple[Crypto, ...]:
     if previous is not None:
         return kept_lines(audio_of(previous.local), audio_of(previous.remote))
-    return tuple(line for line in local.crypto if line.suite in OFFERED)
+    lines = (line for line in local.crypto if line.suite in OFFERED[local.encryption])
+    return tuple(replace(line, tag=tag) for tag, line in enumerate(lines, start=1))
 
 
 def _numbering(codecs: Sequence[Codec], previous: Exchange | None) -> dict[Codec, int]:

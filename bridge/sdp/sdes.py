@@ -9,7 +9,7 @@ one of ours, for who has a new key may be somebody else, who has not counted our
 import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -29,8 +29,6 @@ KEY_LENGTHS = {
     "AES_256_CM_HMAC_SHA1_32": 46,
 }
 """Bytes of master key and salt, by suite."""
-OFFERED = tuple(KEY_LENGTHS)[:5]
-"""What we offer, best first: each line makes an INVITE 90 bytes longer."""
 
 _SHORTEST_LIFE = 2**20
 """Packets: nearly six hours of audio. Shorter ones would have to be changed within a call."""
@@ -47,6 +45,18 @@ class Encryption(Enum):
     OFF = "off"
     OPTIONAL = "optional"
     REQUIRED = "required"
+
+
+OFFERED: Mapping[Encryption, Sequence[str]] = {
+    Encryption.OFF: (),
+    Encryption.OPTIONAL: (
+        "AEAD_AES_256_GCM",
+        "AES_CM_128_HMAC_SHA1_80",
+        "AES_CM_128_HMAC_SHA1_32",
+    ),
+    Encryption.REQUIRED: tuple(KEY_LENGTHS)[:5],
+}
+"""What we offer, best first. A line takes 90 bytes; by UDP an INVITE has to fit into a packet."""
 
 
 class EncryptionMismatch(SdpError):

@@ -106,10 +106,10 @@ async def test_a_phone_that_encrypts_calls(
     ("terms", "tag", "suite"),
     [
         (OPTIONAL, 1, GCM_256),
-        (OPTIONAL, 2, GCM_128),
-        (OPTIONAL, 4, LONG_TAG),
-        (OPTIONAL, 5, SHORT_TAG),
+        (OPTIONAL, 2, LONG_TAG),
+        (OPTIONAL, 3, SHORT_TAG),
         (REQUIRED, 1, GCM_256),
+        (REQUIRED, 2, GCM_128),
         (REQUIRED, 4, LONG_TAG),
     ],
 )
