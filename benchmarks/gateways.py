@@ -4,18 +4,18 @@
 import asyncio
 import json
 import os
-import shutil
 import socket
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Self
 
-HOST: Final = "127.0.0.1"
-_PATIENCE: Final = 10.0
+from benchmarks.network import HOST
+
+PATIENCE: Final = 30.0
 """Seconds for a gateway's answer."""
+_NULL: Final = asyncio.subprocess.DEVNULL
 
 
 class Gateway(ABC):
@@ -24,15 +24,30 @@ class Gateway(ABC):
     name: str
     setup = "actpass"
     """The DTLS role that clients offer."""
+    transcodes = True
+    program = ""
+    """What it is called on the command line; empty: it is in this repository."""
 
-    def __init__(self, process: asyncio.subprocess.Process, core: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        os.sched_setaffinity(process.pid, {core})
+        self.pids = [process.pid]
+        """All processes that it consists of."""
 
     @classmethod
     @abstractmethod
     async def start(cls, core: int) -> Self:
         """Start it, bound to `core`."""
+
+    @staticmethod
+    async def spawn(core: int, *command: str, **options: Any) -> asyncio.subprocess.Process:
+        """A process that may use one core, as may those that it starts."""
+        everywhere = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {core})
+        try:
+            silent = {"stdin": _NULL, "stdout": _NULL, "stderr": _NULL}
+            return await asyncio.create_subprocess_exec(*command, **(silent | options))
+        finally:
+            os.sched_setaffinity(0, everywhere)
 
     @abstractmethod
     async def offer(self, call: str, sdp: str, *, transcode: bool) -> str:
@@ -43,18 +58,21 @@ class Gateway(ABC):
         """What to answer the client."""
 
     @abstractmethod
-    async def settle(self) -> None:
-        """All calls are up: do what a gateway does by itself once it has run for a while."""
+    async def close(self, call: str) -> None:
+        """End a call."""
 
     def cpu(self) -> float:
-        """Seconds of CPU that the whole process has used, by the operating system's account."""
-        clock = (~self._process.pid << 3) | 2  # clock_getcpuclockid(3), on Linux
-        return time.clock_gettime(clock)
+        """Seconds of CPU that its processes have used, by the operating system's account."""
+        clocks = [(~pid << 3) | 2 for pid in self.pids]  # clock_getcpuclockid(3), on Linux
+        return sum(map(time.clock_gettime, clocks))
 
     def memory(self) -> int:
-        """Kilobytes of memory that it holds."""
-        lines = Path(f"/proc/{self._process.pid}/smaps_rollup").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("Rss:"))
+        """Kilobytes of memory that it holds; what its processes share counts once."""
+        held = 0
+        for pid in self.pids:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            held += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        return held
 
     async def stop(self) -> None:
         """End it."""
@@ -63,24 +81,40 @@ class Gateway(ABC):
         await self._process.wait()
 
 
+def free_port() -> int:
+    """A port for a gateway's control."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
 class Embedded(Gateway):
-    """This project's engine, as the bridge runs it."""
+    """This project's media, as the bridge runs it: a process that steers, and a worker."""
 
     name = "matrix-sip"
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        super().__init__(process)
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._asked = 0
+        self._listening = asyncio.create_task(self._listen())
 
     @classmethod
     async def start(cls, core: int) -> Self:
         """Start it, bound to `core`."""
-        process = await asyncio.create_subprocess_exec(
+        pipe = asyncio.subprocess.PIPE
+        process = await cls.spawn(
+            core,
             sys.executable,
             "-m",
             "benchmarks.engine",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=None,
             limit=1 << 20,
         )
-        gateway = cls(process, core)
-        await gateway.settle()
+        gateway = cls(process)
+        gateway.pids = await gateway._ask("pids")
         return gateway
 
     async def offer(self, call: str, sdp: str, *, transcode: bool) -> str:
@@ -91,25 +125,31 @@ class Embedded(Gateway):
         """What to answer the client."""
         return str(await self._ask("answer", call=call, sdp=sdp))
 
-    async def settle(self) -> None:
-        """What the service does once it is up."""
-        await self._ask("freeze")
+    async def close(self, call: str) -> None:
+        """End a call."""
+        await self._ask("close", call=call)
 
     async def _ask(self, do: str, **fields: str) -> Any:
         assert self._process.stdin is not None
+        self._asked += 1
+        answer = self._answers[self._asked] = asyncio.get_running_loop().create_future()
+        request = {"id": self._asked, "do": do, **fields}
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        async with asyncio.timeout(PATIENCE):
+            return await answer
+
+    async def _listen(self) -> None:
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"do": do, **fields}).encode() + b"\n")
-        async with asyncio.timeout(_PATIENCE):
-            line = await self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("the engine's process ended")
-        return json.loads(line)
+        while line := await self._process.stdout.readline():
+            number, answer = json.loads(line)
+            self._answers.pop(number).set_result(answer)
 
     async def stop(self) -> None:
         """End it."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         await self._process.wait()
+        await self._listening
 
 
 class RtpEngine(Gateway):
@@ -119,8 +159,8 @@ class RtpEngine(Gateway):
     setup = "active"  # Version 10.5 does not get through the handshake otherwise.
     program = "rtpengine"
 
-    def __init__(self, process: asyncio.subprocess.Process, core: int, port: int) -> None:
-        super().__init__(process, core)
+    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+        super().__init__(process)
         self._control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._control.setblocking(False)
         self._control.connect((HOST, port))
@@ -129,10 +169,9 @@ class RtpEngine(Gateway):
     @classmethod
     async def start(cls, core: int) -> Self:
         """Start it, bound to `core`."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind((HOST, 0))
-            port = probe.getsockname()[1]
-        process = await asyncio.create_subprocess_exec(
+        port = free_port()
+        process = await cls.spawn(
+            core,
             cls.program,
             "--config-file=none",
             "--table=-1",
@@ -143,11 +182,8 @@ class RtpEngine(Gateway):
             f"--listen-ng={HOST}:{port}",
             "--port-min=40000",
             "--port-max=49999",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
         )
-        gateway = cls(process, core, port)
+        gateway = cls(process, port)
         await gateway._until_up()
         return gateway
 
@@ -180,11 +216,13 @@ class RtpEngine(Gateway):
             }
         )
 
-    async def settle(self) -> None:
-        """It does nothing of that kind."""
+    async def close(self, call: str) -> None:
+        """End a call."""
+        request = {"command": "delete", "call-id": call, "from-tag": "client", "delete-delay": 0}
+        await self._ask(request)
 
     async def _until_up(self) -> None:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 try:
                     await self._ask({"command": "ping"}, within=0.2)
@@ -198,7 +236,7 @@ class RtpEngine(Gateway):
             raise RuntimeError(f"rtpengine: {reply}")
         return str(reply["sdp"])
 
-    async def _ask(self, request: dict[str, Any], within: float = _PATIENCE) -> dict[str, Any]:
+    async def _ask(self, request: dict[str, Any], within: float = PATIENCE) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         self._cookie += 1
         cookie = f"c{self._cookie} ".encode()
@@ -250,10 +288,3 @@ def _bdecode(data: bytes, at: int) -> tuple[Any, int]:
     colon = data.index(b":", at)
     end = colon + 1 + int(data[at:colon])
     return data[colon + 1 : end].decode(), end
-
-
-GATEWAYS: Final[dict[str, tuple[type[Gateway], Callable[[], bool]]]] = {
-    "matrix-sip": (Embedded, lambda: True),
-    "rtpengine": (RtpEngine, lambda: shutil.which(RtpEngine.program) is not None),
-}
-"""By name, and whether each can be run here."""

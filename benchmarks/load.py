@@ -2,24 +2,28 @@
 """Calls for `benchmarks.media`: clients with ICE and DTLS-SRTP, and telephones that echo.
 
 A packet of audio each way every 20 ms. The clients are made of the bridge's own ICE, DTLS and SRTP,
-which cost this side least.
+which cost this side least. When a packet came is what the kernel says, however late it is read.
 """
 
 import asyncio
+import contextlib
+import fcntl
 import random
 import secrets
+import socket
 import struct
 import time
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from aiortc import RTCCertificate
 
+from benchmarks.network import HOST
 from bridge.media.embedded.ice_servers import IceServers
 from bridge.media.embedded.rtp import HEADER, HEADER_SIZE, is_rtcp
 from bridge.media.embedded.sip_srtp import SipSrtp
 from bridge.media.embedded.sockets import bound_socket
-from bridge.media.embedded.srtp import ARRIVAL
+from bridge.media.embedded.srtp import ARRIVAL, Packet
 from bridge.media.embedded.webrtc import DtlsAssociation, IceConnection, fingerprint
 from bridge.sdp.agreement import sip_audio
 from bridge.sdp.parser import parse
@@ -27,23 +31,71 @@ from bridge.sdp.sdes import KEY_LENGTHS, Keys, crypto_line, key_of
 from tests.media.sound import tone
 from tests.simulators.webrtc import RTPMAPS, Remote
 
-HOST: Final = "127.0.0.1"
 SUITE: Final = "AES_CM_128_HMAC_SHA1_80"
 PTIME: Final = 0.02
 NUMBERS: Final = {"opus": 111, "G722": 9, "PCMU": 0, "PCMA": 8}
 _STAMP: Final = struct.Struct("!d")
 _STAMP_AT: Final = HEADER_SIZE
+_TIMESPEC: Final = struct.Struct("@ll")
+_SIOCGSTAMPNS: Final = 0x8907
+
+
+def arrival(sock: socket.socket) -> float:
+    """When the packet that was read last came (seconds since the epoch), socket(7).
+
+    The first time, and of what came before that, the kernel does not know.
+    """
+    try:
+        seconds, nanoseconds = _TIMESPEC.unpack(fcntl.ioctl(sock, _SIOCGSTAMPNS, bytes(16)))
+    except OSError:
+        return time.time()
+    return float(seconds + nanoseconds / 1e9)
+
+
+class Delays:
+    """What packets take from one end to the other, in seconds.
+
+    Those that come as they were sent have the time in them. Of others it is told which frame was
+    sent last: what is coded anew takes less than one more.
+    """
+
+    def __init__(self, *, stamped: bool) -> None:
+        self.taken: list[float] = []
+        self._stamped = stamped
+        self._sent = (0.0, 0.0)
+
+    def stamp(self, payload: bytes) -> bytes:
+        """The payload to send now."""
+        now = time.time()
+        self._sent = (self._sent[1], now)
+        return _STAMP.pack(now) + payload[_STAMP.size :] if self._stamped else payload
+
+    def note(self, packet: bytes | memoryview, came: float) -> None:
+        """A packet has come."""
+        if self._stamped:
+            self.taken.append(came - _STAMP.unpack_from(packet, _STAMP_AT)[0])
+        else:
+            before, last = self._sent
+            self.taken.append(came - (last if came >= last else before))
 
 
 class Client:
-    """A WebRTC client of one codec that knows when what it sent came back."""
+    """A WebRTC client of one codec, and what packets take to its telephone and back."""
 
-    def __init__(self, codec: str, *, setup: str, stamped: bool, controlling: bool = True) -> None:
+    def __init__(
+        self,
+        codec: str,
+        *,
+        setup: str,
+        stamped: bool,
+        controlling: bool = True,
+        host: str = "127.0.0.1",
+    ) -> None:
+        self._host = host
         self.returned = 0
-        self.round_trips: list[float] = []
         self.sent = 0
+        self.there, self.back = Delays(stamped=stamped), Delays(stamped=stamped)
         self._setup = setup
-        self._stamped = stamped
         self._kind = NUMBERS[codec]
         self._step = 960 if codec == "opus" else 160
         self._payloads = _tone(codec, 440)
@@ -51,7 +103,7 @@ class Client:
         self._dtls = DtlsAssociation(_CERTIFICATE)
         self._ice = IceConnection(
             controlling=controlling,
-            sockets=lambda: [bound_socket(HOST, 0)],
+            sockets=lambda: [bound_socket(host, 0)],
             servers=IceServers((), ()),
             on_dtls=self._dtls.feed,
             on_selected=lambda ice: None,
@@ -63,11 +115,11 @@ class Client:
         algorithm, value = fingerprint(_CERTIFICATE)
         lines = [
             "v=0",
-            f"o=- {self._ssrc} 1 IN IP4 {HOST}",
+            f"o=- {self._ssrc} 1 IN IP4 {self._host}",
             "s=-",
             "t=0 0",
             f"m=audio 9 UDP/TLS/RTP/SAVPF {self._kind}",
-            f"c=IN IP4 {HOST}",
+            f"c=IN IP4 {self._host}",
             *(f"a=candidate:{each.to_sdp()}" for each in self._ice.local_candidates),
             f"a=ice-ufrag:{self._ice.local_username}",
             f"a=ice-pwd:{self._ice.local_password}",
@@ -77,6 +129,7 @@ class Client:
             "a=sendrecv",
             "a=rtcp-mux",
             f"a=rtpmap:{self._kind} {RTPMAPS[self._kind]}",
+            f"a=ssrc:{self._ssrc} cname:client",
         ]
         return "\r\n".join(lines) + "\r\n"
 
@@ -92,34 +145,30 @@ class Client:
         await self._dtls.handshake(
             active=remote.setup != "active", fingerprints=remote.fingerprints
         )
-        self._send = self._ice.media_sender(self._dtls.protect)
-        self._unprotect = self._dtls.unprotect
-        self._ice.on_media = self._back
+        self._send = self._dtls.sender(self._ice.raw_sender())
+        # The socket that hears the gateway alone is the transport's own affair.
+        transport: Any = self._ice._nominated[1].protocol.transport
+        self._socket = transport._twin
+        self._ice.on_media = self._dtls.listener(self._back, lambda report: None, lambda: None)
 
     def send(self) -> None:
-        """The next packet, with the time in it if it comes back as it is."""
+        """The next packet."""
         number, payload = self.sent, self._payloads[self.sent % len(self._payloads)]
         header = HEADER.pack(
             0x80, self._kind, number & 0xFFFF, number * self._step & 0xFFFFFFFF, self._ssrc
         )
-        if self._stamped:
-            payload = _STAMP.pack(time.perf_counter()) + payload[_STAMP.size :]
-        self._send(header + payload)
+        self._send(header + self.there.stamp(payload))
         self.sent += 1
 
-    def _back(self, size: int, _: float) -> None:
-        if 64 <= ARRIVAL[1] & 0x7F < 96:
-            return  # RTCP
-        packet = self._unprotect(size)
+    def _back(self, packet: Packet, _: float) -> None:
         self.returned += 1
-        if self._stamped:
-            then = _STAMP.unpack_from(packet, _STAMP_AT)[0]
-            self.round_trips.append(time.perf_counter() - then)
+        self.back.note(packet, arrival(self._socket))
 
     def start_over(self) -> None:
         """Forget what was counted."""
         self.returned = 0
-        self.round_trips.clear()
+        self.there.taken.clear()
+        self.back.taken.clear()
 
     async def close(self) -> None:
         """Say goodbye."""
@@ -130,7 +179,8 @@ class Client:
 class Phone:
     """A telephone that sends back whatever it gets. With `srtp`, it encrypts (SDES)."""
 
-    def __init__(self, codec: str, *, srtp: bool = False) -> None:
+    def __init__(self, codec: str, client: Client, *, srtp: bool = False) -> None:
+        self._client = client
         self._kind = NUMBERS[codec]
         self._key = secrets.token_bytes(KEY_LENGTHS[SUITE]) if srtp else b""
         self._srtp: SipSrtp | None = None
@@ -161,12 +211,19 @@ class Phone:
     def _echo(self) -> None:
         try:
             size = self._socket.recv_into(ARRIVAL)
-            if self._srtp is None:
-                self._socket.send(ARRIVAL[:size])
-            elif not is_rtcp(ARRIVAL[:size]):
-                self._socket.send(self._srtp.encrypt(self._srtp.decrypt(size)))
         except OSError:
             return
+        packet = ARRIVAL[:size]
+        if is_rtcp(packet):
+            return
+        came = arrival(self._socket)
+        if self._srtp is not None:
+            packet = self._srtp.decrypt(size)
+        self._client.there.note(packet, came)
+        payload = self._client.back.stamp(bytes(packet[HEADER_SIZE:]))
+        packet[HEADER_SIZE:] = payload
+        with contextlib.suppress(OSError):
+            self._socket.send(packet if self._srtp is None else self._srtp.encrypt(packet))
 
     def close(self) -> None:
         """Hang up."""

@@ -15,7 +15,7 @@ from pylibsrtp import Error as SrtpError
 from bridge.call.events import MediaFault
 from bridge.media.embedded.candidates import candidate_ufrag
 from bridge.media.embedded.ice_servers import IceServers
-from bridge.media.embedded.srtp import ARRIVAL, Packet
+from bridge.media.embedded.srtp import Packet
 from bridge.media.embedded.webrtc import (
     DtlsAssociation,
     DtlsError,
@@ -256,22 +256,11 @@ class MatrixLeg:
 
     def _listen(self, generation: _Generation) -> None:
         """Take what comes over a generation whose keys are known."""
-        unprotect = generation.dtls.unprotect
-        unprotect_rtcp = generation.dtls.unprotect_rtcp
         on_rtp, on_rtcp = self._callbacks.rtp, self._callbacks.rtcp
+        generation.ice.on_media = generation.dtls.listener(on_rtp, on_rtcp, self._forged)
 
-        def on_media(size: int, now: float) -> None:
-            try:
-                if 64 <= ARRIVAL[1] & 0x7F < 96:  # RFC 5761 4
-                    on_rtcp(unprotect_rtcp(bytes(ARRIVAL[:size])))
-                    return
-                packet = unprotect(size)
-            except (SrtpError, ValueError):
-                self.undecipherable += 1
-                return
-            on_rtp(packet, now)
-
-        generation.ice.on_media = on_media
+    def _forged(self) -> None:
+        self.undecipherable += 1
 
     def _selected(self, ice: IceConnection) -> None:
         """The pair in use is another one: when ICE completes, and when the client moves."""
@@ -280,7 +269,7 @@ class MatrixLeg:
             return
         self._send = ice.sender()
         self.pair = ice.pair
-        self._callbacks.sender(ice.media_sender(generation.dtls.protect))
+        self._callbacks.sender(generation.dtls.sender(ice.raw_sender()))
 
     def _failed(self, generation: _Generation, fault: MediaFault, detail: str) -> None:
         """A generation is lost: that matters when there is no other."""

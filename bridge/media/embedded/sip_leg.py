@@ -195,13 +195,19 @@ class SipLeg:
     def _reader(self, twin: socket.socket) -> Callable[[float], None]:
         """What takes a packet from the twin. Runs for each: what it needs is at hand."""
         receive, arrival, packets = twin.recv_into, ARRIVAL, PACKETS
+        on_rtp = self._on_rtp
 
         def readable(now: float) -> None:
             try:
-                packet = packets[receive(arrival)]
+                size = receive(arrival)
             except OSError:
                 return
-            self._take(packet, now)
+            plain = self.srtp is None and HEADER_SIZE <= size <= MAX_PACKET
+            if plain and 127 < arrival[0] < 192 and not 64 <= arrival[1] & 0x7F < 96:
+                self._locked = True
+                on_rtp(packets[size], now)
+            else:
+                self._take(packets[size], now)
 
         return readable
 

@@ -108,3 +108,62 @@ def protector(session: Session) -> Callable[[bytes | Packet], Packet]:
         raise Error(ERRORS[status])
 
     return encrypt
+
+
+# --- both in one, for packets without end: half of their cost in Python is calling -----------
+
+
+def protected_sender(
+    session: Session, send: Callable[[bytes | Packet], object]
+) -> Callable[[bytes | Packet], None]:
+    """What encrypts and sends; what cannot be encrypted, or the network does not take, is lost."""
+    encrypt = protector(session)
+    protect, context, most = lib.srtp_protect, session._srtp[0], SIZE - TRAILER
+    length, arrival, packets = _size, _arrival, PACKETS
+
+    def send_protected(packet: bytes | Packet) -> None:
+        size = length[0] = len(packet)
+        try:
+            if type(packet) is not memoryview or size > most:
+                send(encrypt(packet))
+            elif not protect(context, arrival, length):
+                send(packets[length[0]])
+        except (OSError, Error, ValueError):
+            pass
+
+    return send_protected
+
+
+def protected_listener(
+    session: Session,
+    on_rtp: Callable[[Packet, float], None],
+    on_rtcp: Callable[[bytes], None],
+    on_undecipherable: Callable[[], None],
+) -> Callable[[int, float], None]:
+    """What takes the packet of that many bytes in `ARRIVAL`, decrypts it and passes it on.
+
+    `on_rtp` is told of the time, too. RTCP is told by its payload types (RFC 5761 4).
+    """
+    unprotect, context, unprotect_rtcp = (
+        lib.srtp_unprotect,
+        session._srtp[0],
+        session.unprotect_rtcp,
+    )
+    length, arrival, received, packets = _size, _arrival, ARRIVAL, PACKETS
+
+    def take(size: int, now: float) -> None:
+        if 64 <= received[1] & 0x7F < 96:
+            try:
+                report = unprotect_rtcp(bytes(packets[size]))
+            except (Error, ValueError):
+                on_undecipherable()
+                return
+            on_rtcp(report)
+            return
+        length[0] = size
+        if unprotect(context, arrival, length):
+            on_undecipherable()
+            return
+        on_rtp(packets[length[0]], now)
+
+    return take

@@ -25,12 +25,11 @@ from aioice.ice import (
 )
 from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport
 from aiortc.rtcicetransport import RTCIceTransport
-from pylibsrtp import Error as SrtpError
 
 from bridge.media.embedded.candidates import parse_candidate
 from bridge.media.embedded.ice_servers import IceServers
 from bridge.media.embedded.sockets import connected_twin
-from bridge.media.embedded.srtp import ARRIVAL, SIZE, Packet, protector, unprotector
+from bridge.media.embedded.srtp import ARRIVAL, SIZE, Packet, protected_listener, protected_sender
 from bridge.media.packets import unwatch, watch
 
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, struct.error)
@@ -290,13 +289,13 @@ class IceConnection(Connection):
             return _to_socket(transport.favour(address))
         return lambda data: transport.sendto(bytes(data), address)  # TURN
 
-    def media_sender(self, protect: Callable[[bytes | Packet], Packet]) -> SendMedia:
-        """What encrypts a packet and sends it, with nothing in between."""
+    def raw_sender(self) -> Callable[[bytes | Packet], object]:
+        """As `sender`, but it raises OSError where a packet is not taken."""
         pair = self._nominated[1]
         transport, address = pair.protocol.transport, pair.remote_addr
         if isinstance(transport, SocketTransport):
-            return _protected(transport.favour(address), protect)
-        return _protected(lambda data: transport.sendto(bytes(data), address), protect)  # TURN
+            return transport.favour(address)
+        return lambda data: transport.sendto(bytes(data), address)  # TURN
 
     async def add_remote(self, candidate: str) -> bool:
         """Add a candidate line; False if it is one that cannot be used (TCP, mDNS, malformed)."""
@@ -305,18 +304,6 @@ class IceConnection(Connection):
             return False
         await self.add_remote_candidate(parsed)
         return True
-
-
-def _protected(
-    send: Callable[[bytes | Packet], object], protect: Callable[[bytes | Packet], Packet]
-) -> SendMedia:
-    def attempt(packet: bytes | Packet) -> None:
-        try:
-            send(protect(packet))
-        except (OSError, SrtpError, ValueError):  # As below; or too old for its context.
-            pass
-
-    return attempt
 
 
 def _to_socket(send: Callable[[bytes | Packet], object]) -> SendMedia:
@@ -436,25 +423,23 @@ class DtlsAssociation:
         profile = self._dtls._ssl.get_selected_srtp_profile().decode()
         return _SUITES.get(profile, profile.removeprefix("SRTP_"))
 
-    @property
-    def protect(self) -> Callable[[bytes | Packet], Packet]:
-        """Encrypts an RTP packet; raises pylibsrtp.Error or ValueError."""
-        return protector(self._dtls._tx_srtp)
+    def sender(self, send: Callable[[bytes | Packet], object]) -> SendMedia:
+        """What encrypts an RTP packet and sends it, with nothing in between."""
+        return protected_sender(self._dtls._tx_srtp, send)
 
-    @property
-    def unprotect(self) -> Callable[[int], Packet]:
-        """Decrypts the RTP packet of that many bytes in `ARRIVAL`; raises pylibsrtp.Error."""
-        return unprotector(self._dtls._rx_srtp)
+    def listener(
+        self,
+        on_rtp: Callable[[Packet, float], None],
+        on_rtcp: Callable[[bytes], None],
+        on_undecipherable: Callable[[], None],
+    ) -> OnMedia:
+        """What decrypts a packet of either kind and passes it on, with nothing in between."""
+        return protected_listener(self._dtls._rx_srtp, on_rtp, on_rtcp, on_undecipherable)
 
     @property
     def protect_rtcp(self) -> Callable[[bytes], bytes]:
         """Encrypts a compound RTCP packet."""
         return self._dtls._tx_srtp.protect_rtcp
-
-    @property
-    def unprotect_rtcp(self) -> Callable[[bytes], bytes]:
-        """Decrypts a compound RTCP packet; raises pylibsrtp.Error or ValueError."""
-        return self._dtls._rx_srtp.unprotect_rtcp
 
     async def close(self) -> None:
         """Say goodbye and stop."""
