@@ -22,10 +22,10 @@ DESK = {"viewport": {"width": 1000, "height": 640}}
 PHONE = {"viewport": {"width": 360, "height": 700}}
 DARK = {**DESK, "colorScheme": "dark"}
 PICTURES: tuple[tuple[str, str, dict[str, Any], str], ...] = (
-    ("overview", "/", DESK, "h1"),
+    ("overview", "/", DESK, "body"),
     ("call", "/calls/5f3c9a12-7", DARK, "#ladder-heading"),
     ("heard", "/calls/5f3c9a12-7", DESK, "#heard-heading"),
-    ("phone", f"/calls/{FAILED.call}", PHONE, "h1"),
+    ("phone", f"/calls/{FAILED.call}", PHONE, "body"),
 )
 """Name, address, what is looked with, and what is at the top of the picture."""
 
@@ -46,7 +46,7 @@ async def main() -> None:
                     await page.keyboard.press("Enter");
                     await page.waitForSelector("#live");
                     await page.evaluate(() => document.querySelector("{top}")
-                        .closest(".card, main").scrollIntoView());
+                        .closest(".card, body").scrollIntoView());
                     await page.screenshot({{path: {json.dumps(str(target))}}});"""
                 )
             print(f"wrote docs/images/{target.name}: {target.stat().st_size} bytes")

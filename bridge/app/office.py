@@ -29,10 +29,10 @@ _FAILURES: Final = (Outcome.TRUNK, Outcome.HOMESERVER, Outcome.MEDIA, Outcome.BR
 _SHOWN: Final = 8
 _TROUBLES: Final = 20
 _PARTS: Final = {
-    "homeserver": ("answers", "does not answer"),
-    "database": ("answers", "does not answer"),
-    "sip": ("works", "does not work"),
-    "encryption": ("calls in encrypted rooms, too", "no calls in encrypted rooms"),
+    "homeserver": ("homeserver", "answers", "does not answer"),
+    "database": ("database", "answers", "does not answer"),
+    "sip": ("SIP", "works", "does not work"),
+    "encryption": ("encrypted rooms", "calls there, too", "no calls there"),
 }
 BY_PAGE: Final = UserId("@admin:page")
 """As whom the log names who ends a call by the page."""
@@ -147,8 +147,8 @@ class ServiceOffice:
 
 
 def _parts(details: Mapping[str, object]) -> Iterator[LineView]:
-    for name, (good, bad) in _PARTS.items():
-        works = bool(details.get(name))
+    for key, (name, good, bad) in _PARTS.items():
+        works = bool(details.get(key))
         yield LineView(name=name, works=works, state=good if works else bad)
 
 

@@ -56,6 +56,7 @@ _DROPPED: Final = {
     "not_wanted": "packets_dropped",
     "undecipherable": "undecipherable",
     "stranger": "strangers",
+    "network": "unsent",
 }
 """Reasons, and what the statistics of a call name them, behind the side."""
 

@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 COOKIE: Final = "matrix_sip_admin"
 STREAMS: Final = 20
 """Pages that are kept up to date at the same time."""
+RUNGS: Final = 400
+"""Messages of a call that are shown: of more than that, the first and the last ones."""
 _STATIC: Final = Path(__file__).parent / "static"
 _TYPES: Final = {
     "page.css": "text/css",
@@ -63,7 +65,7 @@ class Pages:
         *,
         actions: bool = False,
         wall: Callable[[], float] = time.time,
-        pace: float = 0.5,
+        pace: float = 1.0,
         idle: float = 5.0,
     ) -> None:
         self._opened: Office | None = None
@@ -210,11 +212,15 @@ class Pages:
         return self._html("call.html", await self._call(record, request), request)
 
     async def _call(self, record: CallRecord, request: web.Request) -> dict[str, Any]:
-        entries = await self._office.ladder(record.call)
+        entries = list(await self._office.ladder(record.call))
         samples = await self._office.quality(record.call)
+        left_out = max(0, len(entries) - RUNGS)
+        # Calls do not wait while thousands of messages, which one peer may send, are put in order.
+        entries[RUNGS // 2 : RUNGS // 2 + left_out] = []
         return {
             "record": record,
             "rungs": rungs_of(record, entries),
+            "left_out": left_out,
             "charts": charts_of(record.started_at, samples),
             "agreement": agreement_of(record, entries),
             "may_end": self._actions,

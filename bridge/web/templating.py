@@ -13,6 +13,7 @@ from bridge.web import rungs, verdict
 
 _FOLDER: Final = Path(__file__).parent / "templates"
 NOTHING: Final = "\N{EN DASH}"
+_OPTIONAL: Final = ("problem", "following", "stamp", "here")
 _SIDES: Final = ("matrix", "sip")
 
 
@@ -30,7 +31,12 @@ class Templates:
         )
         self._templates.filters.update(_FILTERS)
         self._templates.globals.update(
-            classes=verdict.OUTCOMES, problem="", following="", stamp="", here=""
+            classes=verdict.OUTCOMES,
+            sides=verdict.SIDES,
+            problem="",
+            following="",
+            stamp="",
+            here="",
         )
 
     def render(self, name: str, values: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from bridge.call.causes import MEANINGS, Cause
-from bridge.call.ids import Direction
+from bridge.call.ids import Direction, Side
 from bridge.call.outcomes import Outcome, outcome_of
 from bridge.ports import CallRecord
 
@@ -49,6 +49,18 @@ _HELP: Final[Mapping[Cause, str]] = {
     Cause.TRUNK_SPENT: _STOLEN,
     Cause.ERROR: "A fault of the bridge: please report it, with the log lines of this call.",
 }
+
+
+_SILENCES: Final = {
+    "no_ice_pair": "no way was found for its audio. See how-to/nat-and-firewall; a TURN server?",
+    "no_dtls": "the keys were not agreed on; is something between that changes packets?",
+    "wrong_key": "its packets could not be decrypted.",
+    "unexpected_address": "its packets came from another address than it had told: NAT.",
+    "muted": "the person was muted.",
+    "never_sent": "it never sent any. A firewall, or no permission to use the microphone?",
+    "stopped": "it ceased to send.",
+}
+SIDES: Final = {Side.MATRIX: "the person's client", Side.SIP: "the telephone"}
 
 
 def ends(record: CallRecord) -> tuple[str, str]:
@@ -135,16 +147,22 @@ def advice(record: CallRecord) -> str:
 
 
 def unheard(record: CallRecord) -> Iterator[str]:
-    """What the packets say about a call that was answered."""
+    """From whom nothing was heard, and why, of a call that was answered."""
     if record.answered_at is None or not record.statistics:
         return
     figures = record.statistics
-    if not figures.get("sip_packets_received"):
-        strangers = figures.get("sip_strangers", 0)
-        also = f"; {strangers} packets came from elsewhere (NAT?)" if strangers else ""
-        yield f"No audio came from the telephone{also}."
-    if not figures.get("matrix_packets_received"):
-        yield "No audio came from the person's client: muted, or no microphone."
+    for side, who in SIDES.items():
+        why = str(figures.get(f"{side.value}_silence", ""))
+        if why:
+            seconds = float(figures.get(f"{side.value}_silent_s", 0))
+            yield f"Nothing was heard from {who} for {seconds:.0f} s: {silence(why)}"
+        elif not figures.get(f"{side.value}_packets_received"):
+            yield f"No audio came from {who}."
+
+
+def silence(cause: str) -> str:
+    """Why nothing is heard, and what helps, in words."""
+    return _SILENCES.get(cause, f"{cause.replace('_', ' ')}.")
 
 
 def duration(seconds: float) -> str:

@@ -73,7 +73,7 @@ async def test_the_overview_is_put_together() -> None:
     states = {part.name: (part.works, part.state) for part in overview.parts}
     assert states["homeserver"] == (False, "does not answer")
     assert states["database"] == (True, "answers")
-    assert states["encryption"] == (False, "no calls in encrypted rooms")
+    assert states["encrypted rooms"] == (False, "no calls there")
     assert overview.outcomes == {Outcome.CALLEE: 3, Outcome.SUCCESS: 5}
     assert set(archive.asked[-1].outcomes) == {
         Outcome.TRUNK,

@@ -10,6 +10,7 @@ from bridge.call.commands import Attempt
 from bridge.call.ids import Address, CallId, Direction, Side, TrunkName, UserId
 from bridge.call.outcomes import Outcome
 from bridge.call.quality import Flow
+from bridge.call.silence import Silence
 from bridge.call.view import CallView
 from bridge.errors import NotDone
 from bridge.ports import (
@@ -95,7 +96,12 @@ FAILED = record(
     status=0,
     ended_by="media",
     reason="ice_timeout",
-    statistics={"mode": "none"},
+    statistics={
+        "mode": "none",
+        "matrix_silence": "no_ice_pair",
+        "matrix_silent_s": 14.8,
+        "sip_packets_received": 741,
+    },
 )
 DOWN = record(
     "5f3c9a12-10",
@@ -228,6 +234,7 @@ class PaperOffice:
     samples: list[QualitySample] = field(default_factory=heard)
     asked: list[CallQuery] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    unheard: dict[Side, Silence] = field(default_factory=dict)
     watching: set[asyncio.Event] = field(default_factory=set)
 
     async def overview(self) -> Overview:
@@ -240,6 +247,8 @@ class PaperOffice:
             trunk=LIVE.trunk,
             since=0,
             answered_at=5,
+            unheard=self.unheard,
+            flows={sample.side: sample.flow for sample in heard(5)},
         )
         running = [each for each in self.records if each.ended_at is None]
         return Overview(
@@ -249,8 +258,8 @@ class PaperOffice:
             parts=[
                 LineView(name="homeserver", works=True, state="answers"),
                 LineView(name="database", works=True, state="answers"),
-                LineView(name="sip", works=True, state="works"),
-                LineView(name="encryption", works=True, state="calls in encrypted rooms, too"),
+                LineView(name="SIP", works=True, state="works"),
+                LineView(name="encrypted rooms", works=True, state="calls there, too"),
             ],
             trunks=[
                 LineView(name="provider", works=True, state="registered"),

@@ -14,13 +14,14 @@ import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from bridge.call.ids import Address, Direction, UserId
+from bridge.call.ids import Address, Direction, Side, UserId
 from bridge.call.outcomes import Outcome
+from bridge.call.silence import Silence
 from bridge.web.metrics import Metrics
-from bridge.web.pages import COOKIE, STREAMS, Pages
+from bridge.web.pages import COOKIE, RUNGS, STREAMS, Pages
 from bridge.web.server import Health, WebServer
 from tests.simulators.waiting import until, until_async
-from tests.web.office import LIVE, START, PaperOffice, record, rung
+from tests.web.office import FAILED, LIVE, START, PaperOffice, record, rung
 
 TOKEN = "a token of twenty-five signs"
 EVIL = '"><script>alert(1)</script><b onclick="x">'
@@ -324,6 +325,35 @@ async def test_a_call_and_what_was_said_in_it(bench: Bench) -> None:
     assert "data-live" not in page
     assert "End this call" not in page
     assert 'data-live="/calls/5f3c9a12-11/live"' in await bench.page(f"/calls/{LIVE.call}")
+
+
+async def test_a_peer_that_says_very_much_does_not_keep_everybody_waiting(bench: Bench) -> None:
+    said = [rung(number, "sip", "in", f"INFO {number}.") for number in range(RUNGS + 50)]
+    bench.office.entries = said
+    page = await bench.page(CALL)
+    assert "50 messages from the middle are not shown" in page
+    assert page.count('<li class="sip-in') == RUNGS
+    for number, shown in ((0, True), (199, True), (200, False), (249, False), (250, True)):
+        assert (f"INFO {number}." in page) is shown, number
+    assert "INFO 225." in await bench.page(f"{CALL}.txt")
+
+
+async def test_who_was_not_heard_is_told_with_the_likely_cause(bench: Bench) -> None:
+    page = await bench.page(f"/calls/{FAILED.call}")
+    assert "Nothing was heard from the person&#39;s client for 15 s: no way was found" in page
+    assert "What usually helps:" in page
+    assert "from the telephone for" not in page
+    bench.office.records = [record(statistics={"sip_silence": "muted", "mode": "relay"})]
+    page = await bench.page(CALL)
+    assert "No audio came from the person&#39;s client." in page
+    assert "Nothing was heard from the telephone for 0 s" in page
+
+
+async def test_active_calls_say_who_is_heard(bench: Bench) -> None:
+    page = await bench.page("/")
+    assert 'telephone <span class="figure">4.1<' in page
+    bench.office.unheard = {Side.SIP: Silence.UNEXPECTED_ADDRESS}
+    assert "nothing from the telephone: unexpected address" in await bench.page("/")
 
 
 async def test_no_such_call(bench: Bench) -> None:
