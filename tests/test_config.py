@@ -395,6 +395,11 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
             "1: trunks.provider.server: is empty; wanted: host name or address",
         ),
         (
+            "accounts: {servers: [a], srtp: required}\n",
+            "1: accounts.srtp: required needs transport tls, not udp, by which all could read the "
+            "keys; wanted: transport: tls, or srtp: optional",
+        ),
+        (
             "trunks: {provider: {server: a, srtp: required}}\n",
             "1: trunks.provider.srtp: required needs transport tls, not udp, by which all could "
             "read the keys; wanted: transport: tls, or srtp: optional",

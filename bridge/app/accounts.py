@@ -8,7 +8,7 @@ the person's calls leave by it.
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, cast
 
@@ -82,7 +82,8 @@ class PersonalAccounts:
 
     `servers`: those that people may have accounts with, or `*`. `transport`: what their servers
     are reached by unless a person says otherwise. `mailboxes`: whether to ask them what waits in
-    mailboxes. `may_use`: whether a person may have calls. `tell`: tells a person something.
+    mailboxes. `common`: settings of a trunk that all of them have. `may_use`: whether a person may
+    have calls. `tell`: tells a person something.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class PersonalAccounts:
         transport: Transport,
         may_use: Callable[[UserId], bool],
         mailboxes: bool = False,
+        common: Mapping[str, object] | None = None,
         tell: Callable[[UserId, str], None] = lambda person, text: None,
     ) -> None:
         self._store = store
@@ -100,6 +102,7 @@ class PersonalAccounts:
         self._transport = transport
         self._may_use = may_use
         self._mailboxes = mailboxes
+        self._common = common or {}
         self._tell = tell
         self._refused: set[UserId] = set()
         """Have been told that their password is not accepted any more."""
@@ -115,7 +118,7 @@ class PersonalAccounts:
     async def load(self) -> None:
         """Know everybody's account, without any traffic."""
         for account in await self._store.every():
-            why = self._why_not(account.person, account.server)
+            why = self._why_not(account.person, account.server) or self._is_open(account.transport)
             if why:
                 log.warning("a person's SIP account is not used", person=account.person, why=why)
                 continue
@@ -254,7 +257,10 @@ class PersonalAccounts:
 
     async def _line(self, account: SipAccount) -> None:
         await self._lines_or_none().add_trunk(
-            trunk_of(account.person), _settings(account), personal=True, mailbox=self._mailboxes
+            trunk_of(account.person),
+            self._settings(account),
+            personal=True,
+            mailbox=self._mailboxes,
         )
 
     async def _try(self, account: SipAccount) -> None:
@@ -312,6 +318,8 @@ class PersonalAccounts:
         domain = domain.lower()
         secure = (written["scheme"] or "").lower() == "sips"
         transport = (written["transport"] or ("tls" if secure else self._transport)).lower()
+        if why := self._is_open(transport):
+            raise NotDone(why)
         return SipAccount(
             person=person,
             server=written["server"].lower(),
@@ -332,6 +340,24 @@ class PersonalAccounts:
             return f"This bridge does not allow accounts there, but with {wanted}."
         return ""
 
+    def _is_open(self, transport: str) -> str:
+        """Why nobody is to have an account by a transport: keys could be read there."""
+        if self._common.get("srtp") != "required" or transport == "tls":
+            return ""
+        return "This bridge allows accounts by TLS only: alice@sip.example.com;transport=tls."
+
+    def _settings(self, account: SipAccount) -> Trunk:
+        trunk = Trunk(
+            server=account.server,
+            transport=account.transport,
+            register=True,
+            username=account.username,
+            domain=account.domain,
+            auth_username=account.auth_username,
+            password=SecretStr(account.password),
+        )
+        return trunk.model_copy(update=self._common)
+
     def _lines_or_none(self) -> Lines:
         if self._lines is None:
             raise NotDone("The bridge is not ready yet; try again in a moment.")
@@ -341,18 +367,6 @@ class PersonalAccounts:
 def trunk_of(person: UserId) -> TrunkName:
     """The name of a person's account among the trunks, whose own names have no colon."""
     return TrunkName(f"{_PREFIX}{person}")
-
-
-def _settings(account: SipAccount) -> Trunk:
-    return Trunk(
-        server=account.server,
-        transport=account.transport,
-        register=True,
-        username=account.username,
-        domain=account.domain,
-        auth_username=account.auth_username,
-        password=SecretStr(account.password),
-    )
 
 
 def _name(account: SipAccount) -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The settings as the core wants them."""
 
+from dataclasses import replace
 from functools import partial
 
 import phonenumbers
@@ -13,7 +14,7 @@ from bridge.call.notices import Notices
 from bridge.call.policy import Access, Limits, Policy
 from bridge.call.rules import Caller, InboundRule, NumberFormat, OutboundRule, TrunkPolicy
 from bridge.call.terms import Keypad, Srtp, Terms
-from bridge.config import AppService, Config, Permission, Trunk
+from bridge.config import Accounts, AppService, Config, Permission, Trunk
 from bridge.numbers import meanings, without_code, written
 
 _SATELLITE = ("+870", "+881", "+882", "+883")
@@ -40,6 +41,7 @@ def policy_of(config: Config) -> Policy:
     return Policy(
         access={key: _ACCESS[each] for key, each in config.permissions.items()},
         trunks={TrunkName(name): _trunk(each) for name, each in config.trunks.items()},
+        accounts=_of_accounts(config.accounts),
         outbound=[_outbound(rule) for rule in config.outbound],
         inbound=[
             _inbound(rule, config.homeserver.domain, config.appservice) for rule in config.inbound
@@ -150,9 +152,13 @@ def _trunk(trunk: Trunk) -> TrunkPolicy:
         follows=trunk.redirects == "follow",
         refers=trunk.refer,
         bounds=_bounds(trunk.limits),
-        terms=Terms(
-            codecs=trunk.codecs,
-            srtp=Srtp(trunk.srtp),
-            keypad=_KEYPADS.get(trunk.dtmf, Keypad.INFO),
-        ),
+        terms=replace(_terms(trunk), codecs=trunk.codecs),
     )
+
+
+def _of_accounts(accounts: Accounts) -> TrunkPolicy:
+    return TrunkPolicy(early_media=accounts.early_media == "connect", terms=_terms(accounts))
+
+
+def _terms(way: Trunk | Accounts) -> Terms:
+    return Terms(srtp=Srtp(way.srtp), keypad=_KEYPADS.get(way.dtmf, Keypad.INFO))

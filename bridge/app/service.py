@@ -284,6 +284,7 @@ class Service:
             transport=self._config.accounts.transport,
             may_use=may_use,
             mailboxes=self._config.accounts.mailboxes,
+            common=self._config.accounts.model_dump(include={"early_media", "srtp", "dtmf"}),
             tell=tell,
         )
         await accounts.load()

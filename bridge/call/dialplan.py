@@ -58,17 +58,17 @@ class _Identity:
 
 def terms_of(policy: Policy, trunk: TrunkName) -> Terms:
     """What `trunk` wants of a call's media."""
-    return policy.trunks.get(trunk, TrunkPolicy()).terms
+    return policy.trunk(trunk).terms
 
 
 def follows(policy: Policy, trunk: TrunkName) -> bool:
     """Whether a call that `trunk` points elsewhere is placed there."""
-    return policy.trunks.get(trunk, TrunkPolicy()).follows
+    return policy.trunk(trunk).follows
 
 
 def refers(policy: Policy, trunk: TrunkName) -> bool:
     """Whether `trunk` is asked to transfer calls."""
-    return policy.trunks.get(trunk, TrunkPolicy()).refers
+    return policy.trunk(trunk).refers
 
 
 def caller_entry(policy: Policy, person: UserId) -> tuple[str, Caller]:
@@ -211,7 +211,7 @@ def in_order(ways: Sequence[OutboundRoute]) -> OutboundRoute:
 def _leave_by(
     policy: Policy, trunk: TrunkName, target: str, identity: _Identity, rule: str
 ) -> OutboundRoute:
-    known = policy.trunks.get(trunk, TrunkPolicy())
+    known = policy.trunk(trunk)
     wishes = (identity.withhold, identity.entry.withhold, known.withhold)
     return OutboundRoute(
         trunk=trunk,

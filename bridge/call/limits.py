@@ -21,7 +21,6 @@ from bridge.call.meter import Meter, Rates
 from bridge.call.notices import SOON_OVER
 from bridge.call.policy import Limits, Policy, Refusal, entries_of
 from bridge.call.register import Register
-from bridge.call.rules import TrunkPolicy
 
 _WARNING = 60.0
 """Seconds before the time is used up, at which people are told."""
@@ -266,7 +265,7 @@ class Allowances:
         return len(calls) - through + through // 2
 
     def _trunk(self, trunk: TrunkName) -> Bounds:
-        return self._policy.trunks.get(trunk, TrunkPolicy()).bounds
+        return self._policy.trunk(trunk).bounds
 
 
 def usable(

@@ -7,7 +7,6 @@ from bridge.call.bounds import NO_BOUNDS, Bounds, NumberKind
 from bridge.call.causes import Cause
 from bridge.call.ids import TrunkName, UserId
 from bridge.call.policy import Policy, Refusal, entries_of
-from bridge.call.rules import TrunkPolicy
 
 _KINDS = {
     NumberKind.EMERGENCY: Cause.EMERGENCY_NUMBER,
@@ -32,7 +31,7 @@ def forbidden(policy: Policy, number: str, person: UserId | None = None) -> Refu
 
 def forbidden_by(policy: Policy, trunk: TrunkName, number: str) -> Refusal | None:
     """Why a trunk may not be told to call a number; None if it may."""
-    bounds = policy.trunks.get(trunk, TrunkPolicy()).bounds
+    bounds = policy.trunk(trunk).bounds
     if bounds == NO_BOUNDS:
         return None
     return _refusal(policy, number, [(f"trunks.{trunk}.limits", bounds)])

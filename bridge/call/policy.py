@@ -67,6 +67,8 @@ class Policy:
     access: Mapping[str, Access] = field(default_factory=dict)
     """By Matrix id, server name or `*`; the most exact entry counts."""
     trunks: Mapping[TrunkName, TrunkPolicy] = field(default_factory=dict)
+    accounts: TrunkPolicy = field(default_factory=TrunkPolicy)
+    """What holds for all that are no trunks of these: people's own accounts."""
     outbound: Sequence[OutboundRule] = ()
     inbound: Sequence[InboundRule] = ()
     callers: Mapping[str, Caller] = field(default_factory=dict)
@@ -89,6 +91,10 @@ class Policy:
     unwrap: Callable[[Address], tuple[Address, bool | None]] = nothing_in_front
     """An address without the code in front of it that withholds the caller's number (True) or shows
     it (False), and which it was; must be pure."""
+
+    def trunk(self, name: TrunkName) -> TrunkPolicy:
+        """What is known of a trunk."""
+        return self.trunks.get(name, self.accounts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,14 +94,17 @@ def _trunks(config: Config) -> Iterator[Finding]:
             )
         yield from _mailbox(trunk, path)
         if trunk.srtp == "required" and trunk.transport != "tls":
-            yield (
-                (*path, "srtp"),
-                f"required needs transport tls, not {trunk.transport}, by which all could read the "
-                "keys; wanted: transport: tls, or srtp: optional",
-            )
+            yield (*path, "srtp"), _readable(trunk.transport)
         if not trunk.codecs:
             yield (*path, "codecs"), "is empty; wanted: at least one"
         yield from _ways(trunk, path)
+
+
+def _readable(transport: str) -> str:
+    return (
+        f"required needs transport tls, not {transport}, by which all could read the keys; wanted: "
+        "transport: tls, or srtp: optional"
+    )
 
 
 def _ways(trunk: Trunk, path: KeyPath) -> Iterator[Finding]:
@@ -158,6 +161,8 @@ def _accounts(config: Config) -> Iterator[Finding]:
                 ("accounts", "servers", number),
                 f"{server!r} is not accepted; wanted: host name or address without a port, or *",
             )
+    if config.accounts.srtp == "required" and config.accounts.transport != "tls":
+        yield ("accounts", "srtp"), _readable(config.accounts.transport)
     listening = {each.protocol for each in config.sip.transports}
     if config.accounts.transport not in listening and listening:
         yield (

@@ -257,6 +257,17 @@ class Accounts(Section):
     transport: Transport = Field(
         "udp", description="Transport to reach those servers by, where a person names none."
     )
+    early_media: Literal["ignore", "connect"] = Field(
+        "ignore", description="Whether audio before the answer is let through, as for trunks."
+    )
+    srtp: Annotated[Literal["off", "optional", "required"], Off] = Field(
+        "off",
+        description="Encryption of the audio, as for trunks; required: people can only have "
+        "accounts that are reached by tls.",
+    )
+    dtmf: Literal["auto", "rfc4733", "dtmf-relay", "dtmf"] = Field(
+        "auto", description="How pressed keys are sent, as for trunks."
+    )
     mailboxes: bool = Field(
         True,
         description="Ask those servers what waits in people's mailboxes (RFC 3842), which the bot "

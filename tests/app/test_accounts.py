@@ -2,7 +2,7 @@
 """People log in to SIP accounts of their own: what they are told, and what is left of it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -53,6 +53,8 @@ class Exchange:
         self.trunks: dict[TrunkName, Trunk] = {}
         self.states: dict[TrunkName, Registration] = {}
         self.unknown = False
+        self.secure = False
+        """Whether there is a listener by TLS."""
         self.told: Callable[[TrunkName, Registration], None] = lambda trunk, state: None
 
     async def add_trunk(
@@ -61,7 +63,7 @@ class Exchange:
         assert personal
         assert mailbox
         assert name not in self.trunks
-        if settings.transport == "tls":
+        if settings.transport == "tls" and not self.secure:
             raise ConfigurationError("no such listener")
         self.trunks[name] = settings
         self.states[name] = self.answer or Registration(RegistrationState.TRYING)
@@ -82,7 +84,12 @@ class Exchange:
 class Desk:
     """Accounts, a store and an exchange, and whose account changed."""
 
-    def __init__(self, *kept: SipAccount, servers: tuple[str, ...] = (SERVER,)) -> None:
+    def __init__(
+        self,
+        *kept: SipAccount,
+        servers: tuple[str, ...] = (SERVER,),
+        common: Mapping[str, object] | None = None,
+    ) -> None:
         self.store = Kept(*kept)
         self.exchange = Exchange()
         self.changed: list[tuple[UserId, TrunkName | None]] = []
@@ -93,6 +100,7 @@ class Desk:
             transport="udp",
             may_use=lambda person: person.endswith(":mx.test"),
             mailboxes=True,
+            common=common,
             tell=lambda person, text: self.said.append((person, text)),
         )
         self.exchange.told = self.accounts.registered
@@ -223,6 +231,25 @@ async def test_what_cannot_be_an_account(
     with pytest.raises(NotDone, match=sentence):
         await accounts.login(ANN, server, username, password)
     assert not desk.exchange.trunks
+
+
+async def test_accounts_have_what_the_configuration_says_of_all() -> None:
+    desk = Desk(common={"srtp": "required", "dtmf": "dtmf", "early_media": "connect"})
+    desk.exchange.secure = True
+    accounts = await desk.start()
+    with pytest.raises(NotDone, match="accounts by TLS only"):
+        await accounts.login(ANN, SERVER, "ann", "secret")
+    await accounts.login(ANN, f"{SERVER};transport=tls", "ann", "secret")
+    (settings,) = desk.exchange.trunks.values()
+    assert (settings.srtp, settings.dtmf, settings.early_media) == ("required", "dtmf", "connect")
+
+
+async def test_account_by_udp_is_not_used_where_audio_has_to_be_encrypted() -> None:
+    desk = Desk(account(), common={"srtp": "required"})
+    with capture_logs() as lines:
+        accounts = await desk.start()
+    assert accounts.line_of(ANN) is None
+    assert [line["event"] for line in lines] == ["a person's SIP account is not used"]
 
 
 async def test_nobody_has_an_account_unless_the_configuration_says_so() -> None:

@@ -12,7 +12,7 @@ from bridge.call.dialplan import OutboundRoute, route_of, route_out
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.policy import Access, Limits, Policy, Refusal, access_of
 from bridge.call.rules import Caller, InboundRule, NumberFormat, OutboundRule, TrunkPolicy
-from bridge.call.terms import Terms
+from bridge.call.terms import Keypad, Srtp, Terms
 from bridge.config import parse
 
 ALICE = UserId("@alice:mx.test")
@@ -25,6 +25,7 @@ def policy() -> Policy:
         parse(
             """
 homeserver: {domain: mx.test}
+accounts: {servers: [sip.example.com], early_media: connect, srtp: optional, dtmf: dtmf}
 appservice: {as_token: ours, hs_token: theirs}
 encryption: {mode: off}
 permissions: {mx.test: receive, "@alice:mx.test": call, "*": blocked, "@chief:mx.test": admin}
@@ -75,6 +76,10 @@ def test_every_setting_arrives(policy: Policy) -> None:
         ),
         spare: TrunkPolicy(terms=Terms(codecs=("opus", "G722", "PCMA", "PCMU"))),
     }
+    assert policy.trunk(provider) is policy.trunks[provider]
+    assert policy.trunk(TrunkName("account:@alice:mx.test")) == TrunkPolicy(
+        early_media=True, terms=Terms(srtp=Srtp.OPTIONAL, keypad=Keypad.INFO)
+    )
     assert list(policy.outbound) == [
         OutboundRule(
             trunks=(provider,), prefix="+1", strip=1, prepend="0", format=NumberFormat.PLAIN
