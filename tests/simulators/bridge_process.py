@@ -61,6 +61,8 @@ class BridgeProcess:
         """Written where the bridge is to join for people."""
         self.log = directory / "bridge.log"
         self._child: Child | None = None
+        self.admin_page = ("", "")
+        """Its address, and the token."""
         self._health = ""
         self._database = directory
 
@@ -78,7 +80,8 @@ class BridgeProcess:
                 generated[section] = values
         self.config.write_text(yaml.safe_dump(generated, sort_keys=False))
         web = generated["web"]
-        self._health = f"http://{web['listen']}:{web['port']}/ready"
+        self.admin_page = (f"http://{web['listen']}:{web['port']}", web["token"])
+        self._health = f"{self.admin_page[0]}/health/ready"
         self._database = self.directory / generated["database"]["url"].removeprefix("sqlite:")
         self.registration.write_text(
             await self._command("generate-registration", "--config", self.config)
