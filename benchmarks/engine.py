@@ -68,6 +68,8 @@ class Engine:
         if request["do"] == "pids":
             worker = self._engine.pids[1]
             return [os.getpid(), _parent(worker), worker]
+        if request["do"] == "pause":
+            return self._engine.longest_pause
         self._op += 1
         op, call = OpId(self._op), CallId(request["call"])
         closing = request["do"] == "close"

@@ -66,6 +66,10 @@ class Gateway(ABC):
         clocks = [(~pid << 3) | 2 for pid in self.pids]  # clock_getcpuclockid(3), on Linux
         return sum(map(time.clock_gettime, clocks))
 
+    async def pause(self) -> float:
+        """Seconds that garbage collection stopped it for, at most."""
+        return 0.0
+
     def memory(self) -> int:
         """Kilobytes of memory that it holds; what its processes share counts once."""
         held = 0
@@ -128,6 +132,10 @@ class Embedded(Gateway):
     async def close(self, call: str) -> None:
         """End a call."""
         await self._ask("close", call=call)
+
+    async def pause(self) -> float:
+        """Seconds that garbage collection stopped it for, at most."""
+        return float(await self._ask("pause"))
 
     async def _ask(self, do: str, **fields: str) -> Any:
         assert self._process.stdin is not None

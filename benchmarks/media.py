@@ -88,6 +88,8 @@ class Result:
     delay_max_ms: float
     signalled: int
     """Calls that were set up and ended meanwhile."""
+    longest_pause_ms: float
+    """For which garbage collection stopped it, since it was started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +141,21 @@ async def signal(gateway: Gateway, load: Load, turn: asyncio.Lock) -> int:
     return number
 
 
+async def warm_up(gateway: Gateway, load: Load, turn: asyncio.Lock) -> None:
+    """Let one call go through, so that what is loaded once does not count as what calls take."""
+    client, phone = await connect(gateway, load, "first", turn)
+    await drive([client], 0.2, phases=load.phases)
+    await gateway.close("first")
+    phone.close()
+    await client.close()
+
+
 async def measure(kind: type[Gateway], load: Load, core: int) -> Result:
     """One run of one gateway."""
     gateway = await kind.start(core)
-    empty, turn = gateway.memory(), asyncio.Lock()
+    turn = asyncio.Lock()
+    await warm_up(gateway, load, turn)
+    empty = gateway.memory()
     calls = [await connect(gateway, load, f"call-{number}", turn) for number in range(load.calls)]
     clients = [client for client, _ in calls]
     try:
@@ -167,6 +180,7 @@ async def measure(kind: type[Gateway], load: Load, core: int) -> Result:
             delay_p99_ms=times[int(len(times) * 0.99)],
             delay_max_ms=times[-1],
             signalled=signalled,
+            longest_pause_ms=1000 * await gateway.pause(),
         )
     finally:
         for client, phone in calls:
@@ -193,7 +207,7 @@ def summary(results: list[Result]) -> Result:
     merged: dict[str, float] = {
         name: round(statistics.median(found), 3)
         for name, found in values.items()
-        if name not in ("gateway", "lost", "delay_max_ms")
+        if name not in ("gateway", "lost", "delay_max_ms", "longest_pause_ms")
     }
     return Result(
         gateway=results[0].gateway,
@@ -205,6 +219,7 @@ def summary(results: list[Result]) -> Result:
         delay_p99_ms=merged["delay_p99_ms"],
         delay_max_ms=round(max(values["delay_max_ms"]), 3),
         signalled=sum(values["signalled"]),
+        longest_pause_ms=round(max(values["longest_pause_ms"]), 3),
     )
 
 

@@ -102,7 +102,7 @@ class _PacketSelector(selectors.BaseSelector):
             if self.woken or now >= deadline:
                 return []
             if timeout is not None:
-                timeout = max(0.0, deadline - now)
+                timeout = deadline - now
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         return self._others.register(fileobj, events, data)

@@ -2,8 +2,10 @@
 """A media worker, inside: the embedded engine in a process that does nothing else."""
 
 import asyncio
+import contextlib
 import os
 import socket
+from typing import Final
 
 import structlog
 
@@ -20,8 +22,14 @@ from bridge.media.workers.wire import Begin, Channel, Message, Ready, Report, Se
 log = structlog.get_logger(__name__)
 
 
+PRECEDENCE: Final = 5
+"""Steps of niceness before the main process, where the system lets us: packets cannot wait."""
+
+
 def serve(sock: socket.socket) -> None:
     """Work for whoever holds the other end, until it is closed there."""
+    with contextlib.suppress(OSError):
+        os.nice(-PRECEDENCE)
     with asyncio.Runner(loop_factory=PacketLoop) as runner:
         runner.run(_Worker(sock).run())
 
