@@ -573,6 +573,16 @@ async def test_advice_where_everybody_is_an_admin(world: World) -> None:
     assert "everybody of mx.test" in (await world.finding("permissions")).message
 
 
+async def test_advice_where_the_admin_page_is_for_everybody_to_listen_to(world: World) -> None:
+    port = world.settings["web"]
+    world.settings["web"] = {**port, "token": "a-token-of-the-page"}
+    assert "web" not in await world.findings()
+    world.settings["web"] = {**port, "token": "a-token-of-the-page", "listen": "0.0.0.0"}
+    assert "its token travels without TLS" in (await world.finding("web")).message
+    world.settings["web"] = {**port, "listen": "0.0.0.0"}
+    assert "web" not in await world.findings()
+
+
 async def test_a_key_that_does_not_open_the_database(world: World) -> None:
     world.settings["database"] = {"secret_key": "what nobody could ever guess"}
     assert (await world.finding("database")).verdict is Verdict.OK

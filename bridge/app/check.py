@@ -149,6 +149,14 @@ def _advice(config: Config) -> list[Finding]:
         found.append(("outbound", "no rule: calls from Matrix go nowhere", "Add a rule."))
     if config.trunks and not config.inbound:
         found.append(("inbound", "no rule: calls from SIP ring nobody", "Add a rule."))
+    if config.web.token.get_secret_value() and not config.web.listen.is_loopback:
+        found.append(
+            (
+                "web",
+                f"the admin page is on {config.web.listen}, and its token travels without TLS",
+                "Listen on loopback, behind a reverse proxy with TLS or by SSH.",
+            )
+        )
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if files < _FEW_CALLS * _FILES_PER_CALL:
         found.append(
