@@ -116,8 +116,8 @@ class Trunk(Section):
         15,
         ge=0,
         le=3600,
-        description="Seconds between packets that keep a NAT's mapping open while registered over "
-        "UDP; 0: none.",
+        description="Seconds between packets that keep a NAT's mapping open while registered; 0: "
+        "none. Over TCP and TLS, the shortest of all trunks' counts for every connection.",
     )
     register: bool = Field(False, description="Register with the server (needs username).")
     username: str = Field("", description="User part of our address there, and of digest replies.")

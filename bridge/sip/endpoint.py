@@ -114,6 +114,7 @@ class Endpoint:
         self._sip = sip
         self._watch = watch
         self._wires = Wires()
+        self._keep_alive = 0
         self._select = select
         self._tapped = tapped
         self._malformed = malformed
@@ -131,6 +132,7 @@ class Endpoint:
         `names`: port of the name server on loopback that the stack is to ask.
         """
         library = self._library = _Library(self._select, self._watch, self._wires)
+        self._wires.keep_alive(self._keep_alive)
         _silence()
         library.libCreate()
         library.libInit(self._settings())
@@ -161,6 +163,12 @@ class Endpoint:
         """Run `action` on this thread in `delay` seconds."""
         heapq.heappush(self._timers, (time.monotonic() + delay, next(self._order), action))
 
+    def keep_alive(self, seconds: int) -> None:
+        """Keep connections open, as often as whoever wants it most often."""
+        if seconds and (not self._keep_alive or seconds < self._keep_alive):
+            self._keep_alive = seconds
+            self._wires.keep_alive(seconds)
+
     def close(self, number: int) -> None:
         """Close a connection."""
         self._wires.close(number)
@@ -187,6 +195,7 @@ class Endpoint:
         except pj.Error as error:
             log.warning("pjsip did not stop cleanly", error=error.reason)
         library.forget()
+        self._wires.forget()
         self._sieve.forget()
 
     def _settings(self) -> pj.EpConfig:

@@ -24,6 +24,8 @@ _OVER: Final = (
     pj.PJSIP_TP_STATE_DESTROY,
 )
 _LONGEST_ADDRESS: Final = 64
+_USUAL: Final = 90
+"""`PJSIP_TCP_KEEP_ALIVE_INTERVAL` and `PJSIP_TLS_KEEP_ALIVE_INTERVAL`."""
 
 
 class _Text(ctypes.Structure):
@@ -64,12 +66,45 @@ class _Transport(ctypes.Structure):
     )
 
 
+class _Settings(ctypes.Structure):
+    """`pjsip_cfg_t`."""
+
+    _fields_ = (
+        ("others", ctypes.c_int * 20),
+        ("tcp_keep_alive", ctypes.c_long),
+        ("tls_keep_alive", ctypes.c_long),
+    )
+
+
 class Wires:
     """For the SIP thread only."""
 
     def __init__(self) -> None:
         self._library: Any = ctypes.CDLL(pj._pjsua2.__file__)
         self._complained = False
+        self._settings = _Settings.in_dll(self._library, "pjsip_sip_cfg_var")
+        self._usual = self.kept_alive
+
+    @property
+    def kept_alive(self) -> tuple[int, int]:
+        """Seconds after which connections by TCP and by TLS are kept open."""
+        return self._settings.tcp_keep_alive, self._settings.tls_keep_alive
+
+    def keep_alive(self, seconds: int) -> None:
+        """Have a connection on which nothing was sent for so long be kept open; 0: none.
+
+        The stack knows no more than this for all of them (RFC 5626 section 3.5.1).
+        """
+        if self._usual != (_USUAL, _USUAL):
+            log.error(
+                "pjsip was built otherwise than is known here: connections are kept open as it is"
+            )
+            return
+        self._settings.tcp_keep_alive = self._settings.tls_keep_alive = seconds
+
+    def forget(self) -> None:
+        """Leave the stack as it was: its settings outlive the endpoint."""
+        self._settings.tcp_keep_alive, self._settings.tls_keep_alive = self._usual
 
     def caller(self, number: int) -> str:
         """The address of who has connected to us; empty if we have, or if nobody has yet."""

@@ -155,6 +155,8 @@ class Worker:
         callbacks = Callbacks(
             self._calls_in.arrived, self._pager.received, self._pager.sent, self._mailbox
         )
+        if route.trunk.register and route.protocol != "udp":
+            self._endpoint.keep_alive(route.trunk.keep_alive)
         self._accounts.add(route, callbacks)
 
     def remove(self, trunk: TrunkName, done: Callable[[bool], None]) -> None:

@@ -15,9 +15,10 @@ from structlog.testing import capture_logs
 from bridge.sip import endpoint, worker
 from bridge.sip.connections import Connections
 from bridge.sip.strangers import Reason
+from bridge.sip.wires import Wires
 from tests.simulators.waiting import until
 from tests.sip.certificates import Certificates
-from tests.sip.phone import LOCALHOST, TRUNK, Bridge, tcp, tls, trunk
+from tests.sip.phone import LOCALHOST, TRUNK, Bridge, Protocol, tcp, tls, trunk
 from tests.sip.torture import request
 
 PROVIDER = "192.0.2.1"
@@ -191,6 +192,30 @@ async def test_the_stack_closes_what_strangers_leave_open(
             assert await known.readline() == b"SIP/2.0 200 OK\r\n"
     reasons = [line["reason"] for line in lines if line["event"] == "refused a SIP request"]
     assert reasons == ["stranger", "idle", "idle", "stranger"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "seconds"),
+    [
+        ({}, 0),
+        ({"tcp": (0,)}, 0),
+        ({"udp": (3,), "tcp": (30, 0, 20, 25)}, 20),
+    ],
+)
+async def test_connections_are_kept_open_as_often_as_anybody_wants(
+    wanted: dict[Protocol, tuple[int, ...]], seconds: int
+) -> None:
+    before = Wires().kept_alive
+    trunks = {
+        f"{protocol}-{each}": trunk(9, transport=protocol, register=True).model_copy(
+            update={"keep_alive": each}
+        )
+        for protocol, all_of_it in wanted.items()
+        for each in all_of_it
+    }
+    async with Bridge(trunks, transports=(tcp(),)):
+        assert Wires().kept_alive == (seconds, seconds)
+    assert Wires().kept_alive == before == (90, 90)
 
 
 async def test_the_stack_waits_for_no_handshake_for_ever(

@@ -214,6 +214,25 @@ async def test_registers_again_over_another_connection_when_one_is_lost() -> Non
             assert bridge.registrations.empty()
 
 
+async def test_connection_is_kept_open() -> None:
+    heard = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            writer.write(accepted(await reader.readuntil(b"\r\n\r\n")))
+            heard.append(await reader.readexactly(4))
+            await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(serve, LOCALHOST, 0) as registrar:
+        port = registrar.sockets[0].getsockname()[1]
+        settings = trunk(port, transport="tcp", register=True)
+        settings = settings.model_copy(update={"keep_alive": 1})
+        async with Bridge({TRUNK: settings}, transports=(tcp(),)) as bridge:
+            assert (await bridge.registration()).state is RegistrationState.REGISTERED
+            await until(lambda: heard == [b"\r\n\r\n"], within=10, what="it is kept open")
+
+
 def accepted(register: bytes) -> bytes:
     """The 200 to a REGISTER."""
     request = parse(register.decode())
