@@ -72,18 +72,26 @@ async def test_reliable_ringing_and_early_media_that_moves(tmp_path: Path) -> No
         assert bridge.nothing_more()
 
 
-async def test_caller_that_requires_it_gets_reliable_ringing(tmp_path: Path) -> None:
-    async with called("caller_requires_prack", tmp_path) as (bridge, phone):
+@pytest.mark.parametrize(("early", "refusal"), [(None, "500"), (description(), "488")])
+async def test_caller_that_requires_it_gets_reliable_ringing(
+    tmp_path: Path, early: str | None, refusal: str
+) -> None:
+    """Its UPDATE has to wait while its first offer does (RFC 3311 section 5.2)."""
+    keys = {"refusal": refusal, "early": "180", "brings": "RSeq"}
+    if early:
+        keys |= {"early": "183", "brings": "m=audio 41000"}
+    async with called("caller_requires_prack", tmp_path, keys=keys) as (bridge, phone):
         leg = (await bridge.expect(SipInviteReceived)).leg
         bridge.sip.do(SendSipProgress(call=CALL, leg=leg, status=180))
         await phone.has_received("200", 1)
-        bridge.sip.do(SendSipProgress(call=CALL, leg=leg, status=183, sdp=description()))
-        await phone.has_received("488", 1)
+        bridge.sip.do(SendSipProgress(call=CALL, leg=leg, status=183, sdp=early))
+        await phone.has_received(refusal, 1)
         bridge.sip.do(AnswerSip(call=CALL, leg=leg, sdp=description()))
         await bridge.expect(SipConfirmed)
         await bridge.expect(SipEnded)
         await phone.succeeds()
         assert bridge.nothing_more()
+        assert ("Retry-After:" in phone.messages()) == (early is None)
 
 
 async def test_caller_that_supports_it_gets_reliable_ringing_if_we_want_it(tmp_path: Path) -> None:
