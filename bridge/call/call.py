@@ -25,6 +25,7 @@ from bridge.call.events import (
     MatrixMuteChanged,
     MediaClosed,
     MediaEvent,
+    MediaFault,
     MediaKeyPressed,
     MediaLost,
     MediaSilent,
@@ -122,6 +123,7 @@ class Call:
         self._moved: Moved | NotMoved | None = None
         self._payer = payer
         self._beside = beside
+        self._forsaken = False
         self._redirected: Redirected | None = None
         self._hops = 0
         self.direction = direction
@@ -303,7 +305,19 @@ class Call:
         self.notify(why)
         over = self._handover.fail()
         if over is not None:
+            self._forsake(over)
+
+    def _forsake(self, over: Over) -> None:
+        """The person has left a call that was not transferred: they may get it back, but once."""
+        if self.can_be_put_through:
+            self._forsaken = True
+        else:
             self.end(over.cause, over.by)
+
+    def take_forsaken(self) -> bool:
+        """Whether the person is to get the call back, if that was not dealt with yet."""
+        forsaken, self._forsaken = self._forsaken, False
+        return forsaken and self.over is None
 
     def take_unreferred(self) -> tuple[HandedOver, NotTransferred] | None:
         """What the far end did not do for the person, if that was not dealt with yet."""
@@ -319,9 +333,9 @@ class Call:
         return up and not self.is_put_through and self.far.can_be_put_through
 
     def put_through(self, other: CallId, *, rings: bool) -> None:
-        """The far end is to talk with that of another call: the person leaves this one.
+        """The person is out of this call, and another takes their place.
 
-        `rings`: the other was not answered yet.
+        `rings`: that was not answered yet. It is with another far end, or rings at them anew.
         """
         self._beside = other
         self._handover.leave()
@@ -493,7 +507,7 @@ class Call:
             if self.over is None:
                 self.sip.press(event.key, event.duration)
             return
-        if isinstance(event, MediaLost | MediaSilent) and self._knows_no_client(event.side):
+        if self._is_about_who_left(event):
             return  # It has left, as it may; what stands in its place is watched elsewhere.
         if isinstance(event, Heard):
             if self.over is None:
@@ -507,8 +521,14 @@ class Call:
             statistics = {**event.statistics, **self._listener.statistics()}
             self._effects.emit(RecordStatistics(call=self.id, statistics=statistics))
 
-    def _knows_no_client(self, side: Side) -> bool:
-        return self.is_put_through and side is Side.MATRIX
+    def _is_about_who_left(self, event: MediaEvent) -> bool:
+        """Whether a client is missed that has no part in the call any more."""
+        match event:
+            case MediaSilent(side=Side.MATRIX) if self.is_put_through:
+                return True
+            case MediaLost(side=Side.MATRIX, fault=fault) if self.is_put_through:
+                return fault is not MediaFault.INTERNAL  # Then it is the engine that failed.
+        return False
 
     def _act(self, signal: Signal | None) -> None:
         """Do what the SIP leg, the media session or a deadline calls for."""
@@ -540,7 +560,11 @@ class Call:
         """Something is over; so is the call, unless the person has handed it over."""
         under_way = self.sip.is_handed_over and not self.is_put_through
         judged = self._handover.judge(over, under_way=under_way)
-        if judged is not None:
+        if judged is None:
+            return
+        if judged.cause is Cause.NOT_TRANSFERRED:
+            self._forsake(judged)
+        else:
             self.end(judged.cause, judged.by, judged.status)
 
     def _reoffered(self, signal: Signal) -> None:

@@ -62,7 +62,8 @@ class Transfers:
 
     def consequences(self, call: Call) -> Actions:
         """What is to be done to other calls, now that something has happened to this one."""
-        return [*self._reliefs.follow(call), *self._junctions.follow(call)]
+        given_back = [(call, partial(self._give_back, call))] if call.take_forsaken() else []
+        return [*given_back, *self._reliefs.follow(call), *self._junctions.follow(call)]
 
     def follow(self, call: Call) -> None:
         """Do what was asked for by the last event of a call."""
@@ -178,12 +179,19 @@ class Transfers:
         self._hands.guard(made, made.start)
 
     def _recall(self, call: Call, cause: Cause) -> None:
-        """Nobody took a call that its person has left for that: it rings at theirs again."""
+        """Whom we have called for it does not take a call: it rings at its person's again."""
         call.notify(not_taken(cause))
         call.sip.settle()
-        absent = self._hands.why_not_ring(call.person, call.address)
         call.pass_on()
-        self._ring(call, call.person, absent)
+        absent = self._hands.why_not_ring(call.person, call.address)
+        self._ring(self._maker.name(), call, call.person, absent)
+
+    def _give_back(self, call: Call) -> None:
+        """A call was not transferred, and its person has left it: it rings at theirs again."""
+        new = self._maker.name()
+        call.put_through(new, rings=True)
+        absent = self._hands.why_not_ring(call.person, call.address)
+        self._ring(new, call, call.person, absent)
 
     # --- to a person ------------------------------------------------------------------------
 
@@ -203,11 +211,10 @@ class Transfers:
         if not call.pass_on():
             return
         self._limits.placed(call.person, call.sip.trunk)
-        self._ring(call, person, absent)
+        self._ring(self._maker.name(), call, person, absent)
 
-    def _ring(self, call: Call, person: UserId, absent: Cause | None) -> None:
+    def _ring(self, new: CallId, call: Call, person: UserId, absent: Cause | None) -> None:
         """Let it ring at a person, who is to get the far end of a call. `absent`: why it cannot."""
-        new = self._maker.name()
         leg = self._maker.promised(new, call.sip)
         made = Call(
             self._effects,

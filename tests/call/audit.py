@@ -223,7 +223,8 @@ class Audit:
     def all_is_over(self) -> None:
         """Nothing is left that anybody believes in."""
         for call, other in self.beside.items():
-            assert self.beside.get(other) == call, f"{call} was put through to nobody"
+            # Or it waits for its person, at whom the other rings.
+            assert self.beside.get(other, call) == call, f"{call} was put through to nobody"
         for key, matrix in self.matrix.items():
             assert matrix.over or matrix.perhaps_over or not matrix.sent, f"{key} was left alone"
         for leg, sip in self.sip.items():

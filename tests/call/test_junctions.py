@@ -486,6 +486,16 @@ def test_an_engine_that_cannot_connect_them_ends_both() -> None:
     assert ended(desk, SECOND).cause == "media_failed"
 
 
+def test_an_engine_that_dies_ends_both() -> None:
+    """It says so of the client's side, on which nobody is."""
+    desk = put_through()
+    desk.tell(e.MediaSilent(call=CALL, side=Side.MATRIX, seconds=3, heard=True))
+    assert not [each for each in desk.records if isinstance(each, c.RecordSilence)]
+    desk.tell(e.MediaLost(call=CALL, side=Side.MATRIX, fault=e.MediaFault.INTERNAL))
+    assert ended(desk, CALL).cause == "media_failed"
+    assert ended(desk, SECOND).cause == "media_failed"
+
+
 def test_the_new_party_may_be_told_apart_in_either_call() -> None:
     """What is asserted of it concerns nobody in Matrix any more."""
     desk = put_through()

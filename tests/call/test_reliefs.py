@@ -271,8 +271,11 @@ def test_the_colleague_declines_when_the_person_has_left() -> None:
     desk = passed_on()
     client_is_gone(desk)
     colleague_declines(desk)
-    assert notices(desk.said)[-1] == ENDED
-    desk.is_over("not_transferred", "media")
+    assert notices(desk.said)[-1] == "The call could not be transferred: it was declined."
+    [prepare] = [each for each in desk.said if isinstance(each, c.PreparePortal)]
+    assert (prepare.call, prepare.person, prepare.address) == ("n-3", PERSON, NUMBER)
+    desk.tell(e.PortalFailed(call=prepare.call, op=prepare.op, reason="No room."))
+    desk.is_over("not_transferred", "matrix")
 
 
 def test_the_far_end_hangs_up_while_it_rings() -> None:

@@ -13,7 +13,19 @@ from bridge.call import events as e
 from bridge.call.deadlines import Timeouts
 from bridge.call.ids import Address, CallId, LegId, MatrixCallId, RoomId, Side
 from bridge.call.notices import NOT_TRANSFERRED, TO_NOBODY, Notices
-from tests.call.desk import CALL, LAPTOP, LIMITS, OLD_CLIENT, OUT, POLICY, ROOM, TRUNK, Desk
+from tests.call.desk import (
+    CALL,
+    LAPTOP,
+    LIMITS,
+    NUMBER,
+    OLD_CLIENT,
+    OUT,
+    PERSON,
+    POLICY,
+    ROOM,
+    TRUNK,
+    Desk,
+)
 
 TARGET = Address("tel:+12025550177")
 BUSY = "The call could not be transferred: the line was busy."
@@ -84,27 +96,65 @@ def test_a_refused_transfer_leaves_the_call_as_it_is() -> None:
     desk.is_over("normal", "matrix")
 
 
-def test_a_refused_transfer_of_a_client_that_has_left_ends_the_call() -> None:
+def comes_back(desk: Desk, *also: type[c.Command]) -> None:
+    """Who has left the call is rung, and the far end hears that it rings."""
+    said = desk.expect_all(
+        *(*also, c.SendMatrixHangup, c.BridgeMedia, c.OfferMedia, c.PreparePortal, c.OfferMedia)
+    )
+    *_, bridge, anew, prepare, offer = said
+    assert isinstance(bridge, c.BridgeMedia)
+    assert isinstance(prepare, c.PreparePortal)
+    assert isinstance(anew, c.OfferMedia)
+    assert isinstance(offer, c.OfferMedia)
+    assert (bridge.call, bridge.other) == (CALL, SECOND)
+    assert (prepare.call, prepare.person, prepare.address) == (SECOND, PERSON, NUMBER)
+    desk.tell(e.MediaOfferReady(call=CALL, op=anew.op, sdp="", needed=False))
+    desk.expect(c.RollbackMedia)
+    desk.tell(e.PortalReady(call=SECOND, op=prepare.op, room=ROOM))
+    desk.tell(e.MediaOfferReady(call=SECOND, op=offer.op, sdp="offer to person"))
+    assert desk.expect(c.SendMatrixInvite).sdp == "offer to person"
+
+
+def test_a_refused_transfer_of_a_client_that_has_left_comes_back() -> None:
     desk = transferring()
     refer = desk.expect(c.ReferSip)
     client_is_gone(desk)
     for status in (100, 486):
         desk.tell(e.SipReferProgressed(leg=OUT, op=refer.op, status=status))
-    said = desk.expect_all(c.SendNotice, c.SendMatrixHangup, c.ByeSip, c.CloseMedia, c.SendNotice)
-    texts = [each.text for each in said if isinstance(each, c.SendNotice)]
-    assert texts == [BUSY, "The call was not transferred, and has ended."]
-    desk.is_over("not_transferred", "media")
+    assert isinstance(desk.said[0], c.SendNotice)
+    assert desk.said[0].text == BUSY
+    comes_back(desk, c.SendNotice)
+    answer = {"room": ROOM, "call_id": MatrixCallId("~n2"), "sender": LAPTOP, "version": 1}
+    desk.tell(e.MatrixAnswerReceived(**answer, sdp="here again"))  # type: ignore[arg-type]
+    _, told = desk.expect_all(c.SendMatrixSelectAnswer, c.AnswerMedia)
+    assert isinstance(told, c.AnswerMedia)
+    desk.tell(e.MediaAnswerReady(call=SECOND, op=told.op, sdp="offer of another call"))
+    desk.far_end_moves()
+    taken, closed = desk.expect_all(c.AnswerMedia, c.CloseMedia)
+    assert (taken.call, closed.call) == (SECOND, CALL)
 
 
-def test_a_client_that_turns_out_to_have_left_ends_the_call() -> None:
+def test_who_does_not_take_it_back_has_lost_it() -> None:
+    desk = transferring()
+    refer = desk.expect(c.ReferSip)
+    client_is_gone(desk)
+    for status in (100, 486):
+        desk.tell(e.SipReferProgressed(leg=OUT, op=refer.op, status=status))
+    comes_back(desk, c.SendNotice)
+    desk.wait(LIMITS.ring_time)
+    assert any(isinstance(each, c.ByeSip) for each in desk.said)
+    ends = {record.call: record.cause for record in desk.records if isinstance(record, c.RecordEnd)}
+    assert ends == {CALL: "not_transferred", SECOND: "no_answer"}
+
+
+def test_a_client_that_turns_out_to_have_left_gets_the_call_back() -> None:
     desk = transferring()
     referred(desk, 603)
     desk.expect(c.SendNotice)
     client_is_gone(desk)
-    said = desk.expect_all(c.SendMatrixHangup, c.ByeSip, c.CloseMedia, c.SendNotice)
-    assert isinstance(said[-1], c.SendNotice)
-    assert said[-1].text == "The call was not transferred, and has ended."
-    desk.is_over("not_transferred", "media")
+    comes_back(desk)
+    client_is_gone(desk)
+    assert not desk.said
 
 
 def test_a_hangup_does_not_cut_a_transfer_short() -> None:
@@ -184,7 +234,7 @@ def test_a_transfer_to_nobody() -> None:
     desk.person_transfers(None)
     assert desk.expect(c.SendNotice).text == TO_NOBODY
     client_is_gone(desk)
-    desk.is_over("not_transferred", "media")
+    comes_back(desk)
 
 
 def test_who_wants_no_notices_gets_none() -> None:
