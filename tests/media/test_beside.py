@@ -17,6 +17,7 @@ from bridge.call.events import (
 )
 from bridge.call.ids import CallId, Side
 from bridge.call.terms import Keypad, Srtp, Terms
+from bridge.media.embedded.matrix_leg import MatrixLeg
 from tests.media.desk import CALL, Desk
 from tests.media.sound import heard, tone
 from tests.media.test_successors import switched
@@ -124,6 +125,34 @@ async def test_a_telephone_is_called_for_another(
     assert "m=audio" in sdp
     connected = await desk.another(SECOND).event(MediaConnected)
     assert (connected.matrix_codec, connected.sip_codec) == ("PCMU/8000", "PCMU/8000")
+    await hear_each_other(phone, target)
+
+
+async def test_the_second_call_is_there_before_the_first_has_left_its_client(
+    desk: Desk,
+    client: WebRtcPeer,
+    phone: RtpPeer,
+    target: RtpPeer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await desk.client_calls(client, phone)
+    leaving, left, close = asyncio.Event(), asyncio.Event(), MatrixLeg.close
+
+    async def close_slowly(leg: MatrixLeg) -> None:
+        if leg.connected:
+            leaving.set()
+            await left.wait()
+        await close(leg)
+
+    monkeypatch.setattr(MatrixLeg, "close", close_slowly)
+    second = desk.another(SECOND)
+    desk.bridge(SECOND)
+    await leaving.wait()
+    second.bridge(CALL)
+    target.aim((await second.offer(Side.MATRIX, "")).sdp)
+    await second.answer(Side.SIP, target.sdp())
+    left.set()
+    await second.event(MediaConnected)
     await hear_each_other(phone, target)
 
 

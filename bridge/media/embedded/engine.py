@@ -177,7 +177,7 @@ class _Call:
             case PlayKey(key=key, duration=duration):
                 return self.session.play(key, duration)
             case BridgeMedia(other=other):
-                return self.session.bridge(other, self._session_of(other))
+                return self.session.bridge(other, self._session_of)
             case RollbackMedia():
                 return self.session.rollback()
             case OfferSuccessor():

@@ -6,6 +6,7 @@ an exchange, so that an offer that is refused leaves everything as it was.
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from socket import socket as Socket
 from time import monotonic, time
@@ -334,8 +335,8 @@ class Session:
 
     # --- the SIP peer of another call in the client's place ---------------------------------------
 
-    async def bridge(self, name: CallId, other: "Session | None") -> None:
-        """See `BridgeMedia`; `other` is the session of that name, if there is one."""
+    async def bridge(self, name: CallId, session_of: Callable[[CallId], "Session | None"]) -> None:
+        """See `BridgeMedia`; the session of the other call may come to be while ours leaves."""
         if self._beside is not None:
             return
         self._streams.to_matrix.lead(None)
@@ -350,6 +351,7 @@ class Session:
         self._pending = None
         if Side.MATRIX in self._agreed:
             self._agreed[Side.MATRIX] = unbound(self._agreed[Side.MATRIX])
+        other = session_of(name)
         theirs = other._beside if other is not None else None
         if theirs is not None and theirs.other == self._call:
             ours.meet(theirs)
