@@ -149,6 +149,9 @@ class SipLeg:
     def tell(self, on_rtp: OnRtp) -> None:
         """Give what comes to somebody else from now on."""
         self._on_rtp = on_rtp
+        if self._twin is not None:
+            unwatch(self._twin)
+            watch(self._twin, self._reader(self._twin))
 
     def send_rtp(self, packet: bytes | Packet) -> None:
         """Send now or never."""
