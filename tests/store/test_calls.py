@@ -352,6 +352,18 @@ async def test_calls_are_found_by_what_is_known_of_them(calls: Calls, writer: Wr
     assert await search(limit=2, after=CallId("c3")) == ["c2", "c1"]
 
 
+async def test_ends_are_counted_by_cause(calls: Calls, writer: Writer) -> None:
+    for number, cause in enumerate(("busy", "normal", "busy", "no_route")):
+        call = CallId(f"c{number}")
+        calls.do(start(call), AT + number)
+        end = RecordEnd(call=call, cause=cause, status=0, ended_by="sip")
+        calls.do(end, AT + number + 1)
+    calls.do(start("live"), AT + 9)
+    await writer.flush()
+    assert await calls.causes(AT) == {"busy": 2, "normal": 1, "no_route": 1}
+    assert await calls.causes(AT + 2) == {"busy": 1, "no_route": 1}
+
+
 async def test_calls_that_began_together_are_all_found_page_by_page(
     calls: Calls, writer: Writer
 ) -> None:

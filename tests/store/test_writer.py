@@ -74,6 +74,22 @@ async def test_writes_keep_their_order(sqlite: Database) -> None:
     await writer.close()
 
 
+async def test_who_looks_is_told_of_what_can_be_read_by_then(sqlite: Database) -> None:
+    told = 0
+
+    def written() -> None:
+        nonlocal told
+        told += 1
+
+    writer = Writer(sqlite, written=written)
+    writer.start()
+    assert told == 0
+    writer.put(remember("tel:1"))
+    await until(lambda: told == 1, within=5, what="it was told")
+    assert await names(sqlite) == ["tel:1"]
+    await writer.close()
+
+
 def row(name: str) -> Row:
     return Row("INSERT INTO ghost (address, display_name) VALUES ($1, $2)", (name, ""))
 
