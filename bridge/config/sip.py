@@ -110,7 +110,7 @@ class Trunk(Section):
         "auto",
         description="Whether Contact becomes the address that the registrar saw us at; auto: not "
         "if that is private and only its port differs, or we and the registrar are public; always "
-        "over TLS.",
+        "over TLS to a name.",
     )
     keep_alive: int = Field(
         15,

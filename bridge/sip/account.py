@@ -13,7 +13,7 @@ from bridge.sip.guard import guarded
 from bridge.sip.lookup import Target
 from bridge.sip.messages import parse, seconds_of
 from bridge.sip.servers import Servers
-from bridge.sip.trunks import Route
+from bridge.sip.trunks import Route, address_in
 
 log = structlog.get_logger(__name__)
 
@@ -243,7 +243,8 @@ def _settings(
         config.sipConfig.authCreds.append(_credentials(route))
     # The stack would look the name up by itself, wait for that, and connect to wherever it leads to
     # know from which port: so that is left for the registrar to say.
-    named = target is not None and target.protocol == "tls"
+    by_tls = target is not None and target.protocol == "tls"
+    named = by_tls and address_in(route.tls_name) is None
     nat = _NAT["always" if named and route.trunk.nat == "auto" else route.trunk.nat]
     config.natConfig.contactRewriteUse = config.natConfig.viaRewriteUse = nat
     config.natConfig.contactUseSrcPort = 0 if named else 1
