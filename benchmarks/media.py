@@ -150,6 +150,14 @@ async def warm_up(gateway: Gateway, load: Load, turn: asyncio.Lock) -> None:
     await client.close()
 
 
+async def all_back(clients: list[Client]) -> None:
+    """Wait for what is still on its way, or waits to be read on a busy machine."""
+    before = -1
+    while (returned := sum(client.returned for client in clients)) != before:
+        before = returned
+        await asyncio.sleep(0.3)
+
+
 async def measure(kind: type[Gateway], load: Load, core: int) -> Result:
     """One run of one gateway."""
     gateway = await kind.start(core)
@@ -168,7 +176,7 @@ async def measure(kind: type[Gateway], load: Load, core: int) -> Result:
         sent = await drive(clients, load.seconds, phases=load.phases)
         used = gateway.cpu() - before
         signalled = await signalling if signalling else 0
-        await asyncio.sleep(0.2)
+        await all_back(clients)
         times = sorted(1000 * t for each in clients for t in each.there.taken + each.back.taken)
         return Result(
             gateway=gateway.name,
