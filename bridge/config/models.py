@@ -167,6 +167,13 @@ class Media(Section):
         description="How many processes may carry audio, beside the one that signals; 0: none, it "
         "does both; empty: one for each core but one. They start when calls need them.",
     )
+    opus_bitrate: int = Field(
+        32000,
+        ge=6000,
+        le=128000,
+        description="Bits per second of Opus that is made of a telephone's other codec; less where "
+        "the client asks for less (maxaveragebitrate). What is relayed stays as it is.",
+    )
     ice_servers: tuple[TurnServer, ...] = Field(
         (),
         description="STUN and TURN servers.",

@@ -2,6 +2,8 @@
 """The codecs, each by itself."""
 
 import ctypes
+import itertools
+import random
 from array import array
 from collections.abc import Iterator
 
@@ -16,7 +18,8 @@ from bridge.media.embedded.codecs import (
     packet_time_for,
     rate_for,
 )
-from bridge.media.embedded.codecs.base import SAMPLE_SIZE, Repetition, faded
+from bridge.media.embedded.codecs.base import SAMPLE_SIZE, crossed, faded
+from bridge.media.embedded.codecs.concealment import Concealment
 from bridge.media.embedded.codecs.g711 import G711Decoder, G711Encoder
 from bridge.media.embedded.codecs.g722 import G722Decoder
 from bridge.media.embedded.codecs.opus import OpusDecoder, OpusEncoder
@@ -165,6 +168,7 @@ def test_every_sample_goes_to_a_near_code(name: str) -> None:
 def spoken() -> list[bytes]:
     """Packets of something like speech, in Opus."""
     encoder = OpusEncoder(16000, "minptime=10;useinbandfec=1")
+    encoder.expect_loss(5)
     return [encoder.encode(packet) for packet in packets(speechlike(1, 16000), 320)]
 
 
@@ -201,6 +205,8 @@ def test_redundancy_is_for_those_who_use_it() -> None:
     voice = list(packets(speechlike(1, 16000), 320))
     asked, unasked = OpusEncoder(16000, "useinbandfec=1"), OpusEncoder(16000, "useinbandfec=0")
     plain = OpusEncoder(16000)
+    for encoder in (asked, unasked, plain):
+        encoder.expect_loss(5)
     expected = [plain.encode(packet) for packet in voice]
     assert [unasked.encode(packet) for packet in voice] == expected
     assert [asked.encode(packet) for packet in voice] != expected
@@ -256,20 +262,76 @@ def test_fading() -> None:
     assert faded(b"", 1, 0) == b""
 
 
-def test_repetition_before_anything_was_heard() -> None:
-    assert Repetition().conceal(80) == bytes(160)
+def test_crossing() -> None:
+    assert samples_of(crossed(octets_of(100, 100), octets_of(0, 0, 7))) == [100, 50, 7]
+    assert samples_of(crossed(b"", octets_of(5))) == [5]
 
 
-def test_repetition_of_short_packets() -> None:
-    repetition = Repetition()
-    repetition.heard(octets_of(*([900] * 80)))
-    made = samples_of(repetition.conceal(300))
-    assert made[0] == 900
-    assert made[80] == 600
-    assert made[160] == 300
-    assert made[240:] == [0] * 60
-    repetition.heard(octets_of(*([90] * 80)))
-    assert samples_of(repetition.conceal(80))[0] == 90
+def test_nothing_to_conceal_with() -> None:
+    concealment = Concealment(8000)
+    assert concealment.conceal(80) == bytes(160)
+    # What comes then fades in.
+    heard = samples_of(concealment.heard(octets_of(*([3200] * 80))))
+    assert heard[:2] == [0, 100]
+    assert heard[32:] == [3200] * 48
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+@pytest.mark.parametrize("hertz", [90, 210, 440])
+@pytest.mark.parametrize("cut", [0, 37])
+def test_what_is_made_up_goes_on_without_a_step(rate: int, hertz: int, cut: int) -> None:
+    """Neither where the loss begins, nor within it, nor where it ends."""
+    tone = sine(hertz, 0.2, rate)[cut:]
+    concealment, size = Concealment(rate), rate // 50
+    heard = array("h")
+    for number, packet in enumerate(packets(tone[: 9 * size], size)):
+        lost = number in (4, 5)
+        heard.frombytes(concealment.conceal(size) if lost else concealment.heard(packet))
+    steepest = max(abs(b - a) for a, b in itertools.pairwise(tone))
+    assert max(abs(b - a) for a, b in itertools.pairwise(heard)) < 1.3 * steepest
+    assert max(map(abs, heard[4 * size : 5 * size])) > 0.9 * max(tone)
+
+
+def test_what_is_made_up_fades_and_ends() -> None:
+    concealment = Concealment(8000)
+    concealment.heard(sine(200, 0.1, 8000).tobytes())
+    made = samples_of(concealment.conceal(800))
+    peaks = [max(map(abs, made[n : n + 80])) for n in range(0, 800, 80)]
+    assert peaks[0] > 9000
+    assert peaks[:7] == sorted(peaks[:7], reverse=True)
+    assert made[480:] == [0] * 320
+    concealment.forget()
+    assert concealment.conceal(160) == bytes(320)
+
+
+def test_noise_is_concealed_too() -> None:
+    concealment, chance = Concealment(8000), random.Random(1)
+    concealment.heard(octets_of(*(chance.randint(-32768, 32767) for _ in range(400))))
+    assert max(map(abs, samples_of(concealment.conceal(160)))) > 10000
+
+
+@pytest.mark.parametrize(("codec", "rate"), RATES)
+def test_another_sender_sounds_as_if_there_had_been_none(codec: Codec, rate: int) -> None:
+    encoder = make_encoder(codec, rate, 20)
+    spoken = [encoder.encode(packet) for packet in packets(speechlike(0.4, rate), rate // 50)]
+    used, fresh = make_decoder(codec, rate), make_decoder(codec, rate)
+    for payload in spoken:
+        used.decode(payload)
+    used.reset()
+    assert [used.decode(p) for p in spoken] == [fresh.decode(p) for p in spoken]
+
+
+def test_redundancy_is_made_while_packets_are_lost() -> None:
+    voice = list(packets(speechlike(1, 16000), 320))
+
+    def said(*losses: int) -> list[bytes]:
+        encoder = OpusEncoder(16000, "useinbandfec=1")
+        for percent in losses:
+            encoder.expect_loss(percent)
+        return [encoder.encode(packet) for packet in voice]
+
+    assert said() == said(5, 0) != said(5)
+    assert said(90) == said(30)
 
 
 @pytest.mark.parametrize(("rate", "target"), [(16000, 8000), (8000, 16000)])

@@ -66,6 +66,17 @@ def test_loss_and_round_trip_are_learned_from_the_far_end() -> None:
     assert far_end.round_trip_ms == pytest.approx(150, abs=1)
 
 
+def test_what_is_lost_lately_is_forgotten_slowly() -> None:
+    """A burst is often followed by another one."""
+    here, there = End(1), End(2)
+    told: list[int] = []
+    for first, missing in ((1, {50, 51}), (101, set[int]()), (201, set[int]()), (301, set[int]())):
+        here.send(there, range(first, first + 100), missing=frozenset(missing))
+        here.reporter.receive(there.reporter.report(12.0, WALL), 12.0, WALL)
+        told.append(here.reporter.far_end.losing)
+    assert told == [2, 1, 0, 0]
+
+
 def test_a_report_about_somebody_else_is_ignored() -> None:
     here, there, other = End(1), End(2), End(3)
     other.send(there, range(1, 11), missing=frozenset({3}))

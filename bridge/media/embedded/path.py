@@ -321,6 +321,11 @@ class Path:
         self._anchored = False
         self._relayed = frozenset()
 
+    def expect_loss(self, percent: int) -> None:
+        """So much does not arrive of what is sent here, as its receiver reports."""
+        if self._transcoder is not None:
+            self._transcoder.expect_loss(percent)
+
     def tick(self, now: float) -> None:
         """To be called about every 20 ms while transcoding: fills the sender's pauses."""
         if self._transcoder is not None and self._open:

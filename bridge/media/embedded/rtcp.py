@@ -29,6 +29,8 @@ class FarEnd:
 
     lost: int = 0
     """Packets of ours that it has not got."""
+    losing: int = 0
+    """Per cent of our packets that it lately did not get; less with each report that has none."""
     jitter_ms: float = 0.0
     round_trip_ms: float = -1.0
     """-1 until it is known."""
@@ -98,6 +100,7 @@ class Reporter:
         far_end = self.far_end
         far_end.reports += 1
         far_end.lost = block.packets_lost
+        far_end.losing = max(-(-100 * block.fraction_lost // 256), far_end.losing // 2)
         far_end.jitter_ms = 1000 * block.jitter / self._emission.clock
         if block.lsr:
             middle = ntp_time(wall) >> 16 & 0xFFFFFFFF

@@ -94,7 +94,9 @@ class Session:
         self._agreed: dict[Side, Exchange] = {}
         self._pending: _Pending | None = None
         self._listener = KeyListener(self._key_pressed)
-        self._streams = Streams(cname, self._codec_changed, self._listener.hear)
+        self._streams = Streams(
+            cname, self._codec_changed, self._listener.hear, resources.settings.opus_bitrate
+        )
         self._player = KeyPlayer(self._streams.to_matrix)
         self._ends = OwnEnds(
             public_address=resources.settings.public_address,

@@ -30,6 +30,7 @@ from dataclasses import replace
 from functools import partial
 
 from bridge.call.ids import Side
+from bridge.media.embedded.codecs import BITRATE
 from bridge.media.embedded.path import NO_TYPE, OnEvent, Path, Plan
 from bridge.media.embedded.rtcp import FarEnd, Reporter
 from bridge.media.embedded.rtp import Emission, Reception
@@ -53,10 +54,17 @@ def _emission() -> Emission:
 class Streams:
     """Both directions of a session."""
 
-    def __init__(self, cname: str, on_change: Callable[[], None], on_event: OnEvent) -> None:
+    def __init__(
+        self,
+        cname: str,
+        on_change: Callable[[], None],
+        on_event: OnEvent,
+        opus_bitrate: int = BITRATE,
+    ) -> None:
         """`on_change` is called when `mode` may have changed without `follow`.
 
-        `on_event` is told of the client's telephone-events that SIP does not take.
+        `on_event` is told of the client's telephone-events that SIP does not take. `opus_bitrate`:
+        bits per second of Opus that is made here.
         """
         switch = partial(self._switch, Side.MATRIX)
         self.to_sip = Path(Reception(8000), _emission(), switch, on_event)
@@ -67,6 +75,7 @@ class Streams:
         """What we send to each side, once that is agreed."""
         self._legs: dict[Side, LegMedia] = {}
         self._on_change = on_change
+        self._opus_bitrate = opus_bitrate
 
     @property
     def mode(self) -> str:
@@ -109,7 +118,7 @@ class Streams:
                 open=source.direction.receives and target.direction.sends,
                 transcoding=None if source.codec == target.codec else key,
             ),
-            lambda: make_transcoder(source, target),
+            lambda: make_transcoder(source, target, self._opus_bitrate),
         )
 
     def wants(self, side: Side) -> bool:
@@ -119,6 +128,8 @@ class Streams:
 
     def tick(self, now: float) -> None:
         """To be called about every 20 ms while `mode` is `transcode`."""
+        self.to_sip.expect_loss(self.sip_rtcp.far_end.losing)
+        self.to_matrix.expect_loss(self.matrix_rtcp.far_end.losing)
         self.to_sip.tick(now)
         self.to_matrix.tick(now)
 

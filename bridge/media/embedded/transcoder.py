@@ -2,16 +2,23 @@
 """Turns a stream of packets in one codec into a stream in another.
 
 It works in the rhythm of its input: what arrives in order leaves at once. There is no jitter
-buffer, for the receiver has one; a packet ahead of its turn waits until the next one has come, too,
-and what is missing then is concealed. Time is kept in ticks of 48 kHz, which every clock
-and rate divides, so that nothing drifts over any number of gaps.
+buffer, for the receiver has one; a packet ahead of its turn waits until the next one has come, too
+(or more of them, where packets came later than that before), and what is missing then is concealed.
+Time is kept in ticks of 48 kHz, which every clock and rate divides, so that nothing drifts over any
+number of gaps.
 """
 
 from typing import NamedTuple
 
 from bridge.errors import RemoteError
-from bridge.media.embedded.codecs import make_decoder, make_encoder, packet_time_for, rate_for
-from bridge.media.embedded.codecs.base import SAMPLE_SIZE, Decoder, Encoder
+from bridge.media.embedded.codecs import (
+    BITRATE,
+    make_decoder,
+    make_encoder,
+    packet_time_for,
+    rate_for,
+)
+from bridge.media.embedded.codecs.base import SAMPLE_SIZE, Decoder, Encoder, crossed, faded
 from bridge.media.embedded.codecs.resampler import Resampler
 from bridge.sdp.agreement import LegMedia
 from bridge.sdp.codecs import Codec
@@ -21,6 +28,12 @@ TICKS = 48000
 
 REORDER_WINDOW = 1
 """Packets that may wait for one that is missing; one more, and it is taken for lost."""
+LONGEST_REORDER_WINDOW = 5
+"""The same where packets came later than that before."""
+CALM = 1500
+"""Packets in their order after which one less may wait."""
+JOIN = 5
+"""Milliseconds in which sound that has nothing to do with what was before fades in."""
 LONGEST_CONCEALMENT = 100 * TICKS // 1000
 """Loss for longer than this is a pause."""
 LONGEST_GAP = 30 * TICKS
@@ -71,6 +84,7 @@ class Transcoder:
         self._encoded_tick = TICKS // encoder.rate
         self._frame_ticks = ptime * TICKS // 1000
         self._frame_size = encoder.rate * ptime // 1000 * SAMPLE_SIZE
+        self._join_size = decoder.rate * JOIN // 1000
         self._samples = bytearray()
         """Waiting for a whole frame."""
         self._held: dict[int, _Packet] = {}
@@ -88,6 +102,14 @@ class Transcoder:
         self._output = 0
         """Ticks at which the next frame begins."""
         self._marker = True
+        self._expected_loss = 0
+        self._window = REORDER_WINDOW
+        self._given_up: set[int] = set()
+        """Sequence numbers that were taken for lost lately."""
+        self._calm = 0
+        """Packets since the window was changed."""
+        self._before_join = bytes(self._join_size * SAMPLE_SIZE)
+        """What the next sound is blended in from."""
         self._resting = False
         self._heard = False
         """Whether anything came since the last `tick`."""
@@ -129,7 +151,8 @@ class Transcoder:
             return []
         frames: list[Frame] = []
         silent = now - self._heard_at
-        if self._sequence is None or silent < PAUSE:
+        patience = PAUSE * self._window / REORDER_WINDOW
+        if self._sequence is None or silent < patience:
             return frames
         self._drain(frames, give_up=True)
         if self._resting or silent >= STALL:
@@ -139,10 +162,20 @@ class Transcoder:
         return frames
 
     def restart(self) -> None:
-        """The next packet is of another source (SSRC): join it on without a gap."""
+        """The next packet is of another source (SSRC): join it on without a gap or a click."""
+        if self._sequence is not None:
+            self._before_join = self._decoder.conceal(self._join_size, b"")
+            self._decoder.reset()
         self._sequence = None
         self._held.clear()
+        self._given_up.clear()
         self._marker = True
+
+    def expect_loss(self, percent: int) -> None:
+        """So much of what is made does not arrive, as the receiver reports."""
+        if percent != self._expected_loss:
+            self._expected_loss = percent
+            self._encoder.expect_loss(percent)
 
     def close(self) -> None:
         """Forget what waits. The codecs need no freeing."""
@@ -162,9 +195,21 @@ class Transcoder:
             self._drain(frames, give_up=True)
             self._sequence, ahead = sequence, 0
         if ahead < 0:
+            if sequence in self._given_up:
+                self._widen(sequence, len(self._held) - ahead - 1)
             return
         self._held.setdefault(sequence, packet)
-        self._drain(frames, give_up=len(self._held) > REORDER_WINDOW)
+        self._drain(frames, give_up=len(self._held) > self._window)
+        self._calm += 1
+        if self._calm >= CALM:
+            self._window, self._calm = max(self._window - 1, REORDER_WINDOW), 0
+            self._given_up.clear()
+
+    def _widen(self, sequence: int, overtaken: int) -> None:
+        """A packet comes that was taken for lost: wait longer for the next one."""
+        self._given_up.discard(sequence)
+        self._window = max(self._window, min(overtaken, LONGEST_REORDER_WINDOW))
+        self._calm = 0
 
     def _drain(self, frames: list[Frame], *, give_up: bool) -> None:
         """Play what waits up to the first gap, or over gaps after `give_up`."""
@@ -175,6 +220,9 @@ class Transcoder:
                 if not give_up:
                     return
                 following = min(self._held, key=lambda held: held - expected & 0xFFFF)
+                missing = following - expected & 0xFFFF
+                if missing <= LONGEST_REORDER_WINDOW:
+                    self._given_up.update(expected + n & 0xFFFF for n in range(missing))
             packet = self._held.pop(following)
             self._sequence = following + 1 & 0xFFFF
             if packet is not None:
@@ -241,11 +289,18 @@ class Transcoder:
 
     def _jump(self, gap: int, frames: list[Frame]) -> None:
         """Leave time out; what waits for a whole frame is filled up with silence."""
+        if self._resampler and gap:
+            self._samples += self._resampler.drain()
+            self._emit(frames)
+        if self._samples and gap:
+            end = min(len(self._samples), self._encoder.rate * JOIN // 1000 * SAMPLE_SIZE)
+            self._samples[-end:] = faded(bytes(self._samples[-end:]), 1, 0)
         missing = self._frame_size - len(self._samples) if self._samples else 0
         silence = min(missing, gap // self._encoded_tick * SAMPLE_SIZE)
         self._samples.extend(bytes(silence))
         self._emit(frames)
         self._input += gap
+        self._before_join = bytes(self._join_size * SAMPLE_SIZE)
         if not self._samples and gap:
             self._output = self._input
             self._marker = True
@@ -254,6 +309,8 @@ class Transcoder:
 
     def _append(self, samples: bytes, frames: list[Frame]) -> None:
         self._input += len(samples) // SAMPLE_SIZE * self._decoded_tick
+        if self._before_join and samples:
+            samples, self._before_join = crossed(self._before_join, samples), b""
         self._samples += self._resampler.resample(samples) if self._resampler else samples
         self._emit(frames)
 
@@ -274,14 +331,17 @@ def _signed(difference: int, bits: int) -> int:
     return (difference + half & (1 << bits) - 1) - half
 
 
-def make_transcoder(source: LegMedia, target: LegMedia) -> Transcoder:
-    """From what one leg's peer sends to what the other's wants. Raises LocalError."""
+def make_transcoder(source: LegMedia, target: LegMedia, bitrate: int = BITRATE) -> Transcoder:
+    """From what one leg's peer sends to what the other's wants. Raises LocalError.
+
+    `bitrate`: bits per second, where the target is Opus.
+    """
     ptime = packet_time_for(target.codec, target.ptime)
     rate = rate_for(target.codec, source.codec)
     return Transcoder(
         source.codec,
         make_decoder(source.codec, rate_for(source.codec, target.codec)),
         target.codec,
-        make_encoder(target.codec, rate, ptime, target.parameters),
+        make_encoder(target.codec, rate, ptime, target.parameters, bitrate),
         ptime,
     )

@@ -5,10 +5,11 @@ from bridge.errors import LocalError
 from bridge.media.embedded.codecs.base import Decoder, Encoder
 from bridge.media.embedded.codecs.g711 import G711Decoder, G711Encoder
 from bridge.media.embedded.codecs.g722 import G722Decoder, G722Encoder
-from bridge.media.embedded.codecs.opus import PACKET_TIMES, OpusDecoder, OpusEncoder
+from bridge.media.embedded.codecs.opus import BITRATE, PACKET_TIMES, OpusDecoder, OpusEncoder
 from bridge.sdp.codecs import G722, OPUS, PCMA, PCMU, Codec
 
 __all__ = (
+    "BITRATE",
     "Decoder",
     "Encoder",
     "make_decoder",
@@ -46,13 +47,15 @@ def packet_time_for(codec: Codec, wanted: int) -> int:
     return max(time for time in PACKET_TIMES if time <= max(wanted, PACKET_TIMES[0]))
 
 
-def make_encoder(codec: Codec, rate: int, ptime: int, parameters: str = "") -> Encoder:
+def make_encoder(
+    codec: Codec, rate: int, ptime: int, parameters: str = "", bitrate: int = BITRATE
+) -> Encoder:
     """An encoder for packets of `ptime` milliseconds.
 
-    The rate and the receiver's `a=fmtp` (`parameters`) matter to Opus only.
+    The rate, the receiver's `a=fmtp` (`parameters`) and the bits per second matter to Opus only.
     """
     if codec == OPUS:
-        return OpusEncoder(rate, parameters)
+        return OpusEncoder(rate, parameters, bitrate)
     if codec == G722:
         return G722Encoder(ptime)
     if codec in RATES:

@@ -23,6 +23,9 @@ class Decoder(Protocol):
     def rest(self, samples: int) -> bytes:
         """What to play while the sender pauses."""
 
+    def reset(self) -> None:
+        """What comes next is of another sender."""
+
 
 class Encoder(Protocol):
     """From samples to payloads."""
@@ -33,6 +36,9 @@ class Encoder(Protocol):
     def encode(self, samples: bytes) -> bytes:
         """The payload of one packet."""
 
+    def expect_loss(self, percent: int) -> None:
+        """So much of what is sent does not arrive."""
+
 
 def faded(samples: bytes, first: float, last: float) -> bytes:
     """The samples with a gain that goes from `first` to `last`."""
@@ -41,32 +47,10 @@ def faded(samples: bytes, first: float, last: float) -> bytes:
     return array("h", [int(s * (first + i * step)) for i, s in enumerate(source)]).tobytes()
 
 
-class Repetition:
-    """Conceals loss by the last packet again, quieter each time, as G.711 appendix I does at heart.
-
-    After `LIMIT` packets there is silence.
-    """
-
-    LIMIT = 3
-
-    __slots__ = ("_gain", "_last", "_used")
-
-    def __init__(self) -> None:
-        self._last = b""
-        self._used = 0
-        self._gain = 1.0
-
-    def heard(self, samples: bytes) -> None:
-        """Note what was decoded last."""
-        self._last = samples
-        self._used = 0
-
-    def conceal(self, samples: int) -> bytes:
-        """That many samples."""
-        wanted = samples * SAMPLE_SIZE
-        pieces = bytearray()
-        while len(pieces) < wanted and self._last and self._used < self.LIMIT:
-            gain = 1 - self._used / self.LIMIT
-            pieces += faded(self._last, gain, gain - 1 / self.LIMIT)
-            self._used += 1
-        return bytes(pieces[:wanted]).ljust(wanted, b"\0")
+def crossed(old: bytes, new: bytes) -> bytes:
+    """`new` with its beginning blended in from `old`, over as much as there is of that."""
+    before, after = array("h", old), array("h", new)
+    size = min(len(before), len(after))
+    for n in range(size):
+        after[n] = before[n] + (after[n] - before[n]) * n // size
+    return after.tobytes()

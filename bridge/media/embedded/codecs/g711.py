@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable
 from operator import itemgetter
 
-from bridge.media.embedded.codecs.base import SAMPLE_SIZE, Repetition
+from bridge.media.embedded.codecs.base import SAMPLE_SIZE
+from bridge.media.embedded.codecs.concealment import Concealment
 
 _ULAW_BIAS = 0x84
 _ULAW_CLIP = 32635
@@ -70,24 +71,27 @@ class G711Decoder:
 
     def __init__(self, name: str) -> None:
         self._law = _LAWS[name]
-        self._repetition = Repetition()
+        self._concealment = Concealment(self.rate)
 
     def decode(self, payload: bytes) -> bytes:
         """The samples of one packet."""
         samples = bytearray(len(payload) * SAMPLE_SIZE)
         samples[0::2] = payload.translate(self._law.first_plane)
         samples[1::2] = payload.translate(self._law.second_plane)
-        decoded = bytes(samples)
-        self._repetition.heard(decoded)
-        return decoded
+        return self._concealment.heard(bytes(samples))
 
     def conceal(self, samples: int, following: bytes) -> bytes:
-        """The last packet again, fading."""
-        return self._repetition.conceal(samples)
+        """What was heard last goes on, and fades."""
+        return self._concealment.conceal(samples)
 
     def rest(self, samples: int) -> bytes:
         """Silence."""
+        self._concealment.forget()
         return bytes(samples * SAMPLE_SIZE)
+
+    def reset(self) -> None:
+        """What comes next is of another sender."""
+        self._concealment.forget()
 
 
 class G711Encoder:
@@ -101,3 +105,6 @@ class G711Encoder:
     def encode(self, samples: bytes) -> bytes:
         """One octet for each sample; at least two samples."""
         return bytes(itemgetter(*memoryview(samples).cast("h"))(self._table))
+
+    def expect_loss(self, percent: int) -> None:
+        """There is nothing that could be done against it."""

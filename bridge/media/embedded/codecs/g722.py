@@ -6,7 +6,8 @@ from typing import Literal
 from av import CodecContext, Packet
 from av.audio.codeccontext import AudioCodecContext
 
-from bridge.media.embedded.codecs.base import SAMPLE_SIZE, Repetition
+from bridge.media.embedded.codecs.base import SAMPLE_SIZE
+from bridge.media.embedded.codecs.concealment import Concealment
 from bridge.media.embedded.codecs.resampler import frame_of, samples_of
 
 RATE = 16000
@@ -27,7 +28,7 @@ class G722Decoder:
 
     def __init__(self) -> None:
         self._context = _context("r")
-        self._repetition = Repetition()
+        self._concealment = Concealment(self.rate)
 
     def decode(self, payload: bytes) -> bytes:
         """The samples of one packet."""
@@ -35,17 +36,21 @@ class G722Decoder:
             return b""  # To FFmpeg that would be the end of the stream.
         # No octet is invalid: there is nothing to refuse.
         frames = self._context.decode(Packet(payload))
-        decoded = b"".join(samples_of(frame) for frame in frames)
-        self._repetition.heard(decoded)
-        return decoded
+        return self._concealment.heard(b"".join(samples_of(frame) for frame in frames))
 
     def conceal(self, samples: int, following: bytes) -> bytes:
-        """The last packet again, fading."""
-        return self._repetition.conceal(samples)
+        """What was heard last goes on, and fades."""
+        return self._concealment.conceal(samples)
 
     def rest(self, samples: int) -> bytes:
         """Silence."""
+        self._concealment.forget()
         return bytes(samples * SAMPLE_SIZE)
+
+    def reset(self) -> None:
+        """What comes next is of another sender."""
+        self._concealment.forget()
+        self._context = _context("r")
 
 
 class G722Encoder:
@@ -62,3 +67,6 @@ class G722Encoder:
         """One octet for two samples."""
         packets = self._context.encode(frame_of(samples, RATE))
         return b"".join(bytes(packet) for packet in packets)
+
+    def expect_loss(self, percent: int) -> None:
+        """There is nothing that could be done against it."""

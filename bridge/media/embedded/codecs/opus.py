@@ -20,12 +20,12 @@ _SET_COMPLEXITY = 4010
 _SET_INBAND_FEC = 4012
 _SET_PACKET_LOSS = 4014
 
-BITRATES = {8000: 24000, 16000: 32000}
-"""Bits per second by the rate of the samples."""
-_LEAST_BITRATE = 6000
+BITRATE = 32000
+"""Bits per second, where the settings say nothing else."""
+LEAST_BITRATE = 6000
 COMPLEXITY = 5
-EXPECTED_LOSS = 5
-"""Per cent; what makes the encoder spend bits on redundancy (RFC 6716 section 2.1.7)."""
+MOST_LOSS = 30
+"""Per cent: redundancy for more than that leaves too little for the sound."""
 PACKET_TIMES = (10, 20, 40, 60)
 """Milliseconds of sound that a packet can carry, of those that telephones ask for."""
 LONGEST_PACKET_MS = 120
@@ -71,16 +71,20 @@ class OpusDecoder:
     def __init__(self, rate: int) -> None:
         opus = library()
         self.rate = rate
+        self._opus = opus
         # The state lives in memory of ours: there is nothing to free.
         self._state = ctypes.create_string_buffer(opus.opus_decoder_get_size(1))
-        error = opus.opus_decoder_init(self._state, rate, 1)
-        if error:
-            raise LocalError(f"Opus cannot decode at {rate} Hz: {_reason(opus, error)}")
+        self.reset()
         self._capacity = rate * LONGEST_PACKET_MS // 1000
         self._samples = ctypes.create_string_buffer(self._capacity * SAMPLE_SIZE)
         self._view = memoryview(self._samples).cast("B")
-        self._opus = opus
         self._decode = opus.opus_decode
+
+    def reset(self) -> None:
+        """What comes next is of another sender."""
+        error = self._opus.opus_decoder_init(self._state, self.rate, 1)
+        if error:
+            raise LocalError(f"Opus cannot decode at {self.rate} Hz: {_reason(self._opus, error)}")
 
     def decode(self, payload: bytes) -> bytes:
         """The samples of one packet."""
@@ -118,16 +122,16 @@ class OpusDecoder:
         return bytes(self._view[: count * SAMPLE_SIZE])
 
 
-def _bitrate(rate: int, parameters: str) -> int:
+def _bitrate(wanted: int, parameters: str) -> int:
     """Bits per second: ours, or the receiver's upper bound (`maxaveragebitrate`) if less."""
     bound = re.search(r"\bmaxaveragebitrate=([0-9]{4,6})\b", parameters, re.ASCII)
-    return max(min(BITRATES[rate], int(bound[1])), _LEAST_BITRATE) if bound else BITRATES[rate]
+    return max(min(wanted, int(bound[1])), LEAST_BITRATE) if bound else wanted
 
 
 class OpusEncoder:
     """Mono samples at `rate` (8000 or 16000) to Opus, with redundancy if the receiver uses it."""
 
-    def __init__(self, rate: int, parameters: str = "") -> None:
+    def __init__(self, rate: int, parameters: str = "", bitrate: int = BITRATE) -> None:
         """`parameters`: what the receiver asked for (`a=fmtp`, RFC 7587 section 6.1)."""
         opus = library()
         self.rate = rate
@@ -135,18 +139,21 @@ class OpusEncoder:
         error = opus.opus_encoder_init(self._state, rate, 1, _VOIP)
         if error:
             raise LocalError(f"Opus cannot encode at {rate} Hz: {_reason(opus, error)}")
-        for request, value in (
-            (_SET_BITRATE, _bitrate(rate, parameters)),
-            (_SET_COMPLEXITY, COMPLEXITY),
-            (_SET_INBAND_FEC, "useinbandfec=1" in parameters),
-            (_SET_PACKET_LOSS, EXPECTED_LOSS),
-        ):
-            # A C function with a variable number of arguments: ctypes must not guess their types.
-            opus.opus_encoder_ctl(self._state, ctypes.c_int(request), ctypes.c_int32(value))
+        self._opus = opus
+        self._set(_SET_BITRATE, _bitrate(bitrate, parameters))
+        self._set(_SET_COMPLEXITY, COMPLEXITY)
+        self._set(_SET_INBAND_FEC, "useinbandfec=1" in parameters)
         self._packet = ctypes.create_string_buffer(_LARGEST_PACKET)
         self._view = memoryview(self._packet).cast("B")
-        self._opus = opus
         self._encode = opus.opus_encode
+
+    def _set(self, request: int, value: int) -> None:
+        # A C function with a variable number of arguments: ctypes must not guess their types.
+        self._opus.opus_encoder_ctl(self._state, ctypes.c_int(request), ctypes.c_int32(value))
+
+    def expect_loss(self, percent: int) -> None:
+        """Spend bits on redundancy for it (RFC 6716 section 2.1.7); none while nothing is lost."""
+        self._set(_SET_PACKET_LOSS, min(percent, MOST_LOSS))
 
     def encode(self, samples: bytes) -> bytes:
         """One packet; 10, 20, 40 or 60 ms of samples."""

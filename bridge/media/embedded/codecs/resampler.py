@@ -24,9 +24,16 @@ class Resampler:
 
     def __init__(self, rate: int, target: int) -> None:
         self._rate = rate
+        self._target = target
         self._resampler = AudioResampler(format="s16", layout="mono", rate=target)
 
     def resample(self, samples: bytes) -> bytes:
         """What is ready of these samples and those before."""
         frames = self._resampler.resample(frame_of(samples, self._rate))
+        return b"".join(samples_of(frame) for frame in frames)
+
+    def drain(self) -> bytes:
+        """What was held back. What comes next has nothing to do with it."""
+        frames = self._resampler.resample(None)
+        self._resampler = AudioResampler(format="s16", layout="mono", rate=self._target)
         return b"".join(samples_of(frame) for frame in frames)
