@@ -7,7 +7,7 @@ people call sipp; each call stays for `--stay` seconds after its answer. The bri
 the rest has the others. CPU and memory are what the operating system counted for the bridge's
 processes.
 
-    python -m benchmarks.calls [--calls 400] [--rates 10 20 40] [--stay 1] [--hold 100] [--json]
+    python -m benchmarks.calls [--calls 400] [--rates 10 20 40] [--stay 1] [--hold 200] [--json]
 
 For whether anything grows, one rate and many calls; `--samples` then names a file that gets a line
 of JSON every ten seconds:
@@ -46,6 +46,8 @@ from tests.simulators.waiting import until
 TRUNK: Final = "127.0.0.10"
 SETTLE: Final = 5.0
 """Seconds before memory is read."""
+LINGER: Final = 32.0
+"""Seconds that ended dialogs live on (RFC 3261, timers D and J)."""
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _STEPS: Final = ("rings", "answered", "audio", "over")
 
@@ -232,10 +234,15 @@ async def measure(bench: Bench, direction: str, calls: int, rate: float, stay: f
 
 
 async def held(bench: Bench, calls: int) -> dict[str, float]:
-    """What the bridge needs for each of so many calls in which nobody says anything."""
-    await asyncio.sleep(SETTLE)
-    before, stay = bench.usage(), calls / 20 + 2 * SETTLE + 10
+    """What the bridge needs for each of so many calls in which nobody says anything.
+
+    Memory is that of the second half of them: the first has what calls before have left free.
+    """
+    await asyncio.sleep(LINGER + SETTLE)
+    half, stay = calls // 2, calls / 20 + 2 * SETTLE + 10
     task = asyncio.create_task(bench.telephones_call(calls, 20, stay))
+    await until(lambda: bench.people.talking >= half, within=calls / 20 + 20, what="half talk")
+    talking, before = bench.people.talking, bench.usage()
     await until(lambda: bench.people.talking == calls, within=calls / 10 + 20, what="all talk")
     await asyncio.sleep(SETTLE)
     during = bench.usage()
@@ -245,8 +252,8 @@ async def held(bench: Bench, calls: int) -> dict[str, float]:
     return {
         "calls": calls,
         "good": good,
-        "memory_kb_per_call": round((during.memory_kb - before.memory_kb) / calls, 1),
-        "files_per_call": round((during.files - before.files) / calls, 2),
+        "memory_kb_per_call": round((during.memory_kb - before.memory_kb) / (calls - talking), 1),
+        "files_per_call": round((during.files - before.files) / (calls - talking), 2),
         "cpu_ms_per_call_second": round(1000 * (later.cpu_s - during.cpu_s) / SETTLE / calls, 3),
     }
 
@@ -330,7 +337,7 @@ def main() -> int:
     parser.add_argument("--rates", type=float, nargs="+", default=[10, 20, 40], help="per second")
     parser.add_argument("--directions", nargs="+", default=["in", "out"], choices=["in", "out"])
     parser.add_argument("--stay", type=float, default=1.0, help="seconds from answer to goodbye")
-    parser.add_argument("--hold", type=int, default=100, help="calls held at once, for memory")
+    parser.add_argument("--hold", type=int, default=200, help="calls held at once, for memory")
     parser.add_argument("--people", type=int, default=200)
     parser.add_argument("--at-once", type=int, default=200, help="calls of telephones at most")
     parser.add_argument("--mute", action="store_true", help="clients without ICE and DTLS")
