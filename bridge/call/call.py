@@ -286,12 +286,12 @@ class Call:
         return wanted if self.over is None else None
 
     def transfer(self, wanted: HandedOver, target: str, replaces: LegId | None = None) -> None:
-        """Have the far end call `target`, or take the place of the one that `replaces` is with."""
-        if self.far.is_steady:
-            self._handover.refer(wanted)
-            self.sip.refer(target, replaces)
-        else:
-            self.refuse_transfer(NOT_TRANSFERRED)
+        """Have the far end call `target`, or take the place of the one that `replaces` is with.
+
+        It has to be steady.
+        """
+        self._handover.refer(wanted)
+        self.sip.refer(target, replaces)
 
     def await_transfer(self) -> None:
         """Let the far end wait for the call that replaces this one."""
