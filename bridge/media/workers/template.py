@@ -59,7 +59,7 @@ class Template:
         except OSError:
             message = b""
         if not message:
-            self._let_go()
+            self._bury()
             return
         pid, status = map(int, message.split())
         if status:
@@ -72,8 +72,14 @@ class Template:
             if heard is not None:
                 heard.remove_reader(control.fileno())
             control.close()
-        if self._process is not None:
-            self._process.poll()  # Leave no zombie.
+
+    def _bury(self) -> None:
+        """It has died, or is about to: its sockets are closed before it is gone."""
+        self._let_go()
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
 
     async def close(self) -> None:
         """End the process; its workers end as their sockets are closed."""
