@@ -535,7 +535,8 @@ def test_part_of_a_frame_is_filled_up_before_a_pause() -> None:
     listener.take(later)
     assert [frame.timestamp for frame in listener.frames[5:]] == [1200, 1440, 5600, 5840]
     assert listener.markers == [0, 7]
-    # 20 ms of the tone, then silence.
+    # 20 ms of the tone, which fades out, then silence.
+    assert max(map(abs, listener.heard[6 * 240 + 156 : 6 * 240 + 160])) < 1200
     assert set(listener.frames[6].payload[160:]) == {0xD5}
     assert set(listener.frames[6].payload[:160]) != {0xD5}
 
@@ -590,15 +591,13 @@ def test_another_source_joins_on_without_a_click(source: Codec) -> None:
 def test_sound_comes_back_without_a_click(source: Codec) -> None:
     """Resume, or the first packet after the codec changed: in the middle of a wave."""
     sent = packets(source, PCMA)
-    for first in (3, 5, 8):
+    for first in (1, 4, 6):
         listener = Listener(source, PCMA)
-        listener.take(sent[first:10])
-        beginning = array("h", [0, *listener.heard[:160]])
-        assert steepest(beginning) < 1.8 * steepest(sine(440, 0.1, 8000))
-        heard = len(listener.heard)
-        listener.take(sent[40:50])
-        beginning = array("h", [0, *listener.heard[heard : heard + 160]])
-        assert steepest(beginning) < 1.8 * steepest(sine(440, 0.1, 8000))
+        listener.take([*sent[first:10], *sent[41:50]])
+        assert len(listener.markers) == 2
+        for begins in listener.markers:
+            first_samples = listener.heard[begins * 160 : begins * 160 + 4]
+            assert max(map(abs, first_samples)) < 1500
 
 
 def test_a_source_that_jumps_in_numbers_and_time() -> None:
