@@ -403,6 +403,7 @@ class Chaos(RuleBasedStateMachine):
             self.tell(e.MediaSilent(call=call, side=side, seconds=3, heard=side is Side.SIP))
         elif kind == 4:
             self.tell(e.MediaAudible(call=call, side=side))
+            self.tell(e.MediaRecorded(call=call, op=OpId(kind), seconds=1))
         elif kind == 5:
             heard = Measured(packets=250, reports=1)
             self.tell(e.MediaMeasured(call=call, matrix=heard, sip=Measured()))

@@ -421,6 +421,8 @@ def events(op: OpId) -> Iterable[e.Event]:
     yield e.MediaKeyPressed(call=CALL, key="1", duration=0.1)
     yield e.MediaSilent(call=CALL, side=Side.SIP, seconds=3, heard=True)
     yield e.MediaAudible(call=CALL, side=Side.SIP)
+    yield e.MediaPlayed(call=CALL, op=op, seconds=1)
+    yield e.MediaRecorded(call=CALL, op=op, seconds=1)
     yield e.MediaMeasured(call=CALL, matrix=Measured(), sip=Measured())
     yield e.MediaLost(call=CALL, side=Side.SIP, fault=e.MediaFault.INTERNAL)
     yield e.MediaClosed(call=CALL)

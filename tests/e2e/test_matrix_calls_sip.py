@@ -133,3 +133,29 @@ async def test_numbers_without_a_route_are_refused(
     assert await call.ended() == "m.call.reject unknown_error"
     record = await stage.bridge.ended(person.user_id)
     assert (record.cause, record.ended_by) == ("no_route", "bridge")
+
+
+async def test_a_telephone_that_sends_nothing_is_told_of_after_the_call(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    person, caller = await new_matrix_phone()
+    room = await caller.client.direct_room(PCMU.ghost)
+    async with stage.scripted_phone(PCMU, "phone_answers", echo=False) as phone:
+        call = await caller.call(room)
+        await call.connected()
+        (active,) = stage.bridge.calls(person.user_id)
+        told = "nothing is heard from sip: never sent"
+        await until(
+            lambda: told in [rung.summary for rung in stage.bridge.ladder(active.call)],
+            within=8,
+            what="the ladder says that the telephone is not heard",
+        )
+        await call.hang_up()
+        await phone.succeeds()
+    record = await stage.bridge.ended(person.user_id)
+    assert record.statistics["sip_silence"] == "never_sent"
+    await until(
+        lambda: caller.client.seen("m.room.message"), within=5, what="the person reads about it"
+    )
+    (notice,) = caller.client.seen("m.room.message")
+    assert notice.content["body"] == "The other side could not be heard: it sent no audio."

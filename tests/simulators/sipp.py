@@ -24,8 +24,13 @@ class Sipp:
         calls: str | None = None,
         caller: str = "+12025550150",
         dials: str = "",
+        echo: bool = True,
     ) -> None:
-        """`calls`: host:port that it calls, for a scenario that does; `dials`: the number."""
+        """`calls`: host:port that it calls, for a scenario that does; `dials`: the number.
+
+        `echo`: it sends the audio back that it hears.
+        """
+        self._echo = ("-rtp_echo",) if echo else ()
         self.scenario = scenario
         self.address = address
         self.port = port or free_port(socket.SOCK_DGRAM, address)
@@ -58,7 +63,7 @@ class Sipp:
             [
                 *(sipp, *target, "-sf", str(SCENARIOS / f"{self.scenario}.xml")),
                 *("-i", self.address, "-p", str(self.port)),
-                *("-mi", self.address, "-mp", str(media), "-rtp_echo"),
+                *("-mi", self.address, "-mp", str(media), *self._echo),
                 *("-key", "caller", self._caller),
                 *("-m", "1", "-nostdin", "-timeout", str(_TIMEOUT), "-timeout_error"),
                 *("-trace_msg", "-message_file", f"{self.scenario}.messages"),

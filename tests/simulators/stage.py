@@ -166,9 +166,13 @@ class Stage:
             registrar=registrar,
         )
 
-    def scripted_phone(self, line: Line, scenario: str) -> Sipp:
-        """A party at the end of a line that is called and acts out a scenario."""
-        return Sipp(self._phone_directory(line), scenario, address=line.address, port=line.port)
+    def scripted_phone(self, line: Line, scenario: str, *, echo: bool = True) -> Sipp:
+        """A party at the end of a line that is called and acts out a scenario.
+
+        `echo`: it sends the audio back that it hears; else none.
+        """
+        directory = self._phone_directory(line)
+        return Sipp(directory, scenario, address=line.address, port=line.port, echo=echo)
 
     def scripted_caller(self, line: Line, scenario: str, dials: str, *, caller: str = "") -> Sipp:
         """A party at the end of a line that calls a number by a scenario.

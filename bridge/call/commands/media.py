@@ -118,6 +118,38 @@ class BridgeMedia(MediaCommand):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlayAudio(MediaCommand):
+    """Let `side` hear a file in place of what would pass there, from its beginning.
+
+    Any format that FFmpeg reads; at most ten minutes of it. Answered by `MediaPlayed` when it is
+    over. What is played already gives way.
+    """
+
+    op: OpId
+    side: Side
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordAudio(MediaCommand):
+    """Write what `side` says into a file (Ogg Opus), which is made anew.
+
+    Answered by `MediaRecorded` when it is over: by `EndAudio`, or with the session.
+    """
+
+    op: OpId
+    side: Side
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndAudio(MediaCommand):
+    """Play nothing more to `side`, and record nothing more of it."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AddRemoteCandidates(MediaCommand):
     """ICE candidates that the Matrix client trickled; an empty one ends them."""
 

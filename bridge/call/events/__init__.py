@@ -39,6 +39,8 @@ from bridge.call.events.media import (
     MediaLost,
     MediaMeasured,
     MediaOfferReady,
+    MediaPlayed,
+    MediaRecorded,
     MediaSilent,
     MediaSwitched,
 )
@@ -100,6 +102,8 @@ __all__ = [
     "MediaLost",
     "MediaMeasured",
     "MediaOfferReady",
+    "MediaPlayed",
+    "MediaRecorded",
     "MediaSilent",
     "MediaSwitched",
     "PersonChanged",

@@ -154,6 +154,22 @@ class MediaMeasured(MediaEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MediaPlayed(MediaEvent):
+    """Answers `PlayAudio`: that many `seconds` were played, to the end or until it had to stop."""
+
+    op: OpId
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaRecorded(MediaEvent):
+    """Answers `RecordAudio`: the file is complete, and that many `seconds` long."""
+
+    op: OpId
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MediaClosed(MediaEvent):
     """Answers `CloseMedia`: final statistics, plain values that a record can keep."""
 

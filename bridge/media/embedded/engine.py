@@ -12,11 +12,14 @@ from bridge.call.commands import (
     BridgeMedia,
     CloseMedia,
     DropSuccessor,
+    EndAudio,
     JoinMedia,
     MediaCommand,
     OfferMedia,
     OfferSuccessor,
+    PlayAudio,
     PlayKey,
+    RecordAudio,
     RollbackMedia,
     SwitchMedia,
 )
@@ -178,6 +181,12 @@ class _Call:
                 return self.session.play(key, duration)
             case BridgeMedia(other=other):
                 return self.session.bridge(other, self._session_of)
+            case PlayAudio():
+                return self.session.sounds.play(command)
+            case RecordAudio():
+                return self.session.sounds.record(command)
+            case EndAudio(side=side):
+                return self.session.sounds.end(side)
             case RollbackMedia():
                 return self.session.rollback()
             case OfferSuccessor():

@@ -6,7 +6,7 @@ import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from aiortc import RTCCertificate
@@ -159,6 +159,13 @@ class MatrixLeg:
     def connected(self) -> bool:
         """Whether audio can pass."""
         return self._current is not None
+
+    def tell(self, rtp: Callable[[Packet, float], None]) -> None:
+        """Hand packets to somebody else from now on."""
+        self._callbacks = replace(self._callbacks, rtp=rtp)
+        for generation in (self._current, self._connecting):
+            if generation is not None and generation.dtls.established:
+                self._listen(generation)
 
     @property
     def hurdle(self) -> MediaFault | None:

@@ -85,6 +85,7 @@ class Path:
         "_event_target",
         "_insisted",
         "_led",
+        "_occupied",
         "_on_event",
         "_open",
         "_plan",
@@ -110,7 +111,7 @@ class Path:
         self.reception = reception
         self.emission = emission
         self._send: Send = _nowhere
-        self._led = False
+        self._led = self._occupied = False
         self._switch = switch
         self._on_event = on_event
         self._alternative = NO_TYPE
@@ -142,6 +143,11 @@ class Path:
         if led != self._led:
             self._apply(self._plan)
 
+    def occupy(self, *, occupied: bool) -> None:
+        """Let nothing pass but what is played, or pass again what comes."""
+        self._occupied = occupied
+        self._apply(self._plan)
+
     @property
     def transcoding(self) -> bool:
         """Whether the audio is re-encoded."""
@@ -164,7 +170,7 @@ class Path:
         self._plan = plan
         self._audio_in = plan.audio_in
         self._audio_out = plan.audio_out
-        self._open = plan.open and self._led
+        self._open = plan.open and self._led and not self._occupied
         # What is not sent meanwhile must not look lost to the receiver.
         self._unanchor()
         self._sequence_offset = self._timestamp_offset = 0
@@ -420,7 +426,7 @@ class Path:
 
     def play(self, payload: bytes, timestamp: int, *, marker: bool, now: float) -> None:
         """Send audio of our own, where nothing else passes, if there is a way."""
-        if self._open:
+        if self._plan.open and self._led:
             kind = self._plan.audio_out
             self._emit(kind, payload, timestamp & 0xFFFFFFFF, marker=marker, now=now)
 

@@ -25,6 +25,7 @@ from bridge.media.embedded.keys import KeyListener, KeyPlayer
 from bridge.media.embedded.matrix_leg import Callbacks, MatrixLeg, our_setup
 from bridge.media.embedded.sip_leg import OnRtp, SipLeg
 from bridge.media.embedded.sockets import PortRange, gathering_addresses, local_address
+from bridge.media.embedded.sounds import Sounds
 from bridge.media.embedded.streams import Statistics, Streams
 from bridge.media.embedded.successor import Successor, allowed_by, is_surprising
 from bridge.media.embedded.upkeep import Upkeep
@@ -125,6 +126,7 @@ class Session:
         self._answered_at = 0.0
         self._connected_at = 0.0
         self._upkeep = Upkeep(self._streams, self._matrix.send_rtcp, self._send_sip_rtcp)
+        self.sounds = Sounds(call, self._streams, self._tell, emit)
         self._watch = Watch(call, self._streams, self._wants, self._facts, emit)
 
     # --- offers -------------------------------------------------------------------------------
@@ -516,6 +518,13 @@ class Session:
     def _sip_rtcp(self, packet: bytes) -> None:
         self._streams.sip_rtcp.receive(packet, monotonic(), time())
 
+    def _tell(self, side: Side, hear: OnRtp | None) -> None:
+        """Let somebody hear a side before its path does, or nobody any more."""
+        if side is Side.MATRIX:
+            self._matrix.tell(hear or self._streams.to_sip.receive)
+        elif self._sip is not None:
+            self._sip.tell(hear or self._hear)
+
     def _wants(self, side: Side) -> bool:
         """Whether audio is to come from a side. Whose SIP peer is there instead watches that."""
         elsewhere = side is Side.MATRIX and self._beside is not None
@@ -558,6 +567,7 @@ class Session:
         """Say goodbye on both sides and free everything."""
         self._upkeep.stop()
         self._watch.stop()
+        await self.sounds.close()
         self._listener.stop()
         self._player.stop()
         if self._beside is not None:

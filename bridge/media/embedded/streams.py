@@ -25,7 +25,7 @@
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -120,6 +120,15 @@ class Streams:
             ),
             lambda: make_transcoder(source, target, self._opus_bitrate),
         )
+
+    @property
+    def legs(self) -> Mapping[Side, LegMedia]:
+        """What was agreed with each side."""
+        return self._legs
+
+    def path_to(self, side: Side) -> Path:
+        """By which that side hears."""
+        return self.to_sip if side is Side.SIP else self.to_matrix
 
     def wants(self, side: Side) -> bool:
         """Whether it was agreed that audio comes from a side: it does not on hold."""

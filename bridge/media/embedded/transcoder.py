@@ -48,6 +48,8 @@ PAUSE = 0.04
 """The same for a sender that said so, by a packet that carries next to nothing (DTX)."""
 DTX_SIZE = 2
 """Octets of such a packet, at most."""
+RECORDED = 20
+"""Milliseconds of sound that are recorded at once."""
 LONGEST_FILL = 5
 """Frames of rest at once; a pause that would take more becomes a gap in time."""
 
@@ -345,3 +347,23 @@ def make_transcoder(source: LegMedia, target: LegMedia, bitrate: int = BITRATE) 
         make_encoder(target.codec, rate, ptime, target.parameters, bitrate),
         ptime,
     )
+
+
+class _Plain:
+    """Samples as they are."""
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+
+    def encode(self, samples: bytes) -> bytes:
+        """Nothing is done to them."""
+        return samples
+
+    def expect_loss(self, percent: int) -> None:
+        """None is lost on the way into a file."""
+
+
+def make_recording(codec: Codec, rate: int) -> Transcoder:
+    """To 16-bit mono samples, `rate` per second and timestamps in these. Raises LocalError."""
+    decoder = make_decoder(codec, rate)
+    return Transcoder(codec, decoder, Codec("L16", rate), _Plain(rate), RECORDED)
