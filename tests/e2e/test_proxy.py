@@ -4,7 +4,7 @@
 from tests.e2e.conftest import NewMatrixPhone
 from tests.e2e.stage import PROXIED, GatedStage
 
-SUITES = {"AES_256_CM_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_80"}
+SUITES = {"AEAD_AES_256_GCM", "AES_256_CM_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_80"}
 
 
 async def test_calls_go_through_kamailio_both_ways(
