@@ -25,7 +25,7 @@ DESK = Line("desk", "127.0.0.17", "+12025550190", ("PCMU", "PCMA", "G722"))
 PROXIED = Line("proxied", "127.0.0.18", "+12025550150", ("PCMU",))
 """Not a trunk itself: it registers with the proxy that one is registered with."""
 PROXY = "127.0.0.19"
-_PASSWORDS = {"gateway": "correct-horse", PROXIED.number: "battery-staple"}
+_PASSWORDS = {"gateway": "open-sesame", PROXIED.number: "battery-staple"}
 LOBBY = Line("lobby", "127.0.0.31", "+12025550101", ("PCMU",), refers=False)
 GUEST = Line("guest", "127.0.0.32", "+12025550102", ("G722",), refers=False)
 """Two that do not transfer calls: the bridge has to."""
