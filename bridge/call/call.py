@@ -35,8 +35,8 @@ from bridge.call.events import (
     SipReferReceived,
 )
 from bridge.call.far_end import HOPS, FarEnd
-from bridge.call.handover import Handover
 from bridge.call.ids import Address, CallId, Direction, LegId, Side, UserId
+from bridge.call.leaving import Leaving
 from bridge.call.leg import (
     EarlyMedia,
     HandedOver,
@@ -58,7 +58,7 @@ from bridge.call.leg import (
 )
 from bridge.call.machine import Effects
 from bridge.call.media_session import MediaSession
-from bridge.call.notices import NOT_TRANSFERRED, Notices, forwarded_by, last_words
+from bridge.call.notices import Notices, forwarded_by, last_words
 from bridge.call.renegotiation import Renegotiation
 from bridge.call.setup import take
 from bridge.call.silence import Heard, Listener
@@ -113,17 +113,14 @@ class Call:
         self.over: Over | None = None
         self._effects = effects
         self._terms = terms
-        self._media = MediaSession(effects, call)
+        self.media = MediaSession(effects, call)
         self._listener = Listener(effects, call)
-        self._renegotiation = Renegotiation(effects, call)
-        self.far = FarEnd(effects, call, sip, self._renegotiation, self._identify)
+        self.renegotiation = Renegotiation(effects, call)
+        self.far = FarEnd(effects, call, sip, self.renegotiation, self._identify)
         self._referral: SipReferReceived | None = None
         self._abandoned = False
-        self._handover = Handover()
-        self._moved: Moved | NotMoved | None = None
         self._payer = payer
-        self._beside = beside
-        self._forsaken = False
+        self.leaving = Leaving(self, beside)
         self._redirected: Redirected | None = None
         self._hops = 0
         self.direction = direction
@@ -150,7 +147,7 @@ class Call:
     @property
     def is_put_through(self) -> bool:
         """Whether the far end of another call is there instead of the person."""
-        return self._beside is not None
+        return self.leaving.beside is not None
 
     @property
     def attempts(self) -> int:
@@ -166,15 +163,15 @@ class Call:
 
     def stay_near(self, other: CallId) -> None:
         """The person has another call, which this one may be put through to."""
-        self._media.near = other
+        self.media.near = other
 
     def start(self, display_name: str = "") -> None:
         """Set out: ask for what the first step needs."""
-        if self._beside is not None:
-            self._media.bridge(self._beside)
+        if self.leaving.beside is not None:
+            self.media.bridge(self.leaving.beside)
         if self.matrix.state is MatrixState.PREPARING:
             self.matrix.prepare(display_name)
-        self._advance()
+        self.advance()
 
     def refuse(self, cause: Cause, display_name: str) -> None:
         """Do not let the call ring; the person learns that they missed it."""
@@ -198,10 +195,10 @@ class Call:
         unheard = self._listener.close()
         past = self._course.past(called=called, unheard="" if self.is_put_through else unheard)
         text = last_words(self._effects.notices, self.over, past)
-        self._renegotiation.close()
+        self.renegotiation.close()
         self.matrix.end(cause, telling=bool(text))
         self.far.end(cause)
-        self._media.close()
+        self.media.close()
         if text:
             self.matrix.tell(text, self._course.since)
         self._course.ended(self.over, status, detail)
@@ -231,25 +228,25 @@ class Call:
                 self._media_event(event)
             case _:
                 self._matrix_event(event)
-        self._advance()
+        self.advance()
 
     def handle_timer(self) -> None:
         """Go on from every state that has lasted too long."""
-        for machine in (self.matrix, self._media, self._renegotiation):
+        for machine in (self.matrix, self.media, self.renegotiation):
             if machine.is_due():
                 self._act(machine.expire())
         for signal in self.far.expire():
             self._act(signal)
         self._act(self._listener.expire())
-        self._advance()
+        self.advance()
 
     @property
     def deadline(self) -> float:
         """When `handle_timer` has something to do: there is always something until the end."""
         parts = (
             self.matrix.deadline,
-            self._media.deadline,
-            self._renegotiation.deadline,
+            self.media.deadline,
+            self.renegotiation.deadline,
             self._listener.deadline,
         )
         return min(each for each in (*parts, *self.far.deadlines()) if each is not None)
@@ -259,7 +256,7 @@ class Call:
         """Whether nothing can happen any more."""
         return self._abandoned or (
             self.matrix.state is MatrixState.ENDED
-            and self._media.state is MediaState.CLOSED
+            and self.media.state is MediaState.CLOSED
             and self.far.is_ended
         )
 
@@ -278,111 +275,6 @@ class Call:
             unheard=self._listener.unheard,
         )
 
-    # --- transfer -------------------------------------------------------------------------
-
-    def take_transfer(self) -> HandedOver | None:
-        """To whom the person wants to transfer the call, if that was not dealt with yet."""
-        wanted = self._handover.take()
-        return wanted if self.over is None else None
-
-    def transfer(self, wanted: HandedOver, target: str, replaces: LegId | None = None) -> None:
-        """Have the far end call `target`, or take the place of the one that `replaces` is with.
-
-        It has to be steady.
-        """
-        self._handover.refer(wanted)
-        self.sip.refer(target, replaces)
-
-    def await_transfer(self) -> None:
-        """Let the far end wait for the call that replaces this one."""
-        if self.far.is_steady:
-            self.sip.await_replacement()
-        else:
-            self.refuse_transfer(NOT_TRANSFERRED)
-
-    def refuse_transfer(self, why: str) -> None:
-        """Go on, as far as the person is still there."""
-        self.notify(why)
-        over = self._handover.fail()
-        if over is not None:
-            self._forsake(over)
-
-    def _forsake(self, over: Over) -> None:
-        """The person has left a call that was not transferred: they may get it back, but once."""
-        if self.can_be_put_through:
-            self._forsaken = True
-        else:
-            self.end(over.cause, over.by)
-
-    def take_forsaken(self) -> bool:
-        """Whether the person is to get the call back, if that was not dealt with yet."""
-        forsaken, self._forsaken = self._forsaken, False
-        return forsaken and self.over is None
-
-    def take_unreferred(self) -> tuple[HandedOver, NotTransferred] | None:
-        """What the far end did not do for the person, if that was not dealt with yet."""
-        unreferred = self._handover.take_unreferred()
-        return unreferred if self.over is None else None
-
-    # --- to another telephone, which we connect ---------------------------------------------
-
-    @property
-    def can_be_put_through(self) -> bool:
-        """Whether the far end can talk with that of another call, at once."""
-        up = self.over is None and self.talks_since is not None
-        return up and not self.is_put_through and self.far.can_be_put_through
-
-    def put_through(self, other: CallId, *, rings: bool) -> None:
-        """The person is out of this call, and another takes their place.
-
-        `rings`: that was not answered yet. It is with another far end, or rings at them anew.
-        """
-        self._beside = other
-        self._handover.leave()
-        self.matrix.end(Cause.TRANSFERRED)
-        self.sip.settle()
-        if rings:
-            self.sip.pass_on()
-        self._media.bridge(other)
-        self._renegotiation.lose_client()
-
-    # --- transfer to a person -------------------------------------------------------------
-
-    def pass_on(self) -> bool:
-        """Keep the far end while somebody is called who is to talk to it; whether that can be."""
-        if not self.far.is_steady:
-            self.refuse_transfer(NOT_TRANSFERRED)
-            return False
-        self.sip.pass_on()
-        return True
-
-    def keep(self, why: str) -> None:
-        """Nobody takes the far end; if it has already been offered another call, it is lost."""
-        if not self._renegotiation.stay():
-            self.end(Cause.NOT_TRANSFERRED, "bridge")
-            return
-        self.sip.settle()
-        self.refuse_transfer(why)
-
-    @property
-    def promised(self) -> str:
-        """What to offer the far end of another call, once this one waits for that; else empty."""
-        return self._media.to_sip if self.sip.state is SipState.PROMISED else ""
-
-    def offer(self, sdp: str) -> None:
-        """Offer the far end another call."""
-        self._renegotiation.move(sdp)
-
-    def take_moved(self) -> Moved | NotMoved | None:
-        """What the far end said to that, if it was not dealt with yet."""
-        moved, self._moved = self._moved, None
-        return moved
-
-    def inherit(self, giving: FarEnd, sdp: str) -> None:
-        """Go on with the far end of another call, which has answered with `sdp`."""
-        giving.give_to(self.far, sdp)
-        self._advance()
-
     # --- redirection ----------------------------------------------------------------------
 
     def take_redirection(self) -> Redirected | None:
@@ -400,7 +292,7 @@ class Call:
         if self._hops == HOPS or not self._go_by(leg):
             return None
         self._hops += 1
-        self._advance()
+        self.advance()
         return leg.leg
 
     # --- somebody else at the far end -----------------------------------------------------
@@ -422,7 +314,7 @@ class Call:
     @property
     def can_be_taken_over(self) -> bool:
         """Whether somebody who calls may take the far end's place, now."""
-        return self.can_be_referred and self._renegotiation.is_idle
+        return self.can_be_referred and self.renegotiation.is_idle
 
     # --- setup glare ----------------------------------------------------------------------
 
@@ -437,8 +329,8 @@ class Call:
         self.matrix = leg
         self._effects.emit(RecordLegs(call=self.id, person=self.person, ringing=()))
         self.matrix.record()
-        self._media.restart()
-        self._advance()
+        self.media.restart()
+        self.advance()
 
     @property
     def can_take_sip(self) -> bool:
@@ -446,7 +338,7 @@ class Call:
 
         It cannot where the person rings already, or has answered: what they were offered stands.
         """
-        pending = self.sip.state in _RINGING_THERE and self._media.can_restart
+        pending = self.sip.state in _RINGING_THERE and self.media.can_restart
         unsaid = self.matrix.state in (MatrixState.INVITED, *_UNSENT)
         return self.over is None and pending and unsaid and not self.sip.stands_in
 
@@ -454,16 +346,16 @@ class Call:
         """The number that the person called calls them: that call goes on, ours is cancelled."""
         self.far.give_way(leg)
         self._terms = terms
-        self._media.restart()
+        self.media.restart()
         self._ring_while_joining()
-        self._advance()
+        self.advance()
 
     def _abandon(self) -> None:
         """Try once more to end each part, and wait for none of them."""
         parts = (
             partial(self.matrix.end, Cause.ERROR),
             partial(self.far.end, Cause.ERROR),
-            self._media.close,
+            self.media.close,
         )
         for end in parts:
             with suppress(Exception):
@@ -487,10 +379,10 @@ class Call:
         if isinstance(signal, Over):
             self._act(signal)
         elif isinstance(signal, HandedOver):
-            self._handover.ask(signal)
+            self.leaving.ask(signal)
         elif signal is not None and self.over is None:
             assert isinstance(signal, Reoffer | ReofferAnswered | ReofferRefused)
-            self._renegotiation.matrix_said(signal)
+            self.renegotiation.matrix_said(signal)
 
     def _progressed(self, event: SipProgressed) -> None:
         if event.status >= _RINGS_FROM and event.leg == self.sip.leg:
@@ -500,7 +392,7 @@ class Call:
     def _key_pressed(self, event: SipKeyPressed) -> None:
         mine = self.over is None and event.leg == self.sip.leg
         if mine and self.sip.hears(SipKeyPressed):
-            self._media.play(event.key, event.duration)
+            self.media.play(event.key, event.duration)
 
     def _media_event(self, event: MediaEvent) -> None:
         if isinstance(event, MediaKeyPressed):
@@ -513,9 +405,9 @@ class Call:
             if self.over is None:
                 self._listener.handle(event)
             return
-        was = self._media.state
-        self._act(self._media.handle(event))
-        self._act(self._renegotiation.handle(event))
+        was = self.media.state
+        self._act(self.media.handle(event))
+        self._act(self.renegotiation.handle(event))
         self._act(self.far.media_said(event))
         if isinstance(event, MediaClosed) and was is MediaState.CLOSING:
             statistics = {**event.statistics, **self._listener.statistics()}
@@ -542,7 +434,7 @@ class Call:
             case NotCarried(over=over):
                 self._try_next_trunk(over)
             case NotTransferred():
-                self._handover.unrefer(signal)
+                self.leaving.unrefer(signal)
             case Referred(event=event):
                 self._referral = event
             case Switched():
@@ -550,27 +442,26 @@ class Call:
             case NotSwitched(cause=cause):
                 self._act(self.far.not_switched(cause))
             case Moved() | NotMoved():
-                self._moved = signal
+                self.leaving.note(signal)
             case EarlyMedia(sdp=sdp):
-                self._media.answer_early(sdp)
+                self.media.answer_early(sdp)
             case _:
                 self._reoffered(signal)
 
     def _judge(self, over: Over) -> None:
         """Something is over; so is the call, unless the person has handed it over."""
-        under_way = self.sip.is_handed_over and not self.is_put_through
-        judged = self._handover.judge(over, under_way=under_way)
+        judged = self.leaving.judge(over)
         if judged is None:
             return
         if judged.cause is Cause.NOT_TRANSFERRED:
-            self._forsake(judged)
+            self.leaving.forsake(judged)
         else:
             self.end(judged.cause, judged.by, judged.status)
 
     def _reoffered(self, signal: Signal) -> None:
         assert isinstance(signal, Reoffer | ReofferAnswered | ReofferRefused | OwnOfferAnswered)
-        if self._renegotiation.state is not RenegotiationState.CLOSED:
-            self._act(self._renegotiation.sip_said(signal))
+        if self.renegotiation.state is not RenegotiationState.CLOSED:
+            self._act(self.renegotiation.sip_said(signal))
         elif isinstance(signal, Reoffer) and signal.op is not None:
             self.sip.refuse(signal.op, _PENDING)  # What it would change is not agreed yet.
 
@@ -588,36 +479,36 @@ class Call:
         It cannot once the person hears what was there before, or has answered what it cannot take.
         """
         anew = leg.terms != self._terms
-        if not self._media.offer_stands or (anew and self.sip.bare):
+        if not self.media.offer_stands or (anew and self.sip.bare):
             return False
         self.far.follow(leg)
         if anew:
             self._terms = leg.terms
-            self._media.restart()
+            self.media.restart()
         return True
 
     # --- steps ----------------------------------------------------------------------------
 
-    def _advance(self) -> None:
+    def advance(self) -> None:
         """Do what is due, until nothing is."""
         while self.over is None:
-            step = STEPS.get((self.matrix.state, self._media.state, self.sip.state))
+            step = STEPS.get((self.matrix.state, self.media.state, self.sip.state))
             if step is None:
                 break
             if step in _RINGS:
                 self._course.rings()
                 self.matrix.record()
-            take(step, self.matrix, self._media, self.sip, self._terms)
+            take(step, self.matrix, self.media, self.sip, self._terms)
             if step in _RINGS:
                 self._tell_who_forwarded()
         if self.over is not None:
             return
         for candidates in self.matrix.take_candidates():
             self._effects.emit(AddRemoteCandidates(call=self.id, candidates=candidates))
-        up = (self.matrix.state, self._media.state, self.sip.state) in UP
-        if up and self._renegotiation.state is RenegotiationState.CLOSED:
+        up = (self.matrix.state, self.media.state, self.sip.state) in UP
+        if up and self.renegotiation.state is RenegotiationState.CLOSED:
             self._course.answered()
-            self._renegotiation.open(self.matrix, self.sip)
+            self.renegotiation.open(self.matrix, self.sip)
 
     # --- inside ---------------------------------------------------------------------------
 

@@ -50,11 +50,11 @@ class Reliefs:
             return [(taking, partial(taking.end, cause, giving.over.by))]
         if taking.over is not None:
             self._forget(relief)
-            return [(giving, partial(giving.keep, not_taken(taking.over.cause)))]
-        if not relief.offered and taking.promised:
+            return [(giving, partial(giving.leaving.stay, not_taken(taking.over.cause)))]
+        if not relief.offered and taking.leaving.promised:
             relief.offered = True
-            return [(giving, partial(giving.offer, taking.promised))]
-        return self._moved(relief, giving.take_moved())
+            return [(giving, partial(giving.leaving.offer, taking.leaving.promised))]
+        return self._moved(relief, giving.leaving.take_moved())
 
     def _moved(self, relief: _Relief, moved: Moved | NotMoved | None) -> Actions:
         giving, taking = relief.giving, relief.taking
@@ -63,9 +63,9 @@ class Reliefs:
         self._forget(relief)
         if isinstance(moved, NotMoved):
             refuse = partial(taking.end, Cause.NOT_TRANSFERRED, "sip")
-            return [(giving, partial(giving.keep, NOT_TRANSFERRED)), (taking, refuse)]
+            return [(giving, partial(giving.leaving.stay, NOT_TRANSFERRED)), (taking, refuse)]
         leave = partial(giving.end, Cause.TRANSFERRED, "matrix")
-        return [(taking, partial(taking.inherit, giving.far, moved.sdp)), (giving, leave)]
+        return [(taking, partial(taking.leaving.inherit, giving.far, moved.sdp)), (giving, leave)]
 
     def _forget(self, relief: _Relief) -> None:
         del self._of[relief.giving.id], self._of[relief.taking.id]

@@ -62,7 +62,8 @@ class Transfers:
 
     def consequences(self, call: Call) -> Actions:
         """What is to be done to other calls, now that something has happened to this one."""
-        given_back = [(call, partial(self._give_back, call))] if call.take_forsaken() else []
+        forsaken = call.leaving.take_forsaken()
+        given_back = [(call, partial(self._give_back, call))] if forsaken else []
         return [*given_back, *self._reliefs.follow(call), *self._junctions.follow(call)]
 
     def follow(self, call: Call) -> None:
@@ -70,10 +71,10 @@ class Transfers:
         redirected = call.take_redirection()
         if redirected is not None:
             self._redirect(call, redirected)
-        wanted = call.take_transfer()
+        wanted = call.leaving.take_wanted()
         if wanted is not None:
             self._transfer(call, wanted)
-        unreferred = call.take_unreferred()
+        unreferred = call.leaving.take_unreferred()
         if unreferred is not None:
             self._transfer_otherwise(call, *unreferred)
         referral = call.take_referral()
@@ -88,16 +89,16 @@ class Transfers:
             self._pass_on_to(call, wanted.person)
             return
         if wanted.target is None:
-            call.refuse_transfer(TO_NOBODY)
+            call.leaving.refuse(TO_NOBODY)
             return
         if wanted.waits:
-            call.await_transfer()
+            call.leaving.await_replacement()
             return
         other = self._other(call, wanted.target)
         if not call.far.is_steady:
-            call.refuse_transfer(NOT_TRANSFERRED)
+            call.leaving.refuse(NOT_TRANSFERRED)
         elif other is not None and self._refers(call):
-            call.transfer(wanted, wanted.target.removeprefix("tel:"), other.sip.leg)
+            call.leaving.refer(wanted, wanted.target.removeprefix("tel:"), other.sip.leg)
         elif other is not None:
             self._join(call, other)
         else:
@@ -107,14 +108,14 @@ class Transfers:
         """By its own trunk, if that does it; or else by whichever trunk the target is called."""
         limit = self._limits.why_not_transfer(call.person, call.sip.trunk)
         if limit is not None:
-            call.refuse_transfer(MEANINGS[limit.cause].sentence)
+            call.leaving.refuse(MEANINGS[limit.cause].sentence)
             return
         route = self._people.route_by(call.sip.trunk, call.person, target)
         if isinstance(route, Refusal) or not self._refers(call):
             self._connect(call, target)
             return
         self._limits.placed(call.person, route.trunk)
-        call.transfer(wanted, route.target)
+        call.leaving.refer(wanted, route.target)
 
     def _refers(self, call: Call) -> bool:
         """Whether the far end is asked to transfer itself."""
@@ -134,18 +135,18 @@ class Transfers:
         if other is not None:
             self._join(call, other)
         elif why.tried and not blames_trunk(why.status):
-            call.refuse_transfer(not_taken(from_sip(why.status, 0, remote=True)))
+            call.leaving.refuse(not_taken(from_sip(why.status, 0, remote=True)))
         else:
             self._connect(call, wanted.target)
 
     def _join(self, call: Call, other: Call) -> None:
         """Let the far ends of two calls of the person's talk with each other."""
-        if not (call.can_be_put_through and other.can_be_put_through):
-            call.refuse_transfer(NOT_TRANSFERRED)
+        if not (call.leaving.can_put_through and other.leaving.can_put_through):
+            call.leaving.refuse(NOT_TRANSFERRED)
             return
         self._junctions.begin(call, other, joined=True)
         for one, beside in ((call, other), (other, call)):
-            self._hands.guard(one, partial(one.put_through, beside.id, rings=False))
+            self._hands.guard(one, partial(one.leaving.put_through, beside.id, rings=False))
 
     def _connect(self, call: Call, target: Address) -> None:
         """Call somebody, for the person, with whom the far end is to talk."""
@@ -154,10 +155,10 @@ class Transfers:
         if not isinstance(route, Refusal):
             route = usable(route, partial(self._limits.why_not_put_through, person))
         if isinstance(route, Refusal):
-            call.refuse_transfer(MEANINGS[route.cause].sentence)
+            call.leaving.refuse(MEANINGS[route.cause].sentence)
             return
-        if not call.can_be_put_through:
-            call.refuse_transfer(NOT_TRANSFERRED)
+        if not call.leaving.can_put_through:
+            call.leaving.refuse(NOT_TRANSFERRED)
             return
         self._limits.placed(person, route.trunk)
         route, new = heard(route), self._maker.name()
@@ -175,21 +176,21 @@ class Transfers:
         )
         self._calls.add(made, sip_name(leg.leg))
         self._junctions.begin(call, made, joined=False)
-        self._hands.guard(call, partial(call.put_through, new, rings=True))
+        self._hands.guard(call, partial(call.leaving.put_through, new, rings=True))
         self._hands.guard(made, made.start)
 
     def _recall(self, call: Call, cause: Cause) -> None:
         """Whom we have called for it does not take a call: it rings at its person's again."""
         call.notify(not_taken(cause))
         call.sip.settle()
-        call.pass_on()
+        call.leaving.pass_on()
         absent = self._hands.why_not_ring(call.person, call.address)
         self._ring(self._maker.name(), call, call.person, absent)
 
     def _give_back(self, call: Call) -> None:
         """A call was not transferred, and its person has left it: it rings at theirs again."""
         new = self._maker.name()
-        call.put_through(new, rings=True)
+        call.leaving.put_through(new, rings=True)
         absent = self._hands.why_not_ring(call.person, call.address)
         self._ring(new, call, call.person, absent)
 
@@ -198,17 +199,17 @@ class Transfers:
     def _pass_on_to(self, call: Call, person: UserId) -> None:
         """A person transfers a call to another: who is called, and then gets its far end."""
         if access_of(self._policy, person) < Access.RECEIVE:
-            call.refuse_transfer(CANNOT_BE_CALLED)
+            call.leaving.refuse(CANNOT_BE_CALLED)
             return
         limit = self._limits.why_not_transfer(call.person, call.sip.trunk)
         if limit is not None:
-            call.refuse_transfer(MEANINGS[limit.cause].sentence)
+            call.leaving.refuse(MEANINGS[limit.cause].sentence)
             return
         absent = self._hands.why_not_ring(person, call.address)
         if absent is Cause.BUSY:
-            call.refuse_transfer(NOT_TRANSFERRED)
+            call.leaving.refuse(NOT_TRANSFERRED)
             return
-        if not call.pass_on():
+        if not call.leaving.pass_on():
             return
         self._limits.placed(call.person, call.sip.trunk)
         self._ring(self._maker.name(), call, person, absent)
