@@ -12,7 +12,7 @@ async def test_calls_go_through_kamailio_both_ways(
 ) -> None:
     """The proxy stays in the way of every request, and turns TLS into UDP and back."""
     person, mine = await new_matrix_phone()
-    register, *_ = stage.proxy.seen("REGISTER", protocol="tls")
+    *_, register = stage.proxy.seen("REGISTER", protocol="tls")
     async with stage.phone(
         PROXIED, encrypts="srtp-mand", registrar=stage.proxied_registrar()
     ) as phone:

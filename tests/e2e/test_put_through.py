@@ -32,7 +32,8 @@ async def talk_until_one_hangs_up(
     for record in records:
         assert (record.cause, record.ended_by) == ("normal", "sip")
         assert record.statistics["mode"] == "transcode"
-        assert record.statistics["sip_packets_received"] > 20
+        # A quarter of a second was heard at least.
+        assert record.statistics["sip_packets_received"] > 10
 
 
 async def test_two_telephones_talk_and_the_person_is_out_of_it(
