@@ -34,8 +34,8 @@ def main() -> None:
             woken.recv(64)
             _tell_of_ended(control)
         if control in readable:
-            message, sockets, _, _ = socket.recv_fds(control, 16, 1)
-            if not message:
+            sockets = wanted(control)
+            if not sockets:
                 return
             if os.fork() == 0:
                 signal.set_wakeup_fd(-1)
@@ -44,6 +44,14 @@ def main() -> None:
                     each.close()
                 _work(socket.socket(fileno=sockets[0]))
             os.close(sockets[0])
+
+
+def wanted(control: socket.socket) -> list[int]:
+    """The socket that another copy is to serve; none at the end."""
+    try:
+        return socket.recv_fds(control, 16, 1)[1]
+    except ConnectionResetError:  # The other end was closed before it had read of everything.
+        return []
 
 
 def _work(sock: socket.socket) -> None:
