@@ -128,7 +128,7 @@ async def test_is_called_by_a_caller_who_gives_up(
     person, client = await new_browser_client()
     await client.room_with(PCMU.ghost)
     async with stage.scripted_caller(PCMU, "caller_cancels", person.number) as phone:
-        await client.reaches("ringing")
+        await client.rings()
         await client.reaches("ended")
         await phone.succeeds()
 

@@ -89,7 +89,7 @@ async def test_a_caller_who_gives_up_stops_every_device(
     await first.room_with(PCMU.ghost)
     async with stage.scripted_caller(PCMU, "caller_cancels", person.number) as phone:
         for device in (first, second):
-            await device.reaches("ringing")
+            await device.rings()
         for device in (first, second):
             await device.reaches("ended")
         await phone.succeeds()

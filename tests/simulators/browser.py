@@ -265,6 +265,14 @@ class BrowserClient:
         assert found is not None
         return found
 
+    async def rings(self, *, within: float = 15.0) -> None:
+        """Wait until a call has come in, however short it was."""
+
+        async def rang() -> bool:
+            return any(note["what"] == "incoming" for note in await self.do("notes"))
+
+        await until_async(rang, within=within, what="a call came in")
+
     async def hears(self, hertz: float, *, within: float = 10.0) -> None:
         """Wait until a tone of `hertz` is what is heard."""
 
