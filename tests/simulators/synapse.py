@@ -5,7 +5,11 @@ import hashlib
 import hmac
 import os
 import secrets
+import shutil
+import sqlite3
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +20,16 @@ from tests.simulators.federation import PORT, Federated
 from tests.simulators.processes import Child, free_port
 
 SERVER_NAME = "mx.test"
+_ROOT = Path(__file__).parents[2]
+_EMPTY = _ROOT / ".cache" / "synapse"
+"""Databases as Synapse makes them, which takes it three seconds; one for each version."""
 _NO_LIMIT = {"per_second": 10000, "burst_count": 10000}
 
 
 def synapse_python() -> Path:
     """The Python that Synapse is installed for: TESTS_SYNAPSE_PYTHON, or `.venv-synapse`."""
-    root = Path(__file__).parents[2]
     chosen = os.environ.get("TESTS_SYNAPSE_PYTHON")
-    python = Path(chosen) if chosen else root / ".venv-synapse" / "bin" / "python"
+    python = Path(chosen) if chosen else _ROOT / ".venv-synapse" / "bin" / "python"
     if not python.exists():
         raise FileNotFoundError(
             f"there is no Synapse: {python} does not exist; run `make setup`, or set"
@@ -45,6 +51,35 @@ class Credentials:
     def localpart(self) -> str:
         """The user's name without `@` and server."""
         return self.user_id[1 : self.user_id.index(":")]
+
+
+def _empty() -> Path | None:
+    """Where the empty database of this version is kept, if the version can be told."""
+    packages = (synapse_python().parent.parent / "lib").glob("*/site-packages")
+    found = [each.stem for path in packages for each in path.glob("matrix_synapse-*.dist-info")]
+    return _EMPTY / f"{found[0]}.db" if found else None
+
+
+def _copy_empty(database: Path) -> bool:
+    """Begin with an empty database that was made before; whether there is one."""
+    kept = _empty()
+    if kept is None or not kept.exists():
+        return False
+    shutil.copy(kept, database)
+    return True
+
+
+def _keep_empty(database: Path) -> None:
+    """Keep a database that nobody has used yet."""
+    kept = _empty()
+    if kept is None:
+        return
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=kept.parent) as directory:
+        copy = Path(directory) / "copy.db"
+        with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        copy.replace(kept)
 
 
 class Synapse:
@@ -78,6 +113,10 @@ class Synapse:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def _database(self) -> Path:
+        return self.directory / "homeserver.db"
+
+    @property
     def log(self) -> Path:
         """Synapse's own log."""
         return self.directory / "synapse.log"
@@ -88,6 +127,7 @@ class Synapse:
         config = self.directory / "homeserver.yaml"
         config.write_text(yaml.safe_dump(self._settings()))
         (self.directory / "log.yaml").write_text(yaml.safe_dump(self._logging()))
+        made = self._database.exists() or _copy_empty(self._database)
         self._child = await Child.start(
             "synapse",
             [synapse_python(), "-m", "synapse.app.homeserver", "-c", config],
@@ -97,6 +137,8 @@ class Synapse:
             env={"PYTHONPATH": "", "PYTHONWARNINGS": ""},
         )
         await self._child.listens(self.port, within=60)
+        if not made:
+            _keep_empty(self._database)
 
     async def stop(self) -> None:
         """Stop it; its data stay."""
@@ -156,7 +198,7 @@ class Synapse:
             "media_store_path": str(self.directory / "media"),
             "database": {
                 "name": "sqlite3",
-                "args": {"database": str(self.directory / "homeserver.db")},
+                "args": {"database": str(self._database)},
             },
             "listeners": [self._listener("127.0.0.1", self.port, "client")],
             "registration_shared_secret": self._secret,
