@@ -41,7 +41,7 @@ class Manner(Enum):
 
 
 # Parts for every two processors at the same time: while some wait, others compute.
-AT_ONCE = {Manner.BUSY: 3, Manner.POLITE: 1, Manner.PATIENT: 1}
+AT_ONCE = {Manner.BUSY: 2, Manner.POLITE: 1, Manner.PATIENT: 1}
 
 
 @dataclass(frozen=True, slots=True)
