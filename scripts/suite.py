@@ -41,7 +41,7 @@ class Manner(Enum):
 
 
 # Parts for every two processors at the same time: while some wait, others compute.
-AT_ONCE = {Manner.BUSY: 2, Manner.POLITE: 1, Manner.PATIENT: 1}
+AT_ONCE = {Manner.BUSY: 2, Manner.POLITE: 2, Manner.PATIENT: 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,11 @@ def parts() -> list[Part]:
         Part("e2e", _pytest("tests/e2e", "-m", "not browser")),
         Part("browser", _pytest("tests/e2e", "-m", "browser")),
         Part("sip", _pytest("tests/sip", *_MEASURED)),
+        Part("rest", _pytest("tests", *others, *_MEASURED), Manner.POLITE),
         Part("check", ("scripts/check",), Manner.POLITE),
         Part("moods", _pytest("tests/matrix", "-m", "patient", *_MEASURED), Manner.PATIENT),
         Part("matrix", _pytest("tests/matrix", "-m", "not patient", *_MEASURED)),
         Part("media", _pytest("tests/media", *_MEASURED)),
-        Part("rest", _pytest("tests", *others, *_MEASURED), Manner.POLITE),
         Part("core", _pytest(*core, *_MEASURED), Manner.POLITE),
     ]
 
