@@ -89,7 +89,7 @@ async def test_256_accounts_work_and_come_back(
             await store.save(account)
     for turn, wanted in enumerate((PEOPLE, PEOPLE - 1)):
         async with running(path) as (accounts, bridge):
-            await until(lambda: accounts.working == wanted, within=15, what="all are registered")  # noqa: B023
+            await until(lambda: accounts.working == wanted, within=60, what="all are registered")  # noqa: B023
             assert len(exchange.contacts) == wanted
             for number in (0, 77, PEOPLE - 2):
                 await meet(exchange, bridge, number)
