@@ -34,7 +34,7 @@ class Manner(Enum):
     BUSY = "busy"
     """It waits and computes by turns, and some of its tests count seconds."""
     POLITE = "polite"
-    """It computes more than it waits, and gets what the busy leave, so that none of those is late."""
+    """It computes more than it waits, and gets what the busy leave, so that they are not late."""
     MODEST = "modest"
     """It computes and counts no seconds, so that what all others leave will do."""
     PATIENT = "patient"
