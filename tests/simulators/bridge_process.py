@@ -95,7 +95,7 @@ class BridgeProcess:
         """What its own `check` says, in one line; raises RuntimeError if something failed."""
         return " ".join((await self._command("check", "--config", self.config)).split())
 
-    async def start(self, *, within: float = 30.0) -> None:
+    async def start(self, *, within: float = 90.0) -> None:
         """Start it and wait until it says that both of its sides are ready."""
         child = self._child = await Child.start(
             "bridge",

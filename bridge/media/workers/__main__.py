@@ -36,6 +36,7 @@ def main() -> None:
         if control in readable:
             sockets = wanted(control)
             if not sockets:
+                signal.set_wakeup_fd(-1)  # Workers may end yet, and nobody is left to be woken.
                 return
             if os.fork() == 0:
                 signal.set_wakeup_fd(-1)
