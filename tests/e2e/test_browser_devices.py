@@ -49,7 +49,9 @@ async def test_of_two_that_answer_at_once_the_first_is_taken(
         await phone.dial(stage.uri(person))
         for device in devices:
             await device.reaches("ringing")
-        with stage.gate.closed():  # The bridge has no chance to tell one before both have answered.
+        with stage.gate.closed(
+            "/send/"
+        ):  # The bridge has no chance to tell one before both have answered.
             for device in devices:
                 await device.do("answer")
             await until_async(

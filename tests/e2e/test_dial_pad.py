@@ -52,7 +52,7 @@ async def test_calls_before_the_ghost_has_joined(
     assert await client.dial_pad(PCMU.number) == PCMU.ghost
     log = len(stage.bridge.output())
     async with stage.phone(PCMU) as phone:
-        with stage.gate.closed():
+        with stage.gate.closed("/join"):
             dialled = await client.do("dialNumber", PCMU.number)
             await client.reaches("invite_sent")
             assert await client.do("members", dialled["room"]) == 1

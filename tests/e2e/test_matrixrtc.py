@@ -45,7 +45,7 @@ async def test_it_is_seen_when_it_began_before_the_ghost_had_joined(
 ) -> None:
     _, client = await new_browser_client()
     assert await client.dial_pad(PCMU.number) == PCMU.ghost
-    with stage.gate.closed():
+    with stage.gate.closed("/join"):
         room = str(await client.do("room", PCMU.ghost))
         await _is_known(client, room)
         await client.do("rtcJoin", room)

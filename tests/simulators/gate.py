@@ -52,6 +52,7 @@ class Gate:
         self._target = f"http://127.0.0.1:{target_port}"
         self._open = asyncio.Event()
         self._open.set()
+        self._closed_to = re.compile("")
         self._refusals: list[_Refusal] = []
         self._delay = 0.0
         self._runner: web.AppRunner | None = None
@@ -80,8 +81,12 @@ class Gate:
             await self._http.close()
 
     @contextlib.contextmanager
-    def closed(self) -> Iterator[None]:
-        """Hold back what is asked meanwhile."""
+    def closed(self, to: str = "") -> Iterator[None]:
+        """Hold back what is asked meanwhile, if this pattern is found in its method and path.
+
+        What the bridge still had to do of something earlier passes then, and blocks nothing.
+        """
+        self._closed_to = re.compile(to)
         self._open.clear()
         try:
             yield
@@ -109,16 +114,20 @@ class Gate:
 
     async def _pass(self, request: web.Request) -> web.StreamResponse:
         what, at = f"{request.method} {request.path}", time.monotonic()
-        self.waiting += 1
-        try:
-            await self._open.wait()
-        finally:
-            self.waiting -= 1
+        if self._closed_to.search(what):
+            await self._opened()
         response = self._refused(what) or await self._forward(request)
         self.log.append(Passage(at, what, response.status))
         if self._delay:
             await asyncio.sleep(self._delay)
         return response
+
+    async def _opened(self) -> None:
+        self.waiting += 1
+        try:
+            await self._open.wait()
+        finally:
+            self.waiting -= 1
 
     def _refused(self, what: str) -> web.Response | None:
         for refusal in self._refusals:
