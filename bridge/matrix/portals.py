@@ -15,6 +15,7 @@ from bridge.matrix.encryption.seam import NONE, Encryption
 from bridge.matrix.envelope import RoomEvent
 from bridge.matrix.ghosts import Ghosts, display_name
 from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience, Refused
+from bridge.matrix.invitations import Invitations
 from bridge.matrix.post import Post
 from bridge.matrix.rooms import PUBLIC, Look, Rooms
 from bridge.matrix.search import Search
@@ -65,6 +66,7 @@ class Portals:
         self._post = Post(homeserver, encryption, store)
         self._encryption = encryption
         self._patience = patience
+        self._invitations = Invitations(homeserver, patience, ghosts.domain)
         self._may_use = may_use
         self._is_address = is_address
         self._registered: set[Address] = set()
@@ -165,7 +167,7 @@ class Portals:
         await self._persist(lambda: self.ensure_ghost(address))
         refusal = self._refusal(event)
         if refusal is not None:
-            await self._persist(lambda: self._homeserver.leave(event.room, ghost, refusal))
+            await self._invitations.refuse(event, ghost, refusal)
             bound.info("invitation refused", reason=refusal)
             return None
         portal = Portal(room=event.room, person=event.sender, address=address)
@@ -173,7 +175,7 @@ class Portals:
             # Before joining: a crash in between must not leave a room in which nothing rings.
             await self._store.save_portal(portal)
         try:
-            await self._persist(lambda: self._homeserver.join(event.room, ghost))
+            await self._invitations.take(event, ghost)
         except Refused:
             await self.forget(event.room)
             raise

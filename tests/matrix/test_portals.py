@@ -65,8 +65,8 @@ class Bench:
         room.join_rule = join_rule
         return room
 
-    async def accept(self, shown_rule: str | None = None) -> Portal | None:
-        raw = member(GHOST, "invite", sender=ALICE)
+    async def accept(self, shown_rule: str | None = None, sender: UserId = ALICE) -> Portal | None:
+        raw = member(GHOST, "invite", sender=sender)
         if shown_rule is not None:
             raw["unsigned"]["invite_room_state"] = [
                 {"type": "m.room.join_rules", "content": {"join_rule": shown_rule}}
@@ -473,6 +473,40 @@ async def test_who_may_not_call_is_refused_with_a_reason(bench: Bench) -> None:
     assert room.members[GHOST] == "leave"
     [refusal] = [r for r in bench.homeserver.requests if r.path.endswith("/leave")]
     assert "not allowed" in refusal.body["reason"]
+
+
+async def test_another_homeserver_is_refused_when_it_has_stored_its_invitation(
+    bench: Bench,
+) -> None:
+    """Who is told at once may be told before that, and never hears of it."""
+    remote = UserId("@remote:example.net")
+    bench.barred.add(remote)
+    room = bench.invited()
+    before = bench.clock.now
+    assert await bench.accept("invite", remote) is None
+    assert room.members[GHOST] == "leave"
+    assert bench.clock.now - before == 3
+
+
+async def test_another_homeserver_may_not_know_yet_whom_it_has_invited(bench: Bench) -> None:
+    remote = UserId("@remote:example.net")
+    room = bench.room(remote)
+    room.members[GHOST] = "invite"
+    await bench.portals.ensure_ghost(NUMBER)
+    bench.homeserver.failures = [refused("M_FORBIDDEN", "You are not invited")]
+    portal = await bench.accept(sender=remote)
+    assert portal is not None
+    assert portal.person == remote
+    assert room.members[GHOST] == "join"
+
+
+async def test_an_invitation_of_ours_that_is_none_makes_no_portal(bench: Bench) -> None:
+    bench.invited()
+    await bench.portals.ensure_ghost(NUMBER)
+    bench.homeserver.failures = [refused("M_FORBIDDEN", "You are not invited")]
+    with pytest.raises(Refused, match="not invited"):
+        await bench.accept()
+    assert not bench.store.portals
 
 
 async def test_a_user_of_ours_that_stands_for_nobody_joins_nothing(bench: Bench) -> None:
