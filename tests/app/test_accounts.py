@@ -298,7 +298,7 @@ async def test_everybody_is_registered_at_the_start(monkeypatch: pytest.MonkeyPa
     line = accounts.line_of(ANN)
     assert line
     assert line.state == "registering"
-    await until(lambda: accounts.working == 2, within=5, what="both are registered")
+    await until(lambda: accounts.working == 2, what="both are registered")
     assert set(desk.exchange.trunks) == {trunk_of(ANN), trunk_of(BEN)}
     await accounts.stop()
     assert stranger in desk.store.accounts, "what is not allowed today may be tomorrow"
@@ -312,7 +312,7 @@ async def test_account_that_cannot_be_used_at_the_start_stops_nobody_else(
     desk = Desk(broken, account(BEN))
     with capture_logs() as logs:
         accounts = await desk.start()
-        await until(lambda: accounts.working == 1, within=5, what="the other is registered")
+        await until(lambda: accounts.working == 1, what="the other is registered")
     assert [entry["person"] for entry in logs if entry["log_level"] == "error"] == [ANN]
     await accounts.stop()
 
@@ -322,7 +322,7 @@ async def test_login_that_is_given_up_leaves_nothing() -> None:
     accounts = await desk.start()
     desk.exchange.answer = None
     login = asyncio.create_task(accounts.login(ANN, SERVER, "ann", "secret"))
-    await until(lambda: bool(desk.exchange.trunks), within=5, what="it registers")
+    await until(lambda: bool(desk.exchange.trunks), what="it registers")
     login.cancel()
     with pytest.raises(asyncio.CancelledError):
         await login

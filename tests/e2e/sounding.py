@@ -41,7 +41,7 @@ class Sounding:
             told = heard(self.codec, (packet.payload for packet in packets))
             return len(packets) == 25 and told.is_near(hertz)
 
-        await until(found, within=10, what=f"the {self.codec} telephone hears {hertz} Hz")
+        await until(found, what=f"the {self.codec} telephone hears {hertz} Hz")
 
     async def stop(self) -> None:
         """Fall silent, and free the ports."""

@@ -78,6 +78,6 @@ async def test_account_is_registered_again_when_the_bridge_was_stopped(
         async def registered() -> bool:
             return f"account: `{account_with(line)}`, registered" in await chat.say("status")
 
-        await until_async(registered, within=15, what="it is registered again")
+        await until_async(registered, what="it is registered again")
         assert "logged out" in await chat.say("logout")
         await registrar.succeeds()

@@ -39,7 +39,7 @@ async def test_a_call_is_shown_while_it_lasts_and_after_it(
         async def over() -> bool:
             return "relay</span>" in await shown(f"/calls/{record.call}")
 
-        await until_async(over, within=5, what="the page says what was agreed on")
+        await until_async(over, what="the page says what was agreed on")
         page = await shown(f"/calls/{record.call}")
         assert "It was ended by the telephone&#39;s side: normal." in page
         assert "Both sides use PCMU" in page

@@ -49,7 +49,6 @@ async def test_strangers_are_declined_with_a_sentence(stage: GatedStage) -> None
                 for event in client.seen("m.room.member", room=room)
                 if event.state_key == BOT and event.content["membership"] == "leave"
             ],
-            within=15,
             what="the bot declined",
         )
         assert "not allowed" in left[0].content["reason"]
@@ -264,7 +263,7 @@ async def test_an_encrypted_chat(stage: GatedStage) -> None:
         assert "is on" in await chat.say("dnd on")
         assert "its password?" in await chat.say("login alice@sip.example.org")
         event = await chat.write("correct-horse-battery")
-        await until(lambda: len(chat.notices) == 4, within=15, what="the bot answered")
+        await until(lambda: len(chat.notices) == 4, what="the bot answered")
         found = await client.request("GET", f"/rooms/{quote(chat.room)}/event/{quote(event)}")
         assert found["content"] == {}
         history = await client.request("GET", f"/rooms/{quote(chat.room)}/messages?dir=b&limit=20")

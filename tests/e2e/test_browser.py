@@ -8,7 +8,7 @@ from tests.e2e.stage import PCMU, GatedStage
 from tests.simulators.browser import MICROPHONE_HERTZ, BrowserClient
 from tests.simulators.rtp import RtpPeer
 from tests.simulators.sip_party import SipParty
-from tests.simulators.waiting import until, until_async
+from tests.simulators.waiting import PATIENCE, until, until_async
 
 
 async def test_calls_a_telephone_and_hangs_up(
@@ -77,7 +77,7 @@ async def test_cancels_before_the_telephone_answers(
     room = await client.room_with(PCMU.ghost)
     async with stage.scripted_phone(PCMU, "phone_rings_until_cancelled") as phone:
         await client.do("place", room)
-        await until(lambda: "SIP/2.0 180" in phone.messages(), within=10, what="the telephone rang")
+        await until(lambda: "SIP/2.0 180" in phone.messages(), what="the telephone rang")
         await client.do("hangUp")
         await phone.succeeds()
     assert (await stage.bridge.ended(person.user_id)).cause == "cancelled"
@@ -187,7 +187,7 @@ async def test_is_told_of_a_hold_that_was_answered_at_once(
         await _is_held(client, False)
         await client.hears(MICROPHONE_HERTZ)
         await client.do("hangUp")
-        await asyncio.wait_for(party.hung_up.wait(), 5)
+        await asyncio.wait_for(party.hung_up.wait(), PATIENCE)
     rtp.close()
 
 
@@ -216,7 +216,6 @@ async def test_keys_go_by_sip_where_they_cannot_go_within_the_audio(
         await client.do("dtmf", "5")
         await until(
             lambda: phone.messages().count("CSeq: 7 INFO") >= 2,
-            within=10,
             what="its own key was answered",
         )
         await client.do("hangUp")
@@ -247,11 +246,11 @@ async def _is_held(client: BrowserClient, held: bool) -> None:
     async def as_wanted() -> bool:
         return (await client.snapshot()).held_by_them == held
 
-    await until_async(as_wanted, within=10, what=f"the client says that held by them is {held}")
+    await until_async(as_wanted, what=f"the client says that held by them is {held}")
 
 
 async def _is_silent(client: BrowserClient) -> None:
     async def silent() -> bool:
         return (await client.snapshot()).rms < 0.002
 
-    await until_async(silent, within=10, what="the browser hears silence", every=0.1)
+    await until_async(silent, what="the browser hears silence", every=0.1)

@@ -54,9 +54,7 @@ async def test_of_two_that_answer_at_once_the_first_is_taken(
         ):  # The bridge has no chance to tell one before both have answered.
             for device in devices:
                 await device.do("answer")
-            await until_async(
-                lambda: _answers(first, 2), within=10, what="both devices have answered"
-            )
+            await until_async(lambda: _answers(first, 2), what="both devices have answered")
         taken = await _connected_one(devices)
         (other,) = (device for device in devices if device is not taken)
         assert (await other.reaches("ended")).reason == "answered_elsewhere"
@@ -108,7 +106,7 @@ async def test_the_other_device_of_a_caller_stays_quiet(
         await caller.reaches("connected")
         await phone.hears(MICROPHONE_HERTZ)
         await caller.hears(1000)
-        await until_async(lambda: _answers(other, 1), within=5, what="the other device saw it")
+        await until_async(lambda: _answers(other, 1), what="the other device saw it")
         assert (await other.snapshot()).call_id is None
         await caller.do("hangUp")
         await phone.sees("CALL_CLOSED")
@@ -170,7 +168,6 @@ async def test_a_page_that_is_reloaded_takes_its_call_with_it(
         await phone.sees("CALL_CLOSED", count=2)
     await until(
         lambda: [r.cause for r in stage.bridge.calls(person.user_id)][1:] == ["normal"],
-        within=5,
         what="the second call ended well",
     )
 
@@ -186,6 +183,6 @@ async def _connected_one(devices: tuple[BrowserClient, ...]) -> BrowserClient:
                 return device
         return None
 
-    connected = await until_async(found, within=15, what="one of the devices is connected")
+    connected = await until_async(found, what="one of the devices is connected")
     assert connected is not None
     return connected

@@ -24,11 +24,10 @@ async def test_its_own_call_survives_when_the_bridge_has_not_invited_yet(
     async with stage.phone(PCMU, name=f"Workshop {person.number[-2:]}") as phone:
         with stage.gate.closed("/displayname$"):
             await phone.dial(stage.uri(person))
-            await until(lambda: stage.gate.waiting, within=30, what="the bridge prepares")
+            await until(lambda: stage.gate.waiting, what="the bridge prepares")
             placed = await client.do("place", room)
             await until(
                 lambda: placed in stage.bridge.output(),
-                within=30,
                 what="the bridge heard of the person's invite",
             )
         assert (await client.reaches("connected")).call_id == placed
@@ -53,7 +52,7 @@ async def test_its_own_call_survives_when_the_invites_cross(
     async with stage.phone(PCMU) as phone:
         with stage.gate.closed("/send/m.call.invite/"):
             await phone.dial(stage.uri(person))
-            await until(lambda: stage.gate.waiting, within=30, what="the bridge invites")
+            await until(lambda: stage.gate.waiting, what="the bridge invites")
             placed = await client.do("place", room)
         assert (await client.reaches("connected")).call_id == placed
         await phone.sees("CALL_ESTABLISHED")
@@ -107,6 +106,5 @@ async def test_whoever_is_first_one_call_connects(
                 phone_legs(phone) == 0
                 and all(record.ended_at for record in stage.bridge.calls(person.user_id))
             ),
-            within=30,
             what="nothing is left of it",
         )

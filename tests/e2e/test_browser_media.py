@@ -95,7 +95,7 @@ async def test_the_client_moves_to_another_network(
         assert (await client.do("statistics"))["local"].startswith("10.9.0.2:")
         extra.move("10.9.0.3")
         await until_async(
-            lambda: _is_at(client, "10.9.0.3:"), within=30, what="the client uses the new address"
+            lambda: _is_at(client, "10.9.0.3:"), what="the client uses the new address"
         )
         await client.reaches("connected")
         await _both_hear_anew(client, phone)
@@ -191,7 +191,6 @@ async def test_mutes_itself_by_its_metadata(
             await client.do("mute", muted)
             await until_async(
                 lambda muted=muted: _said_muted(client, muted),  # type: ignore[misc]
-                within=5,
                 what=f"the client said that muted is {muted}",
             )
             await (phone.hears_nothing() if muted else phone.hears(MICROPHONE_HERTZ))
@@ -294,11 +293,10 @@ async def _both_hear_anew(client: BrowserClient, phone: Phone) -> None:
     async def came() -> bool:
         return bool((await client.do("statistics"))["received"] > before["received"] + 25)
 
-    await until_async(came, within=15, what="the client gets more audio", every=0.1)
+    await until_async(came, what="the client gets more audio", every=0.1)
     rate = phone.heard()[1]
     await until(
         lambda: len(phone.heard()[0]) > heard + rate // 2,
-        within=15,
         what="the telephone gets more audio",
         every=0.1,
     )
@@ -315,7 +313,7 @@ async def _moved(client: BrowserClient, before: str) -> None:
         return bool(now and now != before)
 
     try:
-        await until_async(elsewhere, within=15, what=f"the client left {before}", every=0.1)
+        await until_async(elsewhere, what=f"the client left {before}", every=0.1)
     except TimeoutError as error:
         error.add_note(str(await client.do("connection")))
         raise
@@ -330,7 +328,7 @@ async def _negotiated(client: BrowserClient, count: int) -> None:
         stable = await client.do("signalingState") == "stable"
         return len(theirs) >= count and stable
 
-    await until_async(answered, within=15, what=f"{count} negotiations were answered")
+    await until_async(answered, what=f"{count} negotiations were answered")
 
 
 async def _shows_a_voice(client: BrowserClient) -> None:

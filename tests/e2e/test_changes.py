@@ -12,6 +12,7 @@ from tests.e2e.sounding import Sounding
 from tests.e2e.stage import DESK, PCMU, GatedStage
 from tests.simulators.matrix_phone import MatrixCall
 from tests.simulators.sip_party import SipParty
+from tests.simulators.waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("stage")
 
@@ -35,7 +36,7 @@ async def talking(
         await call.voice.hears(1000)
         yield party, phone, call
         await call.hang_up()
-        await asyncio.wait_for(party.hung_up.wait(), 5)
+        await asyncio.wait_for(party.hung_up.wait(), PATIENCE)
 
 
 async def test_call_is_placed_where_its_trunk_points_to(
@@ -58,7 +59,7 @@ async def test_call_is_placed_where_its_trunk_points_to(
         await phone.hears(440)
         await call.voice.hears(1000)
         await call.hang_up()
-        await asyncio.wait_for(there.hung_up.wait(), 5)
+        await asyncio.wait_for(there.hung_up.wait(), PATIENCE)
 
 
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])

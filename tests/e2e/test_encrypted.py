@@ -60,7 +60,7 @@ async def test_a_call_placed_while_the_bridge_was_away_still_rings(
         await client.do("place", room)
         await client.reaches("invite_sent")
         await stage.bridge.start()
-        await client.reaches("connected", within=30)
+        await client.reaches("connected")
         await phone.hears(MICROPHONE_HERTZ)
         await client.do("hangUp")
         await phone.sees("CALL_CLOSED")
@@ -77,7 +77,7 @@ async def test_a_person_who_encrypts_for_verified_devices_alone_is_told_why_noth
         timeline = await client.do("timeline", room)
         return any("not verified" in str(event["body"]) for event in timeline)
 
-    await until_async(told, within=10, what="the ghost says why")
+    await until_async(told, what="the ghost says why")
     await client.do("hangUp")
 
 
@@ -88,7 +88,7 @@ async def _all_encrypted(client: BrowserClient, room: str) -> None:
         timeline = await client.do("timeline", room)
         return any(event["type"] == "m.call.hangup" for event in timeline)
 
-    await until_async(settled, within=10, what="the hangup is in the room")
+    await until_async(settled, what="the hangup is in the room")
     calls = [
         event
         for event in await client.do("timeline", room)

@@ -17,7 +17,7 @@ from tests.simulators.rtp import RtpPeer
 from tests.simulators.sip_party import SipParty
 from tests.simulators.srtp import GCM_128, GCM_256, LONG_TAG, Sdes
 from tests.simulators.stage import Line
-from tests.simulators.waiting import until_async
+from tests.simulators.waiting import PATIENCE, until_async
 
 KINDS = pytest.mark.parametrize("encrypts", ["srtp", "srtp-mand", ""])
 FEW = 2
@@ -57,7 +57,7 @@ async def test_a_telephone_is_called_held_and_resumed(
         await phone.hears(440)
         await call.voice.hears(1000)
         await phone.command("hold")
-        await until_async(partial(is_silent, call), within=10, what="the client hears silence")
+        await until_async(partial(is_silent, call), what="the client hears silence")
         await phone.command("resume")
         await call.voice.hears(1000)
         await call.hang_up()
@@ -126,7 +126,7 @@ async def test_a_telephone_changes_its_keys_within_the_call(
         await phone.hears(440)
         await call.voice.hears(1000)
         await call.hang_up()
-        await asyncio.wait_for(party.hung_up.wait(), 5)
+        await asyncio.wait_for(party.hung_up.wait(), PATIENCE)
     statistics = (await stage.bridge.ended(person.user_id)).statistics
     assert statistics["sip_srtp"] == second
     assert statistics["sip_undecipherable"] == 0

@@ -89,7 +89,6 @@ async def test_calls_work_and_check_says_what_is_missing(lesser: LesserStage) ->
         await ringing.ended()
     await until(
         lambda: [call.cause for call in lesser.bridge.calls(person.user_id)] == ["normal"] * 2,
-        within=5,
         what="both calls ended well",
     )
     assert "no calls in encrypted rooms" in lesser.bridge.output()

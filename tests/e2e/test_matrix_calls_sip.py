@@ -80,7 +80,6 @@ async def test_is_refused_and_told_why(
             for event in caller.client.seen("m.room.message", room=room)
             if sentence in event.content["body"]
         ],
-        within=5,
         what=f"the person was told {sentence!r}",
     )
 
@@ -93,7 +92,7 @@ async def test_is_cancelled_by_the_caller_before_the_answer(
     room = await caller.client.direct_room(PCMU.ghost)
     async with stage.scripted_phone(PCMU, "phone_rings_until_cancelled") as phone:
         call = await caller.call(room)
-        await until(lambda: "SIP/2.0 180" in phone.messages(), within=5, what="the telephone rang")
+        await until(lambda: "SIP/2.0 180" in phone.messages(), what="the telephone rang")
         await call.hang_up()
         await phone.succeeds()
     record = await stage.bridge.ended(person.user_id)
@@ -147,15 +146,12 @@ async def test_a_telephone_that_sends_nothing_is_told_of_after_the_call(
         told = "nothing is heard from sip: never sent"
         await until(
             lambda: told in [rung.summary for rung in stage.bridge.ladder(active.call)],
-            within=8,
             what="the ladder says that the telephone is not heard",
         )
         await call.hang_up()
         await phone.succeeds()
     record = await stage.bridge.ended(person.user_id)
     assert record.statistics["sip_silence"] == "never_sent"
-    await until(
-        lambda: caller.client.seen("m.room.message"), within=5, what="the person reads about it"
-    )
+    await until(lambda: caller.client.seen("m.room.message"), what="the person reads about it")
     (notice,) = caller.client.seen("m.room.message")
     assert notice.content["body"] == "The other side could not be heard: it sent no audio."

@@ -59,7 +59,7 @@ async def _is_known(client: BrowserClient, room: str) -> None:
     async def known() -> bool:
         return bool(await client.do("members", room))
 
-    await until_async(known, within=10, what="the client has its room")
+    await until_async(known, what="the client has its room")
 
 
 async def _rings(client: BrowserClient, room: str) -> None:
@@ -67,14 +67,14 @@ async def _rings(client: BrowserClient, room: str) -> None:
         kinds = [event["type"] for event in await client.do("timeline", room)]
         return any(kind.endswith(".rtc.notification") for kind in kinds)
 
-    await until_async(announced, within=10, what="the session was announced")
+    await until_async(announced, what="the session was announced")
 
 
 async def _is_told(client: BrowserClient, room: str, times: int) -> None:
     async def told() -> bool:
         return len(await _explanations(client, room)) == times
 
-    await until_async(told, within=10, what="the ghost said who can call")
+    await until_async(told, what="the ghost said who can call")
 
 
 async def _is_refreshed(client: BrowserClient, room: str, attempt: int) -> None:
@@ -87,14 +87,14 @@ async def _is_refreshed(client: BrowserClient, room: str, attempt: int) -> None:
         # Each earlier attempt also has its end.
         return bool(members >= 3 * attempt - 1 and rings >= attempt)
 
-    await until_async(enough, within=10, what="the session was announced and refreshed")
+    await until_async(enough, what="the session was announced and refreshed")
 
 
 async def _has_left(client: BrowserClient, room: str) -> None:
     async def left() -> bool:
         return bool((await client.do("rtcMembers", room)) == 0)
 
-    await until_async(left, within=10, what="the client left its session")
+    await until_async(left, what="the client left its session")
 
 
 async def _explanations(client: BrowserClient, room: str) -> list[str]:

@@ -15,12 +15,12 @@ NAMELESS = str(Ghosts("sip_", SERVER_NAME).user_id(ANONYMOUS))
 
 
 async def _invitation(client: MatrixClient) -> str:
-    found = await until(client.invitations, within=5, what="the person was invited")
+    found = await until(client.invitations, what="the person was invited")
     return found[0]
 
 
 async def _notices(client: MatrixClient, count: int = 1) -> list[str]:
-    await until(lambda: len(client.seen("m.room.message")) >= count, within=5, what="a notice came")
+    await until(lambda: len(client.seen("m.room.message")) >= count, what="a notice came")
     return [str(event.content["body"]) for event in client.seen("m.room.message")]
 
 
@@ -116,7 +116,7 @@ async def test_a_room_with_a_third_member_says_why_calls_do_not_work(
     room = await caller.client.direct_room(PCMU.ghost)
     path = f"/rooms/{quote(room)}/invite"
     await caller.client.request("POST", path, {"user_id": third.user_id})
-    await until(third.client.rooms, within=5, what="a third has joined")
+    await until(third.client.rooms, what="a third has joined")
     await caller.call(room)
     [notice] = await _notices(caller.client)
     assert "other members" in notice

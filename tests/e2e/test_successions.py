@@ -13,7 +13,7 @@ from tests.e2e.stage import DESK, G722, PCMA, PCMU, GatedStage
 from tests.simulators.baresip import Phone
 from tests.simulators.matrix_phone import MatrixCall, MatrixPhone
 from tests.simulators.sip_party import SipParty
-from tests.simulators.waiting import until
+from tests.simulators.waiting import PATIENCE, until
 
 _DESK, _COLLEAGUE = 1000, 1700
 """What the telephones say, in hertz."""
@@ -26,7 +26,7 @@ async def hears_the_colleague(
     await colleague.hears(440)
     await call.voice.hears(_COLLEAGUE)
     seen = partial(caller.client.seen, "m.call.asserted_identity", room=call.room)
-    [told] = await until(seen, within=5, what="the person was told who it is")
+    [told] = await until(seen, what="the person was told who it is")
     assert told.content["asserted_identity"]["id"] == ghost
 
 
@@ -99,11 +99,11 @@ async def test_somebody_calls_in_the_telephones_place(
         )
         assert reply.status == 200
         other_phone.speak_to(reply.sdp)
-        await asyncio.wait_for(desk.hung_up.wait(), 5)
+        await asyncio.wait_for(desk.hung_up.wait(), PATIENCE)
         await call.voice.hears(_COLLEAGUE)
         await other_phone.hears(440)
         assert not caller.client.seen("m.call.invite", room=call.room)
         await call.hang_up()
-        await asyncio.wait_for(colleague.hung_up.wait(), 5)
+        await asyncio.wait_for(colleague.hung_up.wait(), PATIENCE)
     record = await stage.bridge.ended(person.user_id)
     assert (record.cause, record.ended_by) == ("normal", "matrix")

@@ -292,7 +292,7 @@ async def test_an_event_that_mautrix_would_not_parse_arrives(
     raw = room_event("m.call.invite", content)
     huge = room_event("m.room.message", {"body": "x" * (2 << 20)}, event_id="$huge")
     assert await bench.push("transactions/1", events=[huge, raw]) == 200
-    await until(lambda: bench.told, within=5, what="the invite was told")
+    await until(lambda: bench.told, what="the invite was told")
     assert await bench.push("transactions/2", events=[raw]) == 200
     [invite] = bench.told
     assert isinstance(invite, MatrixInviteReceived)
@@ -306,7 +306,7 @@ async def test_a_homeserver_that_counts_its_transactions_anew_is_understood(
         content = {"call_id": call, "version": "1", "offer": {"sdp": "v=0"}}
         raw = room_event("m.call.invite", content, event_id=f"${call}")
         assert await bench.push("transactions/1", events=[raw]) == 200
-    await until(lambda: len(bench.told) == 2, within=5, what="both invites were told")
+    await until(lambda: len(bench.told) == 2, what="both invites were told")
 
 
 async def test_ghosts_exist_when_asked_for(bench: Bench, adapter: MatrixAdapter) -> None:
@@ -324,7 +324,7 @@ async def test_events_go_out_in_order(bench: Bench, adapter: MatrixAdapter) -> N
     adapter.do(SendMatrixAnswer(**about(1), sdp="v=0"))
     adapter.do(SendNotice(call=CALL, room=ROOM, address=NUMBER, text="Hello."))
     adapter.do(SendMatrixHangup(**about(2), reason="user_hangup"))
-    await until(lambda: len(bench.sent()) == 3, within=5, what="all was sent")
+    await until(lambda: len(bench.sent()) == 3, what="all was sent")
     assert [event_type for event_type, _ in bench.sent()] == [
         "m.call.answer",
         "m.room.message",
@@ -337,7 +337,7 @@ async def test_another_party_is_named_by_its_ghost_under_both_names(
 ) -> None:
     other = Address("tel:+12025550177")
     adapter.do(SendMatrixAssertedIdentity(**about(3), identity=other, name="Reception"))
-    await until(lambda: len(bench.sent()) == 2, within=5, what="it was told")
+    await until(lambda: len(bench.sent()) == 2, what="it was told")
     asserted = {
         "id": "@sip_12025550177:example.org",
         "display_name": "Reception (+1 202-555-0177)",
@@ -358,7 +358,7 @@ async def test_another_party_that_gets_no_ghost_is_not_told(
     other = Address("tel:+12025550177")
     with capture_logs() as logs:
         adapter.do(SendMatrixAssertedIdentity(**about(3), identity=other, name=""))
-        await until(lambda: bool(logs), within=5, what="it was tried")
+        await until(lambda: bool(logs), what="it was tried")
     assert [entry["event"] for entry in logs] == ["identity not told"]
     assert bench.sent() == []
 
@@ -371,20 +371,20 @@ async def test_a_room_that_was_closed_is_not_taken_for_good_again(
     prepare = PreparePortal(call=CALL, op=OpId(3), person=ALICE, address=NUMBER, display_name="")
     adapter._join_time = 60
     adapter.do(prepare)
-    await until(lambda: bench.told, within=5, what="the portal")
+    await until(lambda: bench.told, what="the portal")
     assert isinstance(bench.told.pop(), PortalReady)
     bench.refuses = {ROOM: (403, "M_FORBIDDEN")}
     adapter.do(SendMatrixInvite(**about(7), sdp="v=0", lifetime=60, invitee=ALICE))
-    await until(lambda: bench.told, within=5, what="the failure was told")
+    await until(lambda: bench.told, what="the failure was told")
     assert isinstance(bench.told.pop(), MatrixSendFailed)
     adapter.do(prepare)
-    await until(lambda: any("createRoom" in path for path, _ in bench.seen), within=5, what="room")
+    await until(lambda: any("createRoom" in path for path, _ in bench.seen), what="room")
 
 
 async def test_what_cannot_be_sent_is_told(bench: Bench, adapter: MatrixAdapter) -> None:
     bench.refuses = {"/send/": (403, "M_FORBIDDEN")}
     adapter.do(SendMatrixInvite(**about(7), sdp="v=0", lifetime=60, invitee=ALICE))
-    await until(lambda: bench.told, within=5, what="the failure was told")
+    await until(lambda: bench.told, what="the failure was told")
     [failed] = bench.told
     assert isinstance(failed, MatrixSendFailed)
     assert (failed.call, failed.op) == (CALL, 7)
@@ -413,7 +413,7 @@ async def test_a_portal_that_fails_is_told(
     await adapter.start()
     bench.refuses = refuses
     adapter.do(PreparePortal(call=CALL, op=OpId(3), person=ALICE, address=address, display_name=""))
-    await until(lambda: bench.told, within=5, what="the failure was told")
+    await until(lambda: bench.told, what="the failure was told")
     await adapter.stop()
     [failed] = bench.told
     assert isinstance(failed, PortalFailed)
@@ -427,7 +427,7 @@ async def test_a_portal_that_is_ready_is_told(bench: Bench, server: TestServer) 
     adapter = bench.adapter(server)
     await adapter.start()
     adapter.do(PreparePortal(call=CALL, op=OpId(3), person=ALICE, address=NUMBER, display_name=""))
-    await until(lambda: bench.told, within=5, what="the portal was told")
+    await until(lambda: bench.told, what="the portal was told")
     await adapter.stop()
     assert bench.told == [PortalReady(call=CALL, op=OpId(3), room=ROOM)]
 

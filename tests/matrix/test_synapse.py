@@ -103,9 +103,7 @@ class Bridge:
         return [event for event in self.told if isinstance(event, kind) and where(event)]
 
     async def told_of(self, kind: type[E], where: Callable[[E], bool] = lambda _: True) -> E:
-        found = await until(
-            lambda: self.all(kind, where), within=15, what=f"{kind.__name__} was told"
-        )
+        found = await until(lambda: self.all(kind, where), what=f"{kind.__name__} was told")
         return found[-1]
 
 
@@ -171,7 +169,6 @@ async def test_a_call_in_from_sip(bridge: Bridge, server: Synapse) -> None:
         ready = await bridge.told_of(PortalReady, lambda e: e.op == 1)
         await until(
             lambda: client.members(ready.room) == {client.user_id, GHOST},
-            within=10,
             what="both are in the room",
         )
         assert await profile(server, GHOST) == "Reception (+1 202-555-0123)"
@@ -197,9 +194,9 @@ async def test_a_call_in_from_sip(bridge: Bridge, server: Synapse) -> None:
         adapter.do(
             SendNotice(call=CALL, room=ready.room, address=NUMBER, text="Somebody rang you.")
         )
-        await until(lambda: client.seen("m.room.message"), within=10, what="the notice came")
+        await until(lambda: client.seen("m.room.message"), what="the notice came")
         adapter.do(hangup(ready.room, 4))
-        await until(lambda: client.seen("m.call.hangup"), within=10, what="the hangup came")
+        await until(lambda: client.seen("m.call.hangup"), what="the hangup came")
         kinds = [event.type for event in client.events if event.sender == GHOST]
         assert kinds[-3:] == ["m.call.invite", "m.room.message", "m.call.hangup"]
         [invite] = client.seen("m.call.invite")
@@ -325,9 +322,7 @@ async def test_a_call_from_the_dial_pad_rings_whether_or_not_the_ghost_has_joine
             await client.send(made["room_id"], "m.call.invite", call)
             more = {**recorded("plain-02_m.call.candidates_alice"), "call_id": f"call{number}"}
             await client.send(made["room_id"], "m.call.candidates", more)
-        await until(
-            lambda: len(bridge.all(MatrixCandidatesReceived)) == 10, within=15, what="all were told"
-        )
+        await until(lambda: len(bridge.all(MatrixCandidatesReceived)) == 10, what="all were told")
     kinds = [MatrixInviteReceived, MatrixCandidatesReceived]
     for number in range(10):
         told = [e for e in bridge.told if getattr(e, "call_id", "") == f"call{number}"]
@@ -353,7 +348,7 @@ async def test_a_restart_of_the_homeserver_in_mid_call(bridge: Bridge, server: S
             )
         )
         await server.start()
-        await until(lambda: client.seen("m.call.answer"), within=30, what="the answer came")
+        await until(lambda: client.seen("m.call.answer"), what="the answer came")
         await client.send(room, "m.call.hangup", recorded("plain-06_m.call.hangup_alice"))
         await bridge.told_of(MatrixHangupReceived)
         assert len(bridge.all(MatrixInviteReceived)) == 1
@@ -382,11 +377,11 @@ async def test_a_third_member_and_a_public_room_are_told_why(
     async with bridge.running(), person(server) as client, person(server) as third:
         room = await client.direct_room(GHOST)
         await client.request("POST", f"/rooms/{quote(room)}/invite", {"user_id": third.user_id})
-        await until(lambda: third.rooms(), within=10, what="a third has joined")
+        await until(lambda: third.rooms(), what="a third has joined")
         for call_id in ("one", "two"):
             invite = {**recorded("plain-01_m.call.invite_alice"), "call_id": call_id}
             await client.send(room, "m.call.invite", invite)
-        await until(lambda: client.seen("m.room.message"), within=10, what="the notice came")
+        await until(lambda: client.seen("m.room.message"), what="the notice came")
 
         public = await client.request(
             "POST", "/createRoom", {"preset": "public_chat", "invite": [GHOST]}
@@ -400,7 +395,6 @@ async def test_a_third_member_and_a_public_room_are_told_why(
                 and event.content["membership"] == "leave"
                 and "public" in event.content["reason"]
             ],
-            within=10,
             what="the invitation to the public room was refused",
         )
         await third.leave(room)
@@ -426,7 +420,6 @@ async def test_who_may_not_call_is_refused(bridge: Bridge, server: Synapse) -> N
                 and event.state_key == GHOST
                 and event.content["membership"] == "leave"
             ],
-            within=10,
             what="the invitation was refused",
         )
 
@@ -434,7 +427,7 @@ async def test_who_may_not_call_is_refused(bridge: Bridge, server: Synapse) -> N
 async def test_a_newer_room_takes_over(bridge: Bridge, server: Synapse) -> None:
     async with bridge.running() as adapter, person(server, auto_join=False) as client:
         adapter.do(prepare(client, 1))
-        await until(lambda: bridge.store.portals, within=10, what="the room was made")
+        await until(lambda: bridge.store.portals, what="the room was made")
         assert not bridge.all(PortalReady)
         room = await client.direct_room(GHOST)
         ready = await bridge.told_of(PortalReady)
@@ -447,7 +440,7 @@ async def test_a_newer_room_takes_over(bridge: Bridge, server: Synapse) -> None:
 async def test_a_declined_invitation_fails_at_once(bridge: Bridge, server: Synapse) -> None:
     async with bridge.running() as adapter, person(server, auto_join=False) as client:
         adapter.do(prepare(client, 1))
-        await until(lambda: bridge.store.portals, within=10, what="the room was made")
+        await until(lambda: bridge.store.portals, what="the room was made")
         [room] = bridge.store.portals
         await client.leave(room)
         failed = await bridge.told_of(PortalFailed)

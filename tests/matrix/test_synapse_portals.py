@@ -144,7 +144,6 @@ async def test_nobody_has_to_accept(stand: Stand) -> None:
         room = await ready(bridge, adapter, client, 1)
         await until(
             lambda: client.members(room) == {client.user_id, GHOST},
-            within=10,
             what="both are in the room",
         )
         assert await direct_chats(client) == [room]
@@ -190,29 +189,25 @@ async def test_a_room_that_was_upgraded(doubles: Stand) -> None:
     bridge = doubles.bridge()
     async with bridge.running() as adapter, person(doubles) as client:
         old = await ready(bridge, adapter, client, 1)
-        await until(lambda: client.members(old), within=10, what="the person has joined")
+        await until(lambda: client.members(old), what="the person has joined")
         path = f"/rooms/{quote(old)}/upgrade"
         new = (await client.request("POST", path, {"new_version": "11"}))["replacement_room"]
         await bridge.told_of(MatrixMemberLeft, lambda event: event.room == old)
         await client.send(old, "m.call.invite", invite("into the old one"))
         await until(
             lambda: [n for n in client.seen("m.room.message") if "replaced" in n.content["body"]],
-            within=10,
             what="the notice came",
         )
         await client.request("POST", f"/rooms/{quote(new)}/invite", {"user_id": GHOST})
         await until(
             lambda: client.members(new) == {client.user_id, GHOST},
-            within=10,
             what="the ghost has joined",
         )
         await client.send(new, "m.call.invite", invite("into the new one"))
         told = await bridge.told_of(MatrixInviteReceived)
         assert (told.room, told.call_id) == (new, "into the new one")
         assert await ready(bridge, adapter, client, 2) == new
-        await until(
-            lambda: GHOST not in client.members(old), within=10, what="the ghost left the old room"
-        )
+        await until(lambda: GHOST not in client.members(old), what="the ghost left the old room")
         assert new in await direct_chats(client)
 
 
@@ -220,16 +215,14 @@ async def test_a_room_that_was_upgraded_without_the_ghost_is_replaced(doubles: S
     bridge = doubles.bridge()
     async with bridge.running() as adapter, person(doubles) as client:
         old = await ready(bridge, adapter, client, 1)
-        await until(lambda: client.members(old), within=10, what="the person has joined")
+        await until(lambda: client.members(old), what="the person has joined")
         path = f"/rooms/{quote(old)}/upgrade"
         upgraded = (await client.request("POST", path, {"new_version": "11"}))["replacement_room"]
         await bridge.told_of(MatrixMemberLeft, lambda event: event.room == old)
         made = await ready(bridge, adapter, client, 2)
         assert made not in (old, upgraded)
         assert made in await direct_chats(client)
-        await until(
-            lambda: GHOST not in client.members(old), within=10, what="the ghost left the old room"
-        )
+        await until(lambda: GHOST not in client.members(old), what="the ghost left the old room")
 
 
 @pytest.mark.parametrize("writes", [False, True])
@@ -239,7 +232,7 @@ async def test_the_room_of_an_unanswered_caller_is_left_unless_the_person_wrote(
     bridge = doubles.bridge()
     async with bridge.running() as adapter, person(doubles) as client:
         room = await ready(bridge, adapter, client, 1)
-        await until(lambda: client.members(room), within=10, what="the person has joined")
+        await until(lambda: client.members(room), what="the person has joined")
         await client.send(room, "m.call.reject", {"call_id": "~c", "version": "1"})
         if writes:
             await client.send(room, "m.room.message", {"msgtype": "m.text", "body": "Who?"})

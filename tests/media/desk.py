@@ -64,7 +64,6 @@ class Desk:
         """Wait for the nth event of a kind."""
         await until(
             lambda: len(self.of(kind)) >= number,
-            within=10,
             what=f"event {number} of {kind.__name__} came; there were {self.events}",
             every=0.005,
         )
@@ -76,7 +75,6 @@ class Desk:
         self.engine.do(make(op))
         found = await until(
             lambda: [event for event in self.events if getattr(event, "op", None) == op],
-            within=10,
             what=f"operation {op} was answered; there were {self.events}",
             every=0.005,
         )

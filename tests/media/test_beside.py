@@ -23,7 +23,7 @@ from tests.media.sound import heard, tone
 from tests.media.test_successors import switched
 from tests.simulators.rtp import EVENT, PAYLOAD_TYPES, RtpPeer, Sender
 from tests.simulators.srtp import Sdes
-from tests.simulators.waiting import until
+from tests.simulators.waiting import PATIENCE, until
 from tests.simulators.webrtc import WebRtcPeer
 
 SECOND = CallId("call-2")
@@ -317,7 +317,6 @@ async def test_a_telephone_that_holds_is_answered_at_once_and_hears_nothing(
     target.send(*Sender(0).packets([THERE] * 5))
     await until(
         lambda: desk.engine_snapshot()["matrix_packets_dropped"] == 5,
-        within=5,
         what="who holds hears nothing",
         every=0.005,
     )
@@ -391,9 +390,8 @@ async def test_nobody_is_there_to_talk_with(desk: Desk, client: WebRtcPeer, phon
     phone.send(*Sender(0).packets([HERE] * 5))
     await until(
         lambda: desk.engine_snapshot()["sip_packets_dropped"] == 5,
-        within=5,
         what="what the telephone says was dropped",
         every=0.005,
     )
-    await asyncio.wait_for(desk.hang_up(), 5)
+    await asyncio.wait_for(desk.hang_up(), PATIENCE)
     assert not desk.of(MediaLost)

@@ -251,9 +251,7 @@ async def test_a_stranger_is_not_heard(desk: Desk, client: WebRtcPeer, phone: Rt
     stranger.send(*Sender(0, ssrc=666).packets([b"s" * 160] * 20))
     phone.send(*Sender(0, sequence=100).packets([b"p" * 160] * 3))
     await client.received.reaches(6)
-    await until(
-        lambda: desk.engine_snapshot()["sip_strangers"] == 20, within=10, what="20 are counted"
-    )
+    await until(lambda: desk.engine_snapshot()["sip_strangers"] == 20, what="20 are counted")
     stranger.close()
     assert {packet.payload[:1] for packet in client.received.packets} == {b"p"}
     assert (await desk.hang_up())["sip_strangers"] == 20
@@ -270,9 +268,7 @@ async def test_a_phone_behind_nat_is_found_once(
     stranger = RtpPeer()
     stranger.target = phone.target
     stranger.send(*Sender(0, ssrc=666).packets([b"s" * 160] * 20))
-    await until(
-        lambda: desk.engine_snapshot()["sip_strangers"] == 20, within=5, what="they were counted"
-    )
+    await until(lambda: desk.engine_snapshot()["sip_strangers"] == 20, what="they were counted")
     stranger.close()
     statistics = await desk.hang_up()
     assert statistics["sip_latched"] == 1
@@ -340,7 +336,6 @@ async def test_the_client_holds_and_resumes(desk: Desk, client: WebRtcPeer, phon
     phone.send(*back.packets([b"2" * 160] * 4))
     await until(
         lambda: desk.engine_snapshot()["sip_packets_dropped"] == 4,
-        within=5,
         what="what came while on hold was dropped",
     )
     resume = await desk.offer(Side.MATRIX, await client.offer())
@@ -556,7 +551,7 @@ async def test_ice_restarts_under_the_same_keys(
         phone.send(*answers.packets([b"p" * 160]))
         return len(client.received.packets) >= 3
 
-    await until(comes, within=10, what="the client hears the telephone by the new way")
+    await until(comes, what="the client hears the telephone by the new way")
     assert len(desk.of(MediaConnected)) == 1
     assert not desk.of(MediaLost)
 
@@ -576,7 +571,7 @@ async def test_a_restart_goes_on_when_the_old_way_is_lost_meanwhile(
         return before != 0
 
     back = phone_sender("PCMU")
-    await until(nothing_passes, within=10, what="the old way was given up")
+    await until(nothing_passes, what="the old way was given up")
     await client.connect(restart.answer)
 
     def heard_again() -> bool:
@@ -584,7 +579,7 @@ async def test_a_restart_goes_on_when_the_old_way_is_lost_meanwhile(
         return bool(client.received.packets)
 
     client.received.packets.clear()
-    await until(heard_again, within=5, what="the new way was taken")
+    await until(heard_again, what="the new way was taken")
     await client.send(*client.sender("PCMU").packets([b"c" * 160] * 3))
     await phone.received.reaches(3)
     assert not desk.of(MediaLost)
@@ -607,7 +602,7 @@ async def test_a_client_that_starts_anew_gets_new_keys(
         phone.send(back.next(b"p" * 160))
         return bool(again.received.packets)
 
-    await until(heard_again, within=5, what="the client was heard under its new keys")
+    await until(heard_again, what="the client was heard under its new keys")
     await again.send(*again.sender("PCMU").packets([b"2" * 160] * 3))
     after = await phone.received.reaches(6)
     assert after[3].ssrc == before.ssrc
@@ -706,15 +701,12 @@ async def test_rtcp_shares_the_port_with_a_phone_that_asks_for_it(
     source = (await phone.received.reaches(5))[0].ssrc
     await until(
         lambda: any(_sender_report(packet) for packet in phone.received.rtcp),
-        within=5,
         what="a sender report came",
     )
     middle = next(filter(None, map(_sender_report, phone.received.rtcp)))
     block = RtcpReceiverInfo(source, 0, 1, 9, 80, middle, 0)
     phone.send(bytes(RtcpRrPacket(0x1234, [block])))
-    await until(
-        lambda: desk.engine_snapshot().get("sip_reports") == 1, within=5, what="it was read"
-    )
+    await until(lambda: desk.engine_snapshot().get("sip_reports") == 1, what="it was read")
     snapshot = desk.engine_snapshot()
     assert snapshot["sip_far_lost"] == 1
     assert snapshot["sip_far_jitter_ms"] == 10
@@ -730,7 +722,6 @@ def _sender_report(packet: bytes) -> int | None:
 async def _until_rtcp(received: Received, part: bytes) -> None:
     await until(
         lambda: any(part in packet for packet in received.rtcp),
-        within=5,
         what=f"RTCP with {part.hex()} came",
     )
 

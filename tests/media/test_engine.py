@@ -66,9 +66,7 @@ async def test_fifty_calls_leave_nothing_behind(desk: Desk) -> None:
     tasks, files = len(asyncio.all_tasks()), open_files()
     for number in range(50):
         await one_call(desk, number)
-    await until(
-        lambda: len(asyncio.all_tasks()) <= tasks, within=5, what="every task of the calls ended"
-    )
+    await until(lambda: len(asyncio.all_tasks()) <= tasks, what="every task of the calls ended")
     assert open_files() == files
     gc.collect()
     assert not [o for o in gc.get_objects() if isinstance(o, Session | MatrixLeg)]

@@ -26,7 +26,7 @@ async def listen(*packets: Packet, clock: int = 8000, wait: bool = False) -> Hea
     for packet in packets:
         listener.hear(packet.timestamp, packet.payload, clock)
     if wait:
-        await until(lambda: heard, within=5, what="the key was let go", every=0.01)
+        await until(lambda: heard, what="the key was let go", every=0.01)
     listener.stop()
     return heard
 

@@ -17,6 +17,7 @@ from bridge.media.packets import PacketLoop, unwatch, watch
 from tests.media.conftest import SETTINGS
 from tests.media.desk import Desk
 from tests.simulators.rtp import RtpPeer, Sender
+from tests.simulators.waiting import PATIENCE
 from tests.simulators.webrtc import WebRtcPeer
 
 HOST = "127.0.0.1"
@@ -30,7 +31,7 @@ Work = Callable[[ExitStack], Coroutine[Any, Any, None]]
 
 def run(make: Callable[[], asyncio.AbstractEventLoop], work: Work) -> None:
     with ExitStack() as stack, asyncio.Runner(loop_factory=make) as runner:
-        runner.run(asyncio.wait_for(work(stack), 10))
+        runner.run(asyncio.wait_for(work(stack), PATIENCE))
 
 
 def pair(stack: ExitStack) -> tuple[socket.socket, socket.socket]:

@@ -41,11 +41,11 @@ class Legs:
 
     async def heard(self, count: int) -> None:
         """Wait for packets."""
-        await until(lambda: len(self.rtp) >= count, within=5, what=f"{count} packets were heard")
+        await until(lambda: len(self.rtp) >= count, what=f"{count} packets were heard")
 
     async def refused(self, count: int) -> None:
         """Wait for strangers."""
-        await until(lambda: self.leg.strangers >= count, within=5, what="strangers were counted")
+        await until(lambda: self.leg.strangers >= count, what="strangers were counted")
 
 
 @pytest.fixture
@@ -187,14 +187,14 @@ async def test_rtcp_has_its_own_port_or_shares_one(
     peer, _ = peers
     legs.aim(peer)
     peer.send_rtcp(RTCP)
-    await until(lambda: legs.rtcp == [RTCP], within=5, what="RTCP came on its port")
+    await until(lambda: legs.rtcp == [RTCP], what="RTCP came on its port")
     legs.leg.send_rtcp(RTCP)
-    await until(lambda: peer.received.rtcp == [RTCP], within=5, what="RTCP left by its port")
+    await until(lambda: peer.received.rtcp == [RTCP], what="RTCP left by its port")
     legs.aim(peer, muxed=True)
     peer.send(RTCP)
-    await until(lambda: legs.rtcp == [RTCP] * 2, within=5, what="RTCP came on RTP's port")
+    await until(lambda: legs.rtcp == [RTCP] * 2, what="RTCP came on RTP's port")
     legs.leg.send_rtcp(RTCP)
-    await until(lambda: peer.received.rtcp == [RTCP] * 2, within=5, what="RTCP left by RTP's port")
+    await until(lambda: peer.received.rtcp == [RTCP] * 2, what="RTCP left by RTP's port")
 
 
 async def test_rtcp_of_another_host_is_not_heard(
@@ -231,9 +231,9 @@ async def test_ipv6_addresses_are_compared_by_value() -> None:
         port = peer.getsockname()[1]
         leg.aim(("0:0:0:0:0:0:0:1", port), ("0:0:0:0:0:0:0:1", port + 1), muxed=False)
         peer.sendto(Sender(0).next(b"six").write(), ("::1", leg.port))
-        await until(lambda: heard, within=5, what="the packet was heard")
+        await until(lambda: heard, what="the packet was heard")
         leg.send_rtp(b"back")
-        await until(lambda: _readable(peer) == b"back", within=5, what="the answer came")
+        await until(lambda: _readable(peer) == b"back", what="the answer came")
     assert not leg.latched
     leg.close()
 
@@ -253,4 +253,4 @@ async def test_peer_at_the_highest_port_gets_no_rtcp(
     legs.leg.send_rtcp(RTCP)
     legs.aim(peers[0])
     legs.leg.send_rtcp(RTCP)
-    await until(lambda: bool(peers[0].received.rtcp), within=5, what="RTCP came")
+    await until(lambda: bool(peers[0].received.rtcp), what="RTCP came")

@@ -61,7 +61,6 @@ async def turn(network: None, tmp_path: Path) -> AsyncIterator[str]:
     )
     await until(
         lambda: "SQLite DB connection success" in server.output(),
-        within=10,
         what="the TURN server listens",
     )
     yield f"turn:127.0.0.1:{PORT}"

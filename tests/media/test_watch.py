@@ -38,7 +38,6 @@ async def silent(desk: Desk, side: Side, number: int = 1) -> MediaSilent:
     """The nth time that this side is told to be silent."""
     found = await until(
         lambda: [each for each in desk.of(MediaSilent) if each.side is side][number - 1 :],
-        within=10,
         what=f"{side.value} is found silent; there were {desk.events}",
         every=0.01,
     )
@@ -93,7 +92,6 @@ async def test_a_client_that_agrees_on_no_keys_is_told_of(
     connecting = asyncio.create_task(client.connect(answer))
     found = await until(
         lambda: [e for e in desk.of(MediaSilent) if e.hurdle is MediaFault.DTLS_FAILED],
-        within=10,
         what="the handshake is found missing",
     )
     assert found[0].side is Side.MATRIX
@@ -145,7 +143,7 @@ async def test_what_was_measured_is_told_again_and_again(
             sum(each.sent for each in matrix),
         )
 
-    await until(lambda: summed() == (17, 3, 1, 7, 7, 17), within=10, what=f"{summed()} is right")
+    await until(lambda: summed() == (17, 3, 1, 7, 7, 17), what=f"{summed()} is right")
     statistics = await desk.hang_up()
     assert str(statistics["matrix_pair"]).startswith("host 127.0.0.1:")
     assert statistics["sip_unsent"] == 0
@@ -164,7 +162,6 @@ async def test_two_telephones_are_each_missed_in_their_own_call(
     await stranger.received.reaches(1)
     await until(
         lambda: [each for each in desk.events if isinstance(each, MediaSilent) and each.heard],
-        within=10,
         what="the telephone that fell silent is missed",
     )
     late = desk.of(MediaSilent)[told:] + second.of(MediaSilent)

@@ -90,7 +90,7 @@ def parent_of(pid: int) -> int:
 
 async def gone(pid: int) -> None:
     """Wait until there is no such process."""
-    await until(lambda: not Path(f"/proc/{pid}").exists(), within=10, what=f"process {pid} ended")
+    await until(lambda: not Path(f"/proc/{pid}").exists(), what=f"process {pid} ended")
 
 
 async def test_a_call_with_audio_and_what_was_measured_of_it(make: Make) -> None:
@@ -152,7 +152,7 @@ async def test_all_workers_use_the_servers_that_are_named_later(make: Make) -> N
     for number in (1, 2):
         desk.call = CallId(f"call-{number}")
         desk.engine.do(OfferMedia(call=desk.call, op=op, side=Side.MATRIX, sdp=CLIENT))
-        await until(lambda n=number: len(asked) >= n, within=20, what="the server is asked")  # type: ignore[misc]
+        await until(lambda n=number: len(asked) >= n, what="the server is asked")  # type: ignore[misc]
         assert isinstance(desk.engine, WorkerEngine)
         os.kill(next(iter(desk.engine.pids.values())), signal.SIGKILL)
         await desk.event(MediaLost, number)
@@ -167,7 +167,7 @@ async def test_another_worker_starts_when_the_first_has_enough_to_do(
     desk = make(workers=2)
     ports = [await call(desk, f"call-{number}") for number in range(3)]
     engine = engine_of(desk)
-    await until(lambda: len(engine.pids) == 2, within=10, what="the second worker was ready")
+    await until(lambda: len(engine.pids) == 2, what="the second worker was ready")
     ports += [await call(desk, f"call-{number}") for number in range(3, 6)]
     assert [worker_of(port) for port in ports] == [1, 1, 1, 2, 2, 2]
     for name in ("call-4", "call-5"):
@@ -184,7 +184,7 @@ async def test_calls_that_may_come_to_be_bridged_stay_near_each_other(
     desk = make(workers=2)
     ports = [await call(desk, "call-1")]
     await call(desk, "call-0")
-    await until(lambda: len(engine_of(desk).pids) == 2, within=10, what="there was another worker")
+    await until(lambda: len(engine_of(desk).pids) == 2, what="there was another worker")
     desk.call = CallId("call-2")
     near = CallId("call-1")
     second = await desk.ask(
@@ -208,7 +208,7 @@ async def test_calls_of_different_workers_cannot_be_bridged(
     desk = make(workers=2)
     await call(desk, "call-1")
     await call(desk, "call-0")
-    await until(lambda: len(engine_of(desk).pids) == 2, within=10, what="there was another worker")
+    await until(lambda: len(engine_of(desk).pids) == 2, what="there was another worker")
     await call(desk, "call-2")
     desk.bridge(CallId("call-1"))
     lost = await desk.event(MediaLost)
@@ -225,7 +225,7 @@ async def test_transcoding_counts_for_more(make: Make, monkeypatch: pytest.Monke
     desk.call = CallId("transcoded")
     await desk.client_calls(client, phone, formats=(111, 110))
     assert worker_of(await call(desk, "call-1")) == 1
-    await until(lambda: len(engine_of(desk).pids) == 2, within=10, what="there was another worker")
+    await until(lambda: len(engine_of(desk).pids) == 2, what="there was another worker")
     assert [worker_of(await call(desk, f"call-{number}")) for number in range(2, 5)] == [2, 2, 2]
     phone.close()
     await client.close()
@@ -239,15 +239,13 @@ async def test_calls_end_with_the_worker_that_carried_them_and_no_others(
     assert worker_of(await call(desk, "lost")) == 1
     assert worker_of(await call(desk, "lost-2")) == 1
     engine = engine_of(desk)
-    await until(lambda: len(engine.pids) == 2, within=10, what="the second worker was ready")
+    await until(lambda: len(engine.pids) == 2, what="the second worker was ready")
     assert worker_of(await call(desk, "kept")) == 2
     first = engine.pids[1]
     os.kill(first, signal.SIGKILL)
     await desk.event(MediaLost, 2)
     assert {each.call for each in desk.of(MediaLost)} == {"lost", "lost-2"}
-    await until(
-        lambda: engine.pids.get(1, first) != first, within=10, what="the worker was replaced"
-    )
+    await until(lambda: engine.pids.get(1, first) != first, what="the worker was replaced")
     assert engine.losses() == {"1": 1, "2": 0}
     assert engine.cpu()["1"] > 0
     assert await desk.answer(Side.SIP, PHONE)
@@ -280,11 +278,10 @@ async def test_a_worker_that_dies_again_and_again_is_given_a_rest(
     engine = engine_of(desk)
     await engine.start()
     for deaths in (1, 2):
-        await until(lambda: 1 in engine.pids, within=10, what="there was a worker")
+        await until(lambda: 1 in engine.pids, what="there was a worker")
         os.kill(engine.pids[1], signal.SIGKILL)
         await until(
             lambda: engine.losses()["1"] == deaths,  # noqa: B023
-            within=10,
             what="its death was noticed",
         )
     failed = await desk.refused(
@@ -300,7 +297,7 @@ async def test_a_worker_that_hangs_is_replaced(make: Make) -> None:
     os.kill(pid, signal.SIGSTOP)
     await gone(pid)
     engine = engine_of(desk)
-    await until(lambda: 1 in engine.pids, within=10, what="there was another worker")
+    await until(lambda: 1 in engine.pids, what="there was another worker")
     assert engine.pids[1] != pid
 
 
@@ -315,7 +312,7 @@ async def test_workers_come_from_a_new_template_if_it_died(make: Make) -> None:
     await gone(parent)
     await call(desk, "a")  # The worker does not need it.
     os.kill(first, signal.SIGKILL)
-    await until(lambda: engine.pids.get(1, first) != first, within=20, what="it was replaced")
+    await until(lambda: engine.pids.get(1, first) != first, what="it was replaced")
     await call(desk, "b")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.simulators import audio
 from tests.simulators.processes import Child, free_port
-from tests.simulators.waiting import until, until_async
+from tests.simulators.waiting import PATIENCE, until, until_async
 
 _CODECS = {
     "PCMU": ("PCMU/8000/1", 8000, 1),
@@ -130,7 +130,7 @@ class Phone:
             cwd=self.directory,
         )
         child = self._child
-        await child.listens(self._control, within=10, address=self.address)
+        await child.listens(self._control, address=self.address)
         reader, self._writer = await asyncio.open_connection(self.address, self._control)
         self._reader = asyncio.create_task(self._read(reader))
 
@@ -158,7 +158,7 @@ class Phone:
         self._writer.write(b"%d:%s," % (len(body), body))
         await self._writer.drain()
 
-    async def registers(self, *, within: float = 10.0) -> None:
+    async def registers(self, *, within: float = PATIENCE) -> None:
         """Wait until it is registered; it may tell that before there is anybody to be told."""
         await until(
             lambda: re.search(r" 200 OK .*\[\d+ binding", self.log),
@@ -182,7 +182,7 @@ class Phone:
         """The events of a type so far."""
         return [one for one in self.events if one.type == event]
 
-    async def sees(self, event: str, *, count: int = 1, within: float = 10.0) -> PhoneEvent:
+    async def sees(self, event: str, *, count: int = 1, within: float = PATIENCE) -> PhoneEvent:
         """Wait for the `count`th event of a type: CALL_INCOMING, CALL_ESTABLISHED, CALL_CLOSED…"""
         found = await until(
             lambda: self.seen(event)[count - 1 :],
@@ -201,7 +201,7 @@ class Phone:
             return array("h"), 8000
         return audio.read_wav(recordings[-1])
 
-    async def hears(self, hertz: float, *, within: float = 10.0) -> None:
+    async def hears(self, hertz: float, *, within: float = PATIENCE) -> None:
         """Wait until the last half second heard is a tone of `hertz`."""
 
         def found() -> bool:
@@ -217,7 +217,7 @@ class Phone:
 
         await until(found, within=within, what=what, every=0.1)
 
-    async def hears_nothing(self, *, within: float = 10.0) -> None:
+    async def hears_nothing(self, *, within: float = PATIENCE) -> None:
         """Wait for 0.3 s in which nothing arrives, or nothing but silence."""
 
         async def silent() -> bool:

@@ -5,7 +5,7 @@ from typing import Self
 
 from tests.simulators.matrix_client import MatrixClient, RoomEvent
 from tests.simulators.synapse import SERVER_NAME
-from tests.simulators.waiting import until
+from tests.simulators.waiting import PATIENCE, until
 
 BOT = f"@sipbot:{SERVER_NAME}"
 
@@ -31,14 +31,14 @@ class BotChat:
         assert all(event.content["msgtype"] == "m.notice" for event in found)
         return found
 
-    async def hears(self, count: int, *, within: float = 15.0) -> str:
+    async def hears(self, count: int, *, within: float = PATIENCE) -> str:
         """What the bot says as its `count`th."""
         heard = await until(
             lambda: self.notices[count - 1 :], within=within, what=f"the bot said {count} things"
         )
         return str(heard[0].content["body"])
 
-    async def say(self, text: str, *, within: float = 15.0) -> str:
+    async def say(self, text: str, *, within: float = PATIENCE) -> str:
         """Write something; returns the bot's answer."""
         before = len(self.notices)
         await self.write(text)

@@ -15,7 +15,7 @@ import aiohttp
 import yaml
 
 from tests.simulators.processes import Child
-from tests.simulators.waiting import until_async
+from tests.simulators.waiting import PATIENCE, until_async
 
 _ROOT = Path(__file__).parents[2]
 
@@ -174,7 +174,7 @@ class BridgeProcess:
                 lines += [f"{'':26}{line}" for line in rung.detail.splitlines()]
         return "\n".join(lines)
 
-    async def ended(self, person: str, *, count: int = 1, within: float = 10.0) -> Record:
+    async def ended(self, person: str, *, count: int = 1, within: float = PATIENCE) -> Record:
         """Wait for the `count`th call of a person to be over, on the record, and measured."""
 
         async def found() -> list[Record]:

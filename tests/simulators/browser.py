@@ -14,7 +14,7 @@ from typing import Any
 from tests.simulators import audio
 from tests.simulators.processes import Child
 from tests.simulators.synapse import Credentials
-from tests.simulators.waiting import until_async
+from tests.simulators.waiting import PATIENCE, until_async
 
 _HARNESS = Path(__file__).parents[1] / "e2e" / "browser"
 MICROPHONE_HERTZ = 440
@@ -223,18 +223,18 @@ class BrowserClient:
         async def both() -> bool:
             return bool(await self.do("members", room) == 2)
 
-        await until_async(both, within=10, what=f"{other} joined the room")
+        await until_async(both, what=f"{other} joined the room")
         return room
 
     async def said(self, event_type: str) -> list[Said]:
         """Events of a type that came since the start, the user's own included."""
         return [Said(**one) for one in await self.do("said", event_type)]
 
-    async def says(self, event_type: str, *, count: int = 1, within: float = 10.0) -> Said:
+    async def says(self, event_type: str, *, count: int = 1, within: float = PATIENCE) -> Said:
         """Wait for the `count`th event of a type that the client's own user sent."""
         return await self._event(event_type, count, within, ours=True)
 
-    async def is_told(self, event_type: str, *, count: int = 1, within: float = 10.0) -> Said:
+    async def is_told(self, event_type: str, *, count: int = 1, within: float = PATIENCE) -> Said:
         """Wait for the `count`th event of a type that another user sent."""
         return await self._event(event_type, count, within, ours=False)
 
@@ -250,7 +250,7 @@ class BrowserClient:
         """The Matrix user that stands for what was typed into the dial pad."""
         return str(await self.do("dialPad", number))
 
-    async def reaches(self, state: str, *, within: float = 15.0) -> Snapshot:
+    async def reaches(self, state: str, *, within: float = PATIENCE) -> Snapshot:
         """Wait until the latest call is in a state of matrix-js-sdk's `CallState`."""
 
         async def reached() -> Snapshot | None:
@@ -265,7 +265,7 @@ class BrowserClient:
         assert found is not None
         return found
 
-    async def rings(self, *, within: float = 15.0) -> None:
+    async def rings(self, *, within: float = PATIENCE) -> None:
         """Wait until a call has come in, however short it was."""
 
         async def rang() -> bool:
@@ -273,7 +273,7 @@ class BrowserClient:
 
         await until_async(rang, within=within, what="a call came in")
 
-    async def hears(self, hertz: float, *, within: float = 10.0) -> None:
+    async def hears(self, hertz: float, *, within: float = PATIENCE) -> None:
         """Wait until a tone of `hertz` is what is heard."""
 
         async def heard() -> bool:

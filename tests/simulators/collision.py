@@ -56,13 +56,13 @@ async def collide(
         return seen.state == "connected" and seen.hears(_TELEPHONE_HERTZ)
 
     try:
-        await until_async(talking, within=20, what="the client hears the telephone", every=0.05)
+        await until_async(talking, what="the client hears the telephone", every=0.05)
     except TimeoutError as error:
         error.add_note(f"its calls: {await client.do('callStates')}")
         raise
     await phone.hears(MICROPHONE_HERTZ)
     seconds = clock() - start
-    await until(lambda: phone_legs(phone) == 1, within=5, what="the telephone has one call")
+    await until(lambda: phone_legs(phone) == 1, what="the telephone has one call")
     states = await client.do("callStates")
     connected = tuple(call for call, state, _ in states if state == "connected")
     return Collision(

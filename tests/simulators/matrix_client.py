@@ -108,7 +108,7 @@ class MatrixClient:
                 return str((await self.request("PUT", path, content))["event_id"])
             return ""
 
-        return await until_async(attempt, within=30, what=f"{event_type} was sent", every=0.2)
+        return await until_async(attempt, what=f"{event_type} was sent", every=0.2)
 
     async def dial_pad(self, number: str) -> str:
         """The Matrix user that stands for what was typed into a client's dial pad."""
@@ -129,7 +129,6 @@ class MatrixClient:
         room = str(made["room_id"])
         await until(
             lambda: self.members(room) == {self.user_id, other},
-            within=10,
             what=f"{other} joined the room",
         )
         return room

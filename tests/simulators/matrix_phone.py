@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from tests.simulators.matrix_client import Content, MatrixClient, RoomEvent
 from tests.simulators.voice import CODECS, Voice
-from tests.simulators.waiting import until
+from tests.simulators.waiting import PATIENCE, until
 
 LIFETIME_MS = 60_000
 
@@ -92,7 +92,7 @@ class MatrixCall:
         await self.send("m.call.hangup", {"reason": reason})
         await self.voice.close()
 
-    async def reaches(self, state: State, *, within: float = 15.0) -> None:
+    async def reaches(self, state: State, *, within: float = PATIENCE) -> None:
         """Wait until the call has come to `state`."""
         await until(
             lambda: self.state is state,
@@ -100,12 +100,12 @@ class MatrixCall:
             what=f"the Matrix call became {state.name} (it is {self.state.name} {self.ended_by})",
         )
 
-    async def connected(self, *, within: float = 15.0) -> None:
+    async def connected(self, *, within: float = PATIENCE) -> None:
         """Wait until it is answered and its audio can flow."""
         await self.reaches(State.ANSWERED, within=within)
         await self.voice.connected(within=within)
 
-    async def ended(self, *, within: float = 15.0) -> str:
+    async def ended(self, *, within: float = PATIENCE) -> str:
         """Wait until it is over; returns what ended it."""
         await self.reaches(State.ENDED, within=within)
         return self.ended_by
@@ -219,7 +219,7 @@ class MatrixPhone:
         await call.place()
         return call
 
-    async def rings(self, *, count: int = 1, within: float = 15.0) -> MatrixCall:
+    async def rings(self, *, count: int = 1, within: float = PATIENCE) -> MatrixCall:
         """Wait for the `count`th call that ever came in."""
 
         def found() -> list[MatrixCall]:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.simulators.waiting import until_async
+from tests.simulators.waiting import PATIENCE, until_async
 
 _PR_SET_PDEATHSIG = 1
 _PORTS = (10_000, 29_000)
@@ -92,7 +92,9 @@ class Child:
         """Everything it has written so far."""
         return self.log.read_text(errors="replace")
 
-    async def listens(self, port: int, *, within: float = 20.0, address: str = "127.0.0.1") -> None:
+    async def listens(
+        self, port: int, *, within: float = PATIENCE, address: str = "127.0.0.1"
+    ) -> None:
         """Wait until it accepts TCP connections; raises when it exits instead."""
 
         async def connects() -> bool:

@@ -162,7 +162,6 @@ class Received:
 
         await until(
             lambda: len(found()) >= count,
-            within=10,
             what=f"{count} packets arrived",
             every=0.005,
         )

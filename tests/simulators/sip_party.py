@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from bridge.sip.messages import Message, parse, parse_name_addr
+from tests.simulators.waiting import PATIENCE
 
 _AGAIN: Final = 0.5
-_PATIENCE: Final = 10.0
 _PHRASES: Final = {180: "Ringing", 200: "OK", 302: "Moved Temporarily"}
 
 
@@ -63,14 +63,14 @@ class SipParty(asyncio.DatagramProtocol):
 
     async def rings(self) -> str:
         """Wait for the call; gives its offer."""
-        invite = await asyncio.wait_for(asyncio.shield(self._invite), _PATIENCE)
+        invite = await asyncio.wait_for(asyncio.shield(self._invite), PATIENCE)
         return invite.sdp or ""
 
     async def answers(self, sdp: str) -> None:
         """Answer the call, and wait until that is acknowledged."""
         self.description = sdp
         self._respond(self._invite.result(), 200, sdp)
-        await asyncio.wait_for(self._acknowledged.wait(), _PATIENCE)
+        await asyncio.wait_for(self._acknowledged.wait(), PATIENCE)
 
     def points_to(self, contact: str) -> None:
         """Refuse the call with 302."""
@@ -101,7 +101,7 @@ class SipParty(asyncio.DatagramProtocol):
 
         reply = self._replies["1 INVITE"] = asyncio.get_running_loop().create_future()
         invite = request("INVITE", f"<{target}>")
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             while not reply.done():
                 self._send(invite)
                 await asyncio.wait([reply], timeout=_AGAIN)
@@ -116,7 +116,7 @@ class SipParty(asyncio.DatagramProtocol):
         reply = self._replies[key] = asyncio.get_running_loop().create_future()
         request = self._request(method, sdp)
         self.description = sdp or self.description
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             while not reply.done():
                 self._send(request)
                 await asyncio.wait([reply], timeout=_AGAIN)

@@ -6,9 +6,11 @@ import socket
 from pathlib import Path
 
 from tests.simulators.processes import Child, free_port
+from tests.simulators.waiting import PATIENCE
 
 SCENARIOS = Path(__file__).parents[1] / "e2e" / "scenarios"
-_TIMEOUT = 40
+_PATIENCE = 2 * PATIENCE
+"""Seconds for a whole scenario; sipp itself gives up before, and says what it waited for."""
 
 
 class Sipp:
@@ -65,7 +67,7 @@ class Sipp:
                 *("-i", self.address, "-p", str(self.port)),
                 *("-mi", self.address, "-mp", str(media), *self._echo),
                 *("-key", "caller", self._caller),
-                *("-m", "1", "-nostdin", "-timeout", str(_TIMEOUT), "-timeout_error"),
+                *("-m", "1", "-nostdin", "-timeout", f"{_PATIENCE - 5:.0f}", "-timeout_error"),
                 *("-trace_msg", "-message_file", f"{self.scenario}.messages"),
                 *("-trace_err", "-error_file", f"{self.scenario}.errors"),
             ],
@@ -73,7 +75,7 @@ class Sipp:
             cwd=self._directory,
         )
 
-    async def succeeds(self, *, within: float = 20.0) -> None:
+    async def succeeds(self, *, within: float = _PATIENCE) -> None:
         """Wait for the end of the scenario; raises unless everything went as written."""
         assert self._child is not None
         status = await self._child.wait(within=within)

@@ -22,7 +22,7 @@ from aiortc import (
 from av import AudioFrame
 
 from tests.simulators import audio
-from tests.simulators.waiting import until
+from tests.simulators.waiting import PATIENCE, until
 
 _RATE = 48000
 _FRAME = _RATE // 50
@@ -98,7 +98,7 @@ class Voice:
         """Take the answer to our offer."""
         await self._connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
 
-    async def connected(self, *, within: float = 10.0) -> None:
+    async def connected(self, *, within: float = PATIENCE) -> None:
         """Wait until ICE and DTLS are up."""
         await until(
             lambda: self._connection.connectionState == "connected",
@@ -110,7 +110,7 @@ class Voice:
         """What is heard now."""
         return audio.find_tone(self._heard, _RATE)
 
-    async def hears(self, hertz: float, *, within: float = 10.0) -> None:
+    async def hears(self, hertz: float, *, within: float = PATIENCE) -> None:
         """Wait until a tone of `hertz` is what is heard."""
         await until(
             lambda: self.tone().is_near(hertz),

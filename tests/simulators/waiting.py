@@ -4,14 +4,22 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
+
+PATIENCE: Final = 30.0
+"""Seconds for what should happen at once, on a machine so busy that nothing does.
+
+A wait that is successful is not longer for it, so less is only for what proves that it is quick.
+"""
 
 T = TypeVar("T")
 What = str | Callable[[], str]
 """What is waited for; where it has to be asked for, that is done when the time is up."""
 
 
-async def until(check: Callable[[], T], *, within: float, what: What, every: float = 0.02) -> T:
+async def until(
+    check: Callable[[], T], *, what: What, within: float = PATIENCE, every: float = 0.02
+) -> T:
     """Poll `check` until it returns something true, and return that.
 
     `within` and `every` are seconds. Raises TimeoutError that says `what` did not happen.
@@ -24,7 +32,7 @@ async def until(check: Callable[[], T], *, within: float, what: What, every: flo
 
 
 async def until_async(
-    check: Callable[[], Awaitable[T]], *, within: float, what: What, every: float = 0.02
+    check: Callable[[], Awaitable[T]], *, what: What, within: float = PATIENCE, every: float = 0.02
 ) -> T:
     """`until` for a check that has to wait itself."""
     deadline = time.monotonic() + within

@@ -72,7 +72,7 @@ class Hasty:
                 self._child.check()
             return found
 
-        return await until(said, within=15, what=f"the hasty bridge says {word}")
+        return await until(said, what=f"the hasty bridge says {word}")
 
     def hang_up(self) -> None:
         """Have it say BYE."""

@@ -21,7 +21,7 @@ from bridge.ports import Mailbox, SipText
 from bridge.sip.adapter import SipAdapter
 from bridge.sip.trunks import Registration
 from tests.simulators.processes import Child, free_port
-from tests.simulators.waiting import until
+from tests.simulators.waiting import PATIENCE, until
 from tests.sip.certificates import Certificates
 
 SCENARIOS: Final = Path(__file__).parent / "scenarios"
@@ -29,7 +29,6 @@ LOCALHOST: Final = "127.0.0.1"
 LOCALHOST_6: Final = "::1"
 CALL: Final = CallId("call")
 TRUNK: Final = TrunkName("provider")
-_PATIENCE: Final = 10.0
 _DEFAULTS: Final = {
     "contact": "[local_ip]:[local_port];transport=[transport]",
     "extra": "X-Nothing: 1",
@@ -172,7 +171,7 @@ class Bridge:
         )
         return LegId(leg)
 
-    async def expect(self, kind: type[E], *, within: float = _PATIENCE) -> E:
+    async def expect(self, kind: type[E], *, within: float = PATIENCE) -> E:
         """The next event, which has to be of that kind and to come `within` so many seconds."""
         event = await asyncio.wait_for(self._events.get(), within)
         assert isinstance(event, kind), f"{event} instead of {kind.__name__}"
@@ -188,7 +187,7 @@ class Bridge:
 
     async def registration(self) -> Registration:
         """The next change of the trunk's registration."""
-        return await asyncio.wait_for(self.registrations.get(), _PATIENCE)
+        return await asyncio.wait_for(self.registrations.get(), PATIENCE)
 
     def _registered(self, trunk: TrunkName, state: Registration) -> None:
         self.registrations.put_nowait(state)
@@ -245,16 +244,8 @@ class Sipp:
             [
                 *(sipp, *(target if self._calls else ()), "-sf", str(scenario)),
                 *("-i", self._address, "-p", str(self.port), "-t", "t1" if self._tcp else "u1"),
-                *(
-                    "-m",
-                    str(self._times),
-                    "-r",
-                    "50",
-                    "-nostdin",
-                    "-timeout",
-                    "20",
-                    "-timeout_error",
-                ),
+                *("-m", str(self._times), "-r", "50", "-nostdin"),
+                *("-timeout", f"{PATIENCE:.0f}", "-timeout_error"),
                 *("-trace_msg", "-message_file", "messages", "-trace_err", "-error_file", "errors"),
             ],
             log=self._directory / "sipp.log",
@@ -276,7 +267,7 @@ class Sipp:
     async def succeeds(self) -> None:
         """Wait for its end; everything must have gone as written."""
         assert self._child
-        status = await self._child.wait(within=25)
+        status = await self._child.wait(within=PATIENCE + 10)
         errors = self._directory / "errors"
         told = errors.read_text() if errors.exists() else self._child.output()
         assert status == 0, f"{self._name} ended with {status}:\n{told[-3000:]}\n{self.messages()}"
@@ -301,7 +292,7 @@ class Sipp:
             # A busy machine has messages retransmitted, which then count once.
             return sum(word in message[:20] for message in set(bare)) >= times
 
-        await until(enough, within=_PATIENCE, what=f"{self._name} has {way} {times} {word}")
+        await until(enough, what=f"{self._name} has {way} {times} {word}")
 
     async def _listens(self) -> None:
         assert self._child
@@ -314,4 +305,4 @@ class Sipp:
             child.check()
             return any(mark in Path(f"/proc/net/{name}").read_text() for name in ("udp", "udp6"))
 
-        await until(bound, within=_PATIENCE, what=f"{child.name} is bound to {self.port}")
+        await until(bound, what=f"{child.name} is bound to {self.port}")

@@ -382,9 +382,7 @@ async def test_dialog_can_be_ended_by_what_was_recorded_of_it(tmp_path: Path) ->
             address=Address("tel:+12025550123"),
             trunk=TRUNK,
             started_at=1.0,
-            sip_dialog=await until(
-                lambda: bridge.dialogs.get(leg), within=5, what="the dialog is recorded"
-            ),
+            sip_dialog=await until(lambda: bridge.dialogs.get(leg), what="the dialog is recorded"),
         )
         await bridge.sip.end_orphan(record)
         await phone.succeeds()

@@ -16,7 +16,7 @@ from bridge.sip import endpoint, worker
 from bridge.sip.connections import Connections
 from bridge.sip.strangers import Reason
 from bridge.sip.wires import Wires
-from tests.simulators.waiting import until
+from tests.simulators.waiting import PATIENCE, until
 from tests.sip.certificates import Certificates
 from tests.sip.phone import LOCALHOST, TRUNK, Bridge, Protocol, tcp, tls, trunk
 from tests.sip.torture import request
@@ -149,7 +149,7 @@ async def connect() -> AsyncIterator[Connect]:
 
 
 async def is_closed(reader: asyncio.StreamReader) -> bool:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         try:
             return await reader.read() == b""
         except ConnectionResetError:
@@ -230,4 +230,4 @@ async def test_the_stack_waits_for_no_handshake_for_ever(
         greeting, _ = await connect(listener.port, **secure)
         assert await is_closed(silent)
         assert await is_closed(greeting)
-        await until(lambda: bridge.sip.refused["idle"] == 1, within=5, what="one is counted")
+        await until(lambda: bridge.sip.refused["idle"] == 1, what="one is counted")

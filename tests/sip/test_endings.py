@@ -12,6 +12,7 @@ from bridge.call.events import SipAnswered, SipEnded, SipInviteReceived, SipProg
 from bridge.config import Trunk
 from bridge.sip.endings import Refusal, refusal_of
 from bridge.sip.messages import parse
+from tests.simulators.waiting import PATIENCE
 from tests.sip.calls import called, calling
 from tests.sip.phone import CALL, LOCALHOST, TRUNK, Bridge, Sipp, description, trunk
 
@@ -86,7 +87,7 @@ async def test_call_that_comes_by_two_ways_is_taken_once(tmp_path: Path) -> None
             found = ""
             while "SIP/2.0 482" not in found:
                 data = await asyncio.wait_for(
-                    asyncio.get_running_loop().sock_recv(phone, 65536), timeout=5
+                    asyncio.get_running_loop().sock_recv(phone, 65536), timeout=PATIENCE
                 )
                 found += data.decode()
             assert bridge.nothing_more()

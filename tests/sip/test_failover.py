@@ -194,7 +194,7 @@ async def test_registers_with_the_server_that_answers_and_comes_back(
                 assert bridge.registrations.empty()
                 before = _drain(away)
                 assert before
-                await until(lambda: _drain(away), within=5, what="the first one is asked again")
+                await until(lambda: _drain(away), what="the first one is asked again")
                 assert bridge.sip.registrations()[TRUNK].state is RegistrationState.REGISTERED
 
 

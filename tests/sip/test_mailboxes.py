@@ -34,7 +34,7 @@ def watched(port: int) -> dict[str, Trunk]:
 async def test_mailbox_is_asked_for_and_left_when_the_bridge_stops(tmp_path: Path) -> None:
     async with Sipp("registrar_with_mailbox", tmp_path, times=2) as server:
         async with Bridge(watched(server.port)) as bridge:
-            await until(lambda: len(bridge.mailboxes) == 1, within=5, what="the mailbox is told")
+            await until(lambda: len(bridge.mailboxes) == 1, what="the mailbox is told")
         await server.succeeds()
     assert bridge.mailboxes == [heard(TRUNK)]
 
@@ -47,7 +47,7 @@ async def test_mailbox_of_an_account_is_left_with_it(tmp_path: Path) -> None:
     ):
         settings = trunk(server.port, register=True)
         await bridge.sip.add_trunk(ACCOUNT, settings, personal=True, mailbox=True)
-        await until(lambda: len(bridge.mailboxes) == 1, within=5, what="the mailbox is told")
+        await until(lambda: len(bridge.mailboxes) == 1, what="the mailbox is told")
         await bridge.sip.remove_trunk(ACCOUNT)
         await server.succeeds()
     assert bridge.mailboxes == [heard(ACCOUNT)]
@@ -70,7 +70,7 @@ async def test_mailbox_told_of_without_a_subscription(tmp_path: Path) -> None:
         Sipp("notifier", tmp_path, calls=bridge.port, keys=keys) as server,
     ):
         await server.succeeds()
-        await until(lambda: len(bridge.mailboxes) == 1, within=5, what="the mailbox is told")
+        await until(lambda: len(bridge.mailboxes) == 1, what="the mailbox is told")
     assert bridge.mailboxes == [Mailbox(trunk=TRUNK, waiting=True, new=1)]
 
 
@@ -82,7 +82,7 @@ async def test_subscription_that_is_lost_is_asked_for_again_with_the_registratio
         lambda: Exchange(expires=7, states=states), local_addr=("127.0.0.1", 0)
     )
     async with Bridge(watched(exchange.port)) as bridge:
-        await until(lambda: len(bridge.mailboxes) == 2, within=9, what="the mailbox is told again")
+        await until(lambda: len(bridge.mailboxes) == 2, what="the mailbox is told again")
     transport.close()
     assert [mailbox.new for mailbox in bridge.mailboxes] == [1, 2]
 
@@ -93,7 +93,7 @@ async def test_server_without_mailboxes_registers_all_the_same() -> None:
     transport, exchange = await loop.create_datagram_endpoint(Exchange, local_addr=("127.0.0.1", 0))
     async with Bridge(watched(exchange.port)) as bridge:
         assert (await bridge.registration()).state is RegistrationState.REGISTERED
-        await until(lambda: exchange.subscribed == 1, within=5, what="it was asked")
+        await until(lambda: exchange.subscribed == 1, what="it was asked")
     transport.close()
     assert bridge.mailboxes == []
     assert exchange.contacts == {}

@@ -10,7 +10,7 @@ import pytest
 from bridge.call.commands import AnswerSip, ByeSip, SendSipProgress
 from bridge.call.events import SipAnswered, SipConfirmed, SipEnded, SipInviteReceived
 from bridge.call.ids import LegId
-from tests.simulators.waiting import until_async
+from tests.simulators.waiting import PATIENCE, until_async
 from tests.sip.phone import CALL, TRUNK, Bridge, Sipp, description, encrypted, trunk
 from tests.sip.pools import Pools, pools_of, soon_forgotten
 
@@ -65,9 +65,7 @@ async def test_calls_that_were_placed(tmp_path: Path, keyed: bool) -> None:
             for leg in legs:
                 bridge.sip.do(ByeSip(call=CALL, leg=leg))
             await some(bridge, SipEnded)
-            await until_async(
-                lambda: is_as_before(bridge, before), within=10, what="all is given back"
-            )
+            await until_async(lambda: is_as_before(bridge, before), what="all is given back")
         await phone.succeeds()
 
 
@@ -82,16 +80,14 @@ async def test_calls_that_came_in(tmp_path: Path) -> None:
                     bridge.sip.do(ByeSip(call=CALL, leg=leg))
                 await some(bridge, SipEnded)
                 await it.succeeds()
-            await until_async(
-                lambda: is_as_before(bridge, before), within=10, what="all is given back"
-            )
+            await until_async(lambda: is_as_before(bridge, before), what="all is given back")
 
 
 async def answered(bridge: Bridge) -> list[LegId]:
     """Answer every call that comes."""
     legs: list[LegId] = []
     confirmed = 0
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while confirmed < CALLS:
             match await bridge.any_event():
                 case SipInviteReceived() as invite:
@@ -109,6 +105,6 @@ async def answered(bridge: Bridge) -> list[LegId]:
 async def some(bridge: Bridge, kind: type[SipAnswered | SipEnded]) -> None:
     """Wait for one of these of each call."""
     count = 0
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while count < CALLS:
             count += isinstance(await bridge.any_event(), kind)

@@ -73,7 +73,7 @@ async def test_pauses_grow_while_the_registrar_is_away(tmp_path: Path) -> None:
             state = await bridge.registration()
             assert state == Registration(RegistrationState.FAILED, 403, "Forbidden")
             await registrar.succeeds()
-            await until(lambda: len(asked) == 3, within=5, what="three failures are counted")
+            await until(lambda: len(asked) == 3, what="three failures are counted")
             assert bridge.registrations.empty()
     assert asked == [(1, 403), (2, 403), (3, 403)]
 
@@ -145,9 +145,7 @@ async def test_name_that_is_not_known_yet_is_looked_up_soon(
     settings = trunk(9).model_copy(update={"server": "pbx.test:5060"})
     with capture_logs() as logs:
         async with Bridge({TRUNK: settings}) as bridge:
-            await until(
-                lambda: bridge.sip.has_address(TRUNK), within=10, what="the name is looked up again"
-            )
+            await until(lambda: bridge.sip.has_address(TRUNK), what="the name is looked up again")
             assert not answers
             async with Sipp(
                 "caller_is_refused", tmp_path, calls=bridge.port, keys={"status": "486"}
@@ -210,7 +208,7 @@ async def test_registers_again_over_another_connection_when_one_is_lost() -> Non
             assert (await bridge.registration()).state is RegistrationState.REGISTERED
             for count in (2, 3):
                 connections[-1].close()
-                await until(partial(connected, count), within=5, what="it connects")
+                await until(partial(connected, count), what="it connects")
             assert bridge.registrations.empty()
 
 
@@ -230,7 +228,7 @@ async def test_connection_is_kept_open() -> None:
         settings = settings.model_copy(update={"keep_alive": 1})
         async with Bridge({TRUNK: settings}, transports=(tcp(),)) as bridge:
             assert (await bridge.registration()).state is RegistrationState.REGISTERED
-            await until(lambda: heard == [b"\r\n\r\n"], within=10, what="it is kept open")
+            await until(lambda: heard == [b"\r\n\r\n"], what="it is kept open")
 
 
 def accepted(register: bytes) -> bytes:

@@ -73,7 +73,7 @@ async def test_text_in(tmp_path: Path) -> None:
         Sipp("texter", tmp_path, calls=bridge.port, keys=keys) as phone,
     ):
         await phone.succeeds()
-        await until(lambda: len(bridge.texts) == 1, within=5, what="the text is told")
+        await until(lambda: len(bridge.texts) == 1, what="the text is told")
     assert bridge.texts == [
         SipText(
             trunk=TRUNK,
@@ -103,7 +103,7 @@ async def test_many_texts_at_once(tmp_path: Path) -> None:
         Sipp("texter", tmp_path, calls=bridge.port, keys=keys, times=20) as phone,
     ):
         await phone.succeeds()
-        await until(lambda: len(bridge.texts) == 20, within=5, what="all are told")
+        await until(lambda: len(bridge.texts) == 20, what="all are told")
     assert [text.text for text in bridge.texts] == [TEXT + "\r\n"] * 20
 
 
@@ -115,7 +115,7 @@ async def test_text_within_a_call(tmp_path: Path) -> None:
     ):
         leg = bridge.call(caller="+12025550100")
         await bridge.expect(SipAnswered)
-        await until(lambda: len(bridge.texts) == 1, within=5, what="the text is told")
+        await until(lambda: len(bridge.texts) == 1, what="the text is told")
         bridge.sip.do(ByeSip(call=CALL, leg=leg))
         await bridge.expect(SipEnded)
         await phone.succeeds()
@@ -145,7 +145,7 @@ async def test_text_of_a_stranger_is_refused(tmp_path: Path) -> None:
         Sipp("texter", tmp_path, calls=bridge.port, keys=keys) as phone,
     ):
         await phone.succeeds()
-        await until(lambda: bridge.sip.refused["stranger"] == 1, within=5, what="it is counted")
+        await until(lambda: bridge.sip.refused["stranger"] == 1, what="it is counted")
         assert bridge.texts == []
 
 

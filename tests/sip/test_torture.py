@@ -29,10 +29,9 @@ from bridge.sip.messages import (
     parse_uri,
     split_list,
 )
+from tests.simulators.waiting import PATIENCE
 from tests.sip.phone import CALL, LOCALHOST, TRUNK, Bridge, Sipp, description, tcp, trunk
 from tests.sip.torture import INVALID, RESPONSES, VALID, Case, invite, request
-
-_PATIENCE: Final = 10.0
 
 
 class Peer:
@@ -63,7 +62,7 @@ class Peer:
         pinged = False
         while not pinged or (wanted and not found):
             receiving = asyncio.get_running_loop().sock_recv(self._socket, 65536)
-            data = await asyncio.wait_for(receiving, _PATIENCE)
+            data = await asyncio.wait_for(receiving, PATIENCE)
             status = int(data.split(b" ", 2)[1]) if data.startswith(b"SIP/2.0 ") else 0
             if f"Call-ID: {ping}.".encode() in data:
                 pinged = True
@@ -146,7 +145,7 @@ async def _by_stream(port: int, data: bytes, *, waits: bool) -> list[int]:
         writer.write(data)
         if not waits:
             writer.write_eof()
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             while not found and (line := await reader.readline()):
                 if line.startswith(b"SIP/2.0 ") and int(line.split()[1]) >= 200:
                     found.append(int(line.split()[1]))
@@ -221,7 +220,7 @@ async def test_streams_that_are_no_use() -> None:
             writer.write(slow[start : start + 40])
             await writer.drain()
             await peer.answers()
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             assert await reader.readline() == b"SIP/2.0 200 OK\r\n"
         for _, each in (*idle, (None, writer)):
             each.close()
@@ -265,7 +264,7 @@ async def test_challenges_that_cannot_be_met() -> None:
     settings = trunk(registrar.getsockname()[1], register=True)
     with registrar, capture_logs() as lines:
         async with Bridge({TRUNK: settings}) as bridge:
-            await asyncio.wait_for(challenge(), 3 * _PATIENCE)
+            await asyncio.wait_for(challenge(), PATIENCE)
             assert bridge.sip.responsive
     assert [line for line in lines if line["log_level"] == "error"] == []
 

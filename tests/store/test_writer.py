@@ -85,7 +85,7 @@ async def test_who_looks_is_told_of_what_can_be_read_by_then(sqlite: Database) -
     writer.start()
     assert told == 0
     writer.put(remember("tel:1"))
-    await until(lambda: told == 1, within=5, what="it was told")
+    await until(lambda: told == 1, what="it was told")
     assert await names(sqlite) == ["tel:1"]
     await writer.close()
 
@@ -134,9 +134,9 @@ async def test_what_is_not_important_waits_for_company(sqlite: Database) -> None
         await asyncio.sleep(0)
     assert writer.waiting == 1
     writer.put(row("record"))
-    await until(lambda: writer.waiting == 0, within=5, what="both are written")
+    await until(lambda: writer.waiting == 0, what="both are written")
     writer.put(row("last"), important=False)
-    await until(lambda: writer.waiting == 0, within=5, what="it goes alone in the end")
+    await until(lambda: writer.waiting == 0, what="it goes alone in the end")
     assert await names(sqlite) == ["rung", "record", "last"]
     await writer.close()
 

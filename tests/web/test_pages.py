@@ -441,7 +441,7 @@ async def test_a_call_is_followed_to_its_end() -> None:
             name, part = await next_event(reply)
             assert "They talked for 0:45." in part
             assert await next_event(reply) == ("over", "")
-        await until(lambda: not office.watching, within=5, what="nobody looks any more")
+        await until(lambda: not office.watching, what="nobody looks any more")
 
 
 async def test_who_logs_out_is_told_nothing_more() -> None:
@@ -452,7 +452,7 @@ async def test_who_logs_out_is_told_nothing_more() -> None:
             bench.now += 13 * 3600
             bench.office.changed()
             await reply.read()
-        await until(lambda: not bench.office.watching, within=5, what="nobody looks any more")
+        await until(lambda: not bench.office.watching, what="nobody looks any more")
 
 
 async def test_so_many_look_at_the_same_time_and_no_more() -> None:
@@ -469,7 +469,7 @@ async def test_so_many_look_at_the_same_time_and_no_more() -> None:
             async with bench.client.get("/live") as reply:
                 return reply.status == 200
 
-        await until_async(let_in, within=5, what="somebody may look again")
+        await until_async(let_in, what="somebody may look again")
 
 
 # --- to do -----------------------------------------------------------------------------------

@@ -97,7 +97,6 @@ async def gone(client: MatrixClient, room: str) -> str:
             for event in client.seen("m.room.member", room=room)
             if event.state_key == BOT and event.content["membership"] == "leave"
         ],
-        within=15,
         what="the bot left",
     )
     return str(left[0].content["reason"])
@@ -111,7 +110,7 @@ async def make_room(client: MatrixClient, *others: str, preset: str = "private_c
 async def test_it_leaves_rooms_that_are_not_for_it(bridge: Bridge) -> None:
     async with bridge.running(), bridge.person() as ann, bridge.person() as bob:
         room = await make_room(ann, bob.user_id)
-        await until(lambda: bob.user_id in ann.members(room), within=10, what="Bob came")
+        await until(lambda: bob.user_id in ann.members(room), what="Bob came")
         await ann.request("POST", f"/rooms/{room}/invite", {"user_id": BOT})
         assert "chat of the two of us" in await gone(ann, room)
         public = await make_room(ann, BOT, preset="public_chat")
@@ -123,10 +122,10 @@ async def test_it_takes_no_commands_when_somebody_came_in(bridge: Bridge) -> Non
     async with bridge.running(), bridge.person() as ann, bridge.person() as bob:
         chat = await BotChat.open(ann)
         await ann.request("POST", f"/rooms/{chat.room}/invite", {"user_id": bob.user_id})
-        await until(lambda: bob.user_id in ann.members(chat.room), within=10, what="Bob came")
+        await until(lambda: bob.user_id in ann.members(chat.room), what="Bob came")
         assert "chat of the two of us" in await chat.say("dnd on")
         await bob.leave(chat.room)
-        await until(lambda: bob.user_id not in ann.members(chat.room), within=10, what="Bob left")
+        await until(lambda: bob.user_id not in ann.members(chat.room), what="Bob left")
         assert "is off" in await chat.say("dnd")
 
 
@@ -134,7 +133,7 @@ async def test_it_goes_when_the_person_goes_and_comes_again(bridge: Bridge) -> N
     async with bridge.running(), bridge.person() as ann:
         chat = await BotChat.open(ann)
         await ann.leave(chat.room)
-        await until(lambda: not bridge.rooms.people, within=10, what="the room was forgotten")
+        await until(lambda: not bridge.rooms.people, what="the room was forgotten")
         assert "is off" in await (await BotChat.open(ann)).say("dnd")
 
 
@@ -144,7 +143,7 @@ async def test_what_was_said_while_the_bridge_was_away_is_done_once(bridge: Brid
             chat = await BotChat.open(ann)
         await chat.write("call +1 202 555 0123")
         async with bridge.running():
-            assert "Your client rings" in await chat.hears(2, within=30)
+            assert "Your client rings" in await chat.hears(2)
             assert "is off" in await chat.say("dnd")
     assert len(bridge.desk.called) == 1
 

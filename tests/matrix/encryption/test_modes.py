@@ -56,7 +56,7 @@ async def test_one_that_drops_the_first_message(world: World) -> None:
     await world.encryption.open()
     finding = asyncio.ensure_future(world.encryption.find_out(BOT, wait=0.5))
     for _ in range(2):
-        message = await until(lambda: world.server.take(BOT), within=5, what="a message was sent")
+        message = await until(lambda: world.server.take(BOT), what="a message was sent")
     await world.encryption.receive(KeyTraffic(to_device=message))
     await finding
     assert world.encryption.active

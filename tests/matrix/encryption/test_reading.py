@@ -221,7 +221,7 @@ async def test_one_time_keys_are_replaced_when_few_are_left(world: World) -> Non
     counts = KeyTraffic(one_time_keys={GHOST: {name: world.server.left(GHOST, name)}})
     await world.encryption.receive(counts)
     await world.encryption.receive(counts)  # the homeserver repeats itself meanwhile
-    await until(lambda: world.server.left(GHOST, name) == 50, within=5, what="keys were uploaded")
+    await until(lambda: world.server.left(GHOST, name) == 50, what="keys were uploaded")
     before = len(world.server.requests)
     await world.encryption.receive(KeyTraffic(one_time_keys={GHOST: {name: 50}}))
     await asyncio.sleep(0.01)
@@ -244,10 +244,10 @@ async def test_uploads_that_fail_are_tried_again_at_the_next_count(world: World)
     world.server.failures["keys/upload"] = Unavailable("restarting")
     none = KeyTraffic(one_time_keys={GHOST: {name: 0}})
     await world.encryption.receive(none)
-    await until(lambda: not world.server.failures, within=5, what="the upload failed")
+    await until(lambda: not world.server.failures, what="the upload failed")
     await asyncio.sleep(0.01)
     await world.encryption.receive(none)
-    await until(lambda: world.server.left(GHOST, name) == 50, within=5, what="keys were uploaded")
+    await until(lambda: world.server.left(GHOST, name) == 50, what="keys were uploaded")
 
 
 async def test_a_key_that_the_client_withholds_is_not_waited_for(world: World) -> None:
@@ -295,6 +295,4 @@ async def test_a_channel_that_is_broken_is_mended(world: World) -> None:
     for each in broken.values():
         each["type"], each["body"] = 1, "A" * 80
     await world.encryption.receive(KeyTraffic(to_device=[message]))
-    await until(
-        lambda: world.server.take(ALICE, "m.room.encrypted"), within=5, what="a new channel is made"
-    )
+    await until(lambda: world.server.take(ALICE, "m.room.encrypted"), what="a new channel is made")

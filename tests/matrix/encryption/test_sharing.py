@@ -17,6 +17,7 @@ from tests.matrix.encryption.world import (
     World,
 )
 from tests.matrix.fakes import FakeRoom
+from tests.simulators.waiting import PATIENCE
 
 CHANGED = KeyTraffic(changed=[ALICE])
 
@@ -180,7 +181,7 @@ async def test_many_at_once_do_not_wait_for_each_other_for_ever(world: World) ->
     ghosts = [f"@sip_1202555{n:04}:example.org" for n in range(12)]
     rooms = [f"!{n}:example.org" for n in range(12)]
     world.homeserver.encryption |= {each: MEGOLM for each in rooms}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await asyncio.gather(
             *(
                 world.encryption.prepare(room, ghost, person)  # type: ignore[arg-type]
