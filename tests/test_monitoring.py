@@ -27,7 +27,7 @@ def metrics() -> set[str]:
         for family in Metrics().registry.collect()
         if family.name.startswith("matrix_sip_")
     }
-    for name in ("service", "media"):
+    for name in ("service", "watched", "media"):
         source = (ROOT / f"bridge/app/{name}.py").read_text()
         for found in WATCHED.finditer(source):
             counts = "watch_counts" in found[0]

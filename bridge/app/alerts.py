@@ -27,14 +27,14 @@ class Handle(Protocol):
 
 
 class Alerts:
-    """Watches the registrations of the trunks in `watched`.
+    """Watches the registrations of those trunks that are `watched`.
 
     `later` calls back after so many seconds; `tell` tells the admins.
     """
 
     def __init__(
         self,
-        watched: frozenset[TrunkName],
+        watched: Callable[[TrunkName], bool],
         tell: Callable[[str], None],
         later: Callable[[float, Callable[[], None]], Handle],
     ) -> None:
@@ -47,7 +47,7 @@ class Alerts:
 
     def registration(self, trunk: TrunkName, registration: Registration) -> None:
         """A trunk's registration stands otherwise now."""
-        if trunk not in self._watched:
+        if not self._watched(trunk):
             return
         if registration.state in _LOST:
             self._lost[trunk] = registration

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import structlog
 
+from bridge.app.in_force import InForce
 from bridge.app.pace import Pace
 from bridge.app.routing import Plan
 from bridge.call.causes import MEANINGS, Cause
@@ -15,9 +16,8 @@ from bridge.call.events import CallRequested, HangupRequested, PersonChanged
 from bridge.call.explain import Explanation, InboundExplanation
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.limits import Allowance
-from bridge.call.policy import Access, Policy, Refusal, access_of
+from bridge.call.policy import Access, Refusal, access_of
 from bridge.call.view import CallView
-from bridge.config import Trunk
 from bridge.errors import NotDone
 from bridge.ports import Accounts, CallRecord, Emit, LineView, PersonSettings
 from bridge.sip.trunks import Registration, RegistrationState
@@ -66,16 +66,14 @@ class Settings(Protocol):
 
 @dataclass(kw_only=True)
 class ServiceDesk:
-    """A `Desk`. `clock` is the driver's; `configured` are the trunks of the configuration."""
+    """A `Desk`. `clock` is the driver's."""
 
-    policy: Policy
-    region: str
+    in_force: InForce
     core: Core
     emit: Emit
     calls: History
     people: Settings
     accounts: Accounts
-    configured: Mapping[str, Trunk]
     registrations: Callable[[], Mapping[TrunkName, Registration]]
     clock: Callable[[], float]
     refused: Callable[[UserId, Address, Refusal], None] = lambda person, address, refusal: None
@@ -83,8 +81,11 @@ class ServiceDesk:
 
     def __post_init__(self) -> None:
         self._chosen: dict[UserId, PersonSettings] = {}
-        self._logins = Pace(_LOGINS, self.clock)
-        self._plan = Plan(self.policy, self.configured, self.region)
+        self._logins = Pace(lambda: _LOGINS, self.clock)
+
+    @property
+    def _plan(self) -> Plan:
+        return Plan(self.in_force.policy, self.in_force.config)
 
     async def open(self) -> None:
         """Tell the core what everybody chose before; comes after the accounts are known."""
@@ -109,7 +110,7 @@ class ServiceDesk:
 
     def access(self, person: UserId) -> Access:
         """What the person may do."""
-        return access_of(self.policy, person)
+        return access_of(self.in_force.policy, person)
 
     def call(self, person: UserId, number: str) -> Address:
         """Ring the person, and dial what they wrote as soon as they answer."""
@@ -178,7 +179,7 @@ class ServiceDesk:
         address = None if number is None else self._plan.read(number)[0]
         if address is not None:
             account = self.accounts.trunk_of(person)
-            route = route_out(self.policy, person, address, account)
+            route = route_out(self.in_force.policy, person, address, account)
             if isinstance(route, Refusal):
                 raise NotDone(_sentence(route.cause))
         await self._choose(person, replace(self.settings(person), forward=address))
@@ -213,8 +214,9 @@ class ServiceDesk:
 
     def trunks(self) -> Sequence[LineView]:
         """Every trunk of the configuration."""
-        registrations = self.registrations()
-        return [line_view(name, registrations[TrunkName(name)]) for name in self.configured]
+        known = self.registrations()
+        names = [TrunkName(name) for name in self.in_force.config.trunks]
+        return [line_view(name, known[name]) for name in names if name in known]
 
 
 def line_view(name: str, registration: Registration) -> LineView:

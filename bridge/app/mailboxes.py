@@ -1,35 +1,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tells people what waits in their mailboxes: once, when it becomes more, and when nothing does."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
+from bridge.app.in_force import InForce
 from bridge.call.ids import TrunkName, UserId
-from bridge.config import Trunk
 from bridge.ports import Mailbox
 
 log = structlog.get_logger(__name__)
 
 
 class Mailboxes:
-    """`owner_of`: whose own account a trunk is; `tell`: has the bot tell a person.
-
-    `number`: what people call for the mailbox of their own account; empty: what its server says.
-    """
+    """`owner_of`: whose own account a trunk is; `tell`: has the bot tell a person."""
 
     def __init__(
         self,
-        trunks: Mapping[str, Trunk],
+        in_force: InForce,
         *,
         owner_of: Callable[[TrunkName], UserId | None],
         tell: Callable[[UserId, str], None],
-        number: str = "",
     ) -> None:
-        self._trunks = trunks
+        self._in_force = in_force
         self._owner_of = owner_of
         self._tell = tell
-        self._number = number
         self._known: dict[TrunkName, Mailbox] = {}
 
     def changed(self, mailbox: Mailbox) -> None:
@@ -49,7 +44,7 @@ class Mailboxes:
         self._known.pop(trunk, None)
 
     def _people(self, trunk: TrunkName) -> Sequence[UserId]:
-        settings = self._trunks.get(trunk)
+        settings = self._in_force.config.trunks.get(trunk)
         if settings is not None:
             return [UserId(person) for person in settings.mailbox_people]
         owner = self._owner_of(trunk)
@@ -61,8 +56,9 @@ class Mailboxes:
             return "There is no new voice message any more." if before and before.waiting else ""
         if before and before.waiting and (now.new or 0) <= (before.new or 0):
             return ""
-        settings = self._trunks.get(now.trunk)
-        number = (settings.mailbox_number if settings else self._number) or now.number
+        config = self._in_force.config
+        settings = config.trunks.get(now.trunk, config.accounts)
+        number = settings.mailbox_number or now.number
         call = f" Call `{number}` to hear {'it' if now.new == 1 else 'them'}." if number else ""
         return f"{_count(now)}.{call}"
 

@@ -10,9 +10,9 @@ _KEPT: Final = 10_000
 
 
 class Pace:
-    """How many within any minute. `clock` counts seconds."""
+    """How many within any minute. `most` may change; `clock` counts seconds."""
 
-    def __init__(self, most: int, clock: Callable[[], float]) -> None:
+    def __init__(self, most: Callable[[], int], clock: Callable[[], float]) -> None:
         self._most = most
         self._clock = clock
         self._times: dict[Hashable, deque[float]] = {}
@@ -21,9 +21,12 @@ class Pace:
         """Whether one more is not too many; if so, it counts."""
         now = self._clock()
         if len(self._times) > _KEPT:
-            self._times = {k: each for k, each in self._times.items() if each[-1] > now - _MINUTE}
-        times = self._times.setdefault(who, deque(maxlen=self._most))
-        if len(times) == self._most and times[0] > now - _MINUTE:
+            lately = [k for k, each in self._times.items() if each and each[-1] > now - _MINUTE]
+            self._times = {k: self._times[k] for k in lately}
+        times = self._times.setdefault(who, deque())
+        while times and times[0] <= now - _MINUTE:
+            times.popleft()
+        if len(times) >= self._most():
             return False
         times.append(now)
         return True

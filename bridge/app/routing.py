@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A dry run of the dial plan: which rules a call meets, and what its INVITE would say."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 from bridge.app.policy import policy_of
@@ -9,7 +9,7 @@ from bridge.call.dialplan import OutboundRoute
 from bridge.call.explain import Explanation, InboundExplanation, explain, explain_in
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.policy import Policy
-from bridge.config import Config, Trunk
+from bridge.config import Config
 from bridge.config.checks_routing import USER_ID
 from bridge.errors import NotDone
 from bridge.numbers import read_address
@@ -22,15 +22,15 @@ _NOT_READ = "That is neither a telephone number nor a SIP address."
 class Plan:
     """The dial plan of a configuration, and the trunks that it leads to."""
 
-    def __init__(self, policy: Policy, trunks: Mapping[str, Trunk], region: str) -> None:
+    def __init__(self, policy: Policy, config: Config) -> None:
         self._policy = policy
-        self._routes = {name: Route(TrunkName(name), trunk) for name, trunk in trunks.items()}
-        self._region = region
+        self._trunks = config.trunks
+        self._region = config.numbers.region
 
     @classmethod
     def of(cls, config: Config) -> "Plan":
         """What a configuration says."""
-        return cls(policy_of(config), config.trunks, config.numbers.region)
+        return cls(policy_of(config), config)
 
     def read(self, number: str) -> tuple[Address, bool | None]:
         """What somebody wrote, and whether a code in front of it withholds or shows their number.
@@ -65,17 +65,18 @@ class Plan:
 
     def into(self, trunk: str, number: str) -> InboundExplanation:
         """Whom a call that comes by `trunk` for `number` would ring. Raises `NotDone`."""
-        if trunk not in self._routes:
-            names = ", ".join(self._routes) or "none at all"
+        if trunk not in self._trunks:
+            names = ", ".join(self._trunks) or "none at all"
             raise NotDone(f"There is no such trunk; there are: {names}.")
         address = read_address(number, self._region)
         return explain_in(self._policy, TrunkName(trunk), address or number)
 
     def _sent(self, way: OutboundRoute) -> Iterator[str]:
         """What a trunk of the configuration would be sent."""
-        route = self._routes.get(way.trunk)
-        if route is None:
+        trunk = self._trunks.get(way.trunk)
+        if trunk is None:
             return
+        route = Route(way.trunk, trunk)
         us = origin_of(route, way.caller, way.caller_name, withheld=way.withheld)
         yield f"by `{way.trunk}`: INVITE {route.target(way.target)}"
         yield f"by `{way.trunk}`: From: {us.origin}"

@@ -21,16 +21,17 @@ from bridge.app.desk import ServiceDesk
 from bridge.app.dialling import dial
 from bridge.app.fraud import FraudAlerts
 from bridge.app.health import Homeserver, database_answers, trunks_work
+from bridge.app.in_force import InForce
 from bridge.app.load import Load
 from bridge.app.mailboxes import Mailboxes
 from bridge.app.media import open_media
 from bridge.app.notify import notify
 from bridge.app.page import AdminPage
-from bridge.app.policy import policy_of
 from bridge.app.refused import RefusedRequests
 from bridge.app.texts import Texts
 from bridge.app.turn import follow_homeserver
 from bridge.app.upkeep import keep_up
+from bridge.app.watched import trunks_of, watch_lines, watch_queues
 from bridge.call.causes import MEANINGS, Cause
 from bridge.call.commands import RecordEnd
 from bridge.call.events import Event, TalksRecalled
@@ -45,7 +46,7 @@ from bridge.media import garbage
 from bridge.media.workers.template import Template
 from bridge.numbers import from_sip, is_canonical
 from bridge.sip.adapter import SipAdapter
-from bridge.sip.trunks import Registration, RegistrationState
+from bridge.sip.trunks import Registration
 from bridge.store.accounts import SipAccounts
 from bridge.store.calls import Calls
 from bridge.store.database import open_database
@@ -67,6 +68,7 @@ class Service:
 
     def __init__(self, config: Config, template: Template | None) -> None:
         self._config = config
+        self._in_force = InForce(config)
         self._template = template
         self._stack = AsyncExitStack()
         self._state = "starting"
@@ -83,7 +85,7 @@ class Service:
 
     async def start(self) -> None:
         """Bring both sides up, after what a crash left behind is cleared away."""
-        config, policy = self._config, policy_of(self._config)
+        config, in_force = self._config, self._in_force
         await self._serve_web()
         database = self._database = await self._stack.enter_async_context(
             open_database(config.database.url.get_secret_value())
@@ -94,7 +96,8 @@ class Service:
         calls = Calls(database, writer)
         loop = asyncio.get_running_loop()
         nonce = secrets.token_hex(4)
-        switchboard = Switchboard(policy, nonce=nonce)
+        switchboard = Switchboard(in_force.policy, nonce=nonce)
+        in_force.follow(lambda: switchboard.use(in_force.policy))
         driver = self._driver = Driver(
             switchboard,
             loop,
@@ -108,7 +111,7 @@ class Service:
             driver.emit(event)
 
         def may_use(person: UserId) -> bool:
-            return access_of(policy, person) >= Access.RECEIVE
+            return access_of(in_force.policy, person) >= Access.RECEIVE
 
         def tell(person: UserId, text: str) -> None:
             matrix.notify(person, text)
@@ -126,7 +129,7 @@ class Service:
             emit=emit,
             may_use=may_use,
             is_address=partial(is_canonical, region=config.numbers.region),
-            dial=partial(dial, policy, config.numbers.region, bool(config.accounts.servers)),
+            dial=partial(dial, in_force),
             portals=config.portals,
             join_time=config.limits.ring_time + 5,  # by then, the core has given up
         )
@@ -146,42 +149,36 @@ class Service:
             on_message=lambda text: texts.received(text),
             on_mailbox=lambda mailbox: mailboxes.changed(mailbox),
         )
-        mailboxes = Mailboxes(
-            config.trunks,
-            owner_of=accounts.owner_of,
-            tell=matrix.notify,
-            number=config.accounts.mailbox_number,
-        )
+        mailboxes = Mailboxes(in_force, owner_of=accounts.owner_of, tell=matrix.notify)
         texts = Texts(
             switchboard,
             matrix,
             sip,
-            supports=partial(_takes_texts, config),
-            per_minute=config.limits.texts_per_minute,
+            supports=partial(_takes_texts, in_force),
+            per_minute=lambda: in_force.config.limits.texts_per_minute,
         )
-        trunks = tuple(map(TrunkName, config.trunks))
-        alerts = Alerts(frozenset(trunks), matrix.notify_admins, loop.call_later)
+        alerts = Alerts(
+            lambda trunk: trunk in in_force.config.trunks, matrix.notify_admins, loop.call_later
+        )
         self._stack.callback(alerts.close)
         fraud = FraudAlerts(matrix.notify_admins, loop.time)
         people = People(database)
         refused = RefusedRequests(driver.record, nonce=nonce)
         desk = ServiceDesk(
-            policy=policy,
-            region=config.numbers.region,
+            in_force=in_force,
             core=switchboard,
             emit=emit,
             calls=calls,
             people=people,
             accounts=accounts,
-            configured=config.trunks,
             registrations=sip.registrations,
             clock=loop.time,
             refused=refused.add,
         )
         matrix.serve(desk, people, texts.typed)
         driver.connect(Ports(matrix=matrix, sip=sip, media=media, store=calls, leg_of=sip.leg_of))
-        self._watch(sip, writer, accounts)
-        self._watch_queues(matrix, sip, writer)
+        watch_lines(self._metrics, sip, in_force, accounts)
+        watch_queues(self._metrics, matrix, sip, writer)
 
         await desk.open()
         self._page.open(calls, desk, partial(self._busy, writer))
@@ -253,9 +250,7 @@ class Service:
         """Whether calls can be made, in both directions."""
         if self._state != "running" or not self._database or not self._sip or not self._driver:
             return Health(False, {"state": self._state})
-        # People's own accounts are theirs to look after: they do not make the bridge unhealthy.
-        every = self._sip.registrations().items()
-        registrations = {name: each for name, each in every if name in self._config.trunks}
+        registrations = trunks_of(self._sip, self._in_force)
         homeserver, database = await asyncio.gather(
             self._homeserver.answers(), database_answers(self._database)
         )
@@ -265,7 +260,7 @@ class Service:
             "database": database,
             "encryption": bool(self._matrix and self._matrix.encrypts),
             "sip": self._sip.responsive,
-            "trunks": {str(name): each.state.value for name, each in registrations.items()},
+            "trunks": {name: each.state.value for name, each in registrations.items()},
             "calls": self._driver.active,
         }
         works = homeserver and database and self._sip.responsive and trunks_work(registrations)
@@ -306,48 +301,16 @@ class Service:
             ("writes that wait", str(writer.waiting)),
         ]
 
-    def _watch(self, sip: SipAdapter, writer: Writer, accounts: PersonalAccounts) -> None:
-        self._metrics.watch_trunks(
-            {str(name): partial(_trunk_usable, sip, name) for name in sip.registrations()}
-        )
-        self._metrics.watch_states(
-            "trunk_state",
-            "How the registration of a trunk stands, or what its probes say.",
-            "trunk",
-            [each.value for each in RegistrationState],
-            {str(name): partial(_trunk_state, sip, name) for name in sip.registrations()},
-        )
-        self._metrics.watch("accounts", "People's own SIP accounts.", lambda: float(accounts.total))
-        self._metrics.watch(
-            "accounts_registered",
-            "Those of them that are registered.",
-            lambda: float(accounts.working),
-        )
-        self._metrics.watch_counts(
-            "sip_refused",
-            "SIP messages turned away, by the reason.",
-            "reason",
-            lambda: sip.refused,
-        )
-
-    def _watch_queues(self, matrix: MatrixAdapter, sip: SipAdapter, writer: Writer) -> None:
-        for name, meaning, waiting in (
-            ("writes_waiting", "Writes that wait for the database.", lambda: writer.waiting),
-            ("events_waiting", "Matrix events that wait to be read.", lambda: matrix.waiting[0]),
-            ("sends_waiting", "Matrix events that wait to be sent.", lambda: matrix.waiting[1]),
-            ("sip_waiting", "What waits for the SIP thread.", lambda: sip.waiting),
-        ):
-            self._metrics.watch(name, meaning, waiting)
-
 
 def _days(days: int) -> float | None:
     """In seconds; None for never, which is 0."""
     return days * 86400.0 or None
 
 
-def _takes_texts(config: Config, trunk: TrunkName) -> bool:
+def _takes_texts(in_force: InForce, trunk: TrunkName) -> bool:
     """Whether SIP MESSAGE is worth trying; an account of a person's own just refuses it."""
-    return str(trunk) not in config.trunks or config.trunks[trunk].messages
+    trunks = in_force.config.trunks
+    return trunk not in trunks or trunks[trunk].messages
 
 
 def run(config: Config, template: Template | None) -> None:
@@ -390,11 +353,3 @@ def _stop_once(loop: asyncio.AbstractEventLoop, number: int, stop: asyncio.Event
 
 def _normalise(region: str, user: str, host: str) -> Address:
     return from_sip(user, host, region)
-
-
-def _trunk_usable(sip: SipAdapter, trunk: TrunkName) -> bool:
-    return sip.registrations()[trunk].usable
-
-
-def _trunk_state(sip: SipAdapter, trunk: TrunkName) -> str:
-    return sip.registrations()[trunk].state.value

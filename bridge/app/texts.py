@@ -74,7 +74,7 @@ class Texts:
         sender: Sender,
         *,
         supports: Callable[[TrunkName], bool],
-        per_minute: int,
+        per_minute: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._routes = routes

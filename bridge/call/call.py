@@ -112,6 +112,7 @@ class Call:
         self.matrix = matrix
         self.over: Over | None = None
         self._effects = effects
+        self._notices = effects.notices
         self._terms = terms
         self.media = MediaSession(effects, call)
         self._listener = Listener(effects, call)
@@ -194,7 +195,7 @@ class Call:
         called = not self.matrix.polite and not self.matrix.description
         unheard = self._listener.close()
         past = self._course.past(called=called, unheard="" if self.is_put_through else unheard)
-        text = last_words(self._effects.notices, self.over, past)
+        text = last_words(self._notices, self.over, past)
         self.renegotiation.close()
         self.matrix.end(cause, telling=bool(text))
         self.far.end(cause)
@@ -516,7 +517,7 @@ class Call:
         self.matrix.identify(address, name)
 
     def _tell_who_forwarded(self) -> None:
-        if self.sip.diverted_by is not None and self._effects.notices is Notices.ALL:
+        if self.sip.diverted_by is not None and self._notices is Notices.ALL:
             self.notify(forwarded_by(self.sip.diverted_by))
 
     def _ring_while_joining(self) -> None:
@@ -535,5 +536,5 @@ class Call:
 
     def notify(self, text: str) -> None:
         """Tell the person something that has just happened, if they want to be told."""
-        if self._effects.notices is not Notices.NONE:
+        if self._notices is not Notices.NONE:
             self.matrix.tell(text, self._effects.now)

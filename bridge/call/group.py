@@ -42,6 +42,7 @@ class RingGroup:
         """`absent`: who is not rung, and why; they are told if the others miss the call, too."""
         self._effects = effects
         self._call = call
+        self._notices = effects.notices
         self._members = members
         self._absent = absent
         self._chosen: PersonLeg | None = None
@@ -221,7 +222,7 @@ class RingGroup:
             rings = member.state is MatrixState.INVITING
             if member is not chosen:
                 member.end(Cause.ANSWERED_ELSEWHERE)
-            if rings and self._effects.notices is not Notices.NONE:
+            if rings and self._notices is not Notices.NONE:
                 member.tell(SOMEBODY_ELSE, self._effects.now)
         self._chosen = chosen
         person = chosen.people[0]

@@ -5,7 +5,7 @@ A trunk's bounds hold for all people together: whoever steals an account does no
 what the trunk is good for.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -48,14 +48,15 @@ class _Talk:
     call: Call
     since: float
     who: tuple[_Who, ...]
-    """Whose limited time it takes."""
+    """Whose time it takes."""
+    limits: Mapping[_Who, float]
+    """How much of theirs may be taken, where that was limited when it began."""
 
 
 class Allowances:
     """Counts calls, and the time that is talked in them."""
 
-    def __init__(self, policy: Policy, effects: Effects, calls: Register) -> None:
-        self._policy = policy
+    def __init__(self, effects: Effects, calls: Register) -> None:
         self._effects = effects
         self._calls = calls
         self._placed = Rates()
@@ -71,7 +72,7 @@ class Allowances:
 
     def why_not(self, person: UserId, trunk: TrunkName) -> Refusal | None:
         """Why a person may place no more calls by a trunk now."""
-        if self._active(person) >= limits_of(self._policy, person).calls_per_person:
+        if self._active(person) >= self._limits_of(person).calls_per_person:
             return Refusal(Cause.TOO_MANY_CALLS)
         return (
             self._too_frequent(self._placed, person)
@@ -96,18 +97,18 @@ class Allowances:
 
     def why_not_ring(self, person: UserId) -> Cause | None:
         """Why one more call is not to ring a person."""
-        too_many = self._active(person) >= limits_of(self._policy, person).calls_per_person
+        too_many = self._active(person) >= self._limits_of(person).calls_per_person
         return Cause.TOO_MANY_CALLS if too_many else None
 
     def longest(self, trunk: TrunkName, person: UserId | None = None) -> float:
         """Seconds that a call may last: of a person's own, or of anybody's that comes in."""
-        limits = self._policy.limits if person is None else limits_of(self._policy, person)
+        limits = self._effects.limits if person is None else self._limits_of(person)
         of_trunk = self._trunk(trunk).max_duration
         return limits.max_duration if of_trunk is None else min(limits.max_duration, of_trunk)
 
     def left(self, person: UserId) -> Allowance:
         """What a person may do yet."""
-        limits = limits_of(self._policy, person)
+        limits = self._limits_of(person)
         used = self._used(_person(person))
         day = limits.seconds_per_day
         return Allowance(
@@ -157,7 +158,9 @@ class Allowances:
         if self._due is None or self._due > self._effects.now:
             return
         for talk in list(self._talks.values()):
-            left, who = min((self._left(each), each) for each in talk.who)
+            if not talk.limits:
+                continue
+            left, who = min((limit - self._used(each), each) for each, limit in talk.limits.items())
             if left <= _NEXT_TO_NOTHING:
                 cause = Cause.MINUTES_USED_UP if who[0] == "person" else Cause.TRUNK_SPENT
                 yield talk.call, partial(talk.call.end, cause, "bridge")
@@ -180,10 +183,10 @@ class Allowances:
         if call.payer is None:
             return
         who = (_person(call.payer), _line(call.sip.trunk))
-        limited = tuple(each for each in who if self._limit(each) is not None)
-        if limited:
-            self._talks[call.id] = _Talk(call, since, limited)
-            self._rearm()
+        limits = {each: limit for each in who if (limit := self._limit(each)) is not None}
+        # Also what has no limit: there may be one before it is over.
+        self._talks[call.id] = _Talk(call, since, who, limits)
+        self._rearm()
 
     def _end(self, talk: _Talk) -> None:
         del self._talks[talk.call.id]
@@ -194,13 +197,13 @@ class Allowances:
         self._rearm()
 
     def _rearm(self) -> None:
-        whose = {who for talk in self._talks.values() for who in talk.who}
+        whose = {who for talk in self._talks.values() for who in talk.limits}
         self._due = min(map(self._when, whose), default=None)
 
     def _when(self, who: _Who) -> float:
         """When a warning about somebody's time is due, or its end."""
-        talks = [talk for talk in self._talks.values() if who in talk.who]
-        left = self._left(who)
+        talks = [talk for talk in self._talks.values() if who in talk.limits]
+        left = min(talk.limits[who] for talk in talks) - self._used(who)
         if not all(talk.call.id in self._warned for talk in talks):
             left -= _WARNING
         return self._effects.now + max(0.0, left) / len(talks)
@@ -214,7 +217,7 @@ class Allowances:
 
     def _too_frequent(self, rates: Rates, person: UserId) -> Refusal | None:
         recent = rates.of(_person(person), self._effects.now)
-        limit = limits_of(self._policy, person).calls_per_minute
+        limit = self._limits_of(person).calls_per_minute
         return Refusal(Cause.TOO_FREQUENT) if recent >= limit else None
 
     def _used_up(self, person: UserId) -> Refusal | None:
@@ -255,7 +258,7 @@ class Allowances:
     def _limit(self, who: _Who) -> float | None:
         kind, name = who
         if kind == "person":
-            return limits_of(self._policy, UserId(name)).seconds_per_day
+            return self._limits_of(UserId(name)).seconds_per_day
         return self._trunk(TrunkName(name)).seconds_per_day
 
     def _active(self, person: UserId) -> int:
@@ -264,8 +267,11 @@ class Allowances:
         through = sum(call.is_put_through for call in calls)
         return len(calls) - through + through // 2
 
+    def _limits_of(self, person: UserId) -> Limits:
+        return limits_of(self._effects.policy, person)
+
     def _trunk(self, trunk: TrunkName) -> Bounds:
-        return self._policy.trunk(trunk).bounds
+        return self._effects.policy.trunk(trunk).bounds
 
 
 def usable(

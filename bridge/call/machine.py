@@ -5,22 +5,33 @@ from bridge.call.commands import Command
 from bridge.call.deadlines import DEADLINES, Deadline, Timeouts
 from bridge.call.ids import OpId
 from bridge.call.notices import Notices
-from bridge.call.policy import Limits
+from bridge.call.policy import Limits, Policy
 from bridge.call.states import Message, State, Table
 
 
 class Effects:
-    """The hands of the core: what time it is, and what is to be done, in order."""
+    """The hands of the core: what time it is, what holds, and what is to be done, in order.
 
-    def __init__(
-        self, timeouts: Timeouts, limits: Limits, notices: Notices = Notices.ERRORS
-    ) -> None:
+    The policy may be replaced while calls go on: whoever decides about a new call asks for it then,
+    and what belongs to a call keeps the limits that it was made under.
+    """
+
+    def __init__(self, timeouts: Timeouts, policy: Policy) -> None:
         self.timeouts = timeouts
-        self.limits = limits
-        self.notices = notices
+        self.policy = policy
         self.now = 0.0
         self._commands: list[Command] = []
         self._ops = 0
+
+    @property
+    def limits(self) -> Limits:
+        """Those of what begins now."""
+        return self.policy.limits
+
+    @property
+    def notices(self) -> Notices:
+        """How much the person reads of a call that begins now."""
+        return self.policy.notices
 
     def op(self) -> OpId:
         """A new operation id."""
@@ -43,6 +54,7 @@ class Machine:
     def __init__(self, table: Table, state: State, effects: Effects) -> None:
         self._table = table
         self._effects = effects
+        self._limits = effects.limits
         self._kind: Deadline | None = None
         self.deadline: float | None = None
         self.enter(state)
@@ -78,4 +90,4 @@ class Machine:
         return self.deadline is not None and self.deadline <= self._effects.now
 
     def _seconds(self, kind: Deadline) -> float:
-        return self._effects.timeouts.seconds(kind, self._effects.limits)
+        return self._effects.timeouts.seconds(kind, self._limits)

@@ -184,7 +184,7 @@ class MatrixLeg(Machine):
             SendMatrixInvite(
                 **self._about(self._vital_op),
                 sdp=sdp,
-                lifetime=self._effects.limits.ring_time,
+                lifetime=self._limits.ring_time,
                 invitee=self.person,
             )
         )

@@ -38,6 +38,7 @@ class Meter:
 
     def add(self, who: Hashable, seconds: float, ended: float) -> None:
         """They talked; in the order in which it ended."""
+        self.used(who, ended)  # What is too old goes even where nobody asks.
         self._talks.setdefault(who, deque()).append((ended, seconds))
         self._sums[who] = self._sums.get(who, 0.0) + seconds
 

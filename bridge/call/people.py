@@ -7,7 +7,8 @@ from bridge.call.dialplan import OutboundRoute, only_by, route_out
 from bridge.call.events import PersonChanged
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.inbound import route_in, rule_in
-from bridge.call.policy import Policy, Refusal, Wishes
+from bridge.call.machine import Effects
+from bridge.call.policy import Refusal, Wishes
 
 _NOTHING = Wishes()
 
@@ -15,8 +16,8 @@ _NOTHING = Wishes()
 class People:
     """The wishes of everybody who has any."""
 
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+    def __init__(self, effects: Effects) -> None:
+        self._effects = effects
         self._wishes: dict[UserId, Wishes] = {}
         self._owners: dict[TrunkName, UserId] = {}
 
@@ -47,15 +48,15 @@ class People:
         """
         wishes = self.wishes(person)
         wish = wishes.withhold if withhold is None else withhold
-        return route_out(self._policy, person, address, wishes.account, wish)
+        return route_out(self._effects.policy, person, address, wishes.account, wish)
 
     def route_in(self, trunk: TrunkName, dialled: str) -> tuple[UserId, ...] | Refusal:
         """Whom a call rings: the owner of the account that it came by, or else by the rules."""
-        return route_in(self._policy, trunk, dialled, self._owners.get(trunk))
+        return route_in(self._effects.policy, trunk, dialled, self._owners.get(trunk))
 
     def rule_in(self, trunk: TrunkName, dialled: str) -> str:
         """Which rule says whom a call rings; empty if none does."""
-        return rule_in(self._policy, trunk, dialled, self._owners.get(trunk))
+        return rule_in(self._effects.policy, trunk, dialled, self._owners.get(trunk))
 
     def forward(
         self, person: UserId, trunk: TrunkName, caller: Address, dialled: str
@@ -75,9 +76,9 @@ class People:
         self, trunk: TrunkName, person: UserId, address: Address
     ) -> OutboundRoute | Refusal:
         """How `trunk` is told to call `address` for `person`, or why it may not be."""
-        rules = only_by(trunk, self._policy.outbound)
+        rules = only_by(trunk, self._effects.policy.outbound)
         account = trunk if self._owners.get(trunk) == person else None
-        return route_out(replace(self._policy, outbound=rules), person, address, account)
+        return route_out(replace(self._effects.policy, outbound=rules), person, address, account)
 
     def route_referral(
         self, trunk: TrunkName, person: UserId, target: Address, uri: str
@@ -88,7 +89,7 @@ class People:
         """
         if not uri:
             return self.route_out(person, target)
-        route = route_out(self._policy, person, target, trunk)
+        route = route_out(self._effects.policy, person, target, trunk)
         return route if isinstance(route, Refusal) else replace(route, target=uri)
 
     def _comes_back(self, person: UserId, trunk: TrunkName, to: Address) -> bool:
@@ -96,8 +97,8 @@ class People:
 
         A rule for any number says nothing about whose a number is, and does not count.
         """
-        rules = [rule for rule in self._policy.inbound if rule.number != "*"]
-        policy = replace(self._policy, inbound=rules)
+        rules = [rule for rule in self._effects.policy.inbound if rule.number != "*"]
+        policy = replace(self._effects.policy, inbound=rules)
         seen: set[UserId] = set()
         following: Address | None = to
         while following is not None:

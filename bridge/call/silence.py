@@ -90,6 +90,7 @@ class Listener:
         """What was measured last, by the side that it comes from."""
         self._effects = effects
         self._call = call
+        self._longest = effects.limits.vanished_after
         self._opinion = Opinion()
         self._spells: dict[Side, _Spell] = {}
         self._statistics: dict[str, int | float | str] = {}
@@ -146,10 +147,9 @@ class Listener:
     @property
     def deadline(self) -> float | None:
         """When the telephone, of which nothing comes, counts as gone."""
-        longest = self._effects.limits.vanished_after
-        if longest is None or Side.SIP not in self._spells:
+        if self._longest is None or Side.SIP not in self._spells:
             return None
-        return self._sign + longest
+        return self._sign + self._longest
 
     def expire(self) -> Over | None:
         """The telephone has gone, if it is that late."""

@@ -62,14 +62,12 @@ class Switchboard:
         party: PartyId = PARTY,
     ) -> None:
         """`nonce` makes names unique: letters and digits, another one for every run."""
-        self._policy = policy
-        self._people = People(policy)
-        self._effects = Effects(timeouts or Timeouts(), policy.limits, policy.notices)
+        self._effects = Effects(timeouts or Timeouts(), policy)
+        self._people = People(self._effects)
         self._calls = Register(self._effects.timeouts.forget)
-        self._limits = Allowances(policy, self._effects, self._calls)
+        self._limits = Allowances(self._effects, self._calls)
         self._maker = LegMaker(self._effects, self._limits, nonce=nonce, party=party)
         self._transfers = Transfers(
-            policy,
             self._effects,
             self._people,
             self._limits,
@@ -81,6 +79,10 @@ class Switchboard:
         self._stopping = False
 
     # --- the interface --------------------------------------------------------------------
+
+    def use(self, policy: Policy) -> None:
+        """Have another policy hold for what begins from now on; calls go on as they began."""
+        self._effects.policy = policy
 
     def handle(self, event: Event, now: float) -> list[Command]:
         """Take a fact; `now` is seconds on any clock that never goes back."""
@@ -236,7 +238,7 @@ class Switchboard:
             address=event.caller,
             matrix=self._maker.ringing(call, people, event.caller, absent),
             sip=self._maker.incoming(call, event),
-            terms=terms_of(self._policy, event.trunk),
+            terms=terms_of(self._effects.policy, event.trunk),
             rule=self._people.rule_in(event.trunk, event.dialled) if people else "",
         )
         self._calls.add(made, sip_name(event.leg))
@@ -326,7 +328,7 @@ class Switchboard:
         """The number that a person is calling calls them."""
         self._calls.name(other, sip_name(event.leg))
         leg = self._maker.incoming(other.id, event)
-        terms = terms_of(self._policy, event.trunk)
+        terms = terms_of(self._effects.policy, event.trunk)
         self.guard(other, lambda: other.take_sip(leg, terms))
 
     # --- inside ---------------------------------------------------------------------------

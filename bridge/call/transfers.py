@@ -18,7 +18,7 @@ from bridge.call.machine import Effects
 from bridge.call.making import LegMaker
 from bridge.call.notices import CANNOT_BE_CALLED, NOT_TRANSFERRED, TO_NOBODY, not_taken
 from bridge.call.people import People
-from bridge.call.policy import Access, Policy, Refusal, access_of
+from bridge.call.policy import Access, Refusal, access_of
 from bridge.call.register import Register, sip_name
 from bridge.call.reliefs import Reliefs
 from bridge.call.sip_leg import SipLeg
@@ -42,7 +42,6 @@ class Transfers:
 
     def __init__(
         self,
-        policy: Policy,
         effects: Effects,
         people: People,
         limits: Allowances,
@@ -50,7 +49,6 @@ class Transfers:
         maker: LegMaker,
         hands: Hands,
     ) -> None:
-        self._policy = policy
         self._effects = effects
         self._people = people
         self._limits = limits
@@ -119,7 +117,7 @@ class Transfers:
 
     def _refers(self, call: Call) -> bool:
         """Whether the far end is asked to transfer itself."""
-        return call.sip.refers and refers(self._policy, call.sip.trunk)
+        return call.sip.refers and refers(self._effects.policy, call.sip.trunk)
 
     def _other(self, call: Call, target: Address) -> Call | None:
         """The call of the same person into which this one is transferred."""
@@ -198,7 +196,7 @@ class Transfers:
 
     def _pass_on_to(self, call: Call, person: UserId) -> None:
         """A person transfers a call to another: who is called, and then gets its far end."""
-        if access_of(self._policy, person) < Access.RECEIVE:
+        if access_of(self._effects.policy, person) < Access.RECEIVE:
             call.leaving.refuse(CANNOT_BE_CALLED)
             return
         limit = self._limits.why_not_transfer(call.person, call.sip.trunk)
@@ -224,7 +222,7 @@ class Transfers:
             address=call.address,
             matrix=self._maker.calling(new, person, call.address),
             sip=leg,
-            terms=terms_of(self._policy, leg.trunk),
+            terms=terms_of(self._effects.policy, leg.trunk),
             payer=call.payer,
         )
         self._calls.add(made, sip_name(leg.leg))
@@ -259,7 +257,7 @@ class Transfers:
             return
         self._calls.name(call, sip_name(event.leg))
         leg = self._maker.incoming(call.id, event)
-        terms = terms_of(self._policy, event.trunk)
+        terms = terms_of(self._effects.policy, event.trunk)
         if call.can_take_sip:
             call.matrix.identify(event.caller, event.caller_name)
             self._hands.guard(call, lambda: call.take_sip(leg, terms))
@@ -303,7 +301,7 @@ class Transfers:
         self, call: Call, trunk: TrunkName, contacts: Sequence[Address]
     ) -> OutboundRoute | None:
         """The best of the contacts that the person may call, by whichever trunk carries it."""
-        if not follows(self._policy, trunk):
+        if not follows(self._effects.policy, trunk):
             return None
         for contact in contacts:
             route = self._people.route_out(call.person, contact)

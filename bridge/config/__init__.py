@@ -3,7 +3,7 @@
 
 from bridge.config.base import NumberStyle, Port, Seconds, Section, Transport
 from bridge.config.bounds import Bounds
-from bridge.config.load import InvalidConfig, Problem, load, parse, secrets_of
+from bridge.config.load import InvalidConfig, Problem, checked, load, parse, secrets_of
 from bridge.config.models import (
     PORTS_PER_WORKER,
     AppService,
@@ -56,6 +56,7 @@ __all__ = [
     "TrunkTls",
     "TurnServer",
     "Web",
+    "checked",
     "load",
     "parse",
     "secrets_of",

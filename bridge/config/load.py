@@ -17,7 +17,7 @@ from bridge.config.sip import SipTransport, TrunkTls
 from bridge.config.source import Raw, apply_environment, holds, read_yaml
 from bridge.errors import ConfigurationError
 
-__all__ = ["InvalidConfig", "Problem", "load", "parse", "secrets_of"]
+__all__ = ["InvalidConfig", "Problem", "checked", "load", "parse", "secrets_of"]
 
 SQLITE = "sqlite:"
 
@@ -56,6 +56,14 @@ def parse(
     if raw.problems or config is None:
         raise InvalidConfig(raw.problems)
     return _resolved(config, directory)
+
+
+def checked(config: Config) -> Config:
+    """The same settings. Raises `InvalidConfig` if they contradict each other."""
+    problems = [Problem(path, message) for path, message in check(config)]
+    if problems:
+        raise InvalidConfig(problems)
+    return config
 
 
 def secrets_of(section: Section) -> Iterator[str]:

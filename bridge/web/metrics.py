@@ -17,7 +17,7 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from bridge.call.causes import Cause
@@ -86,6 +86,25 @@ class _Counts(Collector):
         yield family
 
 
+class _Numbers(Collector):
+    """Numbers that are read when they are asked for, of things that come and go."""
+
+    def __init__(
+        self,
+        name: str,
+        meaning: str,
+        labels: Sequence[str],
+        numbers: Callable[[], Mapping[tuple[str, ...], float]],
+    ) -> None:
+        self._name, self._meaning, self._labels, self._numbers = name, meaning, labels, numbers
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(self._name, self._meaning, labels=self._labels)
+        for values, number in self._numbers().items():
+            family.add_metric(values, number)
+        yield family
+
+
 class _Quality:
     """What was measured of the audio, by the side that it comes from."""
 
@@ -125,7 +144,6 @@ class _Quality:
             self._round_trip.labels(side.value).observe(flow.round_trip_ms / 1000)
 
 
-State = Callable[[], str]
 """Says in which state something is."""
 
 
@@ -288,24 +306,37 @@ class Metrics:
         """The event loop was late by so much."""
         self._lag.observe(seconds)
 
-    def watch_trunks(self, names: Mapping[str, Callable[[], bool]]) -> None:
-        """Show whether each trunk can be used."""
-        gauge = Gauge(
-            "matrix_sip_trunk_up",
-            "Whether the trunk can be used: registered, or needs no registration.",
-            ["trunk"],
-            registry=self.registry,
+    def watch_trunks(self, usable: Callable[[], Mapping[str, bool]]) -> None:
+        """Show whether each trunk that there is can be used."""
+        self.registry.register(
+            _Numbers(
+                "matrix_sip_trunk_up",
+                "Whether the trunk can be used: registered, or needs no registration.",
+                ["trunk"],
+                lambda: {(trunk,): float(works) for trunk, works in usable().items()},
+            )
         )
-        for name, usable in names.items():
-            gauge.labels(name).set_function(usable)
 
     def watch_states(
-        self, name: str, meaning: str, label: str, states: Sequence[str], now: Mapping[str, State]
+        self,
+        name: str,
+        meaning: str,
+        label: str,
+        states: Sequence[str],
+        now: Callable[[], Mapping[str, str]],
     ) -> None:
         """Show for each of `now` in which state it is: 1 for that one, 0 for the others."""
-        gauge = Gauge(f"matrix_sip_{name}", meaning, [label, "state"], registry=self.registry)
-        for (each, state), possible in product(now.items(), states):
-            gauge.labels(each, possible).set_function(partial(_is, state, possible))
+        self.registry.register(
+            _Numbers(
+                f"matrix_sip_{name}",
+                meaning,
+                [label, "state"],
+                lambda: {
+                    (each, possible): float(state == possible)
+                    for (each, state), possible in product(now().items(), states)
+                },
+            )
+        )
 
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Show a number that somebody else keeps."""
@@ -323,7 +354,3 @@ class Metrics:
 
     def _count(self, wanted: Direction) -> float:
         return sum(course.direction is wanted for course in self._calls.values())
-
-
-def _is(state: State, possible: str) -> bool:
-    return state() == possible

@@ -29,7 +29,7 @@ class Bench:
     def __init__(self) -> None:
         self.told: list[str] = []
         self.timers: list[Timer] = []
-        self.alerts = Alerts(frozenset({PROVIDER}), self.told.append, self.later)
+        self.alerts = Alerts(lambda trunk: trunk == PROVIDER, self.told.append, self.later)
 
     def later(self, seconds: float, callback: Callable[[], None]) -> Timer:
         self.timers.append(Timer(seconds, callback))

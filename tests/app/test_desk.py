@@ -2,34 +2,33 @@
 """What the bot's desk asks of the running bridge, and what it has done."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import pytest
 
 from bridge.app.desk import ServiceDesk
-from bridge.call.bounds import NumberKind
+from bridge.app.in_force import InForce
 from bridge.call.causes import Cause
 from bridge.call.events import CallRequested, Event, HangupRequested, PersonChanged
 from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
 from bridge.call.limits import Allowance
-from bridge.call.policy import Access, Policy, Refusal
-from bridge.call.rules import InboundRule, OutboundRule
+from bridge.call.policy import Access, Refusal
 from bridge.call.view import CallView
-from bridge.config import Trunk
+from bridge.config import Config, InboundRule, OutboundRule, Permission, Trunk
 from bridge.errors import NotDone
-from bridge.numbers import without_code
 from bridge.ports import CallRecord, Desk, LineView, PersonSettings
 from bridge.sip.trunks import Registration, RegistrationState
 
 ALICE, CHIEF = UserId("@alice:mx.test"), UserId("@chief:mx.test")
 NUMBER = Address("tel:+12025550123")
 PROVIDER, PBX, HERS = TrunkName("provider"), TrunkName("pbx"), TrunkName("account-1")
-POLICY = Policy(
-    access={"mx.test": Access.CALL, CHIEF: Access.ADMIN},
-    outbound=[OutboundRule(trunks=(PROVIDER,), prefix="+1")],
-    inbound=[InboundRule(people=(ALICE, CHIEF), number="+1202*")],
-    unwrap=partial(without_code, region="US", hiding=("*67",), showing=("*82",)),
-    kind_of=lambda number: NumberKind.EMERGENCY if number == "911" else NumberKind.ORDINARY,
+CONFIG = Config(
+    permissions={"mx.test": Permission.CALL, CHIEF: Permission.ADMIN},
+    trunks={
+        PROVIDER: Trunk(server="sip.example.com", caller_id="+12025550100"),
+        PBX: Trunk(server="192.0.2.20"),
+    },
+    outbound=(OutboundRule(trunk=PROVIDER, prefix="+1"),),
+    inbound=(InboundRule(people=(ALICE, CHIEF), number="+1202*"),),
 )
 VIEW = CallView(
     call=CallId("ab-1"),
@@ -55,17 +54,12 @@ class Bench:
         self.account: TrunkName | None = None
         self.registered: dict[TrunkName, Registration] = {}
         self.desk = ServiceDesk(
-            policy=POLICY,
-            region="US",
+            in_force=InForce(CONFIG),
             core=self,
             emit=self.emitted.append,
             calls=self,
             people=self,
             accounts=self,
-            configured={
-                PROVIDER: Trunk(server="sip.example.com", caller_id="+12025550100"),
-                PBX: Trunk(server="192.0.2.20"),
-            },
             registrations=lambda: self.registered,
             clock=lambda: 100.0,
             refused=lambda *refused: self.refused.append(refused),

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from bridge.app.dialling import dial
-from bridge.app.policy import policy_of
-from bridge.config import parse
+from bridge.app.in_force import InForce
+from bridge.config import Accounts, parse
 from bridge.matrix.lookups import Unreachable
 
-POLICY = policy_of(
+IN_FORCE = InForce(
     parse(
         """
 appservice: {as_token: ours, hs_token: theirs}
@@ -39,7 +39,7 @@ numbers: {region: US, forbidden_prefixes: ["+1202555013"]}
     ],
 )
 def test_what_leads_somewhere(text: str, address: str) -> None:
-    assert dial(POLICY, "US", False, text) == address
+    assert dial(IN_FORCE, text) == address
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,11 @@ def test_what_leads_somewhere(text: str, address: str) -> None:
     ],
 )
 def test_what_leads_nowhere_says_why(text: str, reason: str) -> None:
-    assert dial(POLICY, "US", False, text) == Unreachable(reason)
+    assert dial(IN_FORCE, text) == Unreachable(reason)
 
 
 def test_an_account_of_ones_own_may_lead_where_no_rule_does() -> None:
-    assert dial(POLICY, "US", True, "100") == "tel:100"
-    assert dial(POLICY, "US", True, "911") == Unreachable("tel:911: emergency_number")
+    accounts = Accounts(servers=("sip.example.com",))
+    in_force = InForce(IN_FORCE.config.model_copy(update={"accounts": accounts}))
+    assert dial(in_force, "100") == "tel:100"
+    assert dial(in_force, "911") == Unreachable("tel:911: emergency_number")

@@ -3,9 +3,10 @@
 
 import pytest
 
+from bridge.app.in_force import InForce
 from bridge.app.mailboxes import Mailboxes
 from bridge.call.ids import TrunkName, UserId
-from bridge.config import Trunk
+from bridge.config import Accounts, Config, Trunk
 from bridge.ports import Mailbox
 
 ANN, BOB = UserId("@ann:mx.test"), UserId("@bob:mx.test")
@@ -15,15 +16,17 @@ OFFICE, OTHER, HERS = TrunkName("office"), TrunkName("other"), TrunkName(f"accou
 class Bench:
     def __init__(self, number: str = "", shared_number: str = "") -> None:
         self.told: list[tuple[UserId, str]] = []
-        trunks: dict[str, Trunk] = {
-            OFFICE: Trunk(server="x", mailbox_people=(ANN, BOB), mailbox_number=shared_number),
-            OTHER: Trunk(server="x"),
-        }
+        config = Config(
+            trunks={
+                OFFICE: Trunk(server="x", mailbox_people=(ANN, BOB), mailbox_number=shared_number),
+                OTHER: Trunk(server="x"),
+            },
+            accounts=Accounts(mailbox_number=number),
+        )
         self.mailboxes = Mailboxes(
-            trunks,
+            InForce(config),
             owner_of=lambda trunk: ANN if trunk == HERS else None,
             tell=lambda person, text: self.told.append((person, text)),
-            number=number,
         )
 
     def hear(

@@ -6,7 +6,7 @@ from bridge.app.pace import Pace
 
 def test_so_many_within_a_minute() -> None:
     now = 0.0
-    pace = Pace(2, lambda: now)
+    pace = Pace(lambda: 2, lambda: now)
     assert [pace.allows("ann") for _ in range(3)] == [True, True, False]
     assert pace.allows("bob")
     now = 59.9
@@ -17,7 +17,7 @@ def test_so_many_within_a_minute() -> None:
 
 def test_the_pace_forgets_who_has_been_quiet() -> None:
     now = 0.0
-    pace = Pace(1, lambda: now)
+    pace = Pace(lambda: 1, lambda: now)
     for number in range(20_000):
         now += 0.01
         assert pace.allows(number)

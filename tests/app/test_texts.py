@@ -41,7 +41,7 @@ class Bench:
             self,
             self,
             supports=lambda _: self.supported,
-            per_minute=3,
+            per_minute=lambda: 3,
             clock=lambda: self.now,
         )
 

@@ -17,6 +17,7 @@ from bridge.call.dialplan import OutboundRoute
 from bridge.call.ids import Address, Direction, LegId, OpId, RoomId, UserId
 from bridge.call.leg import Over, Signal
 from bridge.call.machine import Effects
+from bridge.call.policy import Policy
 from bridge.call.sip_leg import SipLeg
 from bridge.call.states import MatrixState, State
 from bridge.call.terms import Terms
@@ -140,7 +141,7 @@ class Table:
     """One call whose Matrix side is a slot."""
 
     def __init__(self, direction: Direction) -> None:
-        self.effects = Effects(Timeouts(), LIMITS)
+        self.effects = Effects(Timeouts(), Policy(limits=LIMITS))
         self.effects.now = 1000.0
         outgoing = direction is Direction.TO_SIP
         self.slot = SlotLeg(self.effects, offer="offer of the person" if outgoing else "")

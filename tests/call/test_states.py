@@ -10,7 +10,7 @@ from bridge.call import events as e
 from bridge.call.deadlines import DEADLINES, Deadline, Timeouts
 from bridge.call.ids import Address, LegId, OpId, Side
 from bridge.call.machine import Effects, Machine
-from bridge.call.policy import Limits
+from bridge.call.policy import Limits, Policy
 from bridge.call.quality import Measured
 from bridge.call.states import (
     MATRIX,
@@ -96,7 +96,7 @@ def test_every_state_has_a_row_and_can_be_reached_and_left(
     ids=repr,
 )
 def test_every_message_in_every_state(table: Table, state: State, message: Message) -> None:
-    machine = Machine(table, state, Effects(Timeouts(), Limits()))
+    machine = Machine(table, state, Effects(Timeouts(), Policy()))
     following = table[state].get(message)
     assert machine.hears(message) is (following is not None)
     assert machine.state is (following or state)
@@ -104,7 +104,7 @@ def test_every_message_in_every_state(table: Table, state: State, message: Messa
 
 @pytest.mark.parametrize(("table", "state"), [(t, s) for t, _ in TABLES for s in t], ids=repr)
 def test_a_command_that_the_table_lacks_is_a_bug(table: Table, state: State) -> None:
-    machine = Machine(table, state, Effects(Timeouts(), Limits()))
+    machine = Machine(table, state, Effects(Timeouts(), Policy()))
     with pytest.raises(AssertionError, match="must not be sent"):
         machine.says(c.RecordAnswer(call=CALL))
 

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the metrics show of parts that keep their own numbers."""
+
+from bridge.app.accounts import PersonalAccounts
+from bridge.app.in_force import InForce
+from bridge.call.ids import TrunkName
+from bridge.matrix.adapter import MatrixAdapter
+from bridge.sip.adapter import SipAdapter
+from bridge.sip.trunks import Registration, RegistrationState
+from bridge.store.writer import Writer
+from bridge.web.metrics import Metrics
+
+
+def trunks_of(sip: SipAdapter, in_force: InForce) -> dict[str, Registration]:
+    """How the trunks of the configuration stand; people's own accounts are theirs to look after."""
+    known = sip.registrations()
+    names = [name for name in in_force.config.trunks if name in known]
+    return {name: known[TrunkName(name)] for name in names}
+
+
+def watch_lines(
+    metrics: Metrics, sip: SipAdapter, in_force: InForce, accounts: PersonalAccounts
+) -> None:
+    """Trunks, accounts, and who was turned away."""
+    metrics.watch_trunks(
+        lambda: {name: each.usable for name, each in trunks_of(sip, in_force).items()}
+    )
+    metrics.watch_states(
+        "trunk_state",
+        "How the registration of a trunk stands, or what its probes say.",
+        "trunk",
+        [each.value for each in RegistrationState],
+        lambda: {name: each.state.value for name, each in trunks_of(sip, in_force).items()},
+    )
+    metrics.watch("accounts", "People's own SIP accounts.", lambda: float(accounts.total))
+    metrics.watch(
+        "accounts_registered",
+        "Those of them that are registered.",
+        lambda: float(accounts.working),
+    )
+    metrics.watch_counts(
+        "sip_refused",
+        "SIP messages turned away, by the reason.",
+        "reason",
+        lambda: sip.refused,
+    )
+
+
+def watch_queues(metrics: Metrics, matrix: MatrixAdapter, sip: SipAdapter, writer: Writer) -> None:
+    """What waits."""
+    for name, meaning, waiting in (
+        ("writes_waiting", "Writes that wait for the database.", lambda: writer.waiting),
+        ("events_waiting", "Matrix events that wait to be read.", lambda: matrix.waiting[0]),
+        ("sends_waiting", "Matrix events that wait to be sent.", lambda: matrix.waiting[1]),
+        ("sip_waiting", "What waits for the SIP thread.", lambda: sip.waiting),
+    ):
+        metrics.watch(name, meaning, waiting)

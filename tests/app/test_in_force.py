@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The settings in force: replaced, and laid over, as a whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from bridge.app.in_force import InForce
+from bridge.call.ids import UserId
+from bridge.call.policy import Access, access_of
+from bridge.config import Config, InvalidConfig, OutboundRule, Permission, parse
+
+ANN, BOB = UserId("@ann:mx.test"), UserId("@bob:mx.test")
+
+
+def written(permission: str = "call", trunk: str = "provider") -> Config:
+    return parse(
+        f"""
+appservice: {{as_token: ours, hs_token: theirs}}
+database: {{secret_key: "a key for the secrets of one test"}}
+permissions: {{"{ANN}": {permission}}}
+trunks: {{{trunk}: {{server: 192.0.2.1}}}}
+outbound: [{{trunk: {trunk}}}]
+""",
+        directory=Path("/"),
+    )
+
+
+def with_bob(config: Config) -> Config:
+    permissions = {**config.permissions, BOB: Permission.RECEIVE}
+    return config.model_copy(update={"permissions": permissions})
+
+
+def by(trunk: str, config: Config) -> Config:
+    return config.model_copy(update={"outbound": (OutboundRule(trunk=trunk), *config.outbound)})
+
+
+def test_what_is_laid_over_the_file_stays_when_that_is_read_anew() -> None:
+    in_force = InForce(written())
+    told: list[Access] = []
+    in_force.follow(lambda: told.append(access_of(in_force.policy, ANN)))
+    in_force.lay_over(with_bob)
+    assert access_of(in_force.policy, BOB) is Access.RECEIVE
+    in_force.replace(written("blocked"))
+    assert access_of(in_force.policy, BOB) is Access.RECEIVE
+    assert told == [Access.CALL, Access.BLOCKED]
+    assert BOB not in in_force.written.permissions
+
+
+def test_a_layer_takes_the_place_of_the_one_before() -> None:
+    in_force = InForce(written())
+    in_force.lay_over(with_bob)
+    in_force.lay_over(lambda config: by("provider", config))
+    assert access_of(in_force.policy, BOB) is Access.BLOCKED
+    assert len(in_force.policy.outbound) == 2
+
+
+def test_nothing_changes_where_the_whole_contradicts_itself() -> None:
+    in_force = InForce(written())
+    in_force.follow(lambda: pytest.fail("told"))
+    before = in_force.config
+    with pytest.raises(InvalidConfig, match=r"outbound\[0\].trunk: .*'nowhere'"):
+        in_force.lay_over(lambda config: by("nowhere", config))
+    assert in_force.config is before
+
+
+def test_a_file_that_does_not_go_with_the_layer_is_refused() -> None:
+    in_force = InForce(written())
+    in_force.lay_over(lambda config: by("provider", config))
+    with pytest.raises(InvalidConfig, match="provider"):
+        in_force.replace(written(trunk="other"))
+    assert list(in_force.config.trunks) == ["provider"]
+    with pytest.raises(InvalidConfig):
+        in_force.preview(written(trunk="other"))
+    assert in_force.preview(written("blocked")).permissions[ANN] is Permission.BLOCKED
