@@ -206,7 +206,8 @@ class Allowances:
         left = min(talk.limits[who] for talk in talks) - self._used(who)
         if not all(talk.call.id in self._warned for talk in talks):
             left -= _WARNING
-        return self._effects.now + max(0.0, left) / len(talks)
+        running = sum(who in talk.who for talk in self._talks.values())
+        return self._effects.now + max(0.0, left) / running
 
     def _may_pass_on(self, rates: Rates, person: UserId, trunk: TrunkName) -> Refusal | None:
         return (
