@@ -27,6 +27,7 @@ from bridge.store.secrets import open_sealer
 from tests.simulators.nameserver import NameServer
 from tests.simulators.processes import free_port
 from tests.sip.certificates import Certificates
+from tests.store.older import make_older
 
 
 @dataclass
@@ -591,3 +592,12 @@ async def test_a_key_that_does_not_open_the_database(world: World) -> None:
     finding = await world.finding("database")
     assert finding.verdict is Verdict.FAILED
     assert "database.secret_key" in finding.message
+
+
+async def test_a_database_of_an_earlier_version_is_not_migrated_by_looking(world: World) -> None:
+    await make_older(world.config.database.url.get_secret_value(), 3)
+    for _ in range(2):
+        finding = await world.finding("database")
+        assert finding.verdict is Verdict.WARNING
+        assert "earlier version" in finding.message
+        assert "matrix-sip upgrade" in finding.remedy

@@ -83,7 +83,7 @@ trunks:
   provider:
     {server: "sip.example.com:5080", register: true, username: u, password: p, codecs: [PCMA]}
 outbound:
-  - {prefix: "+1", trunk: provider, strip: 1, prepend: "00", keep_plus: false}
+  - {prefix: "+1", trunk: provider, strip: 1, prepend: "00", format: plain}
   - {sip_domain: "*", trunk: provider}
 inbound:
   - {trunk: provider, number: "+1202555*", person: "@bob:example.org"}
@@ -262,11 +262,6 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
         (
             "outbound: [{trunk: provider, sip_domain: '*', strip: 1}]\n" + TRUNK,
             "1: outbound[0].strip: has no effect with sip_domain: such addresses stay as they are",
-        ),
-        (
-            "outbound: [{trunk: provider, keep_plus: false, format: national}]\n" + TRUNK,
-            "1: outbound[0].keep_plus: means format: plain, but format is national; wanted: one "
-            "of them",
         ),
         (
             "outbound: [{trunk: provider, people: ['@a*:mx.test', mx.test, '@bob']}]\n" + TRUNK,

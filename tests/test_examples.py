@@ -48,6 +48,20 @@ def test_disabled_examples_can_be_enabled() -> None:
     assert config.media.ice_servers
 
 
+def test_a_file_that_is_filled_in_means_what_was_filled_in() -> None:
+    text = DISABLED.sub(r"\1", configuration(tokens=fresh_secrets()))
+    settings = yaml.safe_load(text)
+    settings["limits"]["people"]["@ann:example.org"]["calls"] = 7
+    settings["trunks"]["provider"]["tls"]["server_name"] = "sip.example.net"
+    settings["trunks"]["provider"]["transport"] = "auto"
+    settings["sip"]["transports"] = [{"protocol": "udp"}, {"protocol": "tls", "port": 5061}]
+    filled = configuration(settings=settings)
+    wanted = parse(yaml.safe_dump(settings), directory=ROOT)
+    assert parse(filled, directory=ROOT) == wanted
+    assert wanted.limits.people["@ann:example.org"].calls == 7
+    assert filled.count("#") > len(settings)
+
+
 def test_the_example_lacks_nothing_but_secrets() -> None:
     with pytest.raises(InvalidConfig) as error:
         parse(configuration(), directory=ROOT)

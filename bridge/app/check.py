@@ -15,8 +15,9 @@ from bridge.config import AutoJoin, Config, Permission
 from bridge.errors import BridgeError, RemoteError
 from bridge.sip.checks import check_listeners
 from bridge.sip.loader import check_pjsua2, has_ipv6
-from bridge.store.database import open_database, version
+from bridge.store.database import is_outdated, open_database, version
 from bridge.store.secrets import check_key
+from bridge.store.versions import SQLITE
 
 _FILES_PER_CALL: Final = 6
 """Sockets of a call: RTP and RTCP towards SIP, ICE candidates; and some to spare."""
@@ -116,7 +117,13 @@ async def _health(config: Config) -> Mapping[str, Any] | None:
 
 
 async def _database(config: Config) -> str:
-    async with open_database(config.database.url.get_secret_value()) as database:
+    url = config.database.url.get_secret_value()
+    if url.startswith(SQLITE) and await is_outdated(url):
+        raise check_network.Doubt(
+            "is of an earlier version; it is copied and migrated when the bridge starts",
+            remedy="matrix-sip upgrade does the same now.",
+        )
+    async with open_database(url) as database:
         if key := config.database.secret_key.get_secret_value():
             await check_key(database, key)
         return f"opens, schema version {await version(database)}"

@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from bridge import logs
-from bridge.config import Config, load, secrets_of
+from bridge.config import Config, load, outdated, secrets_of
+from bridge.config.load import read_file
 from bridge.config.template import configuration, fresh_secrets
 from bridge.errors import BridgeError, ConfigurationError
 
@@ -93,6 +94,8 @@ def run(config: ConfigOption = _CONFIG) -> None:
     with _explaining():
         settings = load(config, os.environ)
         _log(settings)
+        for each in outdated(read_file(config), str(config)):
+            structlog.get_logger(__name__).warning("matrix-sip upgrade", change=str(each))
         # Imported here, as only this command needs pjsua2 and the media libraries.
         from bridge.app.media import launch_template
 
@@ -142,6 +145,36 @@ def check(config: ConfigOption = _CONFIG) -> None:
         logs.configure("error", full_numbers=True, secrets=list(secrets_of(settings)))
         if asyncio.run(_check(settings)):
             raise typer.Exit(1)
+
+
+@commands.command()
+def upgrade(
+    config: ConfigOption = _CONFIG,
+    backed_up: Annotated[
+        bool,
+        typer.Option("--backed-up", help="A copy of the PostgreSQL database has been made."),
+    ] = False,
+) -> None:
+    """Bring configuration and database of an earlier version up to date; both are copied first."""
+    with _explaining():
+        settings = load(config, os.environ)
+        from bridge.app.upgrade import upgrade_database, upgrade_file
+
+        now = datetime.now()
+        file = upgrade_file(config, os.environ, now)
+        for each in file.changed:
+            output.print(escape(str(each)))
+        _tell(f"configuration {config}", bool(file.changed), file.copy)
+        migrated, copy = asyncio.run(upgrade_database(settings, now, backed_up=backed_up))
+        _tell("database", migrated, copy)
+
+
+def _tell(what: str, changed: bool, copy: Path | None) -> None:
+    if not changed:
+        output.print(f"[green]ok[/]       {escape(what)}: up to date")
+        return
+    before = f"; as it was before: {copy}" if copy else ""
+    output.print(f"[green]ok[/]       {escape(what)}: brought up to date{escape(before)}")
 
 
 @commands.command()

@@ -84,7 +84,7 @@ def _outbound(rule: settings.OutboundRule) -> OutboundRule:
         pattern=rule.pattern,
         sip_domain=rule.sip_domain,
         people=rule.people,
-        format=NumberFormat(rule.format if rule.keep_plus else "plain"),
+        format=NumberFormat(rule.format),
         strip=rule.strip,
         prepend=rule.prepend,
         caller_id=rule.caller_id,

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -30,6 +31,7 @@ from bridge.app.page import AdminPage
 from bridge.app.refused import RefusedRequests
 from bridge.app.texts import Texts
 from bridge.app.turn import follow_homeserver
+from bridge.app.upgrade import prepare_database
 from bridge.app.upkeep import keep_up
 from bridge.app.watched import trunks_of, watch_lines, watch_queues
 from bridge.call.causes import MEANINGS, Cause
@@ -87,6 +89,8 @@ class Service:
         """Bring both sides up, after what a crash left behind is cleared away."""
         config, in_force = self._config, self._in_force
         await self._serve_web()
+        if copy := await prepare_database(config, datetime.now()):
+            log.warning("the database was migrated; as it was before", file=str(copy))
         database = self._database = await self._stack.enter_async_context(
             open_database(config.database.url.get_secret_value())
         )

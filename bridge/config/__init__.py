@@ -3,7 +3,15 @@
 
 from bridge.config.base import NumberStyle, Port, Seconds, Section, Transport
 from bridge.config.bounds import Bounds
-from bridge.config.load import InvalidConfig, Problem, checked, load, parse, secrets_of
+from bridge.config.load import (
+    InvalidConfig,
+    Problem,
+    checked,
+    load,
+    outdated,
+    parse,
+    secrets_of,
+)
 from bridge.config.models import (
     PORTS_PER_WORKER,
     AppService,
@@ -58,6 +66,7 @@ __all__ = [
     "Web",
     "checked",
     "load",
+    "outdated",
     "parse",
     "secrets_of",
 ]

@@ -21,7 +21,7 @@ PEOPLE = re.compile(
     rf"\*|@[^:\s]+:(?:{SERVER_NAME.pattern}|[^:\s]*\*[^:\s]*)|{SERVER_NAME.pattern}"
 )
 PEOPLE_WANTED = "wanted: a Matrix id, also with * in it, a server name, or *"
-REWRITING = frozenset({"format", "keep_plus", "strip", "prepend"})
+REWRITING = frozenset({"format", "strip", "prepend"})
 CODE = re.compile(r"[*#]{1,2}[0-9]{1,3}[*#]?")
 DIALLED = re.compile(r"\*|[^*\s]+\*?")
 
@@ -59,11 +59,6 @@ def _outbound(config: Config, rule: OutboundRule, path: KeyPath) -> Iterator[Fin
     if rule.sip_domain:
         for key in sorted(REWRITING & rule.model_fields_set):
             yield (*path, key), "has no effect with sip_domain: such addresses stay as they are"
-    elif not rule.keep_plus and rule.format not in ("e164", "plain"):
-        yield (
-            (*path, "keep_plus"),
-            f"means format: plain, but format is {rule.format}; wanted: one of them",
-        )
     yield from people_named(rule.people, (*path, "people"))
 
 

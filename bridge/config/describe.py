@@ -107,6 +107,11 @@ def is_plain(annotation: Any) -> bool:
     return section_in(annotation) is None
 
 
+def is_section(annotation: Any) -> bool:
+    """Whether values of this type are a section, rather than holding some."""
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
 def section_in(annotation: Any) -> type[Section] | None:
     """The model that values of this type are, or hold (in a list or mapping), if any."""
     if isinstance(annotation, type) and issubclass(annotation, Section):

@@ -10,6 +10,7 @@ from pydantic import SecretStr, ValidationError
 
 from bridge.config import describe
 from bridge.config.base import Section
+from bridge.config.changes import Changed, modernise
 from bridge.config.checks import check
 from bridge.config.models import Config
 from bridge.config.problems import InvalidConfig, KeyPath, Problem, did_you_mean
@@ -17,7 +18,16 @@ from bridge.config.sip import SipTransport, TrunkTls
 from bridge.config.source import Raw, apply_environment, holds, read_yaml
 from bridge.errors import ConfigurationError
 
-__all__ = ["InvalidConfig", "Problem", "checked", "load", "parse", "secrets_of"]
+__all__ = [
+    "InvalidConfig",
+    "Problem",
+    "checked",
+    "load",
+    "outdated",
+    "parse",
+    "read_file",
+    "secrets_of",
+]
 
 SQLITE = "sqlite:"
 
@@ -27,8 +37,13 @@ Tls = TypeVar("Tls", SipTransport, TrunkTls)
 
 def load(path: Path, environment: Mapping[str, str]) -> Config:
     """Settings from a file and the environment. Raises `ConfigurationError`."""
+    return parse(read_file(path), environment, directory=path.absolute().parent, name=str(path))
+
+
+def read_file(path: Path) -> str:
+    """The text of a configuration file. Raises `ConfigurationError`."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigurationError(
             f"{path} does not exist",
@@ -37,7 +52,11 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(f"{path} cannot be read: {reason}") from None
-    return parse(text, environment, directory=path.absolute().parent, name=str(path))
+
+
+def outdated(text: str, name: str = "config.yaml") -> list[Changed]:
+    """Settings of earlier versions in YAML text, which are still understood."""
+    return modernise(read_yaml(text, name))
 
 
 def parse(
@@ -49,6 +68,7 @@ def parse(
 ) -> Config:
     """Settings from YAML text, with paths relative to `directory`. Raises `InvalidConfig`."""
     raw = read_yaml(text, name)
+    modernise(raw)
     apply_environment(raw, environment or {}, directory)
     config = _validate(raw)
     if config is not None:

@@ -40,7 +40,6 @@ class OutboundRule(Section):
         "international (as numbers.region dials abroad: 01112025550123), or national (as "
         "numbers.region dials its own numbers; others as international).",
     )
-    keep_plus: bool = Field(True, description="false is another word for format: plain.")
     strip: int = Field(
         0, ge=0, description="Digits to take off the front afterwards; a leading + goes with them."
     )

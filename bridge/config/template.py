@@ -26,16 +26,24 @@ SECRET_KEY = "secret_key"
 WEB_TOKEN = "token"
 
 
-def configuration(*, tokens: Mapping[str, str] | None = None) -> str:
-    """A complete configuration file. Without `tokens`, their keys stay empty."""
+def configuration(
+    *, tokens: Mapping[str, str] | None = None, settings: Mapping[str, Any] | None = None
+) -> str:
+    """A complete configuration file, with `settings` (as YAML gives them) in place of defaults.
+
+    Without `tokens`, their keys stay empty.
+    """
     head = [
         "# Configuration of matrix-sip. Every key is listed, with its default.",
         "# Any key can be set by the environment too: MATRIX_SIP_<SECTION>__<KEY>, and secrets by",
         "# MATRIX_SIP_<SECTION>__<KEY>_FILE, which names a file. Relative paths start here.",
         "# `matrix-sip check` looks for mistakes.",
     ]
+    known = settings or {}
     lines = head + [
-        line for name in Config.model_fields for line in ("", *_section(name, tokens or {}))
+        line
+        for name in Config.model_fields
+        for line in ("", *_section(name, tokens or {}, known.get(name)))
     ]
     return "\n".join(lines) + "\n"
 
@@ -51,33 +59,44 @@ def fresh_secrets() -> dict[str, str]:
     return {**fresh_tokens(), **{name: secrets.token_urlsafe(32) for name in names}}
 
 
-def _section(name: str, tokens: Mapping[str, str]) -> Iterator[str]:
+def _section(name: str, tokens: Mapping[str, str], settings: Any) -> Iterator[str]:
     field = Config.model_fields[name]
     annotation = field.annotation
     if isinstance(annotation, type) and issubclass(annotation, Section):
         yield from _comment(first_line(annotation), "")
         yield f"{name}:"
-        yield from _keys(annotation, "  ", tokens)
+        yield from _keys(annotation, "  ", {**tokens, **(settings or {})})
         return
     model = describe.section_in(annotation)
     more = f" {first_line(model)}" if model else ""
     yield from _comment(f"{field.description}{more}", "")
-    yield from _examples(name, field, "")
+    yield from _entries(name, field, settings, "") if settings else _examples(name, field, "")
 
 
 def _examples(name: str, field: FieldInfo, indent: str) -> Iterator[str]:
     """The examples of a mapping or list, disabled."""
-    model = describe.section_in(field.annotation)
-    shown: list[str] = [f"{indent}{name}:"]
+    shown = [f"{indent}{name}:"]
     for example in field.examples or ():
-        if model is None:
-            shown += [f"{indent}  {_scalar(k)}: {_scalar(v)}" for k, v in example.items()]
-        elif describe.step(field.annotation, 0):
-            shown += _item(model, example, f"{indent}  ")
-        else:
-            for key, value in example.items():
-                shown += [f"{indent}  {_name(key)}:", *_keys(model, f"{indent}    ", value)]
+        entries = example if describe.step(field.annotation, 0) is None else [example]
+        shown += list(_entries(name, field, entries, indent))[1:]
     yield from (f"#{line}" for line in shown)
+
+
+def _entries(name: str, field: FieldInfo, entries: Any, indent: str) -> Iterator[str]:
+    """What a mapping or list holds."""
+    model = describe.section_in(field.annotation)
+    yield f"{indent}{name}:"
+    if isinstance(entries, Mapping):
+        for key, value in entries.items():
+            if model is None:
+                yield f"{indent}  {_scalar(key)}: {_scalar(value)}"
+            else:
+                yield f"{indent}  {_name(key)}:"
+                yield from _keys(model, f"{indent}    ", value)
+    elif model is not None:
+        for each in entries:
+            values = each.model_dump(exclude_unset=True) if isinstance(each, Section) else each
+            yield from _item(model, values, f"{indent}  ")
 
 
 def _keys(model: type[Section], indent: str, values: Mapping[str, Any]) -> Iterator[str]:
@@ -87,15 +106,13 @@ def _keys(model: type[Section], indent: str, values: Mapping[str, Any]) -> Itera
         inner = describe.section_in(field.annotation)
         if inner is None:
             yield f"{indent}{name}: {in_yaml(value)}".rstrip()
-        elif isinstance(value, Section):
+        elif describe.is_section(field.annotation):
             yield f"{indent}{name}:"
-            yield from _keys(inner, indent + "  ", {})
+            yield from _keys(inner, indent + "  ", value if isinstance(value, Mapping) else {})
         elif not value:
             yield from _examples(name, field, indent)
         else:
-            yield f"{indent}{name}:"
-            for each in value:
-                yield from _item(inner, each.model_dump(exclude_unset=True), indent + "  ")
+            yield from _entries(name, field, value, indent)
 
 
 def _item(model: type[Section], values: Mapping[str, Any], indent: str) -> list[str]:

@@ -3,8 +3,9 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from datetime import datetime
 from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped]
@@ -14,6 +15,7 @@ from yarl import URL
 from bridge.errors import ConfigurationError, LocalError
 from bridge.store.schema import VERSION_TABLE, migrations
 from bridge.store.sqlite import SqlitePool
+from bridge.store.versions import Schema, older, refuse_older, secure, sqlite_file, stored
 
 TRANSIENT = (
     ConnectionError,
@@ -32,12 +34,51 @@ FAILURES = (*TRANSIENT, sqlite3.Error, asyncpg.PostgresError, DatabaseException)
 """Everything that the database may raise."""
 
 
+SCHEMA = Schema(VERSION_TABLE, len(migrations.upgrades))
+"""What this part keeps."""
+
+
 @asynccontextmanager
 async def open_database(url: str) -> AsyncIterator[Database]:
-    """The database at `url`, migrated. Raises `ConfigurationError` or `LocalError`.
+    """The database at `url`, made if there is none. Raises `ConfigurationError` or `LocalError`.
 
-    `url` is `sqlite:FILE` or `postgresql://…`.
+    `url` is `sqlite:FILE` or `postgresql://…`. Another version is not touched: see `migrate`.
     """
+    refuse_older(await _versions(url, [SCHEMA]))
+    async with _opened(url) as database:
+        yield database
+
+
+async def migrate(
+    url: str, others: Sequence[Schema] = (), *, backed_up: bool = False, now: datetime
+) -> Path | None:
+    """Bring an older database to this version, after it was copied aside; gives the copy.
+
+    `others`: what else in it will be migrated, by whoever keeps it. Raises as `open_database`, and
+    LocalError unless a database other than SQLite is `backed_up`.
+    """
+    versions = await _versions(url, [SCHEMA, *others])
+    copy = await secure(url, versions, backed_up=backed_up, now=now)
+    if 0 < versions.get(SCHEMA, 0) < SCHEMA.newest:
+        async with _opened(url):
+            pass
+    return copy
+
+
+async def is_outdated(url: str, others: Sequence[Schema] = ()) -> bool:
+    """Whether `migrate` would do something. Raises LocalError for what a newer program has made."""
+    return bool(older(await _versions(url, [SCHEMA, *others])))
+
+
+async def _versions(url: str, schemas: Sequence[Schema]) -> dict[Schema, int]:
+    try:
+        return dict(await stored(url, schemas))
+    except FAILURES as error:
+        raise _explained(url, error) from error
+
+
+@asynccontextmanager
+async def _opened(url: str) -> AsyncIterator[Database]:
     database = connect(url)
     try:
         if isinstance(database, SqlitePool):
@@ -57,17 +98,15 @@ async def open_database(url: str) -> AsyncIterator[Database]:
 
 def connect(url: str) -> Database:
     """A database that is not started yet."""
-    scheme, _, rest = url.partition(":")
+    scheme, _, _ = url.partition(":")
     if scheme != "sqlite":
         return Database.create(
             url,
             upgrade_table=migrations,
             db_args={"min_size": 1, "max_size": 10, "timeout": 10, "command_timeout": 30},
         )
-    # Two slashes would start a host; as many as there are, they start the path.
-    path = "/" + rest.lstrip("/") if rest.startswith("/") else str(Path(rest).absolute())
     return SqlitePool(
-        URL.build(scheme="sqlite", path=path),
+        URL.build(scheme="sqlite", path=str(sqlite_file(url))),
         upgrade_table=migrations,
         # Readers go on while one connection writes (WAL). Nested use needs more than one.
         db_args={"min_size": 4},
@@ -98,11 +137,6 @@ def _try_file(path: str) -> None:
 
 
 def _explained(url: str, error: Exception) -> ConfigurationError | LocalError:
-    if isinstance(error, DatabaseException):
-        return LocalError(
-            f"The database was made by a newer version: {error}",
-            remedy="Run that version, or restore a backup from before it ran.",
-        )
     if url.startswith("sqlite:"):
         file = url.removeprefix("sqlite:")
         return ConfigurationError(

@@ -42,7 +42,7 @@ trunks:
 callers:
   "mx.test": {numbers: ["+12025550177"], name: Pat, withhold: false}
 outbound:
-  - {prefix: "+1", trunk: provider, strip: 1, prepend: "0", keep_plus: false}
+  - {prefix: "+1", trunk: provider, strip: 1, prepend: "0", format: plain}
   - {pattern: _1XX, trunks: [spare, provider], format: national, people: [mx.test], caller_id: "1"}
   - {sip_domain: pbx.example.org, trunk: provider}
 inbound:

@@ -2,17 +2,21 @@
 """Opening: migrations, what lasts, and errors that help."""
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from bridge.call.ids import Address
 from bridge.errors import ConfigurationError, LocalError
-from bridge.store.database import open_database, transaction, version
+from bridge.store.database import is_outdated, migrate, open_database, transaction, version
 from bridge.store.portals import Portals
 from bridge.store.schema import VERSION_TABLE, migrations
+from bridge.store.versions import Schema
+from tests.store.older import make_older
 
 NUMBER = Address("tel:+12025550123")
+NOW = datetime(2026, 3, 1, 10, 12, 40)
 
 
 async def test_what_was_written_is_there_after_opening_again(url: str) -> None:
@@ -31,6 +35,50 @@ async def test_a_database_of_a_newer_version_is_left_alone(url: str) -> None:
         async with open_database(url):
             pass
     assert "backup" in error.value.remedy
+
+
+async def test_an_older_database_is_refused_until_it_is_migrated(url: str) -> None:
+    await make_older(url, 3)
+    assert await is_outdated(url)
+    with pytest.raises(LocalError, match="older version") as error:
+        async with open_database(url):
+            pass
+    assert "matrix-sip upgrade" in error.value.remedy
+    copy = await migrate(url, backed_up=True, now=NOW)
+    assert (copy is not None) == url.startswith("sqlite:")
+    assert not await is_outdated(url)
+    async with open_database(url) as database:
+        assert await version(database) == len(migrations.upgrades)
+        assert await Portals(database).ghost_name(NUMBER) == "Ann"
+
+
+async def test_postgresql_is_migrated_only_after_somebody_copied_it(url: str) -> None:
+    await make_older(url, 3)
+    if url.startswith("sqlite:"):
+        assert await migrate(url, now=NOW)
+        return
+    with pytest.raises(LocalError, match="back up first") as error:
+        await migrate(url, now=NOW)
+    assert "pg_dump" in error.value.remedy
+    assert await is_outdated(url)
+
+
+async def test_what_others_keep_in_it_counts_too(url: str) -> None:
+    theirs = Schema("others_version", 2)
+    async with open_database(url) as database:
+        await database.execute("CREATE TABLE others_version (version INTEGER)")
+        await database.execute("INSERT INTO others_version VALUES (1)")
+    assert await is_outdated(url, [theirs])
+    # They migrate it when they use it; the copy is made before.
+    copy = await migrate(url, [theirs], backed_up=True, now=NOW)
+    assert (copy is not None) == url.startswith("sqlite:")
+    with pytest.raises(LocalError, match="others_version is 1, and this program knows 0"):
+        await migrate(url, [Schema("others_version", 0)], now=NOW)
+
+
+async def test_a_new_database_is_nothing_to_migrate(url: str) -> None:
+    assert not await is_outdated(url)
+    assert await migrate(url, now=NOW) is None
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["while it begins", "in the midst"])

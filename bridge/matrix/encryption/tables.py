@@ -47,10 +47,13 @@ migrations = UpgradeTable(
 migrations.upgrades.append(_first)
 
 
+VERSIONED: tuple[UpgradeTable, ...] = (PgCryptoStore.upgrade_table, migrations)
+
+
 async def upgrade(database: Database) -> None:
     """Bring the tables of encryption to their newest version."""
-    await PgCryptoStore.upgrade_table.upgrade(database)
-    await migrations.upgrade(database)
+    for each in VERSIONED:
+        await each.upgrade(database)
 
 
 @dataclass(frozen=True, slots=True)
