@@ -137,14 +137,62 @@ def generate_registration(
 
 
 @commands.command()
+def setup(
+    config: ConfigOption = _CONFIG,
+    registration: Annotated[
+        Path | None,
+        typer.Option(
+            "--registration",
+            help="The registration to write; by default registration.yaml beside the settings.",
+        ),
+    ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option("--answers", help="YAML with the answers: nothing is asked. `-`: stdin."),
+    ] = None,
+    checks: Annotated[
+        bool, typer.Option("--check/--no-check", help="Whether to run check afterwards.")
+    ] = True,
+) -> None:
+    """Ask what matters, write configuration and registration, then check. Can be run again."""
+    with _explaining():
+        from bridge.app import setup as making
+        from bridge.app.asking import Asking
+        from bridge.app.questions import answer_all, answer_from
+
+        asking = Asking(output)
+        before = making.answers_before(making.settings_before(config))
+        if answers is not None:
+            text = sys.stdin.read() if str(answers) == "-" else read_file(answers)
+            found = answer_from(making.read_answers(text), before)
+        else:
+            if before:
+                output.print(f"{escape(str(config))} is there: what it says is kept, or offered.")
+            found = answer_all(asking, before)
+        file = registration or config.parent / "registration.yaml"
+        written = making.write(found, config, file, os.environ, datetime.now())
+        for each in written.copies:
+            output.print(f"[green]ok[/]       what was there before: {escape(str(each))}")
+        output.print(f"[green]ok[/]       configuration: {escape(str(config))}")
+        output.print(f"[green]ok[/]       registration: {escape(str(file))}, for the homeserver\n")
+        output.print(escape(making.for_homeserver(file)))
+        if not checks:
+            return
+        if answers is None and not asking.confirm(
+            "Has the homeserver got that, and been started again?", default=True
+        ):
+            output.print("When it has: matrix-sip check, then matrix-sip run")
+            return
+        _run_checks(written.config)
+
+
+@commands.command()
 def check(config: ConfigOption = _CONFIG) -> None:
     """Try everything that the bridge needs, and say what would help. Exits with 1 on failure."""
     with _explaining():
         settings = load(config, os.environ)
         output.print(f"[green]ok[/]       configuration: {escape(str(config))}")
-        logs.configure("error", full_numbers=True, secrets=list(secrets_of(settings)))
-        if asyncio.run(_check(settings)):
-            raise typer.Exit(1)
+        _run_checks(settings)
 
 
 @commands.command()
@@ -270,6 +318,13 @@ def show_ladder(
         record, entries = asyncio.run(history.one(settings, call, full=full))
         for line in history.ladder(record, entries, full=full):
             output.print(line)
+
+
+def _run_checks(settings: Config) -> None:
+    """Exits with 1 if something failed."""
+    logs.configure("error", full_numbers=True, secrets=list(secrets_of(settings)))
+    if asyncio.run(_check(settings)):
+        raise typer.Exit(1)
 
 
 async def _check(settings: Config) -> bool:

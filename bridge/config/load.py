@@ -47,7 +47,8 @@ def read_file(path: Path) -> str:
     except FileNotFoundError:
         raise ConfigurationError(
             f"{path} does not exist",
-            remedy=f"Make one: matrix-sip generate-config > {path}",
+            remedy="Make one: matrix-sip setup asks for what matters, "
+            f"matrix-sip generate-config > {path} for nothing.",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from bridge.config import describe
-from bridge.config.base import Section
+from bridge.config.base import Off, Section
 from bridge.config.models import Config
 
 WIDTH = 100
@@ -102,6 +102,7 @@ def _entries(name: str, field: FieldInfo, entries: Any, indent: str) -> Iterator
 def _keys(model: type[Section], indent: str, values: Mapping[str, Any]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         value = values[name] if name in values else default(field)
+        value = _as_meant(field, value)
         yield from _comment(f"{field.description} ({describe.field_wanted(field)})", indent)
         inner = describe.section_in(field.annotation)
         if inner is None:
@@ -113,6 +114,16 @@ def _keys(model: type[Section], indent: str, values: Mapping[str, Any]) -> Itera
             yield from _examples(name, field, indent)
         else:
             yield from _entries(name, field, value, indent)
+
+
+def _as_meant(field: FieldInfo, value: Any) -> Any:
+    """A value as YAML gave it, as the default would be."""
+    if value is False and Off in field.metadata:
+        value = "off"
+    kind = field.annotation
+    if isinstance(kind, type) and issubclass(kind, Enum) and isinstance(value, str):
+        return next((each for each in kind if each.value == value), value)
+    return value
 
 
 def _item(model: type[Section], values: Mapping[str, Any], indent: str) -> list[str]:
