@@ -458,6 +458,8 @@ class Overview:
     """When it was started, in seconds since the epoch."""
     ready: bool
     """Whether calls can be made."""
+    closes_in: int | None
+    """Seconds in which the bridge stops, at the latest, if it is to: calls go on, none begins."""
     parts: Sequence[LineView]
     """Homeserver, database, and what else calls need."""
     trunks: Sequence[LineView]

@@ -33,8 +33,9 @@ this page, `matrix-sip --version` the version.
 Every command exits with 0 when all is well and with 1 when not; 2 means that the command line could
 not be understood. What went wrong, and what would help, is written to standard error.
 
-`run` logs to standard error. SIGTERM and SIGINT (Ctrl-C) make it end its calls on both sides, which
-takes at most some seconds, and stop; a second one ends it at once. It tells systemd when it is
+`run` logs to standard error. SIGTERM and SIGINT (Ctrl-C) make it stop: calls may go on for
+`shutdown.drain` seconds, while new ones are refused; a second signal ends them at once, on both
+sides ([more](../how-to/restart.md)). It tells systemd when it is
 ready (`Type=notify` may be used). While it runs, `http://127.0.0.1:29331` (see `web` in the
 [configuration](configuration.md)) serves `/health/live` (200 while the process answers at all),
 `/health/ready` (200 when homeserver, SIP and database work, else 503, with details as JSON;

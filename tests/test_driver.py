@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The driver: order, time, ladders, and what happens when something breaks."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ from bridge.call.commands import (
 )
 from bridge.call.events import (
     CallFaulted,
+    DrainRequested,
     Event,
     MatrixCallEvent,
     MatrixHangupReceived,
@@ -523,6 +525,16 @@ async def test_shutting_down_waits_for_the_calls(rig: Rig) -> None:
     assert rig.driver.active == 1
     assert await rig.driver.shut_down(within=5)
     assert rig.driver.active == 0
+
+
+async def test_draining_tells_the_core_and_waits_for_the_calls(rig: Rig) -> None:
+    rig.core.reactions = {MatrixInviteReceived: [START], DrainRequested: [END]}
+    rig.driver.emit(INVITE)
+    waiting = asyncio.create_task(rig.driver.quiet())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    rig.driver.drain(60)
+    await waiting
 
 
 async def test_shutting_down_does_not_wait_for_ever(rig: Rig) -> None:

@@ -112,6 +112,7 @@ class ServiceOffice:
             version=version("matrix-sip"),
             since=self.since,
             ready=ready,
+            closes_in=_seconds(details.get("closes_in")),
             parts=list(_parts(details)),
             trunks=self.desk.trunks(),
             active=self.desk.active(),
@@ -150,6 +151,10 @@ def _parts(details: Mapping[str, object]) -> Iterator[LineView]:
     for key, (name, good, bad) in _PARTS.items():
         works = bool(details.get(key))
         yield LineView(name=name, works=works, state=good if works else bad)
+
+
+def _seconds(value: object) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def _outcomes(causes: Mapping[str, int]) -> dict[Outcome, int]:

@@ -20,6 +20,7 @@ from bridge.app.accounts import PersonalAccounts, trunk_of
 from bridge.app.alerts import Alerts
 from bridge.app.desk import ServiceDesk
 from bridge.app.dialling import dial
+from bridge.app.drain import Drain
 from bridge.app.fraud import FraudAlerts
 from bridge.app.health import Homeserver, database_answers, trunks_work
 from bridge.app.in_force import InForce
@@ -33,7 +34,7 @@ from bridge.app.texts import Texts
 from bridge.app.turn import follow_homeserver
 from bridge.app.upgrade import prepare_database
 from bridge.app.upkeep import keep_up
-from bridge.app.watched import trunks_of, watch_lines, watch_queues
+from bridge.app.watched import trunks_of, watch_life, watch_lines, watch_queues
 from bridge.call.causes import MEANINGS, Cause
 from bridge.call.commands import RecordEnd
 from bridge.call.events import Event, TalksRecalled
@@ -63,6 +64,8 @@ log = structlog.get_logger(__name__)
 
 FAREWELL: Final = 5.0
 """Seconds that calls get to end on both sides when the bridge stops."""
+_STOP: Final = (signal.SIGTERM, signal.SIGINT)
+_UP: Final = ("running", "draining")
 
 
 class Service:
@@ -82,6 +85,7 @@ class Service:
         self._homeserver = Homeserver(config.homeserver.address)
         self._database: Database | None = None
         self._driver: Driver | None = None
+        self._drain: Drain | None = None
         self._sip: SipAdapter | None = None
         self._matrix: MatrixAdapter | None = None
 
@@ -179,10 +183,12 @@ class Service:
             clock=loop.time,
             refused=refused.add,
         )
+        self._drain = Drain(driver, announce=sip.drain, tell=matrix.notify_admins)
         matrix.serve(desk, people, texts.typed)
         driver.connect(Ports(matrix=matrix, sip=sip, media=media, store=calls, leg_of=sip.leg_of))
         watch_lines(self._metrics, sip, in_force, accounts)
         watch_queues(self._metrics, matrix, sip, writer)
+        watch_life(self._metrics, lambda: self._state == "draining")
 
         await desk.open()
         self._page.open(calls, desk, partial(self._busy, writer))
@@ -240,6 +246,12 @@ class Service:
         key = self._config.database.secret_key.get_secret_value()
         return Keys(mode, database, await open_sealer(database, key))
 
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Let calls end by themselves for a while, unless there is a hurry; none begins."""
+        if self._state == "running" and self._drain:
+            self._state = "draining"
+            await self._drain.run(self._in_force.config.shutdown.drain, hurry)
+
     async def stop(self) -> None:
         """End every call on both sides, say goodbye, and close everything in order."""
         self._state = "stopping"
@@ -252,7 +264,7 @@ class Service:
 
     async def health(self) -> Health:
         """Whether calls can be made, in both directions."""
-        if self._state != "running" or not self._database or not self._sip or not self._driver:
+        if self._state not in _UP or not self._database or not self._sip or not self._driver:
             return Health(False, {"state": self._state})
         registrations = trunks_of(self._sip, self._in_force)
         homeserver, database = await asyncio.gather(
@@ -267,8 +279,11 @@ class Service:
             "trunks": {name: each.state.value for name, each in registrations.items()},
             "calls": self._driver.active,
         }
+        left = self._drain.left if self._drain else None
+        if left is not None:
+            details["closes_in"] = left
         works = homeserver and database and self._sip.responsive and trunks_work(registrations)
-        return Health(works, details)
+        return Health(works and self._state == "running", details)
 
     async def _open_accounts(
         self,
@@ -327,10 +342,10 @@ def run(config: Config, template: Template | None) -> None:
 
 
 async def _run(config: Config, template: Template | None) -> None:
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop_once, loop, number, stop)
+    for number in _STOP:
+        loop.add_signal_handler(number, _asked_to_stop, loop, number, stop, hurry)
     service = Service(config, template)
     starting = asyncio.create_task(service.start(), name="start")
     stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -345,14 +360,21 @@ async def _run(config: Config, template: Template | None) -> None:
         stopping.cancel()
         await asyncio.gather(starting, stopping, return_exceptions=True)
         notify("STOPPING=1")
+        await service.drain(hurry)
         await service.stop()
 
 
-def _stop_once(loop: asyncio.AbstractEventLoop, number: int, stop: asyncio.Event) -> None:
-    """The first signal asks, the second one does not."""
-    log.info("stopping", signal=signal.Signals(number).name)
-    loop.remove_signal_handler(number)
-    stop.set()
+def _asked_to_stop(
+    loop: asyncio.AbstractEventLoop, number: int, stop: asyncio.Event, hurry: asyncio.Event
+) -> None:
+    """The first signal lets calls end, the second one ends them, the third one does not ask."""
+    log.info("stopping", signal=signal.Signals(number).name, at_once=stop.is_set())
+    if not stop.is_set():
+        stop.set()
+        return
+    hurry.set()
+    for each in _STOP:
+        loop.remove_signal_handler(each)
 
 
 def _normalise(region: str, user: str, host: str) -> Address:

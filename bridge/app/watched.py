@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the metrics show of parts that keep their own numbers."""
 
+from collections.abc import Callable
+
 from bridge.app.accounts import PersonalAccounts
 from bridge.app.in_force import InForce
 from bridge.call.ids import TrunkName
@@ -43,6 +45,15 @@ def watch_lines(
         "SIP messages turned away, by the reason.",
         "reason",
         lambda: sip.refused,
+    )
+
+
+def watch_life(metrics: Metrics, draining: Callable[[], bool]) -> None:
+    """Whether the bridge is about to stop."""
+    metrics.watch(
+        "draining",
+        "Whether the bridge only waits for calls to end, before it stops.",
+        lambda: float(draining()),
     )
 
 

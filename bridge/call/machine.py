@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the machines of a call have in common: a state, a deadline, and a place for commands."""
 
+from math import ceil
+
+from bridge.call.causes import MEANINGS, Cause
 from bridge.call.commands import Command
 from bridge.call.deadlines import DEADLINES, Deadline, Timeouts
 from bridge.call.ids import OpId
@@ -20,6 +23,8 @@ class Effects:
         self.timeouts = timeouts
         self.policy = policy
         self.now = 0.0
+        self.closes_at: float | None = None
+        """When the bridge stops at the latest, once that is known."""
         self._commands: list[Command] = []
         self._ops = 0
 
@@ -32,6 +37,13 @@ class Effects:
     def notices(self) -> Notices:
         """How much the person reads of a call that begins now."""
         return self.policy.notices
+
+    def retry_after(self, cause: Cause) -> int:
+        """Seconds after which a caller may try again who is refused for `cause`; 0: unsaid."""
+        usual = MEANINGS[cause].retry_after
+        if cause is not Cause.SHUTDOWN or self.closes_at is None:
+            return usual
+        return max(usual, ceil(self.closes_at - self.now))
 
     def op(self) -> OpId:
         """A new operation id."""

@@ -6,7 +6,7 @@ meets our CANCEL is followed by BYE (section 9.1), and BYE waits for the ACK to 
 15).
 """
 
-from bridge.call.causes import MEANINGS, Cause, Meaning, blames_trunk, from_sip
+from bridge.call.causes import MEANINGS, Cause, blames_trunk, from_sip
 from bridge.call.commands import (
     AnswerSip,
     AnswerSipReinvite,
@@ -438,11 +438,12 @@ class SipLeg(Machine):
         elif how is CancelSip:
             self.says(CancelSip(call=self._call, leg=self.leg, q850=MEANINGS[self._cause].q850))
         elif how is RejectSip:
-            self._reject(MEANINGS[self._cause])
+            self._reject(self._cause)
         elif how is ByeSip:
             self._bye()
 
-    def _reject(self, meaning: Meaning) -> None:
+    def _reject(self, cause: Cause) -> None:
+        meaning = MEANINGS[cause]
         self.says(
             RejectSip(
                 call=self._call,
@@ -450,7 +451,7 @@ class SipLeg(Machine):
                 status=meaning.status,
                 contact=self._contact,
                 q850=meaning.q850,
-                retry_after=meaning.retry_after,
+                retry_after=self._effects.retry_after(cause),
             )
         )
 

@@ -16,6 +16,7 @@ from bridge.call.deadlines import Timeouts
 from bridge.call.dialplan import OutboundRoute, on_request, terms_of
 from bridge.call.events import (
     CallRequested,
+    DrainRequested,
     Event,
     MatrixInviteReceived,
     MatrixMemberLeft,
@@ -102,6 +103,8 @@ class Switchboard:
             case MatrixMemberLeft(room=room):
                 for call in self._calls.inside(room):
                     self._pass_on(call, event)
+            case DrainRequested(seconds=seconds):
+                self._effects.closes_at = now + seconds
             case ShutdownRequested():
                 self._shut_down()
             case _:
@@ -258,6 +261,9 @@ class Switchboard:
         if self._stopping:
             call.end(Cause.SHUTDOWN, "bridge")
             return
+        if self._effects.closes_at is not None:
+            call.refuse(Cause.SHUTDOWN, event.caller_name)
+            return
         # What several have in common is no one's to forward.
         forward = (
             self._people.forward(people[0], event.trunk, event.caller, event.dialled)
@@ -292,7 +298,7 @@ class Switchboard:
         withhold: bool | None = None,
     ) -> OutboundRoute | Refusal:
         """Where a person's call leaves, or why it does not."""
-        if self._stopping:
+        if self._stopping or self._effects.closes_at is not None:
             return Refusal(Cause.SHUTDOWN)
         route = self._people.route_out(person, address, withhold)
         if isinstance(route, Refusal):

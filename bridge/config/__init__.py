@@ -25,6 +25,7 @@ from bridge.config.models import (
     Media,
     Permission,
     Portals,
+    Shutdown,
     TurnServer,
     Web,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "Problem",
     "Seconds",
     "Section",
+    "Shutdown",
     "Sip",
     "SipTransport",
     "Transport",

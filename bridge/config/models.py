@@ -184,6 +184,19 @@ class Media(Section):
     )
 
 
+class Shutdown(Section):
+    """What becomes of calls when the bridge is told to stop (SIGTERM, SIGINT)."""
+
+    drain: float = Field(
+        60,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds that calls may go on for, while new ones are refused; what is left is "
+        "ended on both sides then, or at the second signal. 0: at once. Whoever stops the process "
+        "has to wait 30 seconds longer (systemd: TimeoutStopSec, Docker: stop_grace_period).",
+    )
+
+
 class Records(Section):
     """How long calls are remembered."""
 
@@ -283,6 +296,7 @@ class Config(Section):
     limits: Limits = Field(default_factory=Limits)
     notices: Notices = Field(default_factory=Notices)
     media: Media = Field(default_factory=Media)
+    shutdown: Shutdown = Field(default_factory=Shutdown)
     records: Records = Field(default_factory=Records)
     logging: Logging = Field(default_factory=Logging)
     web: Web = Field(default_factory=Web)

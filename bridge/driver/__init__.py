@@ -27,6 +27,7 @@ from bridge.call.commands import (
 )
 from bridge.call.events import (
     CallFaulted,
+    DrainRequested,
     Event,
     MatrixCandidatesReceived,
     MatrixMuteChanged,
@@ -171,6 +172,14 @@ class Driver:
     def record(self, commands: Sequence[StoreCommand]) -> None:
         """Keep a record of what never came to the core."""
         self._carry_out(commands, self._wall())
+
+    def drain(self, seconds: float) -> None:
+        """Let no call begin: in so many seconds at most, all are ended."""
+        self.emit(DrainRequested(seconds=seconds))
+
+    async def quiet(self) -> None:
+        """Wait until there is no call."""
+        await self._quiet.wait()
 
     async def shut_down(self, within: float) -> bool:
         """End every call; whether all had ended `within` that many seconds."""

@@ -149,6 +149,13 @@ class SipAdapter:
         self._resolver = asyncio.create_task(self._keep_resolving(), name="sip-resolver")
         log.info("SIP is up", pjsip=version, trunks=len(self._routes))
 
+    def drain(self, seconds: float) -> None:
+        """Tell trunks that ask (OPTIONS) that no call is taken: in so many seconds it stops.
+
+        Registrations stay, by which what belongs to calls comes in.
+        """
+        self._errands.send(lambda worker: worker.drain(seconds))
+
     async def stop(self) -> None:
         """Hang up what is left, unregister, and destroy the stack."""
         if self._resolver:

@@ -31,7 +31,6 @@ _ANSWERS: Final = 50.0
 """Responses a second that are looked at from an address that is nobody's."""
 _FORBIDDEN: Final = Refuse(403, "Forbidden")
 _MISMATCH: Final = Refuse(400, "CSeq Names Another Method")
-_CLOSING: Final = Refuse(503, "Service Unavailable")
 _BUSY: Final = Refuse(503, "Too Many Calls\r\nRetry-After: 5")
 """The stack's way to answer has no place for headers, but writes the phrase as it is."""
 
@@ -41,7 +40,8 @@ class Door:
     """`live`: whether a Call-ID is one of a call of ours, which goes on whoever continues it.
 
     `informed`: takes an INFO with something in it; False if that is not understood, None if it is
-    for no call. `closing`: whether the bridge is about to stop, which OPTIONS is told.
+    for no call. `closing`: seconds after which the bridge, which is about
+    to stop, takes calls again, as OPTIONS is told; 0: it takes them.
     `heard` and `welcome` are told by which connection a stranger's message came, or another's.
     """
 
@@ -51,7 +51,7 @@ class Door:
     live: Callable[[str], bool]
     buckets: Buckets
     informed: Callable[[str, bytes], bool | None]
-    closing: Callable[[], bool]
+    closing: Callable[[], int]
     heard: Callable[[int], None]
     welcome: Callable[[int], None]
 
@@ -64,7 +64,7 @@ class Door:
         live: Callable[[str], bool],
         clock: Callable[[], float] = time.monotonic,
         informed: Callable[[str, bytes], bool | None] = lambda call, data: False,
-        closing: Callable[[], bool] = lambda: False,
+        closing: Callable[[], int] = lambda: 0,
         heard: Callable[[int], None] = lambda connection: None,
         welcome: Callable[[int], None] = lambda connection: None,
     ) -> "Door":
@@ -124,8 +124,8 @@ class Door:
         name = method.decode("ascii", "replace")
         if refusal := unserved(name, data, tagged=tagged) or overcharged(name, data):
             return refusal
-        if method == b"OPTIONS" and self.closing():
-            return _CLOSING
+        if method == b"OPTIONS" and (seconds := self.closing()):
+            return Refuse(503, f"Service Unavailable\r\nRetry-After: {seconds}")
         if method != b"INVITE" or tagged:
             return Fate.PASS
         rate = self.peers.calls_per_second(trunk)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What happens on the SIP thread: trunks, legs, and the commands carried out on them."""
 
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from math import ceil
 from typing import Final
 
 import pjsua2 as pj
@@ -89,7 +91,7 @@ class Worker:
             strangers,
             lambda call_id: self._legs.is_live(call_id),
             informed=self._informed,
-            closing=lambda: self._stopping,
+            closing=self._closing,
             heard=lambda number: self._connections.heard(number),
             welcome=lambda number: self._connections.closed(number),
         )
@@ -118,6 +120,7 @@ class Worker:
         )
         self._pager = Pager(self._text, self._turned_away)
         self._stopping = False
+        self._closes_at: float | None = None
         self._legs = Legs(
             self._endpoint, listener, wire=self._wire, left=lambda leg: self._calls_out.left(leg)
         )
@@ -171,6 +174,10 @@ class Worker:
         """Let the stack work for up to 10 ms."""
         self._endpoint.poll(self._legs.slots_in_use)
         self._legs.end_turn()
+
+    def drain(self, seconds: float) -> None:
+        """Tell whoever asks that there are no new calls: in so many seconds at most, it stops."""
+        self._closes_at = time.monotonic() + seconds
 
     def stop(self) -> None:
         """Hang up, unregister, destroy; who calls meanwhile is refused."""
@@ -340,6 +347,12 @@ class Worker:
         self._listener.seen(message)
         self._accounts.seen(message)
         self._legs.tapped(message)
+
+    def _closing(self) -> int:
+        """Seconds after which whoever wants to call may ask again; 0: there is no need to wait."""
+        if self._closes_at is None and not self._stopping:
+            return 0
+        return max(STOPPING, ceil((self._closes_at or 0.0) - time.monotonic()))
 
     # --- legs -------------------------------------------------------------------------------
 

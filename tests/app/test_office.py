@@ -66,6 +66,16 @@ def office(archive: Archive, desk: Desk, changes: Changes) -> ServiceOffice:
     )
 
 
+async def test_the_overview_tells_when_the_bridge_stops() -> None:
+    async def closing() -> tuple[bool, Mapping[str, object]]:
+        return False, {"state": "draining", "closes_in": 42}
+
+    one = office(Archive(), Desk(), Changes())
+    assert (await one.overview()).closes_in is None
+    one.health = closing
+    assert (await one.overview()).closes_in == 42
+
+
 async def test_the_overview_is_put_together() -> None:
     archive = Archive()
     overview = await office(archive, Desk(), Changes()).overview()

@@ -418,6 +418,8 @@ class Chaos(RuleBasedStateMachine):
             talk = e.Talk(person=PERSON, trunk=TRUNK, seconds=70, ago=86_000)
             placed = e.Placed(person=PERSON, trunk=TRUNK, ago=59)
             self.tell(e.TalksRecalled(talks=(talk,), placed=(placed,)))
+        if luck == 29:
+            self.tell(e.DrainRequested(seconds=30))
         if luck == 30:
             self.tell(e.ShutdownRequested())
 

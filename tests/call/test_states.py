@@ -430,6 +430,7 @@ def events(op: OpId) -> Iterable[e.Event]:
     yield e.TalksRecalled(talks=(e.Talk(person=PERSON, trunk=TRUNK, seconds=60, ago=60),))
     yield e.CallRequested(person=PERSON, address=NUMBER)
     yield e.HangupRequested(call=CALL, by=PERSON)
+    yield e.DrainRequested(seconds=60)
     yield e.ShutdownRequested()
     yield e.CallFaulted(call=CALL)
 

@@ -73,6 +73,7 @@ class BridgeProcess:
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         generated = yaml.safe_load(await self._command("generate-config"))
+        generated["shutdown"]["drain"] = 0  # Whoever plays with calls wants them ended.
         for section, values in settings.items():
             if isinstance(values, Mapping) and isinstance(generated.get(section), dict):
                 generated[section].update(values)

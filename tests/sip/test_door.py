@@ -337,6 +337,8 @@ def test_fail2ban_reads_the_log(form: str) -> None:
 
 def test_who_asks_while_we_stop_is_told() -> None:
     visit = Visit()
-    door = Door.of("reject", visit.peers, visit.strangers, lambda _: False, closing=lambda: True)
+    door = Door.of("reject", visit.peers, visit.strangers, lambda _: False, closing=lambda: 42)
     text = b"OPTIONS sip:b.test SIP/2.0\r\nt: <sip:b@b.test>\r\ni: 1\r\n\r\n"
-    assert door.judge(Arrived(PROVIDER, 5060, text)) == Refuse(503, "Service Unavailable")
+    assert door.judge(Arrived(PROVIDER, 5060, text)) == Refuse(
+        503, "Service Unavailable\r\nRetry-After: 42"
+    )

@@ -16,6 +16,16 @@ def answer_in(messages: str, status: int) -> Message:
     return parse(f"SIP/2.0 {status}" + messages.rpartition(f"SIP/2.0 {status}")[2])
 
 
+async def test_who_asks_while_calls_are_waited_for(tmp_path: Path) -> None:
+    keys = {"method": "OPTIONS", "extra": "X-Nothing: 1", "status": "503"}
+    async with Bridge({TRUNK: trunk(9)}) as bridge:
+        bridge.sip.drain(3600)
+        async with Sipp("asks", tmp_path, calls=bridge.port, keys=keys) as peer:
+            await peer.succeeds()
+            wait = int(answer_in(peer.messages(), 503).first("retry-after"))
+    assert 3500 < wait <= 3600
+
+
 @pytest.mark.parametrize(
     ("method", "extra", "status"),
     [

@@ -236,6 +236,7 @@ class PaperOffice:
     ended: list[str] = field(default_factory=list)
     unheard: dict[Side, Silence] = field(default_factory=dict)
     watching: set[asyncio.Event] = field(default_factory=set)
+    closes_in: int | None = None
 
     async def overview(self) -> Overview:
         view = CallView(
@@ -254,7 +255,8 @@ class PaperOffice:
         return Overview(
             version="0.1.0",
             since=START - 90_000,
-            ready=True,
+            ready=self.closes_in is None,
+            closes_in=self.closes_in,
             parts=[
                 LineView(name="homeserver", works=True, state="answers"),
                 LineView(name="database", works=True, state="answers"),

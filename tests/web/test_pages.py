@@ -276,6 +276,13 @@ async def test_the_overview(bench: Bench) -> None:
         assert words in page, words
 
 
+async def test_the_overview_of_a_bridge_that_is_about_to_stop(bench: Bench) -> None:
+    bench.office.closes_in = 42
+    page = await bench.page("/")
+    assert "No new calls: the bridge stops in 42 s at most" in page
+    assert "Calls can be made" not in page
+
+
 async def test_the_list_is_searched_as_the_form_says(bench: Bench) -> None:
     page = await bench.page(
         "/calls?person=pat&number=%2B1+(202)+555-0123&outcome=media&direction=to_matrix"

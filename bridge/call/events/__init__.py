@@ -47,6 +47,7 @@ from bridge.call.events.media import (
 from bridge.call.events.people import (
     CallFaulted,
     CallRequested,
+    DrainRequested,
     HangupRequested,
     PersonChanged,
     Placed,
@@ -76,6 +77,7 @@ __all__ = [
     "CallFaulted",
     "CallRequested",
     "Capabilities",
+    "DrainRequested",
     "Event",
     "HangupRequested",
     "MatrixAnswerReceived",

@@ -75,6 +75,16 @@ class HangupRequested(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DrainRequested(Event):
+    """The process stops in so many seconds at most: no call is to begin, and those go on that have.
+
+    `ShutdownRequested` follows.
+    """
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShutdownRequested(Event):
     """The process is about to stop: end every call on both legs."""
 

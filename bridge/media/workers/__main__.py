@@ -21,6 +21,7 @@ def main() -> None:
     """Copy this process until nobody wants it any more."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # The main process decides when it is over.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     control = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # No copy is to keep it open.
     woken, waker = socket.socketpair()
