@@ -17,6 +17,7 @@ from bridge.sip.legs import Legs
 from bridge.sip.listener import Listener
 from bridge.sip.messages import parse_uri
 from bridge.sip.trunks import Peers, Route
+from bridge.sip.walk import Walk
 
 _UNAVAILABLE: Final = 503
 
@@ -55,7 +56,7 @@ class CallsOut:
             return
         hunt = Hunt(
             command.leg,
-            lambda: self._accounts.get(command.trunk),
+            Walk(lambda: self._accounts.get(command.trunk), self._call_later, leg=command.leg),
             lambda hunt, account: self._attempt(command, account, route, hunt),
             self._listener.happened,
             self._call_later,

@@ -3,14 +3,10 @@
 
 from collections.abc import Callable
 
-import structlog
-
 from bridge.sip.account import Account
-from bridge.sip.lookup import Target
 from bridge.sip.pager import Answered
 from bridge.sip.registrar import ELSEWHERE
-
-log = structlog.get_logger(__name__)
+from bridge.sip.walk import Walk
 
 _UNAVAILABLE = 503
 
@@ -23,53 +19,23 @@ class Delivery:
     """
 
     def __init__(
-        self,
-        account: Callable[[], Account | None],
-        send: Callable[[Account, Answered], None],
-        told: Answered,
-        call_later: Callable[[float, Callable[[], None]], None],
+        self, walk: Walk, send: Callable[[Account, Answered], None], told: Answered
     ) -> None:
-        """`account`: the trunk's, while there is one; it must not be held on to."""
-        self._account = account
+        self._walk = walk
         self._send = send
         self._told = told
-        self._call_later = call_later
-        self._target: Target | None = None
-        self._tried: set[Target] = set()
 
     def begin(self) -> None:
         """Send it to the server in use."""
-        account = self._account()
+        account = self._walk.stop()
         if account is None or not account.reachable:
             self._told(_UNAVAILABLE)
             return
-        self._target = account.target
         self._send(account, self._answered)
 
     def _answered(self, status: int) -> None:
-        account = self._account()
-        if account is None or self._target is None:
-            self._told(status)
+        if self._walk.goes_on(status, self.begin):
             return
         if status not in ELSEWHERE:
-            account.servers.works(self._target)
-            self._told(status)
-            return
-        self._tried.add(self._target)
-        other = account.gives_up(self._target, self._tried)
-        if other is None:
-            self._told(status)
-            return
-        log.warning(
-            "sending a text by another server",
-            status=status,
-            server=str(self._target),
-            next=str(other),
-        )
-        self._call_later(0, lambda: self._go_on(other))
-
-    def _go_on(self, other: Target) -> None:
-        account = self._account()
-        if account and account.target in self._tried:
-            account.move(other)
-        self.begin()
+            self._walk.works()
+        self._told(status)

@@ -4,16 +4,11 @@
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
 from bridge.call.events import SipEnded, SipEvent
 from bridge.call.ids import LegId
 from bridge.sip.account import Account
 from bridge.sip.leg import Leg
-from bridge.sip.lookup import Target
-from bridge.sip.registrar import ELSEWHERE
-
-log = structlog.get_logger(__name__)
+from bridge.sip.walk import Walk
 
 _TIMEOUT: Final = 408
 _CANCELLED: Final = 487
@@ -28,25 +23,20 @@ class Hunt:
     def __init__(
         self,
         leg: LegId,
-        account: Callable[[], Account | None],
+        walk: Walk,
         start: Callable[["Hunt", Account], Leg],
         report: Callable[[SipEvent], None],
         call_later: Callable[[float, Callable[[], None]], None],
         within: float,
     ) -> None:
-        """`account`: the trunk's, while there is one; it must not be held on to.
-
-        `within`: seconds that each server gets for its first response, whatever it is.
-        """
+        """`within`: seconds that each server gets for its first response, whatever it is."""
         self._id = leg
-        self._account = account
+        self._walk = walk
         self._start = start
         self._report = report
         self._call_later = call_later
         self._within = within
         self._leg: Leg | None = None
-        self._target: Target | None = None
-        self._tried: set[Target] = set()
         self._settled = False
         """A server has answered, or none is left to ask."""
         self.between = False
@@ -57,12 +47,11 @@ class Hunt:
         if self._settled:
             return
         self.between = False
-        account = self._account()
+        account = self._walk.stop()
         if account is None:
             gone = SipEnded(leg=self._id, status=503, reason="No such trunk", remote=False)
             self._settle(gone)
             return
-        self._target = account.target
         leg = self._leg = self._start(self, account)
         self._call_later(self._within, lambda: self._is_overdue(leg))
 
@@ -97,27 +86,8 @@ class Hunt:
 
     def _goes_on(self, status: int, wish: int = 0) -> bool:
         """Ask the next server, after whatever is going on; False if none is left."""
-        account = self._account()
-        if status not in ELSEWHERE or self._target is None or account is None:
+        if not self._walk.goes_on(status, self.begin, wish):
             return False
-        self._tried.add(self._target)
-        other = account.gives_up(self._target, self._tried, wish)
-        if other is None:
-            return False
-        log.warning(
-            "trying another server",
-            leg=self._id,
-            status=status,
-            server=str(self._target),
-            next=str(other),
-        )
         self.between = True
         self._leg = None
-        self._call_later(0, lambda: self._ask(other))
         return True
-
-    def _ask(self, other: Target) -> None:
-        account = self._account()
-        if account and account.target in self._tried:
-            account.move(other)
-        self.begin()

@@ -53,6 +53,7 @@ from bridge.sip.registrar import Pause
 from bridge.sip.strangers import Reason, Strangers
 from bridge.sip.tap import Tapped
 from bridge.sip.trunks import Peers, Registration, RegistrationState, Route
+from bridge.sip.walk import Walk
 
 log = structlog.get_logger(__name__)
 
@@ -212,7 +213,8 @@ class Worker:
             self._pager.send(account, to, us.origin, us.headers, text, told)
 
         account = partial(self._accounts.get, trunk)
-        Delivery(account, send, answered, self._endpoint.call_later).begin()
+        walk = Walk(account, self._endpoint.call_later, trunk=trunk, method="MESSAGE")
+        Delivery(walk, send, answered).begin()
 
     # --- commands ---------------------------------------------------------------------------
 
