@@ -35,7 +35,9 @@ class Terms:
     """Audio codecs by name, best first; empty: all."""
     srtp: Srtp = Srtp.OFF
     keypad: Keypad = Keypad.AUTO
+    video: bool = False
+    """Whether video is relayed; if not, it is declined."""
 
 
 NO_TERMS = Terms()
-"""Any codec, no encryption."""
+"""Any codec, no encryption, no video."""

@@ -127,6 +127,30 @@ class Fmtp:
 
 
 @dataclass(frozen=True, slots=True)
+class Feedback:
+    """`a=rtcp-fb`: feedback that the describer gives and takes (RFC 4585 section 4.2)."""
+
+    payload_type: int | None
+    """None: every one of the section."""
+    value: str
+    """`nack pli`, `ccm fir`, …"""
+
+    def __str__(self) -> str:
+        return f"{'*' if self.payload_type is None else self.payload_type} {self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bandwidth:
+    """A `b=` line: `AS` in kilobits per second with all headers, `TIAS` (RFC 3890) in bits."""
+
+    modifier: str
+    value: int
+
+    def __str__(self) -> str:
+        return f"{self.modifier}:{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
 class Fingerprint:
     """`a=fingerprint`: hash of the DTLS certificate (RFC 8122)."""
 
@@ -203,9 +227,11 @@ class Media:
     formats: tuple[str, ...]
     """Payload types, best first, where the protocol is RTP."""
     connection: Connection | None = None
+    bandwidths: tuple[Bandwidth, ...] = ()
     direction: MediaDirection = MediaDirection.SENDRECV
     rtpmaps: tuple[RtpMap, ...] = ()
     fmtps: tuple[Fmtp, ...] = ()
+    feedback: tuple[Feedback, ...] = ()
     ptime: int | None = None
     """Milliseconds of audio wanted in a packet."""
     maxptime: int | None = None
@@ -254,6 +280,12 @@ class Media:
             return None
         return connection.address, self.rtcp.port if self.rtcp else self.port + 1
 
+    @property
+    def bit_rate(self) -> int | None:
+        """Bits per second that the describer lets its peer send; None where it does not say."""
+        said = {line.modifier: line.value for line in self.bandwidths}
+        return said.get("TIAS", said["AS"] * 1000 if "AS" in said else None)
+
     def parameters(self, payload_type: int) -> str:
         """The parameters (`a=fmtp`) of a payload type; empty where there are none."""
         return next((f.parameters for f in self.fmtps if f.format == str(payload_type)), "")
@@ -298,12 +330,14 @@ def _media_lines(media: Media, inherited: Connection | None) -> Iterator[str]:
     yield f"m={media.kind} {media.port} {media.protocol} {' '.join(media.formats)}"
     if media.connection and media.connection != inherited:
         yield f"c={media.connection}"
+    yield from (f"b={line}" for line in media.bandwidths)
     yield from (f"a={attribute}" for attribute in _transport_attributes(media))
     yield from (f"a=extmap:{value}" for value in media.extmaps)
     yield f"a={media.direction.value}"
     yield from (f"a=msid:{value}" for value in media.msids)
     yield from (f"a=rtpmap:{value}" for value in media.rtpmaps)
     yield from (f"a=fmtp:{value}" for value in media.fmtps)
+    yield from (f"a=rtcp-fb:{value}" for value in media.feedback)
     if media.ptime is not None:
         yield f"a=ptime:{media.ptime}"
     if media.maxptime is not None:

@@ -18,8 +18,26 @@ class LocalMedia:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LocalRtpVideo:
+    """Our end of the SIP leg's video, at the address of the audio."""
+
+    port: int
+    rtcp_port: int | None = None
+    crypto: tuple[Crypto, ...] = ()
+    """As for the audio, but other keys."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalWebRtcVideo:
+    """Our end of the Matrix leg's video: of the stream of the audio, and on its transport."""
+
+    ssrc: int
+    track_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LocalRtp(LocalMedia):
-    """Our end of the SIP leg's audio."""
+    """Our end of the SIP leg."""
 
     rtcp_port: int | None = None
     """None: the one above RTP's."""
@@ -30,11 +48,13 @@ class LocalRtp(LocalMedia):
     """A new key for each suite, unless encryption is off. Which of them count, descriptions say."""
     events: bool = True
     """Whether key presses may come and go as telephone-events."""
+    video: LocalRtpVideo | None = None
+    """None: there is no video to agree on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalWebRtc(LocalMedia):
-    """Our end of the Matrix leg's audio. Address and port: those of the default candidate."""
+    """Our end of the Matrix leg. Address and port: those of the default candidate."""
 
     ice_ufrag: str
     ice_pwd: str
@@ -47,6 +67,7 @@ class LocalWebRtc(LocalMedia):
     track_id: str
     setup: Setup | None = None
     """The DTLS role in force, which renegotiation keeps; None before there is an association."""
+    video: LocalWebRtcVideo | None = None
 
 
 Local = LocalRtp | LocalWebRtc

@@ -8,9 +8,11 @@ from typing import Any, cast
 from bridge.errors import SdpError
 from bridge.sdp.description import (
     Attribute,
+    Bandwidth,
     Connection,
     Crypto,
     Family,
+    Feedback,
     Fingerprint,
     Fmtp,
     Group,
@@ -40,7 +42,7 @@ def parse(text: str) -> SessionDescription:
     """Read a session description; SdpError names the line that cannot be used, and why.
 
     Bare line feeds, blank lines, spaces at the end of lines, a missing last line end, and lines or
-    attributes that mean nothing here are accepted. Lines of no use for media (`i=`, `b=`, …) are
+    attributes that mean nothing here are accepted. Lines of no use for media (`i=`, `k=`, …) are
     dropped.
     """
     session: Draft = {"attributes": []}
@@ -80,6 +82,7 @@ def _assemble(session: Draft, sections: list[Draft]) -> SessionDescription:
     inherited["end_of_candidates"] = session.pop("end_of_candidates", False)
     if "connection" in session:
         inherited["connection"] = session["connection"]
+    inherited["bandwidths"] = session.pop("bandwidths", ())
     media = tuple(Media(**(inherited | section)) for section in sections)
     return SessionDescription(media=media, **session)
 
@@ -92,6 +95,8 @@ def _read_line(letter: str, value: str, session: Draft, sections: list[Draft]) -
         _attribute(value, draft, in_media=bool(sections))
     elif letter == "c":
         draft.setdefault("connection", _connection(value))
+    elif letter == "b":
+        _bandwidth(draft, value)
     elif letter == "o":
         session.setdefault("origin", _origin(value))
     elif letter == "s" and not sections:
@@ -120,6 +125,13 @@ def _family(net: str, family: str) -> Family:
 def _connection(value: str) -> Connection:
     net, family, address, *_ = _words(value, 3, "<net type> <address type> <address>")
     return Connection(address, _family(net, family))
+
+
+def _bandwidth(draft: Draft, value: str) -> None:
+    """A limit that cannot be read is as good as absent."""
+    modifier, _, number = value.partition(":")
+    if modifier in ("AS", "TIAS") and re.fullmatch(r"[0-9]{1,10}", number, re.ASCII):
+        _append(draft, "bandwidths", Bandwidth(modifier, int(number)))
 
 
 def _origin(value: str) -> Origin:
@@ -216,6 +228,14 @@ def _fmtp(draft: Draft, value: str) -> bool:
     return bool(parameters) and _append(draft, "fmtps", Fmtp(payload_type, parameters))
 
 
+def _feedback(draft: Draft, value: str) -> bool:
+    kind, _, said = value.partition(" ")
+    if kind != "*" and not re.fullmatch(r"[0-9]{1,3}", kind, re.ASCII):
+        return False
+    number = None if kind == "*" else int(kind)
+    return bool(said) and _append(draft, "feedback", Feedback(number, " ".join(said.split())))
+
+
 def _rtcp(draft: Draft, value: str) -> bool:
     port, *address = _words(value, 1, "<port> [<net type> <address type> <address>]")
     connection = _connection(" ".join(address)) if address else None
@@ -274,6 +294,7 @@ _SESSION_ATTRIBUTES = _SHARED_ATTRIBUTES | {"group": _group, "ice-lite": _flag("
 _MEDIA_ATTRIBUTES = _SHARED_ATTRIBUTES | {
     "rtpmap": _rtpmap,
     "fmtp": _fmtp,
+    "rtcp-fb": _feedback,
     "ptime": _milliseconds("ptime"),
     "maxptime": _milliseconds("maxptime"),
     "mid": _text("mid"),

@@ -35,6 +35,7 @@ from bridge.call.commands.media import (
     PlayAudio,
     PlayKey,
     RecordAudio,
+    RefreshPicture,
     RollbackMedia,
     SwitchMedia,
 )
@@ -55,6 +56,7 @@ from bridge.call.commands.records import (
 from bridge.call.commands.sip import (
     AnswerSip,
     AnswerSipReinvite,
+    AskSipForPicture,
     ByeSip,
     CancelSip,
     NotifySip,
@@ -73,6 +75,7 @@ __all__ = [
     "AnswerMedia",
     "AnswerSip",
     "AnswerSipReinvite",
+    "AskSipForPicture",
     "Attempt",
     "BridgeMedia",
     "ByeSip",
@@ -101,6 +104,7 @@ __all__ = [
     "RecordStart",
     "RecordStatistics",
     "ReferSip",
+    "RefreshPicture",
     "RejectSip",
     "RejectSipReinvite",
     "Ringing",

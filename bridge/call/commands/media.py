@@ -72,6 +72,11 @@ class PlayKey(MediaCommand):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshPicture(MediaCommand):
+    """The SIP peer wants a whole picture: have the client send one, if it sends video."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OfferSuccessor(MediaCommand):
     """Another SIP peer may take the present one's place; what do we offer it?
 

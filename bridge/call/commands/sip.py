@@ -118,6 +118,11 @@ class SendSipKey(SipCommand):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskSipForPicture(SipCommand):
+    """INFO that asks for a whole picture (RFC 5168)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReferSip(SipCommand):
     """REFER: the far end is to call `target`, which is as in `SendSipInvite` (RFC 3515).
 

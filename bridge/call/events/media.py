@@ -100,6 +100,18 @@ class MediaConnected(MediaEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MediaVideoChanged(MediaEvent):
+    """Video is relayed from now on by `codec` (`VP8/90000`), or by another; empty: no more."""
+
+    codec: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaPictureWanted(MediaEvent):
+    """The client wants a whole picture, which the SIP peer can be asked for by INFO alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MediaKeyPressed(MediaEvent):
     """A key that the client pressed, which cannot reach the SIP leg's far end within the audio.
 

@@ -125,6 +125,11 @@ class SipKeyPressed(SipEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SipPictureWanted(SipEvent):
+    """The far end wants a whole picture: `picture_fast_update` in an INFO (RFC 5168)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SipReferReceived(SipEvent):
     """The far end asks us to call `target` instead of it (RFC 3515), and was told 202.
 
