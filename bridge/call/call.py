@@ -28,9 +28,11 @@ from bridge.call.events import (
     MediaFault,
     MediaKeyPressed,
     MediaLost,
+    MediaPictureWanted,
     MediaSilent,
     SipEvent,
     SipKeyPressed,
+    SipPictureWanted,
     SipProgressed,
     SipReferReceived,
 )
@@ -219,8 +221,8 @@ class Call:
                 self.end(Cause.ERROR, "bridge")
             case HangupRequested():
                 self.end(Cause.ENDED_BY_ADMIN, "bridge")
-            case SipKeyPressed():
-                self._key_pressed(event)
+            case SipKeyPressed() | SipPictureWanted():
+                self._for_the_client(event)
             case SipProgressed():
                 self._progressed(event)
             case SipEvent():
@@ -390,15 +392,24 @@ class Call:
             self._course.rings_there()
         self._act(self.far.handle(event))
 
-    def _key_pressed(self, event: SipKeyPressed) -> None:
+    def _for_the_client(self, event: SipKeyPressed | SipPictureWanted) -> None:
+        """The far end says something that only means anything to the client."""
         mine = self.over is None and event.leg == self.sip.leg
-        if mine and self.sip.hears(SipKeyPressed):
+        if not mine or not self.sip.hears(type(event)):
+            return
+        if isinstance(event, SipKeyPressed):
             self.media.play(event.key, event.duration)
+        else:
+            self.media.refresh_picture()
 
     def _media_event(self, event: MediaEvent) -> None:
         if isinstance(event, MediaKeyPressed):
             if self.over is None:
                 self.sip.press(event.key, event.duration)
+            return
+        if isinstance(event, MediaPictureWanted):
+            if self.over is None:
+                self.sip.ask_for_picture()
             return
         if self._is_about_who_left(event):
             return  # It has left, as it may; what stands in its place is watched elsewhere.

@@ -13,6 +13,7 @@ from bridge.call.commands import (
     JoinMedia,
     OfferMedia,
     PlayKey,
+    RefreshPicture,
 )
 from bridge.call.events import (
     MediaAnswerReady,
@@ -120,6 +121,11 @@ class MediaSession(Machine):
         """SIP pressed a key. One that is pressed before there is audio is lost."""
         if self.state is MediaState.CONNECTED:
             self.says(PlayKey(call=self._call, key=key, duration=duration))
+
+    def refresh_picture(self) -> None:
+        """SIP wants a whole picture. There is none before anything passes."""
+        if self.state is MediaState.CONNECTED:
+            self.says(RefreshPicture(call=self._call))
 
     @property
     def can_restart(self) -> bool:

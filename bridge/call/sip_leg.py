@@ -10,6 +10,7 @@ from bridge.call.causes import MEANINGS, Cause, blames_trunk, from_sip
 from bridge.call.commands import (
     AnswerSip,
     AnswerSipReinvite,
+    AskSipForPicture,
     ByeSip,
     CancelSip,
     NotifySip,
@@ -292,6 +293,11 @@ class SipLeg(Machine):
         """Tell the far end of a key, if there is a call yet."""
         if self.state in _TALKS:
             self.says(SendSipKey(call=self._call, leg=self.leg, key=key, duration=duration))
+
+    def ask_for_picture(self) -> None:
+        """Tell the far end that the client wants a whole picture, if it can be told."""
+        if self.state in _TALKS:
+            self.says(AskSipForPicture(call=self._call, leg=self.leg))
 
     def notify(self, op: OpId, status: int) -> None:
         """Tell the far end what became of its REFER, if there is anybody to be told."""

@@ -288,6 +288,8 @@ SIP: Table = {
     _S.CONFIRMED: {
         c.SendSipKey: _S.CONFIRMED,
         e.SipKeyPressed: _S.CONFIRMED,
+        c.AskSipForPicture: _S.CONFIRMED,
+        e.SipPictureWanted: _S.CONFIRMED,
         c.ReferSip: _S.REFERRING,
         c.NotifySip: _S.CONFIRMED,
         HandOver: _S.AWAITING,
@@ -303,6 +305,8 @@ SIP: Table = {
     _S.PASSING: {
         c.SendSipKey: _S.PASSING,
         e.SipKeyPressed: _S.PASSING,
+        c.AskSipForPicture: _S.PASSING,
+        e.SipPictureWanted: _S.PASSING,
         c.NotifySip: _S.PASSING,
         Settled: _S.CONFIRMED,
         **_SIP_UP,
@@ -359,7 +363,12 @@ MEDIA: Table = {
     _D.MAKING_SIP_ANSWER: {e.MediaAnswerReady: _D.AGREED, **_MEDIA_OPEN},
     _D.JOINING: {e.MediaJoined: _D.AGREED, **_MEDIA_OPEN},
     _D.AGREED: {e.MediaConnected: _D.CONNECTED, c.BridgeMedia: _D.CONNECTED, **_MEDIA_OPEN},
-    _D.CONNECTED: {c.PlayKey: _D.CONNECTED, c.BridgeMedia: _D.CONNECTED, **_MEDIA_OPEN},
+    _D.CONNECTED: {
+        c.PlayKey: _D.CONNECTED,
+        c.RefreshPicture: _D.CONNECTED,
+        c.BridgeMedia: _D.CONNECTED,
+        **_MEDIA_OPEN,
+    },
     _D.CLOSING: {e.MediaClosed: _D.CLOSED},
     _D.CLOSED: {},
 }

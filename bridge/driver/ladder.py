@@ -74,6 +74,8 @@ def of_event(event: happened.Event, at: float) -> LadderEntry | None:
             return None
         case happened.MediaMeasured():
             return None
+        case happened.MediaVideoChanged(codec=codec):
+            return _entry(at, "media", "", f"video: {codec or 'none'}", event)
         case happened.MediaEvent():
             return _entry(at, "media", "", words(event), event)
         case (

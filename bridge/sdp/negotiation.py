@@ -5,21 +5,18 @@ The other leg's description, where a function takes one, is what that leg's peer
 direction, packet time and parameters are passed on, so that hold works from end to end.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from bridge.errors import SdpError
 from bridge.sdp.agreement import (
-    DEFAULT_PTIME,
     WEBRTC_PROTOCOLS,
     audio_index,
     audio_of,
-    packet_time,
 )
 from bridge.sdp.codecs import (
     AUDIO_CODECS,
     OPUS,
-    PREFERRED_PAYLOAD_TYPES,
     TELEPHONE_EVENT,
     TELEPHONE_EVENTS,
     Codec,
@@ -31,19 +28,13 @@ from bridge.sdp.codecs import (
 )
 from bridge.sdp.description import (
     Attribute,
-    Connection,
     Crypto,
-    Family,
-    Fmtp,
     Group,
     Media,
     MediaDirection,
     Origin,
-    Rtcp,
-    RtpMap,
     SessionDescription,
     Setup,
-    SourceAttribute,
 )
 from bridge.sdp.ends import Exchange, Local, LocalRtp, LocalWebRtc
 from bridge.sdp.sdes import (
@@ -55,11 +46,11 @@ from bridge.sdp.sdes import (
     answered_line,
     kept_lines,
 )
+from bridge.sdp.sections import audio_numbers, audio_section, connection_of, unused
+from bridge.sdp.video_codecs import VideoCodec
+from bridge.sdp.video_sections import answered_video, offered_video, place_of
 
-_OPUS_PARAMETERS = "minptime=10;useinbandfec=1"
-_EVENT_PARAMETERS = "0-16"
 _MID = "0"
-_DYNAMIC_PAYLOAD_TYPES = (*range(96, 128), *range(35, 64))
 
 
 def offer_to_sip(
@@ -68,8 +59,11 @@ def offer_to_sip(
     *,
     matrix: SessionDescription | None = None,
     previous: Exchange | None = None,
+    video: Sequence[VideoCodec] = (),
 ) -> SessionDescription:
     """Offer a SIP peer the `allowed` codecs, those first that the Matrix client has too.
+
+    `video`: the client's that may be relayed; none: no video, or none any more.
 
     Optional encryption is offered as plain audio with keys (RFC 8643): who cannot do it does not
     look at them.
@@ -80,7 +74,7 @@ def offer_to_sip(
     codecs = order_for_offer(theirs, tuple(dict.fromkeys(allowed)))
     secure = local.encryption is Encryption.REQUIRED
     protocol = (SECURE_PROTOCOLS if secure else PLAIN_PROTOCOLS)[0]
-    return _offer(local, protocol, codecs, matrix, previous)
+    return _offer(local, protocol, codecs, matrix, previous, video)
 
 
 def offer_to_matrix(
@@ -89,15 +83,17 @@ def offer_to_matrix(
     *,
     sip: SessionDescription | None = None,
     previous: Exchange | None = None,
+    video: Sequence[VideoCodec] = (),
 ) -> SessionDescription:
     """Offer a Matrix client all audio codecs: first those that need no transcoding.
 
     These are what the SIP peer has, in its order, of the `allowed` ones. Opus is always there.
+    `video` as in `offer_to_sip`.
     """
     theirs = audio_codecs_of(audio_of(sip)) if sip else allowed
     direct = [codec for codec in theirs if codec in allowed]
     codecs = tuple(dict.fromkeys((*direct, *AUDIO_CODECS)))
-    return _offer(local, WEBRTC_PROTOCOLS[0], codecs, sip, previous)
+    return _offer(local, WEBRTC_PROTOCOLS[0], codecs, sip, previous, video)
 
 
 def answer_to_sip(
@@ -107,9 +103,13 @@ def answer_to_sip(
     *,
     matrix: SessionDescription,
     previous: Exchange | None = None,
+    video: VideoCodec | None = None,
 ) -> SessionDescription:
-    """Answer a SIP peer's offer with one codec out of it (see `pair_codecs`)."""
-    return _answer(local, RTP_PROTOCOLS, offer, codec, matrix, previous)
+    """Answer a SIP peer's offer with one codec out of it (see `pair_codecs`).
+
+    `video`: what the client agreed to; declined if it is None, or not in the offer.
+    """
+    return _answer(local, RTP_PROTOCOLS, offer, codec, matrix, previous, video)
 
 
 def answer_to_matrix(
@@ -119,9 +119,10 @@ def answer_to_matrix(
     *,
     sip: SessionDescription,
     previous: Exchange | None = None,
+    video: VideoCodec | None = None,
 ) -> SessionDescription:
-    """Answer a Matrix client's offer with one codec out of it (see `pair_codecs`)."""
-    return _answer(local, WEBRTC_PROTOCOLS, offer, codec, sip, previous)
+    """Answer a Matrix client's offer with one codec out of it; `video` as in `answer_to_sip`."""
+    return _answer(local, WEBRTC_PROTOCOLS, offer, codec, sip, previous, video)
 
 
 # --- offers -----------------------------------------------------------------------------------
@@ -133,12 +134,13 @@ def _offer(
     codecs: Sequence[Codec],
     other: SessionDescription | None,
     previous: Exchange | None,
+    codecs_of_video: Sequence[VideoCodec],
 ) -> SessionDescription:
-    numbers = _numbering((*codecs, *_events(local, codecs)), previous)
+    numbers = audio_numbers((*codecs, *_events(local, codecs)), previous)
     theirs = audio_of(other) if other else None
     direction = theirs.active_direction if theirs else MediaDirection.SENDRECV
     audio = replace(
-        _audio_section(local, protocol, numbers, direction, theirs),
+        audio_section(local, protocol, numbers, direction, theirs),
         rtcp_mux=isinstance(local, LocalWebRtc) or local.rtcp_mux,
     )
     if isinstance(local, LocalWebRtc):
@@ -146,14 +148,25 @@ def _offer(
     else:
         audio = replace(audio, crypto=_offered_crypto(local, previous))
     if previous is None:
-        return _session(local, (audio,), None)
+        video = offered_video(local, audio, codecs_of_video, other, None)
+        return _session(local, (audio, video) if video else (audio,), None)
     before = audio_of(previous.local)
     audio = replace(audio, mid=before.mid, protocol=before.protocol)
-    media = tuple(
-        audio if section is before else _unused(section, local, audio, declined=section.declined)
+    media = [
+        audio if section is before else _not_offered(section, local, audio)
         for section in previous.local.media
-    )
-    return _session(local, media, previous.local)
+    ]
+    video = offered_video(local, audio, codecs_of_video, other, previous)
+    if video is not None:
+        place = place_of(previous)
+        media[place : place + 1] = [video]
+    return _session(local, tuple(media), previous.local)
+
+
+def _not_offered(section: Media, local: Local, audio: Media) -> Media:
+    """A section that was there before: a client's stays ready, unless it was declined."""
+    declined = section.declined or isinstance(local, LocalRtp)
+    return unused(section, local, audio, declined=declined)
 
 
 def _events(local: Local, codecs: Sequence[Codec]) -> tuple[Codec, ...]:
@@ -170,27 +183,6 @@ def _offered_crypto(local: LocalRtp, previous: Exchange | None) -> tuple[Crypto,
     return tuple(replace(line, tag=tag) for tag, line in enumerate(lines, start=1))
 
 
-def _numbering(codecs: Sequence[Codec], previous: Exchange | None) -> dict[Codec, int]:
-    """Payload types that never mean two things within a session (RFC 3264 section 8.3.2)."""
-    known: dict[Codec, int] = {}
-    taken: set[int] = set()
-    for description in (previous.local, previous.remote) if previous else ():
-        for codec, number in payload_types_of(audio_of(description)).items():
-            if number not in known.values():
-                known.setdefault(codec, number)
-        taken.update(entry.payload_type for media in description.media for entry in media.rtpmaps)
-    taken.update(known.values())
-    numbers: dict[Codec, int] = {}
-    for codec in codecs:
-        choices = (PREFERRED_PAYLOAD_TYPES[codec], *_DYNAMIC_PAYLOAD_TYPES)
-        if codec in known:
-            numbers[codec] = known[codec]
-        else:
-            numbers[codec] = next(number for number in choices if number not in taken)
-            taken.add(numbers[codec])
-    return numbers
-
-
 # --- answers ----------------------------------------------------------------------------------
 
 
@@ -201,6 +193,7 @@ def _answer(
     codec: Codec,
     other: SessionDescription,
     previous: Exchange | None,
+    codec_of_video: VideoCodec | None,
 ) -> SessionDescription:
     index = audio_index(offer, protocols)
     offered = offer.media[index]
@@ -213,7 +206,7 @@ def _answer(
     theirs = audio_of(other)
     direction = theirs.active_direction & offered.active_direction.reversed
     audio = replace(
-        _audio_section(local, offered.protocol, chosen, direction, theirs), mid=offered.mid
+        audio_section(local, offered.protocol, chosen, direction, theirs), mid=offered.mid
     )
     if isinstance(local, LocalWebRtc):
         if not offered.rtcp_mux:
@@ -227,8 +220,12 @@ def _answer(
             crypto=answered_line(local.crypto, offered, before),
         )
     kept = _kept_unused(offer, offered, previous) if isinstance(local, LocalWebRtc) else ()
+    used = {index: audio}
+    video = answered_video(local, audio, codec_of_video, offer, other, previous)
+    if video is not None:
+        used[video[0]] = video[1]
     media = tuple(
-        audio if section is offered else _unused(section, local, audio, declined=n not in kept)
+        used.get(n) or unused(section, local, audio, declined=n not in kept)
         for n, section in enumerate(offer.media)
     )
     bundled = audio.mid in offer.bundle()
@@ -265,97 +262,6 @@ def _answered_setup(offered: Setup | None, in_force: Setup | None) -> Setup:
 # --- both -------------------------------------------------------------------------------------
 
 
-def _audio_section(
-    local: Local,
-    protocol: str,
-    numbers: dict[Codec, int],
-    direction: MediaDirection,
-    other: Media | None,
-) -> Media:
-    """What offers and answers have in common; `other` is the other leg's peer's section."""
-    section = Media(
-        kind="audio",
-        port=local.port,
-        protocol=protocol,
-        formats=tuple(str(number) for number in numbers.values()),
-        connection=_connection(local.address),
-        direction=direction,
-        rtpmaps=tuple(RtpMap(n, c.name, c.clock, c.channels) for c, n in numbers.items()),
-        fmtps=tuple(_fmtps(numbers, other)),
-        ptime=packet_time(other) if other else DEFAULT_PTIME,
-        maxptime=other.maxptime if other else None,
-    )
-    if isinstance(local, LocalRtp):
-        if local.rtcp_port is None or local.rtcp_port == local.port + 1:
-            return section
-        return replace(section, rtcp=Rtcp(local.rtcp_port))
-    stream = f"{local.stream_id} {local.track_id}"
-    return replace(
-        section,
-        rtcp=Rtcp(9, Connection("0.0.0.0")),
-        ice_ufrag=local.ice_ufrag,
-        ice_pwd=local.ice_pwd,
-        ice_options=("trickle",),
-        candidates=local.candidates,
-        end_of_candidates=True,
-        fingerprints=local.fingerprints,
-        msids=(stream,),
-        sources=(
-            SourceAttribute(local.ssrc, "cname", local.cname),
-            SourceAttribute(local.ssrc, "msid", stream),
-        ),
-    )
-
-
-def _fmtps(numbers: dict[Codec, int], other: Media | None) -> Iterator[Fmtp]:
-    for codec, number in numbers.items():
-        if codec in TELEPHONE_EVENTS:
-            yield Fmtp(str(number), _EVENT_PARAMETERS)
-        elif codec == OPUS:
-            passed_on = payload_types_of(other).get(OPUS) if other else None
-            parameters = (
-                other.parameters(passed_on) if other and passed_on is not None else _OPUS_PARAMETERS
-            )
-            if parameters:
-                yield Fmtp(str(number), parameters)
-
-
-def _unused(section: Media, local: Local, audio: Media, *, declined: bool) -> Media:
-    """The same section, inactive in its place, with port 0 if declined (RFC 3264 section 6)."""
-    kept = section.formats[:1]
-    unused = Media(
-        kind=section.kind,
-        port=0,
-        protocol=section.protocol,
-        formats=kept,
-        connection=audio.connection if isinstance(local, LocalRtp) else Connection("0.0.0.0"),
-        direction=MediaDirection.INACTIVE,
-        rtpmaps=tuple(entry for entry in section.rtpmaps if str(entry.payload_type) in kept),
-        mid=section.mid,
-    )
-    if declined:
-        return unused
-    return replace(
-        unused,
-        port=audio.port,
-        connection=audio.connection,
-        rtcp=audio.rtcp,
-        rtcp_mux=audio.rtcp_mux,
-        ice_ufrag=audio.ice_ufrag,
-        ice_pwd=audio.ice_pwd,
-        ice_options=audio.ice_options,
-        candidates=audio.candidates,
-        end_of_candidates=audio.end_of_candidates,
-        fingerprints=audio.fingerprints,
-        setup=audio.setup,
-    )
-
-
-def _connection(address: str) -> Connection:
-    family: Family = "IP6" if ":" in address else "IP4"
-    return Connection(address, family)
-
-
 def _session(
     local: Local,
     media: tuple[Media, ...],
@@ -364,7 +270,7 @@ def _session(
     bundled: bool = True,
 ) -> SessionDescription:
     """Wrap sections up; the version rises by one whenever anything changes (RFC 3264 section 8)."""
-    connection = _connection(local.address)
+    connection = connection_of(local.address)
     mids = tuple(section.mid for section in media if section.mid is not None and section.port)
     webrtc = isinstance(local, LocalWebRtc)
     version = previous.origin.session_version if previous else "1"

@@ -9,7 +9,7 @@ one of ours, for who has a new key may be somebody else, who has not counted our
 import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -112,17 +112,17 @@ def choose(offered: Media) -> Crypto | None:
     return next((line for line in offered.crypto if key_of(line) is not None), None)
 
 
-def only_audio_for(description: SessionDescription, encryption: Encryption) -> SessionDescription:
-    """The same with no audio but what may be agreed on. Raises EncryptionMismatch.
+def only_fitting(description: SessionDescription, encryption: Encryption) -> SessionDescription:
+    """The same with no audio and no video but what may be agreed on. Raises EncryptionMismatch.
 
     Peers that leave the choice to us offer the audio twice, encrypted and plain; or once, as plain
-    audio with keys (RFC 8643).
+    audio with keys (RFC 8643). Where the audio is encrypted, video is, too, or there is none.
     """
     audio = [one for one in description.media if one.kind == "audio" and not one.declined]
-    secured = [one for one in audio if one.protocol in RTP_PROTOCOLS and choose(one) is not None]
-    plain = [one for one in audio if one.protocol not in SECURE_PROTOCOLS]
+    secured = [one for one in audio if _is_secured(one)]
     if encryption is not Encryption.OFF and secured:
-        return _without(description, [one for one in audio if one not in secured])
+        return _only(description, _is_secured)
+    plain = [one for one in audio if _is_plain(one)]
     if audio and not plain:
         raise EncryptionMismatch(
             "The peer insists on encryption that is not used here",
@@ -134,13 +134,22 @@ def only_audio_for(description: SessionDescription, encryption: Encryption) -> S
             "The peer offers audio without encryption, which is required here",
             remedy="Let it offer RTP/SAVP with a=crypto, or set srtp: optional for its trunk.",
         )
-    return _without(description, [one for one in audio if one not in plain])
+    return _only(description, _is_plain)
 
 
-def _without(description: SessionDescription, unwanted: Iterable[Media]) -> SessionDescription:
-    dropped = [id(one) for one in unwanted]
+def _is_secured(media: Media) -> bool:
+    return media.protocol in RTP_PROTOCOLS and choose(media) is not None
+
+
+def _is_plain(media: Media) -> bool:
+    return media.protocol not in SECURE_PROTOCOLS
+
+
+def _only(description: SessionDescription, fits: Callable[[Media], bool]) -> SessionDescription:
     media = (
-        replace(one, port=0, bundle_only=False) if id(one) in dropped else one
+        one
+        if one.kind not in ("audio", "video") or one.declined or fits(one)
+        else replace(one, port=0, bundle_only=False)
         for one in description.media
     )
     return replace(description, media=tuple(media))

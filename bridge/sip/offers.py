@@ -153,11 +153,13 @@ class Offers:
             return False
         try:
             ours, theirs = parser.parse(self.local), parser.parse(self.remote)
-            self.local = str(answer_at_once(ours, theirs, parser.parse(self._offered)))
+            offer = parser.parse(self._offered)
+            agreed = answer_at_once(ours, theirs, offer)
         except SdpError as error:
             self._log.info("cannot answer at once", error=str(error))
             return False
-        self._adopt(self._offered)
+        self.local = str(agreed.local)
+        self._adopt(self._offered if agreed.remote == offer else str(agreed.remote))
         return True
 
     def accept(self, op: OpId, sdp: str) -> None:

@@ -112,7 +112,7 @@ class SipLegAudit:
         if kind is c.RejectSip:
             assert not self.ours
             assert not self.answered, "refused after the 200"
-        if kind is c.SendSipKey:
+        if kind in (c.SendSipKey, c.AskSipForPicture):
             assert self.answered, "INFO without a dialog"
             assert self.acknowledged, "INFO before the ACK"
         if kind is c.ByeSip:

@@ -316,7 +316,7 @@ class Chaos(RuleBasedStateMachine):
         """The trunk that was asked last cannot carry the call."""
         self.tell(e.SipEnded(leg=self.legs[-1], status=status, remote=remote))
 
-    @rule(luck=st.integers(0, 2), kind=st.integers(0, 13), sdp=st.none() | _sdps)
+    @rule(luck=st.integers(0, 2), kind=st.integers(0, 14), sdp=st.none() | _sdps)
     def respond(self, luck: int, kind: int, sdp: str | None) -> None:
         leg = self.pick_leg(luck)
         events: list[e.SipEvent] = [
@@ -336,6 +336,7 @@ class Chaos(RuleBasedStateMachine):
             e.SipReferReceived(
                 leg=leg, op=OpId(-len(self.asked) - len(sdp or "")), target=_OTHER_NUMBER
             ),
+            e.SipPictureWanted(leg=leg),
         ]
         self.tell(events[kind])
 
@@ -399,6 +400,8 @@ class Chaos(RuleBasedStateMachine):
             self.tell(e.MediaClosed(call=call))
         elif kind == 2:
             self.tell(e.MediaKeyPressed(call=call, key="1", duration=0.1))
+            self.tell(e.MediaVideoChanged(call=call, codec="VP8/90000"))
+            self.tell(e.MediaPictureWanted(call=call))
         elif kind == 3:
             self.tell(e.MediaSilent(call=call, side=side, seconds=3, heard=side is Side.SIP))
         elif kind == 4:

@@ -35,7 +35,7 @@ from bridge.sdp.description import (
 from bridge.sdp.ends import Exchange
 from bridge.sdp.negotiation import answer_to_matrix, answer_to_sip, offer_to_matrix, offer_to_sip
 from bridge.sdp.parser import parse
-from bridge.sdp.sdes import Encryption, only_audio_for
+from bridge.sdp.sdes import Encryption, only_fitting
 from tests.sdp.samples import LOCAL_RTP, LOCAL_WEBRTC, directed, load, plain, text
 
 TRUNK = (OPUS, G722, PCMA, PCMU)
@@ -374,7 +374,7 @@ def test_fax_and_srtp_are_declined_in_their_places() -> None:
     assert answer.media[1].formats == ("t38",)
     answer = answer_to_sip(
         LOCAL_RTP,
-        only_audio_for(load("freeswitch-srtp-offer"), Encryption.OFF),
+        only_fitting(load("freeswitch-srtp-offer"), Encryption.OFF),
         OPUS,
         matrix=load("chromium-answer"),
     )

@@ -8,6 +8,7 @@ from bridge.sdp.description import (
     Attribute,
     Connection,
     Crypto,
+    Feedback,
     Fingerprint,
     Fmtp,
     Group,
@@ -71,7 +72,7 @@ def test_a_browsers_offer() -> None:
     assert audio.msids == (
         "3a06a95c-f595-4cd7-8c34-e56d7fcf314a 0d71fad0-deaa-41af-a504-96892deb7792",
     )
-    assert Attribute("rtcp-fb", "111 transport-cc") in audio.attributes
+    assert Feedback(111, "transport-cc") in audio.feedback
 
 
 def test_what_the_session_says_holds_for_every_section() -> None:
@@ -147,7 +148,9 @@ def test_line_ends_and_blanks_are_forgiven() -> None:
 
 
 def test_unknown_lines_are_ignored() -> None:
-    assert plain("0", "i=label", "b=AS:64", "k=clear:secret", "s=late", "y=?") == plain("0")
+    assert plain(
+        "0", "i=label", "b=CT:64", "b=AS:much", "k=clear:secret", "s=late", "y=?"
+    ) == plain("0")
 
 
 def test_hints_without_sense_are_kept_as_they_are() -> None:

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What holds for every session description."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bridge.errors import SdpError
@@ -12,6 +14,7 @@ from bridge.sdp.agreement import audio_of, codec_choices, leg_media
 from bridge.sdp.codecs import (
     AUDIO_CODECS,
     KNOWN_CODECS,
+    PCMA,
     Codec,
     audio_codecs_of,
     codecs_of,
@@ -33,10 +36,11 @@ from bridge.sdp.description import (
     Setup,
     SourceAttribute,
 )
-from bridge.sdp.ends import Exchange
+from bridge.sdp.ends import Exchange, LocalRtpVideo, LocalWebRtcVideo
 from bridge.sdp.negotiation import answer_to_matrix, answer_to_sip, offer_to_sip
 from bridge.sdp.parser import parse
-from tests.sdp.samples import LOCAL_RTP, LOCAL_WEBRTC, load, names, text
+from bridge.sdp.video import agreed_video, leg_video, pair_video, video_choices, video_of
+from tests.sdp.samples import LOCAL_RTP, LOCAL_WEBRTC, load, names, plain, text
 
 # --- descriptions ---------------------------------------------------------------------------
 
@@ -326,3 +330,146 @@ def test_every_client_can_be_answered_with_what_it_has(name: str, codec: Codec) 
     if codec in codec_choices(offer):
         answer = answer_to_matrix(LOCAL_WEBRTC, offer, codec, sip=load("asterisk-offer"))
         check_answer(offer, answer, codec)
+
+
+# --- video ----------------------------------------------------------------------------------
+
+VIDEO_RTP = replace(LOCAL_RTP, video=LocalRtpVideo(port=30002))
+VIDEO_WEBRTC = replace(LOCAL_WEBRTC, video=LocalWebRtcVideo(ssrc=7, track_id="picture"))
+H264S = tuple(
+    f"profile-level-id={profile};packetization-mode={mode}"
+    for profile in ("42e01f", "42801F", "4d000d", "64001f")
+    for mode in (0, 1)
+)
+
+
+@st.composite
+def pictures(draw: st.DrawFn, protocol: str) -> Media:
+    """A section with some codecs of video, numbered at will, none of them like the audio's."""
+    said = draw(st.lists(st.sampled_from(("VP8", "VP9", *H264S)), min_size=1, max_size=5))
+    numbers = draw(
+        st.lists(st.integers(35, 63), min_size=len(said), max_size=len(said), unique=True)
+    )
+    named = list(zip(numbers, said, strict=True))
+    return Media(
+        kind="video",
+        port=draw(st.sampled_from([0, 9, 4002])),
+        protocol=protocol,
+        formats=tuple(map(str, numbers)),
+        connection=Connection("198.51.100.9"),
+        direction=draw(st.sampled_from(MediaDirection)),
+        rtpmaps=tuple(RtpMap(n, one if "=" not in one else "H264", 90000) for n, one in named),
+        fmtps=tuple(Fmtp(str(n), one) for n, one in named if "=" in one),
+        rtcp_mux=True,
+        setup=Setup.ACTPASS,
+    )
+
+
+def seen(protocol: str, audio: SessionDescription) -> st.SearchStrategy[SessionDescription]:
+    """A description with audio, and video before or behind it."""
+    (sound,) = audio.media
+    fingerprints = sound.fingerprints
+
+    def described(picture: Media, first: bool) -> SessionDescription:
+        picture = replace(picture, mid="v", fingerprints=fingerprints)
+        media = (picture, replace(sound, mid="a")) if first else (replace(sound, mid="a"), picture)
+        mids = tuple(str(one.mid) for one in media)
+        return replace(audio, groups=(Group("BUNDLE", mids),), media=media)
+
+    return st.builds(described, pictures(protocol), st.booleans())
+
+
+phones = seen("RTP/AVP", plain("8 101"))
+clients = seen("UDP/TLS/RTP/SAVPF", load("chromium-offer"))
+
+
+def check_picture(offer: SessionDescription, answer: SessionDescription, codec: object) -> None:
+    """RFC 3264 section 6: only what was offered, and no more than was asked for."""
+    assert parse(str(answer)) == answer
+    assert [one.kind for one in answer.media] == [one.kind for one in offer.media]
+    ours, theirs = video_of(answer), video_of(offer)
+    leg = leg_video(answer, offer)
+    if codec is None:
+        assert leg is None
+        return
+    assert ours is not None
+    assert theirs is not None
+    assert leg is not None
+    assert leg.codec == codec
+    assert set(ours.formats) <= set(theirs.formats)
+    assert video_choices(answer) == (codec,)
+    assert theirs.direction.receives or not ours.direction.sends
+    assert theirs.direction.sends or not ours.direction.receives
+
+
+@settings(max_examples=60)
+@given(phones, clients)
+def test_two_offers_of_video_are_both_answered(
+    sip: SessionDescription, matrix: SessionDescription
+) -> None:
+    codec = pair_video(matrix, sip)
+    to_sip = answer_to_sip(VIDEO_RTP, sip, PCMA, matrix=matrix, video=codec)
+    to_matrix = answer_to_matrix(VIDEO_WEBRTC, matrix, PCMA, sip=sip, video=codec)
+    check_picture(sip, to_sip, codec)
+    check_picture(matrix, to_matrix, codec)
+
+
+def taken(offer: SessionDescription, port: int, direction: MediaDirection) -> SessionDescription:
+    """How somebody answers an offer of ours: video on a port, or declined by port 0."""
+    media = tuple(
+        replace(
+            one,
+            port=port if one.kind == "video" else 4000,
+            direction=direction & one.direction.reversed if one.kind == "video" else one.direction,
+            formats=one.formats[:1],
+        )
+        for one in offer.media
+    )
+    return replace(offer, media=media)
+
+
+def means(media: Media) -> Iterator[tuple[int, tuple[str, str]]]:
+    """What payload types stand for, levels left out."""
+    for entry in media.rtpmaps if not media.declined else ():
+        said = media.parameters(entry.payload_type).partition(";level-asymmetry")[0]
+        yield entry.payload_type, (entry.name, re.sub("(profile-level-id=....)..", r"\1", said))
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(
+        st.tuples(
+            pictures("UDP/TLS/RTP/SAVPF"),
+            st.sampled_from([0, 4002]),
+            st.sampled_from(MediaDirection),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_video_comes_and_goes(turns: list[tuple[Media, int, MediaDirection]]) -> None:
+    """A client offers this and that: payload types of ours mean what they meant before."""
+    recorded = load("chromium-offer")
+    (sound,) = recorded.media
+    before: dict[int, tuple[str, str]] = {}
+    sip: Exchange | None = None
+    for picture, port, direction in turns:
+        mids = Group("BUNDLE", ("a", "v"))
+        media = (
+            replace(sound, mid="a"),
+            replace(picture, mid="v", fingerprints=sound.fingerprints),
+        )
+        client = replace(recorded, groups=(mids,), media=media)
+        choices = video_choices(client)
+        offer = offer_to_sip(VIDEO_RTP, AUDIO_CODECS, matrix=client, previous=sip, video=choices)
+        assert parse(str(offer)) == offer
+        assert not choices or video_choices(offer) == choices
+        meanings = {number: meaning for one in offer.media for number, meaning in means(one)}
+        assert all(before.get(number, meaning) == meaning for number, meaning in meanings.items())
+        before = meanings
+        sip = Exchange(local=offer, remote=taken(offer, port, direction))
+        answer = answer_to_matrix(
+            VIDEO_WEBRTC, client, PCMA, sip=sip.remote, video=agreed_video(sip)
+        )
+        check_picture(client, answer, agreed_video(sip))
+        assert (agreed_video(sip) is None) == (not choices or not port)

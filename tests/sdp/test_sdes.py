@@ -24,7 +24,7 @@ from bridge.sdp.sdes import (
     Keys,
     crypto_line,
     key_of,
-    only_audio_for,
+    only_fitting,
 )
 from tests.sdp.samples import LOCAL_RTP, load, plain
 
@@ -166,9 +166,9 @@ def test_what_is_agreed_on(
     for encryption, protocol in zip(Encryption, (off, optional, required), strict=True):
         if protocol is None:
             with pytest.raises(EncryptionMismatch):
-                only_audio_for(offer, encryption)
+                only_fitting(offer, encryption)
             continue
-        chosen = only_audio_for(offer, encryption)
+        chosen = only_fitting(offer, encryption)
         assert sip_audio(chosen).protocol == protocol
         answer = answer_to_sip(ours(encryption), chosen, PCMA, matrix=MATRIX)
         assert sip_audio(answer).protocol == protocol
@@ -180,15 +180,15 @@ def test_what_is_agreed_on(
 def test_of_audio_that_is_offered_twice_the_encrypted_one_is_taken() -> None:
     secure = peer(line())
     both = replace(secure, media=(*peer(protocol=AVP).media, *secure.media))
-    assert [one.port for one in only_audio_for(both, Encryption.OFF).media] == [4000, 0]
+    assert [one.port for one in only_fitting(both, Encryption.OFF).media] == [4000, 0]
     for encryption in (Encryption.OPTIONAL, Encryption.REQUIRED):
-        assert [one.port for one in only_audio_for(both, encryption).media] == [0, 4000]
+        assert [one.port for one in only_fitting(both, encryption).media] == [0, 4000]
 
 
 @pytest.mark.parametrize("encryption", Encryption)
 def test_where_there_is_no_audio_that_is_said_elsewhere(encryption: Encryption) -> None:
     nothing = replace(peer(), media=())
-    assert only_audio_for(nothing, encryption) == nothing
+    assert only_fitting(nothing, encryption) == nothing
 
 
 # --- offers ---------------------------------------------------------------------------------
@@ -329,7 +329,7 @@ def test_encryption_that_ends_within_a_call() -> None:
 def test_an_answer_at_once_keeps_the_keys() -> None:
     before = agreed(line(2, SHORT))
     hold = peer(line(4, SHORT), direction="sendonly")
-    answer = answer_at_once(before.local, before.remote, hold)
+    answer = answer_at_once(before.local, before.remote, hold).local
     assert keys_of(Exchange(local=answer, remote=hold)) == keys_of(before)
 
 
@@ -349,7 +349,7 @@ def test_encryption_cannot_begin_at_once() -> None:
     answer = answer_to_sip(ours(Encryption.OPTIONAL), offer, PCMA, matrix=MATRIX)
     with pytest.raises(EncryptionMismatch):
         answer_at_once(answer, offer, peer(line(1)))
-    again = answer_at_once(answer, offer, peer(line(1), protocol=AVP))
+    again = answer_at_once(answer, offer, peer(line(1), protocol=AVP)).local
     assert sip_audio(again).crypto == ()
 
 

@@ -41,7 +41,7 @@ from bridge.sdp.description import MediaDirection, SessionDescription
 from bridge.sdp.ends import Exchange, LocalRtp, LocalWebRtc
 from bridge.sdp.negotiation import answer_to_matrix, answer_to_sip, offer_to_matrix, offer_to_sip
 from bridge.sdp.parser import parse
-from bridge.sdp.sdes import Encryption, only_audio_for
+from bridge.sdp.sdes import Encryption, only_fitting
 
 logger = structlog.get_logger(__name__)
 
@@ -152,7 +152,7 @@ class Session:
             webrtc_peer(offer)
             pair_codecs(codec_choices(offer), AUDIO_CODECS)
             return offer
-        offer = only_audio_for(offer, Encryption(self._terms.srtp.value))
+        offer = only_fitting(offer, Encryption(self._terms.srtp.value))
         pair_codecs(AUDIO_CODECS, codec_choices(offer, self._allowed))
         return offer
 

@@ -12,7 +12,7 @@ from bridge.sdp.codecs import AUDIO_CODECS, Codec, codec_named, pair_codecs
 from bridge.sdp.description import SessionDescription
 from bridge.sdp.ends import Exchange
 from bridge.sdp.negotiation import answer_to_sip, offer_to_sip
-from bridge.sdp.sdes import Encryption, only_audio_for
+from bridge.sdp.sdes import Encryption, only_fitting
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class Successor:
         """What to answer the new peer's offer with. Raises SdpError."""
         client = unheld(matrix.local, matrix.remote)
         ours = leg_media(matrix.local, matrix.remote).codec
-        asked = only_audio_for(asked, Encryption(self.terms.srtp.value))
+        asked = only_fitting(asked, Encryption(self.terms.srtp.value))
         codec = pair_codecs((ours,), codec_choices(asked, allowed_by(self.terms))).sip
         local = ends.rtp(self.leg, self.terms, answering=True)
         answer = answer_to_sip(local, asked, codec, matrix=client)
