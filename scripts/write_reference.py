@@ -31,7 +31,8 @@ Written by `scripts/write_reference.py` from `bridge/app/cli.py`.
 this page, `matrix-sip --version` the version.
 
 Every command exits with 0 when all is well and with 1 when not; 2 means that the command line could
-not be understood. What went wrong, and what would help, is written to standard error.
+not be understood, and from `check` that nothing could be proved. What went wrong, and what would
+help, is written to standard error.
 
 `run` logs to standard error. SIGTERM and SIGINT (Ctrl-C) make it stop: calls may go on for
 `shutdown.drain` seconds, while new ones are refused; a second signal ends them at once, on both

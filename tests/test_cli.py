@@ -131,7 +131,7 @@ def test_without_a_token_there_is_no_second_registration() -> None:
 @pytest.mark.parametrize("command", ["run", "check", "health", "generate-registration"])
 def test_a_missing_file_is_explained(command: str) -> None:
     result = call(command)
-    assert result.exit_code == 1
+    assert result.exit_code == (2 if command == "check" else 1)
     assert "config.yaml does not exist" in result.stderr
     assert "matrix-sip generate-config > config.yaml" in result.stderr
     assert "Traceback" not in result.output
@@ -142,8 +142,38 @@ def test_every_mistake_is_told(command: str) -> None:
     Path("bad.yaml").write_text("web: {prt: 1}\nnumbers: {region: XX}\n")
     result = call(command, "--config", "bad.yaml")
     assert result.exit_code == 1
-    assert "bad.yaml:1: web.prt: unknown key; did you mean 'port'?" in result.stderr
-    assert "bad.yaml:2: numbers.region: 'XX' is not a country" in result.stderr
+    assert "bad.yaml:1: web.prt: unknown key; did you mean 'port'?" in result.output
+    assert "bad.yaml:2: numbers.region: 'XX' is not a country" in result.output
+
+
+def test_check_goes_on_after_a_mistake_in_the_settings() -> None:
+    configure(homeserver={"address": "http://127.0.0.1:1"}, web={"port": free_port()})
+    settings = yaml.safe_load(Path("config.yaml").read_text())
+    settings["numbers"]["region"] = "XX"
+    Path("config.yaml").write_text(yaml.safe_dump(settings))
+    result = call("check")
+    assert result.exit_code == 1
+    assert "failed   configuration: config.yaml:" in result.output
+    assert "failed   homeserver: http://127.0.0.1:1 does not answer" in result.output
+    assert "ok       pjsua2" in result.output
+
+
+def test_check_of_nothing_that_can_be_read_proves_nothing() -> None:
+    Path("bad.yaml").write_text("web: [\n")
+    result = call("check", "--config", "bad.yaml")
+    assert result.exit_code == 2
+    assert "not valid YAML" in result.output
+
+
+def test_check_tells_of_settings_of_earlier_versions() -> None:
+    configure(homeserver={"address": "http://127.0.0.1:1"}, web={"port": free_port()})
+    settings = yaml.safe_load(Path("config.yaml").read_text())
+    settings["trunks"] = {"pbx": {"server": "127.0.0.1:1"}}
+    settings["outbound"] = [{"trunk": "pbx", "keep_plus": False}]
+    Path("config.yaml").write_text(yaml.safe_dump(settings))
+    output = call("check").output
+    assert "outbound[0].keep_plus: is now format" in output
+    assert "Run matrix-sip upgrade." in output
 
 
 def test_the_file_can_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

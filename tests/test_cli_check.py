@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`matrix-sip check`: each finding, its verdict and its remedy."""
 
+import resource
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
@@ -20,8 +21,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bridge.app.check import Finding, Verdict, check
+from bridge.app.check import check
+from bridge.app.check_trunks import Tries
+from bridge.app.open_files import raise_limit
+from bridge.app.verdicts import Finding, Verdict
 from bridge.config import Config, parse
+from bridge.config.load import examine
 from bridge.store.database import open_database
 from bridge.store.secrets import open_sealer
 from tests.simulators.nameserver import NameServer
@@ -45,6 +50,7 @@ class FakeHomeserver:
     is_one: bool = True
     protocols: tuple[str, ...] | None = ("m.protocol.pstn", "im.vector.protocol.pstn")
     makes_devices: bool = True
+    turn_servers: dict[str, Any] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
 
     async def versions(self, request: web.Request) -> web.Response:
@@ -91,6 +97,9 @@ class FakeHomeserver:
             return web.json_response({"errcode": "M_NOT_FOUND"}, status=404)
         return self._for_us(request) or web.json_response({})
 
+    async def turn(self, request: web.Request) -> web.Response:
+        return self._for_us(request) or web.json_response(self.turn_servers)
+
     def _for_us(self, request: web.Request) -> web.Response | None:
         if request.headers.get("Authorization") == f"Bearer {self.as_token}":
             return None
@@ -103,6 +112,7 @@ class FakeHomeserver:
         application.router.add_post("/_matrix/client/v1/appservice/{id}/ping", self.ping)
         application.router.add_get("/_matrix/client/v3/thirdparty/protocols", self.thirdparty)
         application.router.add_route("*", "/_matrix/client/v3/devices/{id}", self.device)
+        application.router.add_get("/_matrix/client/v3/voip/turnServer", self.turn)
         return application
 
 
@@ -123,6 +133,16 @@ class World:
 
     async def finding(self, what: str) -> Finding:
         return (await self.findings())[what]
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trunks are tried in tests/app/test_check_trunks.py."""
+
+    async def of(tries: Tries, name: str) -> str:
+        return f"{name} answers"
+
+    monkeypatch.setattr(Tries, "of", of)
 
 
 @pytest.fixture
@@ -160,6 +180,7 @@ def taken() -> Iterator[socket.socket]:
 
 async def test_all_is_well(world: World) -> None:
     findings = await world.findings()
+    assert findings.pop("dial pad").verdict is Verdict.SKIPPED  # No bridge runs.
     assert {each.verdict for each in findings.values()} == {Verdict.OK}, findings
     assert list(findings) == [
         "database",
@@ -167,12 +188,16 @@ async def test_all_is_well(world: World) -> None:
         "clock",
         "as_token",
         "hs_token",
-        "dial pad",
         "encryption",
         "pjsua2",
         "sip.transports[0]",
         "trunks.provider",
+        "trunks.provider, OPTIONS",
         "media.rtp_ports",
+        "TURN of the homeserver",
+        "public address",
+        "codecs",
+        "open files",
     ]
     assert (world.directory / "matrix-sip.db").exists()
 
@@ -185,7 +210,8 @@ async def test_no_homeserver(world: World) -> None:
         findings["homeserver"].message == "http://127.0.0.1:1 does not answer: Connection refused"
     )
     assert "homeserver.address" in findings["homeserver"].remedy
-    assert not findings.keys() & {"clock", "as_token", "hs_token"}
+    for what in ("clock", "as_token", "hs_token", "TURN of the homeserver"):
+        assert findings[what].verdict is Verdict.SKIPPED
     assert findings["pjsua2"].verdict is Verdict.OK
 
 
@@ -220,7 +246,10 @@ async def test_clocks_that_differ(world: World, seconds: int, word: str) -> None
 async def test_a_clock_that_cannot_be_read(world: World) -> None:
     world.homeserver.date = "noon"
     finding = await world.finding("clock")
-    assert (finding.verdict, finding.message) == (Verdict.OK, "not compared: 'noon' is no date")
+    assert (finding.verdict, finding.message) == (
+        Verdict.SKIPPED,
+        "not compared: 'noon' is no date",
+    )
 
 
 async def test_a_token_that_the_homeserver_does_not_know(world: World) -> None:
@@ -229,7 +258,7 @@ async def test_a_token_that_the_homeserver_does_not_know(world: World) -> None:
     assert findings["as_token"].verdict is Verdict.FAILED
     assert "M_UNKNOWN_TOKEN" in findings["as_token"].message
     assert "generate-registration" in findings["as_token"].remedy
-    assert "hs_token" not in findings
+    assert findings["hs_token"].message == "not tried, as as_token is not well"
 
 
 async def test_a_token_of_somebody_else(world: World) -> None:
@@ -283,8 +312,8 @@ async def test_a_dial_pad_that_is_offered(world: World) -> None:
 async def test_the_dial_pad_is_not_asked_about_while_nobody_could_answer(world: World) -> None:
     world.homeserver.protocols = None
     finding = await world.finding("dial pad")
-    assert finding.verdict is Verdict.OK
-    assert "not asked" in finding.message
+    assert finding.verdict is Verdict.SKIPPED
+    assert "would remember" in finding.message
 
 
 @pytest.mark.parametrize("protocols", [None, (), ("m.protocol.pstn",)])
@@ -601,3 +630,41 @@ async def test_a_database_of_an_earlier_version_is_not_migrated_by_looking(world
         assert finding.verdict is Verdict.WARNING
         assert "earlier version" in finding.message
         assert "matrix-sip upgrade" in finding.remedy
+
+
+async def test_what_mistakes_in_the_settings_are_about_is_not_tried(world: World) -> None:
+    del world.settings["trunks"]["provider"]["server"]
+    world.settings["media"]["listen"] = "home"
+    config, problems = examine(yaml.safe_dump(world.settings), directory=world.directory)
+    assert config
+    findings = {finding.what: finding async for finding in check(config, problems)}
+    wrong = {what for what, each in findings.items() if "settings are wrong" in each.message}
+    assert wrong == {
+        "trunks.provider",
+        "media.rtp_ports",
+        "TURN of the homeserver",
+        "public address",
+    }
+    assert findings["as_token"].verdict is Verdict.OK
+    assert findings["trunks.provider, OPTIONS"].verdict is Verdict.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("files", "verdict"), [(65536, Verdict.OK), (1024, Verdict.WARNING), (64, Verdict.FAILED)]
+)
+async def test_open_files(
+    world: World, monkeypatch: pytest.MonkeyPatch, files: int, verdict: Verdict
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, files))
+    finding = await world.finding("open files")
+    assert finding.verdict is verdict
+    assert verdict is Verdict.OK or "LimitNOFILE" in finding.remedy
+
+
+def test_as_many_files_as_are_allowed_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    for limits in ((1024, 4096), (1024, 1 << 20), (1024, resource.RLIM_INFINITY), (4096, 4096)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limits=limits: limits)
+        raise_limit()
+    assert asked == [(4096, 4096), (65536, 1 << 20), (65536, resource.RLIM_INFINITY)]

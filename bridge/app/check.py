@@ -2,106 +2,147 @@
 """Tries everything that the bridge needs, and says what would help where something is wrong."""
 
 import asyncio
-import resource
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Final
 
-from bridge.app import check_features, check_matrix, check_network
+from bridge.app import check_features, check_matrix, check_media, check_network, open_files
+from bridge.app.check_media import Reached
+from bridge.app.check_trunks import Tries
 from bridge.app.health import ask
-from bridge.config import AutoJoin, Config, Permission
-from bridge.errors import BridgeError, RemoteError
+from bridge.app.verdicts import Doubt, Finding, NotTried, Verdict
+from bridge.config import AutoJoin, Config, Permission, Trunk
+from bridge.config.problems import KeyPath, Problem
+from bridge.errors import BridgeError, LocalError, RemoteError
 from bridge.sip.checks import check_listeners
 from bridge.sip.loader import check_pjsua2, has_ipv6
 from bridge.store.database import is_outdated, open_database, version
 from bridge.store.secrets import check_key
 from bridge.store.versions import SQLITE
 
-_FILES_PER_CALL: Final = 6
-"""Sockets of a call: RTP and RTCP towards SIP, ICE candidates; and some to spare."""
 _FEW_CALLS: Final = 20
-_NEEDS: Final = {
-    "clock": "homeserver",
-    "as_token": "homeserver",
-    "hs_token": "as_token",
-    "dial pad": "as_token",
-    "encryption": "as_token",
-    "portals.people_token": "as_token",
-}
-"""Checks that make no sense when another one has failed."""
 
-
-class Verdict(Enum):
-    """What became of a check."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
+Attempt = Callable[[], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report."""
+class _Row:
+    """One check. `needs`: what has to be well for it to make sense; `about`: which settings."""
 
-    verdict: Verdict
     what: str
-    message: str
-    remedy: str = ""
+    attempt: Attempt
+    about: KeyPath = ()
+    needs: str = ""
 
 
-Check = Callable[[], Awaitable[str]]
+async def check(config: Config, problems: Sequence[Problem] = ()) -> AsyncIterator[Finding]:
+    """Every finding, as it comes. A bridge that runs with these settings is not disturbed.
 
-
-async def check(config: Config) -> AsyncIterator[Finding]:
-    """Every finding, as it comes. A bridge that runs with these settings is not disturbed."""
+    `problems`: what is wrong with the settings; checks that depend on those are not tried.
+    """
     health = await _health(config)
     if health is not None:
         yield Finding(Verdict.OK, "bridge", "is running; its ports are its own")
     failed = set()
-    for what, attempt in _checks(config, health).items():
-        if _NEEDS.get(what) in failed:
-            failed.add(what)
-            continue
-        finding = await _try(what, attempt)
-        if finding.verdict is Verdict.FAILED:
-            failed.add(what)
+    for row in _rows(config, health):
+        if row.needs in failed:
+            finding = Finding(Verdict.SKIPPED, row.what, f"not tried, as {row.needs} is not well")
+        elif any(_touches(problem.path, row.about) for problem in problems):
+            finding = Finding(Verdict.SKIPPED, row.what, "not tried, as its settings are wrong")
+        else:
+            finding = await _try(row.what, row.attempt)
+        if finding.verdict in (Verdict.FAILED, Verdict.SKIPPED):
+            failed.add(row.what)
         yield finding
     for finding in _advice(config):
         yield finding
 
 
-def _checks(config: Config, health: Mapping[str, Any] | None) -> dict[str, Check]:
-    running = health is not None
-    checks: dict[str, Check] = {
-        "database": lambda: _database(config),
-        "homeserver": lambda: check_matrix.reachable(config),
-        "clock": lambda: check_matrix.clock(config, time.time),
-        "as_token": lambda: check_matrix.as_token(config),
-        "hs_token": lambda: check_matrix.hs_token(config),
-        "dial pad": lambda: check_features.dial_pad(config, running=running),
-        "encryption": lambda: check_features.encryption(config, health),
-        "pjsua2": lambda: _pjsua2(config),
-    }
+def _touches(path: KeyPath, about: KeyPath) -> bool:
+    return bool(about) and path[: len(about)] == about[: len(path)]
+
+
+def _rows(config: Config, health: Mapping[str, Any] | None) -> Iterator[_Row]:
+    yield _Row("database", lambda: _database(config), ("database",))
+    yield from _of_homeserver(config, health)
+    yield _Row("pjsua2", lambda: _pjsua2(config), ("sip",))
+    yield from _of_sip(config, health)
+    yield from _of_media(config)
+
+
+def _of_homeserver(config: Config, health: Mapping[str, Any] | None) -> Iterator[_Row]:
+    running, ours, know = health is not None, ("appservice",), "as_token"
+    yield _Row("homeserver", lambda: check_matrix.reachable(config), ("homeserver", "address"))
+    yield _Row("clock", lambda: check_matrix.clock(config, time.time), needs="homeserver")
+    yield _Row(know, lambda: check_matrix.as_token(config), ours, "homeserver")
+    yield _Row("hs_token", lambda: check_matrix.hs_token(config), ours, know)
+    yield _Row("dial pad", lambda: check_features.dial_pad(config, running=running), ours, know)
+    yield _Row(
+        "encryption", lambda: check_features.encryption(config, health), ("encryption",), know
+    )
     if config.portals.auto_join is AutoJoin.AS_TOKEN:
-        checks["portals.people_token"] = lambda: check_features.people_token(config)
+        yield _Row(
+            "portals.people_token",
+            lambda: check_features.people_token(config),
+            ("portals",),
+            know,
+        )
+
+
+def _of_sip(config: Config, health: Mapping[str, Any] | None) -> Iterator[_Row]:
+    tries = Tries(config, health)
     for number, transport in enumerate(config.sip.transports):
-        checks[f"sip.transports[{number}]"] = lambda transport=transport: (  # type: ignore[misc]
-            check_network.transport(transport, running=running)
+        yield _Row(
+            f"sip.transports[{number}]",
+            lambda transport=transport: check_network.transport(  # type: ignore[misc]
+                transport, running=health is not None
+            ),
+            ("sip",),
         )
     for name, trunk in config.trunks.items():
-        checks[f"trunks.{name}"] = lambda trunk=trunk: (  # type: ignore[misc]
-            check_network.trunk(trunk, config.sip)
+        yield from _of_trunk(name, trunk, config, tries)
+
+
+def _of_trunk(name: str, trunk: Trunk, config: Config, tries: Tries) -> Iterator[_Row]:
+    what, about = f"trunks.{name}", ("trunks", name)
+    yield _Row(what, lambda: check_network.trunk(trunk, config.sip), about)
+    if trunk.transport in ("tls", "auto"):
+        yield _Row(f"{what}, TLS", lambda: check_network.trunk_tls(trunk, config.sip), about, what)
+    asked = "registration" if trunk.register else "OPTIONS"
+    yield _Row(f"{what}, {asked}", lambda: tries.of(name), about, what)
+
+
+def _of_media(config: Config) -> Iterator[_Row]:
+    reached = Reached(config)
+    about = ("media",)
+    yield _Row("media.rtp_ports", lambda: check_network.rtp_ports(config.media), about)
+    for number, server in enumerate(config.media.ice_servers):
+        yield _Row(
+            f"media.ice_servers[{number}]",
+            lambda server=server: reached.server(server),  # type: ignore[misc]
+            about,
         )
-    checks["media.rtp_ports"] = lambda: check_network.rtp_ports(config.media)
-    return checks
+    if config.media.homeserver_turn:
+        yield _Row("TURN of the homeserver", reached.homeservers, about, "as_token")
+    yield _Row("public address", _at_once(reached.public_address), about)
+    yield _Row("codecs", _at_once(lambda: check_media.codecs(config)))
+    yield _Row("open files", _at_once(lambda: _open_files(config)), ("sip", "max_calls"))
 
 
-async def _try(what: str, attempt: Check) -> Finding:
+def _at_once(attempt: Callable[[], str]) -> Attempt:
+    async def made() -> str:
+        return attempt()
+
+    return made
+
+
+async def _try(what: str, attempt: Attempt) -> Finding:
     try:
         return Finding(Verdict.OK, what, await attempt())
-    except check_network.Doubt as doubt:
+    except NotTried as unknown:
+        return Finding(Verdict.SKIPPED, what, str(unknown), unknown.remedy)
+    except Doubt as doubt:
         return Finding(Verdict.WARNING, what, str(doubt), doubt.remedy)
     except BridgeError as error:
         return Finding(Verdict.FAILED, what, str(error), error.remedy)
@@ -119,7 +160,7 @@ async def _health(config: Config) -> Mapping[str, Any] | None:
 async def _database(config: Config) -> str:
     url = config.database.url.get_secret_value()
     if url.startswith(SQLITE) and await is_outdated(url):
-        raise check_network.Doubt(
+        raise Doubt(
             "is of an earlier version; it is copied and migrated when the bridge starts",
             remedy="matrix-sip upgrade does the same now.",
         )
@@ -133,6 +174,21 @@ async def _pjsua2(config: Config) -> str:
     found = await asyncio.to_thread(check_pjsua2)
     check_listeners(config.sip)
     return f"version {found}, {'with' if has_ipv6() else 'without'} IPv6"
+
+
+def _open_files(config: Config) -> str:
+    """The limit allows as many calls as the settings do. Raises Doubt, LocalError."""
+    files = open_files.allowed()
+    calls = files // open_files.PER_CALL
+    if calls >= config.sip.max_calls:
+        return f"the limit is {files}, good for {config.sip.max_calls} calls (sip.max_calls)"
+    remedy = (
+        "Raise it (LimitNOFILE= for systemd, ulimit -n for a shell), or set sip.max_calls to less."
+    )
+    message = f"the limit is {files}, good for {calls} of {config.sip.max_calls} calls"
+    if calls < _FEW_CALLS:
+        raise LocalError(message, remedy=remedy)
+    raise Doubt(message, remedy=remedy)
 
 
 def _advice(config: Config) -> list[Finding]:
@@ -162,15 +218,6 @@ def _advice(config: Config) -> list[Finding]:
                 "web",
                 f"the admin page is on {config.web.listen}, and its token travels without TLS",
                 "Listen on loopback, behind a reverse proxy with TLS or by SSH.",
-            )
-        )
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if files < _FEW_CALLS * _FILES_PER_CALL:
-        found.append(
-            (
-                "open files",
-                f"the limit is {files}, good for {files // _FILES_PER_CALL} calls",
-                "Raise it: LimitNOFILE= for systemd, ulimit -n for a shell.",
             )
         )
     return [Finding(Verdict.WARNING, *each) for each in found]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bridge.app.check_matrix import Refused, request
-from bridge.app.check_network import Doubt
+from bridge.app.verdicts import Doubt, NotTried
 from bridge.config import Config, EncryptionMode
 from bridge.errors import ConfigurationError
 
@@ -22,7 +22,7 @@ async def dial_pad(config: Config, *, running: bool) -> str:
     """Clients are offered the dial pad: the homeserver hands third-party lookups on to us."""
     if not running:
         # Synapse keeps the answer for an hour, also that nobody answered.
-        return "not asked: the bridge does not run, and the homeserver would remember that"
+        raise NotTried("the bridge does not run, and the homeserver would remember that")
     token = config.appservice.as_token.get_secret_value()
     path = "/_matrix/client/v3/thirdparty/protocols"
     try:

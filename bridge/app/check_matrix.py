@@ -11,8 +11,8 @@ from urllib.parse import quote
 import aiohttp
 from aiohttp import web
 
-from bridge.app.check_network import Doubt
 from bridge.app.health import why
+from bridge.app.verdicts import Doubt, NotTried
 from bridge.config import AppService, Config
 from bridge.errors import ConfigurationError, RemoteError
 
@@ -43,11 +43,11 @@ async def clock(config: Config, now: Callable[[], float]) -> str:
     headers, _ = await request(config, "GET", "/_matrix/client/versions")
     date = headers.get("Date")
     if date is None:
-        return "not compared: the homeserver does not tell the time"
+        raise NotTried("not compared: the homeserver does not tell the time")
     try:
         difference = now() - parsedate_to_datetime(date).timestamp()
     except ValueError:
-        return f"not compared: {date!r} is no date"
+        raise NotTried(f"not compared: {date!r} is no date") from None
     if abs(difference) > _CLOCK_SKEW:
         way = "ahead of" if difference > 0 else "behind"
         raise ConfigurationError(

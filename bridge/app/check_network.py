@@ -3,28 +3,20 @@
 
 import errno
 import socket
-import ssl
-from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
 from typing import Final
 
-from cryptography import x509
-
+from bridge.app.check_tls import authorities, own_certificate, shown_certificate
+from bridge.app.verdicts import NotTried
 from bridge.call.ids import TrunkName
 from bridge.config import Media, Sip, SipTransport, Trunk
-from bridge.errors import BridgeError, ConfigurationError, LocalError
+from bridge.errors import ConfigurationError, LocalError
 from bridge.sip.checks import reachable
 from bridge.sip.lookup import Lookup, split_host_port
 from bridge.sip.trunks import Route
 
-_SOON: Final = timedelta(days=14)
 _TRIED_PORTS: Final = 50
 """As many RTP ports are tried, evenly spread over the range."""
-
-
-class Doubt(BridgeError):
-    """Works now, but deserves a look."""
 
 
 async def transport(settings: SipTransport, *, running: bool) -> str:
@@ -39,7 +31,7 @@ async def transport(settings: SipTransport, *, running: bool) -> str:
                 f"cannot listen on {where}: {error.strerror}", remedy=_remedy(error)
             ) from error
     if settings.protocol == "tls" and settings.certificate and settings.private_key:
-        return f"{where}; {_certificate(settings.certificate, settings.private_key)}"
+        return f"{where}; {own_certificate(settings.certificate, settings.private_key)}"
     return f"{where} can be used"
 
 
@@ -62,10 +54,22 @@ async def trunk(settings: Trunk, sip: Sip) -> str:
     where = f"{host} is {', then '.join(str(target) for _, target in found.targets)}"
     tls = settings.tls
     if tls.ca_list:
-        _authorities(tls.ca_list)
+        authorities(tls.ca_list)
     if tls.certificate and tls.private_key:
-        return f"{where}; {_certificate(tls.certificate, tls.private_key)}"
+        return f"{where}; {own_certificate(tls.certificate, tls.private_key)}"
     return where
+
+
+async def trunk_tls(settings: Trunk, sip: Sip) -> str:
+    """Every server of the trunk that is reached by TLS shows a good certificate."""
+    route = Route(TrunkName("trunk"), settings)
+    host, port = split_host_port(route.next_hop)
+    found = await Lookup(sip.nameservers).targets(host, port, route.protocol, reachable(sip))
+    targets = [target for _, target in found.targets if target.protocol == "tls"]
+    if not targets:
+        raise NotTried("no server to connect to")
+    shown = {await shown_certificate(target, route, sip): None for target in targets}
+    return "; ".join(shown)
 
 
 async def rtp_ports(settings: Media) -> str:
@@ -110,32 +114,3 @@ def _remedy(error: OSError) -> str:
     if error.errno == errno.EACCES:
         return "Ports below 1024 need a privilege (CAP_NET_BIND_SERVICE); or choose another."
     return "Look at the address and the port."
-
-
-def _certificate(certificate: Path, key: Path) -> str:
-    try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
-        parsed = x509.load_pem_x509_certificate(certificate.read_bytes())
-    except (OSError, ValueError) as error:
-        # SSLError is an OSError.
-        raise ConfigurationError(
-            f"certificate or private key cannot be used: {error}",
-            remedy="Both must be PEM files, and the key that of the first certificate.",
-        ) from error
-    left = parsed.not_valid_after_utc - datetime.now(UTC)
-    until = f"{parsed.not_valid_after_utc:%Y-%m-%d}"
-    if left < timedelta():
-        raise ConfigurationError(f"the certificate expired on {until}", remedy="Renew it.")
-    if left < _SOON:
-        raise Doubt(f"the certificate expires on {until}", remedy="Renew it.")
-    return f"certificate good until {until}"
-
-
-def _authorities(file: Path) -> None:
-    try:
-        ssl.create_default_context(cafile=file)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"no certificate authorities can be read from {file}: {error}",
-            remedy="It must be a PEM file.",
-        ) from error

@@ -4,7 +4,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
@@ -18,8 +18,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from bridge import logs
+from bridge.app.open_files import raise_limit
+from bridge.app.verdicts import Finding, Verdict
 from bridge.config import Config, load, outdated, secrets_of
-from bridge.config.load import read_file
+from bridge.config.load import examine, read_file
+from bridge.config.problems import Problem
 from bridge.config.template import configuration, fresh_secrets
 from bridge.errors import BridgeError, ConfigurationError
 
@@ -32,7 +35,7 @@ class Form(StrEnum):
     JSON = "json"
 
 
-_STYLES = {"ok": "green", "warning": "yellow", "failed": "red bold"}
+_STYLES = {"ok": "green", "warning": "yellow", "failed": "red bold", "skipped": "dim"}
 
 commands = typer.Typer(
     name="matrix-sip",
@@ -59,15 +62,15 @@ _CONFIG = Path("config.yaml")
 
 
 @contextmanager
-def _explaining() -> Iterator[None]:
-    """Errors that we raise on purpose are told without a traceback."""
+def _explaining(status: int = 1) -> Iterator[None]:
+    """Errors that we raise on purpose are told without a traceback, and exit with `status`."""
     try:
         yield
     except BridgeError as error:
         errors.print(f"[red bold]error:[/] {escape(str(error))}")
         if error.remedy:
             errors.print(f"       {escape(error.remedy)}")
-        raise typer.Exit(1) from None
+        raise typer.Exit(status) from None
 
 
 def _show_version(wanted: bool) -> None:
@@ -96,6 +99,7 @@ def run(config: ConfigOption = _CONFIG) -> None:
         _log(settings)
         for each in outdated(read_file(config), str(config)):
             structlog.get_logger(__name__).warning("matrix-sip upgrade", change=str(each))
+        raise_limit()
         # Imported here, as only this command needs pjsua2 and the media libraries.
         from bridge.app.media import launch_template
 
@@ -188,11 +192,23 @@ def setup(
 
 @commands.command()
 def check(config: ConfigOption = _CONFIG) -> None:
-    """Try everything that the bridge needs, and say what would help. Exits with 1 on failure."""
-    with _explaining():
-        settings = load(config, os.environ)
-        output.print(f"[green]ok[/]       configuration: {escape(str(config))}")
-        _run_checks(settings)
+    """Try everything that the bridge needs, and say what would help.
+
+    Exits with 0, 1 (something failed) or 2 (nothing could be proved).
+    """
+    with _explaining(2):
+        text = read_file(config)
+    directory = config.absolute().parent
+    settings, problems = examine(text, os.environ, directory=directory, name=str(config))
+    for problem in problems:
+        _show(Finding(Verdict.FAILED, "configuration", str(problem)))
+    if settings is None:
+        raise typer.Exit(2)
+    for each in outdated(text, str(config)):
+        _show(Finding(Verdict.WARNING, "configuration", str(each), "Run matrix-sip upgrade."))
+    if not problems:
+        _show(Finding(Verdict.OK, "configuration", str(config)))
+    _run_checks(settings, problems)
 
 
 @commands.command()
@@ -320,28 +336,35 @@ def show_ladder(
             output.print(line)
 
 
-def _run_checks(settings: Config) -> None:
-    """Exits with 1 if something failed."""
+def _run_checks(settings: Config, problems: Sequence[Problem] = ()) -> None:
+    """Exits with 1 if something failed, with 2 if nothing was proved."""
     logs.configure("error", full_numbers=True, secrets=list(secrets_of(settings)))
-    if asyncio.run(_check(settings)):
+    verdicts = asyncio.run(_check(settings, problems))
+    if problems or Verdict.FAILED in verdicts:
         raise typer.Exit(1)
+    if Verdict.OK not in verdicts:
+        raise typer.Exit(2)
 
 
-async def _check(settings: Config) -> bool:
-    """Whether something failed."""
-    from bridge.app.check import Verdict, check
+async def _check(settings: Config, problems: Sequence[Problem]) -> set[Verdict]:
+    """Every verdict that there was."""
+    from bridge.app.check import check
 
-    failed = False
-    async for finding in check(settings):
-        failed = failed or finding.verdict is Verdict.FAILED
-        word = finding.verdict.value
-        padding = " " * (9 - len(word))
-        output.print(
-            f"[{_STYLES[word]}]{word}[/]{padding}{escape(finding.what)}: {escape(finding.message)}"
-        )
-        if finding.remedy:
-            output.print(f"         {escape(finding.remedy)}")
-    return failed
+    verdicts = set()
+    async for finding in check(settings, problems):
+        verdicts.add(finding.verdict)
+        _show(finding)
+    return verdicts
+
+
+def _show(finding: Finding) -> None:
+    word = finding.verdict.value
+    padding = " " * (9 - len(word))
+    output.print(
+        f"[{_STYLES[word]}]{word}[/]{padding}{escape(finding.what)}: {escape(finding.message)}"
+    )
+    if finding.remedy:
+        output.print(f"         {escape(finding.remedy)}")
 
 
 def _log(settings: Config) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "InvalidConfig",
     "Problem",
     "checked",
+    "examine",
     "load",
     "outdated",
     "parse",
@@ -68,15 +69,30 @@ def parse(
     name: str = "config.yaml",
 ) -> Config:
     """Settings from YAML text, with paths relative to `directory`. Raises `InvalidConfig`."""
+    config, problems = examine(text, environment, directory=directory, name=name)
+    if problems or config is None:
+        raise InvalidConfig(problems)
+    return config
+
+
+def examine(
+    text: str,
+    environment: Mapping[str, str] | None = None,
+    *,
+    directory: Path,
+    name: str = "config.yaml",
+) -> tuple[Config | None, tuple[Problem, ...]]:
+    """As `parse`, but mistakes are given beside what the settings are without them, if they are."""
     raw = read_yaml(text, name)
+    if raw.problems and not raw.data:
+        return None, tuple(raw.problems)  # It cannot be read at all.
     modernise(raw)
     apply_environment(raw, environment or {}, directory)
     config = _validate(raw)
     if config is not None:
-        _cross_check(raw, _resolved(config, directory))
-    if raw.problems or config is None:
-        raise InvalidConfig(raw.problems)
-    return _resolved(config, directory)
+        config = _resolved(config, directory)
+        _cross_check(raw, config)
+    return config, tuple(raw.problems)
 
 
 def checked(config: Config) -> Config:

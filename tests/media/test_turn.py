@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Media through a TURN server (coturn), in a network of its own."""
 
+import re
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from bridge.app.check_media import Reached
 from bridge.call.events import MediaConnected
 from bridge.call.ids import Side
-from bridge.config import Media
+from bridge.config import Config, Media, TurnServer
+from bridge.errors import RemoteError
 from bridge.media.embedded.engine import EmbeddedEngine
 from bridge.ports import IceServer
 from tests.media.desk import Desk
@@ -104,3 +108,25 @@ async def test_a_call_that_can_only_be_relayed(
     assert str(statistics["matrix_pair"]).startswith("relay ")
     assert statistics["matrix_packets_received"] == 20
     await desk.engine.close()
+
+
+async def test_what_check_finds_out_about_servers(turn: str) -> None:
+    """One start of the server for all of it."""
+    config = Config(media=Media(listen=IPv4Address("127.0.0.1")))
+    reached = Reached(config)
+
+    def server(url: str, password: str = "secret") -> TurnServer:
+        return TurnServer(url=url, username="bridge", password=SecretStr(password))
+
+    stun = turn.replace("turn:", "stun:")
+    assert await reached.server(server(stun)) == "sees us at 127.0.0.1"
+    for transport in ("udp", "tcp"):
+        told = await reached.server(server(f"{turn}?transport={transport}"))
+        assert re.fullmatch(
+            rf"{transport} relays at 127\.0\.0\.1:\d+, sees us at 127\.0\.0\.1", told
+        )
+    with pytest.raises(RemoteError, match=r"gives no relay: .*401") as error:
+        await reached.server(server(turn, "wrong"))
+    assert "password" in error.value.remedy
+    assert {str(each) for each in reached.seen} == {"127.0.0.1"}
+    assert reached.public_address() == "127.0.0.1, as STUN sees it"

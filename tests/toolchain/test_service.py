@@ -53,3 +53,23 @@ def test_it_is_confined(unit: Path) -> None:
     found = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
     assert found, done.stdout + done.stderr
     assert float(found[1]) <= WANTED_EXPOSURE
+
+
+def test_it_may_have_low_ports_by_a_drop_in_and_nothing_else(unit: Path) -> None:
+    """As docs/how-to/install.md says."""
+    page = (UNIT.parents[1] / "docs/how-to/install.md").read_text()
+    found = re.search(r"^```ini\n(\[Service\]\nAmbient.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert found
+    drop_in = unit.parent / f"{unit.name}.d"
+    drop_in.mkdir()
+    (drop_in / "override.conf").write_text(found[1])
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False
+    )
+    assert not [line for line in done.stderr.splitlines() if "override" in line], done.stderr
+    assert done.returncode == 0
+    capabilities = re.findall(r"^(?:Ambient|Capab)\w+=(.*)$", found[1], re.MULTILINE)
+    assert set(capabilities) == {"CAP_NET_BIND_SERVICE"}
+    unit_text = unit.read_text()
+    for line in ("NoNewPrivileges=yes", "PrivateTmp=yes", "CapabilityBoundingSet=\n"):
+        assert line in unit_text
