@@ -18,6 +18,7 @@ from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
 from bridge.config import InvalidConfig, parse
 from bridge.config.template import fresh_tokens
 from bridge.media.embedded import streams
+from bridge.media.embedded.video import streams as video_streams
 from bridge.ports import CallRecord, LadderEntry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -157,6 +158,12 @@ def test_ladder_prints_what_is_shown() -> None:
 
 def statistics_in(text: str) -> set[str]:
     return set(re.findall(r"`(mode|[A-Za-z]+_\w+)`", text))
+
+
+def test_every_statistic_of_video_is_explained() -> None:
+    _, _, text = (ROOT / "docs/reference/statistics.md").read_text().partition("\n## Video")
+    explained = statistics_in(text.partition("\n## ")[0])
+    assert explained == statistics_in(video_streams.__doc__ or "")
 
 
 def test_every_statistic_is_explained() -> None:

@@ -196,6 +196,8 @@ class RtpPeer:
         self.received = Received()
         self.on_packet: Callable[[Packet], None] | None = None
         """Called for every RTP packet, when set."""
+        self.loses: Callable[[bytes], bool] = lambda _: False
+        """Of which RTP packets it hears nothing; told of them as they came, encrypted or not."""
         self.target: tuple[str, int] | None = None
         self.rtcp_target: tuple[str, int] | None = None
         self.protect: Callable[[bytes], bytes] = as_it_is
@@ -290,6 +292,8 @@ class RtpPeer:
         data, source = self._rtp.recvfrom(2048)
         if is_rtcp(data):
             self.received.rtcp.append(self.unprotect_rtcp(data))
+            return
+        if self.loses(data):
             return
         packet = Packet.read(self.unprotect(data), source)
         self.received.packets.append(packet)

@@ -88,6 +88,7 @@ class _Wire:
     def __init__(self) -> None:
         self.ice: RTCIceTransport | None = None
         self.role = "controlling"
+        self.loses: Callable[[bytes], bool] = lambda _: False
         self._received: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._pumps: list[asyncio.Task[None]] = []
 
@@ -99,7 +100,9 @@ class _Wire:
     async def _pump(self, ice: RTCIceTransport) -> None:
         with contextlib.suppress(ConnectionError):
             while True:
-                self._received.put_nowait(await ice._recv())
+                data = await ice._recv()
+                if not self.loses(data):
+                    self._received.put_nowait(data)
 
     async def _recv(self) -> bytes:
         data = await self._received.get()
@@ -337,6 +340,10 @@ class WebRtcPeer:
         self.received.packets.append(packet)
         if self.on_packet is not None:
             self.on_packet(packet)
+
+    def lose(self, loses: Callable[[bytes], bool]) -> None:
+        """Do not hear what this says so of; it is told of every packet as it came, encrypted."""
+        self._wire.loses = loses
 
     async def vanish(self) -> None:
         """Stop without a goodbye, as a phone that loses its network."""

@@ -46,7 +46,7 @@ class OwnEnds:
             port=leg.port,
             rtcp_mux=answering or leg.muxed,
             encryption=Encryption(terms.srtp.value),
-            crypto=() if terms.srtp is Srtp.OFF else _new_keys(),
+            crypto=() if terms.srtp is Srtp.OFF else new_keys(),
             events=terms.keypad is not Keypad.INFO,
         )
 
@@ -76,7 +76,8 @@ class OwnEnds:
         )
 
 
-def _new_keys() -> tuple[Crypto, ...]:
+def new_keys() -> tuple[Crypto, ...]:
+    """A new key for each suite of SDES."""
     return tuple(
         crypto_line(tag, suite, secrets.token_bytes(length))
         for tag, (suite, length) in enumerate(KEY_LENGTHS.items(), start=1)

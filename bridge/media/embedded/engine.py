@@ -20,6 +20,7 @@ from bridge.call.commands import (
     PlayAudio,
     PlayKey,
     RecordAudio,
+    RefreshPicture,
     RollbackMedia,
     SwitchMedia,
 )
@@ -179,6 +180,8 @@ class _Call:
                 return self.session.add_candidates(command.candidates)
             case PlayKey(key=key, duration=duration):
                 return self.session.play(key, duration)
+            case RefreshPicture():
+                return self.session.refresh_picture()
             case BridgeMedia(other=other):
                 return self.session.bridge(other, self._session_of)
             case PlayAudio():

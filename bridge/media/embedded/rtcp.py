@@ -43,10 +43,25 @@ class FarEnd:
     said_bye: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a sender report ties together: a time of its sender's clock, and a timestamp."""
+
+    ssrc: int
+    wall: float
+    """Seconds since the Unix epoch, if the sender knows the time; else of any clock."""
+    timestamp: int
+
+
 def ntp_time(wall: float) -> int:
     """Seconds since the Unix epoch as a 64-bit NTP timestamp."""
     seconds = int(wall)
     return (seconds + _NTP_EPOCH) << 32 | int((wall - seconds) * (1 << 32))
+
+
+def signed(difference: int) -> int:
+    """A difference of two timestamps, modulo 2**32, as what is nearest to zero."""
+    return (difference + 0x80000000 & 0xFFFFFFFF) - 0x80000000
 
 
 class Reporter:
@@ -60,16 +75,39 @@ class Reporter:
         self._last_sr = 0
         self._last_sr_at = 0.0
         self._last_sr_of = -1
+        self.origin: Origin | None = None
+        """Of the last sender report."""
         self.far_end = FarEnd()
 
-    def report(self, now: float, wall: float) -> bytes:
-        """A compound packet: SR while we send, RR otherwise, with SDES."""
+    def report(self, now: float, wall: float, timestamp: int | None = None) -> bytes:
+        """A compound packet: SR while we send, RR otherwise, with SDES.
+
+        `timestamp`: what `wall` is in our stream; None: as the packets were sent.
+        """
         blocks = self._blocks(now)
         sending = self._emission.packets != self._reported
         self._reported = self._emission.packets
         if sending:
-            return bytes(self._sender_report(blocks, now, wall)) + self._description()
+            if timestamp is None:
+                timestamp = self._emission.timestamp_at(now)
+            return bytes(self._sender_report(blocks, wall, timestamp)) + self._description()
         return bytes(RtcpRrPacket(self._emission.ssrc, blocks)) + self._description()
+
+    def with_feedback(self, feedback: bytes) -> bytes:
+        """A compound packet that reports nothing, but says something (RFC 4585 3.1)."""
+        return bytes(RtcpRrPacket(self._emission.ssrc)) + self._description() + feedback
+
+    def lag(self, now: float, wall: float) -> float | None:
+        """How far the sender's clock is behind ours, by what arrives now; None if it is unknown.
+
+        Seconds; what the clocks differ by and what the way takes are one.
+        """
+        origin, reception = self.origin, self._reception
+        if origin is None or origin.ssrc != reception.ssrc or reception.transit is None:
+            return None
+        timestamp = round(now * reception.clock - reception.transit)
+        elapsed = signed(timestamp - origin.timestamp) / reception.clock
+        return wall - origin.wall - elapsed
 
     def goodbye(self, now: float, wall: float) -> bytes:
         """The last report, with BYE (RFC 3550 6.6)."""
@@ -84,15 +122,21 @@ class Reporter:
             return
         self.far_end.packets += 1
         for part in parts:
-            if isinstance(part, RtcpSrPacket):
-                self._last_sr = part.sender_info.ntp_timestamp >> 16 & 0xFFFFFFFF
-                self._last_sr_at = now
-                self._last_sr_of = part.ssrc
+            if isinstance(part, RtcpSrPacket) and self._reception.ssrc in {part.ssrc, -1}:
+                self._note_sender(part, now)
             if isinstance(part, RtcpSrPacket | RtcpRrPacket):
                 for block in part.reports:
                     self._take(block, wall)
             elif isinstance(part, RtcpByePacket):
                 self.far_end.said_bye = True
+
+    def _note_sender(self, report: RtcpSrPacket, now: float) -> None:
+        ntp = report.sender_info.ntp_timestamp
+        self._last_sr = ntp >> 16 & 0xFFFFFFFF
+        self._last_sr_at = now
+        self._last_sr_of = report.ssrc
+        wall = ntp / (1 << 32) - _NTP_EPOCH
+        self.origin = Origin(report.ssrc, wall, report.sender_info.rtp_timestamp)
 
     def _take(self, block: RtcpReceiverInfo, wall: float) -> None:
         if block.ssrc != self._emission.ssrc:
@@ -128,12 +172,12 @@ class Reporter:
         ]
 
     def _sender_report(
-        self, blocks: list[RtcpReceiverInfo], now: float, wall: float
+        self, blocks: list[RtcpReceiverInfo], wall: float, timestamp: int
     ) -> RtcpSrPacket:
         emission = self._emission
         info = RtcpSenderInfo(
             ntp_timestamp=ntp_time(wall),
-            rtp_timestamp=emission.timestamp_at(now),
+            rtp_timestamp=timestamp,
             packet_count=emission.packets & 0xFFFFFFFF,
             octet_count=emission.octets & 0xFFFFFFFF,
         )

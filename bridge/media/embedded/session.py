@@ -6,14 +6,21 @@ an exchange, so that an offer that is refused leaves everything as it was.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from socket import socket as Socket
 from time import monotonic, time
 
 import structlog
 
-from bridge.call.events import MediaConnected, MediaFault, MediaKeyPressed, MediaLost
+from bridge.call.events import (
+    MediaConnected,
+    MediaFault,
+    MediaKeyPressed,
+    MediaLost,
+    MediaPictureWanted,
+    MediaVideoChanged,
+)
 from bridge.call.ids import CallId, Side
 from bridge.call.terms import NO_TERMS, Keypad, Terms
 from bridge.config import Media as MediaSettings
@@ -29,6 +36,8 @@ from bridge.media.embedded.sounds import Sounds
 from bridge.media.embedded.streams import Statistics, Streams
 from bridge.media.embedded.successor import Successor, allowed_by, is_surprising
 from bridge.media.embedded.upkeep import Upkeep
+from bridge.media.embedded.video.path import MAX_PACKET
+from bridge.media.embedded.video.relay import VideoRelay
 from bridge.media.embedded.watch import Facts, Watch
 from bridge.media.embedded.webrtc import (
     CertificateSource,
@@ -42,6 +51,14 @@ from bridge.sdp.ends import Exchange, LocalRtp, LocalWebRtc
 from bridge.sdp.negotiation import answer_to_matrix, answer_to_sip, offer_to_matrix, offer_to_sip
 from bridge.sdp.parser import parse
 from bridge.sdp.sdes import Encryption, only_fitting
+from bridge.sdp.video import (
+    agreed_video,
+    leg_video,
+    pair_video,
+    video_changes,
+    video_choices,
+)
+from bridge.sdp.video_codecs import VideoCodec
 
 logger = structlog.get_logger(__name__)
 
@@ -107,6 +124,7 @@ class Session:
         )
         self._sip: SipLeg | None = None
         self._hear: OnRtp = self._streams.to_matrix.receive
+        self._hear_matrix: OnRtp = self._streams.to_sip.receive
         self._beside: Beside | None = None
         self._successor: Successor | None = None
         self._stale = False
@@ -123,6 +141,14 @@ class Session:
                 failed=self._matrix_failed,
             ),
         )
+        self._video = VideoRelay(
+            cname=cname,
+            audio=self._streams,
+            to_matrix=self._matrix.send_rtcp,
+            open_leg=self._video_leg,
+            on_wanted=lambda: self._emit(MediaPictureWanted(call=call)),
+        )
+        self._video_told = ""
         self._answered_at = 0.0
         self._connected_at = 0.0
         self._upkeep = Upkeep(self._streams, self._matrix.send_rtcp, self._send_sip_rtcp)
@@ -162,18 +188,33 @@ class Session:
 
     def _make_offer(self, to: Side, other: SessionDescription | None) -> SessionDescription:
         """Our offer `to` a side; `other` is what the opposite side said last."""
-        previous = self._agreed.get(to)
+        wanted = other is not None and self._may_have_video
+        return self._offer_with(video_choices(other) if other and wanted else (), to, other)
+
+    def _offer_with(
+        self, video: Sequence[VideoCodec], to: Side, other: SessionDescription | None
+    ) -> SessionDescription:
+        previous, allowed = self._agreed.get(to), self._allowed
         if to is Side.MATRIX:
-            local = self._local_webrtc()
-            return offer_to_matrix(local, self._allowed, sip=other, previous=previous)
-        return offer_to_sip(
-            self._local_rtp(answering=False), self._allowed, matrix=other, previous=previous
-        )
+            webrtc = self._local_webrtc(video=bool(video))
+            return offer_to_matrix(webrtc, allowed, sip=other, previous=previous, video=video)
+        rtp = self._local_rtp(answering=False, video=bool(video))
+        return offer_to_sip(rtp, allowed, matrix=other, previous=previous, video=video)
+
+    @property
+    def _may_have_video(self) -> bool:
+        return self._terms.video and self._beside is None
+
+    def _video_of(self, exchange: Exchange) -> VideoCodec | None:
+        """The codec of video that the other side can be answered with."""
+        return agreed_video(exchange) if self._may_have_video else None
 
     async def _renegotiate(self, side: Side, asked: SessionDescription | None) -> Offered:
         """An offer in an established session. The other side is asked only if it has to know."""
         if asked is None:
-            ours = self._make_offer(side, self._agreed[side.other].remote)
+            other = self._agreed[side.other]
+            video = self._video_of(other)
+            ours = self._offer_with((video,) if video else (), side, other.remote)
             self._pending = _Pending(None, None, ours)
             return Offered(answer=str(ours))
         if side is Side.MATRIX:
@@ -181,6 +222,10 @@ class Session:
         before = audio_of(self._agreed[side].remote).active_direction
         stale = side is Side.SIP and self._stale
         same = audio_of(asked).active_direction is before and not stale
+        if self._may_have_video and video_changes(
+            asked, self._agreed[side], self._agreed[side.other]
+        ):
+            same = False
         if same or self._beside is not None:
             self._pending = None
             return Offered(answer=str(self._answer_alone(side, asked)))
@@ -202,7 +247,7 @@ class Session:
         """Answer `side` without asking the other; a changed codec is transcoded."""
         kept = self._agreed[side.other]
         codec = self._codec_for(side, asked, kept)
-        answer = self._answer(side, asked, codec, kept.remote)
+        answer = self._answer(side, asked, codec, kept.remote, self._video_of(kept))
         self._commit({side: Exchange(local=answer, remote=asked)})
         return answer
 
@@ -224,7 +269,8 @@ class Session:
             return self._offer_late(pending, side, answer)
         exchange = self._accept(side, Exchange(local=pending.offered, remote=answer))
         codec = self._codec_for(side.other, pending.asked, exchange)
-        ours = self._answer(side.other, pending.asked, codec, answer)
+        video = self._video_of(exchange)
+        ours = self._answer(side.other, pending.asked, codec, answer, video)
         exchanges = {side: exchange, side.other: Exchange(local=ours, remote=pending.asked)}
         self._commit(exchanges, early=provisional)
         if not provisional:
@@ -269,8 +315,9 @@ class Session:
         self._pending = None
         self._open_sip(sip)
         await self._matrix.gather(controlling=False)
-        to_matrix = self._answer(Side.MATRIX, matrix, pair.matrix, sip)
-        to_sip = self._answer(Side.SIP, sip, pair.sip, matrix)
+        video = pair_video(matrix, sip) if self._may_have_video else None
+        to_matrix = self._answer(Side.MATRIX, matrix, pair.matrix, sip, video)
+        to_sip = self._answer(Side.SIP, sip, pair.sip, matrix, video)
         self._commit(
             {
                 Side.MATRIX: Exchange(local=to_matrix, remote=matrix),
@@ -331,6 +378,7 @@ class Session:
         """Let go of the present peer."""
         assert self._sip is not None
         self._sip.close()
+        self._video.drop()
         self._sip, self._successor = successor.leg, None
         self._agree_to(successor.terms)
         self._streams.to_sip.lead(self._sip.send_rtp)
@@ -344,6 +392,7 @@ class Session:
         if self._beside is not None:
             return
         self._streams.to_matrix.lead(None)
+        self._video.drop()
         await self._matrix.close()
         ours = self._beside = Beside(
             name,
@@ -366,7 +415,8 @@ class Session:
         """What to offer our SIP peer now, if it is not what it has."""
         kept = self._agreed.get(Side.SIP)
         if kept is not None and audio_of(kept.local).direction is MediaDirection.SENDRECV:
-            return Offered()
+            if leg_video(kept.local, kept.remote) is None:
+                return Offered()
         self._open_sip(None)
         theirs = self._agreed.get(Side.MATRIX)
         offered = self._make_offer(Side.SIP, theirs.remote if theirs else None)
@@ -384,13 +434,19 @@ class Session:
             self._sip.tell(hear)
 
     def _answer(
-        self, to: Side, offer: SessionDescription, codec: Codec, other: SessionDescription
+        self,
+        to: Side,
+        offer: SessionDescription,
+        codec: Codec,
+        other: SessionDescription,
+        video: VideoCodec | None,
     ) -> SessionDescription:
         previous = self._agreed.get(to)
         if to is Side.SIP:
-            local = self._local_rtp(answering=True)
-            return answer_to_sip(local, offer, codec, matrix=other, previous=previous)
-        return answer_to_matrix(self._local_webrtc(), offer, codec, sip=other, previous=previous)
+            rtp = self._local_rtp(answering=True, video=video is not None)
+            return answer_to_sip(rtp, offer, codec, matrix=other, previous=previous, video=video)
+        webrtc = self._local_webrtc(video=video is not None)
+        return answer_to_matrix(webrtc, offer, codec, sip=other, previous=previous, video=video)
 
     # --- putting it into force ------------------------------------------------------------------
 
@@ -409,6 +465,8 @@ class Session:
         if len(media) < 2:
             return
         self._streams.follow(media[Side.MATRIX], media[Side.SIP])
+        if self._beside is None and self._video.follow(agreed[Side.MATRIX], agreed[Side.SIP]):
+            self._tell(Side.MATRIX, self._hear_matrix)
         if not self._answered_at:
             self._answered_at = monotonic()
         if self._beside is not None:
@@ -416,6 +474,7 @@ class Session:
         self._upkeep.start()
         if not early:  # Before the answer, silence is usual.
             self._watch.start()
+            self._announce_video()
         self._announce()
 
     def _aim(self, media: LegMedia) -> None:
@@ -442,6 +501,13 @@ class Session:
         self._log.info("media connected", matrix=matrix, sip=sip, seconds=seconds)
         self._emit(MediaConnected(call=self._call, matrix_codec=matrix, sip_codec=sip))
 
+    def _announce_video(self) -> None:
+        """Say which video passes, if that is another than before."""
+        codec = self._video.streams.codec
+        if codec != self._video_told:
+            self._video_told = codec
+            self._emit(MediaVideoChanged(call=self._call, codec=codec))
+
     # --- our own ends ---------------------------------------------------------------------------
 
     def _open_sip(self, remote: SessionDescription | None) -> None:
@@ -456,19 +522,26 @@ class Session:
         rtp, rtcp = self._resources.ports.pair(address)
         return SipLeg(rtp, rtcp, self._hear, self._sip_rtcp, self._sip_blind)
 
+    def _video_leg(self, on_rtp: OnRtp, on_rtcp: Callable[[bytes], None]) -> SipLeg:
+        assert self._sip is not None
+        rtp, rtcp = self._resources.ports.pair(self._sip.address)
+        return SipLeg(rtp, rtcp, on_rtp, on_rtcp, self._sip_blind, most=MAX_PACKET, repeats=True)
+
     def _ice_sockets(self) -> list[Socket]:
         addresses = gathering_addresses(self._resources.settings.listen)
         return self._resources.ports.singles(addresses)
 
-    def _local_rtp(self, *, answering: bool) -> LocalRtp:
+    def _local_rtp(self, *, answering: bool, video: bool) -> LocalRtp:
         assert self._sip is not None
-        return self._ends.rtp(self._sip, self._terms, answering=answering)
+        local = self._ends.rtp(self._sip, self._terms, answering=answering)
+        return replace(local, video=self._video.rtp(self._terms)) if video else local
 
-    def _local_webrtc(self) -> LocalWebRtc:
+    def _local_webrtc(self, *, video: bool) -> LocalWebRtc:
         ice = self._matrix.gathered or self._matrix.ice
         if ice is None:
             raise RuntimeError("no ICE candidates were gathered")
-        return self._ends.webrtc(ice, self._matrix.setup)
+        local = self._ends.webrtc(ice, self._matrix.setup)
+        return replace(local, video=self._video.webrtc()) if video else local
 
     # --- what the legs report ---------------------------------------------------------------------
 
@@ -484,6 +557,10 @@ class Session:
         self._player.play(key, duration)
         self._streams.to_matrix.events += 1
 
+    async def refresh_picture(self) -> None:
+        """See `RefreshPicture`."""
+        self._video.refresh()
+
     def _key_pressed(self, key: str, duration: float) -> None:
         if self._terms.keypad is Keypad.EVENTS:
             return
@@ -492,6 +569,7 @@ class Session:
 
     def _set_matrix_sender(self, send: SendMedia | None) -> None:
         self._streams.to_matrix.lead(send)
+        self._video.lead(send)
 
     def _matrix_connected(self) -> None:
         self._announce()
@@ -510,6 +588,7 @@ class Session:
 
     def _matrix_rtcp(self, packet: bytes) -> None:
         self._streams.matrix_rtcp.receive(packet, monotonic(), time())
+        self._video.matrix_rtcp(packet)
 
     def _send_sip_rtcp(self, packet: bytes) -> None:
         if self._sip is not None:
@@ -521,7 +600,8 @@ class Session:
     def _tell(self, side: Side, hear: OnRtp | None) -> None:
         """Let somebody hear a side before its path does, or nobody any more."""
         if side is Side.MATRIX:
-            self._matrix.tell(hear or self._streams.to_sip.receive)
+            self._hear_matrix = hear or self._streams.to_sip.receive
+            self._matrix.tell(self._video.divide(self._hear_matrix))
         elif self._sip is not None:
             self._sip.tell(hear or self._hear)
 
@@ -554,14 +634,14 @@ class Session:
             result["sip_undecipherable"] = self._sip.undecipherable
             result["sip_unsent"] = self._sip.unsent
             unread = self._streams.sip_rtcp.far_end.malformed
-            result["sip_malformed"] = self._sip.malformed + unread
+            result["sip_malformed"] = self._sip.malformed + self._sip.oversize + unread
         if self._sip is not None and self._sip.srtp is not None:
             result["sip_srtp"] = self._sip.srtp.keys.suite
         if self._matrix.suite:
             result["matrix_srtp"] = self._matrix.suite
         if self._matrix.pair:
             result["matrix_pair"] = self._matrix.pair
-        return result
+        return result | self._video.statistics()
 
     async def close(self) -> None:
         """Say goodbye on both sides and free everything."""
@@ -573,6 +653,7 @@ class Session:
         if self._beside is not None:
             self._beside.part()
         await self.drop_successor()
+        self._video.close()
         if self._sip is not None:
             self._sip.close()
         await self._matrix.close()

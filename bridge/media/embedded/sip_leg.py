@@ -42,8 +42,14 @@ class SipLeg:
         on_rtp: OnRtp,
         on_rtcp: OnRtcp,
         on_blind: Callable[[], None] = lambda: None,
+        *,
+        most: int = MAX_PACKET,
+        repeats: bool = False,
     ) -> None:
-        """`on_blind`: nothing that comes can be decrypted."""
+        """`on_blind`: nothing that comes can be decrypted. `most`: bytes that a packet may have.
+
+        `repeats`: packets may be sent again, on either side, for who missed them.
+        """
         self.address: str = rtp.getsockname()[0]
         self.port: int = rtp.getsockname()[1]
         self.strangers = 0
@@ -52,6 +58,8 @@ class SipLeg:
         """Packets that the network stack refused."""
         self.malformed = 0
         """Packets of the peer's that are neither RTP nor RTCP."""
+        self.oversize = 0
+        """Packets of the peer's that are too large."""
         self.latched = False
         """Whether the peer sends from another address than it signalled."""
         self.undecipherable = 0
@@ -61,6 +69,8 @@ class SipLeg:
         self._take: Callable[[Packet, float], None] = self._take_plain
         self._blind = 0
         self._on_blind = on_blind
+        self._most = most
+        self._repeats = repeats
         self._rtp = rtp
         self._rtcp = rtcp
         self._twin: socket.socket | None = None
@@ -108,7 +118,7 @@ class SipLeg:
             self.srtp = None
             self._take = self._take_plain
         elif self.srtp is None:
-            self.srtp = SipSrtp(keys)
+            self.srtp = SipSrtp(keys, repeats=self._repeats)
             self._take = self._take_encrypted
         elif self.srtp.keys != keys:
             self.srtp.renew(keys)
@@ -198,14 +208,14 @@ class SipLeg:
     def _reader(self, twin: socket.socket) -> Callable[[float], None]:
         """What takes a packet from the twin. Runs for each: what it needs is at hand."""
         receive, arrival, packets = twin.recv_into, ARRIVAL, PACKETS
-        on_rtp = self._on_rtp
+        on_rtp, most = self._on_rtp, self._most
 
         def readable(now: float) -> None:
             try:
                 size = receive(arrival)
             except OSError:
                 return
-            plain = self.srtp is None and HEADER_SIZE <= size <= MAX_PACKET
+            plain = self.srtp is None and HEADER_SIZE <= size <= most
             if plain and 127 < arrival[0] < 192 and not 64 <= arrival[1] & 0x7F < 96:
                 self._locked = True
                 on_rtp(packets[size], now)
@@ -216,8 +226,8 @@ class SipLeg:
 
     def _take_plain(self, packet: Packet, now: float) -> None:
         size = len(packet)
-        if size < 8 or size > MAX_PACKET or packet[0] >> 6 != 2:
-            self.malformed += 1
+        if size < 8 or size > self._most or packet[0] >> 6 != 2:
+            self._count_unfit(size)
             return
         if 64 <= packet[1] & 0x7F < 96:  # RFC 5761 4
             self._on_rtcp(bytes(packet))
@@ -230,8 +240,8 @@ class SipLeg:
     def _take_encrypted(self, packet: Packet, now: float) -> None:
         size = len(packet)
         srtp = self.srtp
-        if srtp is None or size < HEADER_SIZE or size > MAX_PACKET or packet[0] >> 6 != 2:
-            self.malformed += 1
+        if srtp is None or size < HEADER_SIZE or size > self._most or packet[0] >> 6 != 2:
+            self._count_unfit(size)
             return
         if 64 <= packet[1] & 0x7F < 96:
             self._take_rtcp(bytes(packet))
@@ -245,13 +255,19 @@ class SipLeg:
         self._locked = True
         self._on_rtp(packet, now)
 
+    def _count_unfit(self, size: int) -> None:
+        if size > self._most:
+            self.oversize += 1
+        else:
+            self.malformed += 1
+
     def _take_stranger(
         self, packet: Packet, source: tuple[Any, ...], srtp: SipSrtp, now: float
     ) -> None:
         """Who has the key may be the peer behind a NAT; who has not, cannot."""
         if self._signalled is None:
             return
-        if not self._locked and is_rtp(packet) and len(packet) <= MAX_PACKET:
+        if not self._locked and is_rtp(packet) and len(packet) <= self._most:
             with contextlib.suppress(*UNREADABLE):
                 packet = srtp.decrypt(len(packet))
                 if self._admit(packet, source):

@@ -16,10 +16,12 @@ UNREADABLE = (SrtpError, ValueError)
 class SipSrtp:
     """A context each way. Each lasts, with its rollover counter, as long as its key does."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, *, repeats: bool = False) -> None:
+        """`repeats`: packets may be sent again, on either side, for who missed them."""
         self.keys = keys
-        self._incoming = receiver(keys.suite, keys.theirs)
-        self._outgoing = sender(keys.suite, keys.ours)
+        self._repeats = repeats
+        self._incoming = receiver(keys.suite, keys.theirs, repeats=repeats)
+        self._outgoing = sender(keys.suite, keys.ours, repeats=repeats)
         self._before: Session | None = None
         self.encrypt: Callable[[bytes | Packet], Packet] = protector(self._outgoing)
         self.decrypt: Callable[[int], Packet] = unprotector(self._incoming)
@@ -32,10 +34,11 @@ class SipSrtp:
         """
         before, self.keys = self.keys, keys
         if (keys.suite, keys.ours) != (before.suite, before.ours):
-            self._outgoing = sender(keys.suite, keys.ours)
+            self._outgoing = sender(keys.suite, keys.ours, repeats=self._repeats)
             self.encrypt = protector(self._outgoing)
         if (keys.suite, keys.theirs) != (before.suite, before.theirs):
-            self._before, self._incoming = self._incoming, receiver(keys.suite, keys.theirs)
+            self._before = self._incoming
+            self._incoming = receiver(keys.suite, keys.theirs, repeats=self._repeats)
             self.decrypt = self._decrypt_either
 
     def encrypt_rtcp(self, packet: bytes) -> bytes:

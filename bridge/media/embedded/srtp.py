@@ -17,6 +17,9 @@ SIZE = 2048
 TRAILER = 144
 """Bytes that SRTP may add to a packet (SRTP_MAX_TRAILER_LEN)."""
 
+WINDOW = 1024
+"""Packets that one may be late by, and still be sent or read, where packets are repeated."""
+
 Packet = memoryview
 """A whole RTP packet that whoever gets it may rewrite; gone with the next one."""
 
@@ -43,17 +46,20 @@ _TAGS = {"AES_256_CM_HMAC_SHA1_80": 10, "AES_256_CM_HMAC_SHA1_32": 4}
 """Suites of RFC 6188, nameless in pylibsrtp: bytes of SRTP's tag. SRTCP's is always 10."""
 
 
-def sender(suite: str, key: bytes) -> Session:
-    """A context for what we send; `suite` is one of `bridge.sdp.sdes`."""
-    return _session(suite, key, Policy.SSRC_ANY_OUTBOUND)
+def sender(suite: str, key: bytes, *, repeats: bool = False) -> Session:
+    """A context for what we send; `suite` is one of `bridge.sdp.sdes`.
+
+    `repeats`: what is sent twice is the same, and may be as old as `WINDOW` allows.
+    """
+    return _session(suite, key, Policy.SSRC_ANY_OUTBOUND, repeats=repeats)
 
 
-def receiver(suite: str, key: bytes) -> Session:
-    """A context for what a peer sends."""
-    return _session(suite, key, Policy.SSRC_ANY_INBOUND)
+def receiver(suite: str, key: bytes, *, repeats: bool = False) -> Session:
+    """A context for what a peer sends; `repeats` as for `sender`."""
+    return _session(suite, key, Policy.SSRC_ANY_INBOUND, repeats=repeats)
 
 
-def _session(suite: str, key: bytes, direction: int) -> Session:
+def _session(suite: str, key: bytes, direction: int, *, repeats: bool) -> Session:
     profile = _PROFILES.get(suite)
     if profile is not None:
         policy = Policy(key=key, ssrc_type=direction, srtp_profile=profile)
@@ -64,7 +70,9 @@ def _session(suite: str, key: bytes, direction: int) -> Session:
             _POLICY.pack_into(where, 0, _AES_256, len(key), _HMAC_SHA1, 20, tag, _BOTH)
     # What a peer on the other side repeats is passed on. Not with GCM: two packets of one number
     # that differ would give away what proves where packets come from (RFC 7714 section 8.1).
-    policy.allow_repeat_tx = "GCM" not in suite
+    policy.allow_repeat_tx = repeats or "GCM" not in suite
+    if repeats:
+        policy.window_size = WINDOW
     return Session(policy)
 
 

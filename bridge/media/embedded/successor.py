@@ -9,10 +9,11 @@ from bridge.media.embedded.ends import OwnEnds
 from bridge.media.embedded.sip_leg import SipLeg
 from bridge.sdp.agreement import audio_of, codec_choices, leg_media, unheld
 from bridge.sdp.codecs import AUDIO_CODECS, Codec, codec_named, pair_codecs
-from bridge.sdp.description import SessionDescription
+from bridge.sdp.description import MediaDirection, SessionDescription
 from bridge.sdp.ends import Exchange
 from bridge.sdp.negotiation import answer_to_sip, offer_to_sip
 from bridge.sdp.sdes import Encryption, only_fitting
+from bridge.sdp.video import leg_video
 
 
 @dataclass(slots=True)
@@ -58,5 +59,10 @@ def allowed_by(terms: Terms) -> tuple[Codec, ...]:
 
 
 def is_surprising(matrix: Exchange, sip: SessionDescription) -> bool:
-    """Whether what the SIP peer wants to send and hear is not what the client was told last."""
-    return audio_of(sip).active_direction is not audio_of(matrix.local).active_direction
+    """Whether what the SIP peer wants to send and hear is not what the client was told last.
+
+    It has no video; the client may have.
+    """
+    video = leg_video(matrix.local, matrix.remote)
+    seen = video is not None and video.direction is not MediaDirection.INACTIVE
+    return seen or audio_of(sip).active_direction is not audio_of(matrix.local).active_direction

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A session's video: sockets on the SIP side, a part of the client's transport, and a timer."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from time import monotonic, time
+from typing import Final
+
+import structlog
+
+from bridge.call.ids import Side
+from bridge.call.terms import Srtp, Terms
+from bridge.errors import LocalError, SdpError
+from bridge.media.embedded.ends import new_keys
+from bridge.media.embedded.sip_leg import OnRtp, SipLeg
+from bridge.media.embedded.srtp import Packet
+from bridge.media.embedded.streams import Statistics, Streams
+from bridge.media.embedded.video.streams import Send, VideoStreams
+from bridge.media.embedded.webrtc import SendMedia
+from bridge.sdp.ends import Exchange, LocalRtpVideo, LocalWebRtcVideo
+from bridge.sdp.video import LegVideo, leg_video
+
+logger = structlog.get_logger(__name__)
+
+TICK: Final = 1.0
+"""Seconds between reports. Senders of video find by them how much they may send."""
+
+
+class VideoRelay:
+    """What a session has beside its audio, from when video is spoken of first."""
+
+    def __init__(
+        self,
+        *,
+        cname: str,
+        audio: Streams,
+        to_matrix: Send,
+        open_leg: Callable[[OnRtp, Send], SipLeg],
+        on_wanted: Callable[[], None],
+    ) -> None:
+        """`to_matrix`: sends RTCP. `open_leg`: makes the SIP side's sockets.
+
+        `on_wanted`: a picture is wanted of the SIP peer, which cannot be told so by RTCP.
+        """
+        self.streams = VideoStreams(
+            cname, audio, {Side.MATRIX: to_matrix, Side.SIP: self._to_sip}, on_wanted
+        )
+        self._open_leg = open_leg
+        self._track_id = secrets.token_hex(16)
+        self._sip: SipLeg | None = None
+        self._kinds: frozenset[int] = frozenset()
+        self._timer: asyncio.TimerHandle | None = None
+
+    # --- our ends ---------------------------------------------------------------------------------
+
+    def rtp(self, terms: Terms) -> LocalRtpVideo | None:
+        """Our end on the SIP side, with new keys if it may be encrypted; None: there is no port."""
+        if self._sip is None:
+            try:
+                self._sip = self._open_leg(self.streams.to_matrix.receive, self._sip_rtcp)
+            except LocalError as error:  # Without a picture the call goes on.
+                logger.warning("no port for video", error=str(error))
+                return None
+            self.streams.to_sip.lead(self._sip.send_rtp)
+        crypto = () if terms.srtp is Srtp.OFF else new_keys()
+        return LocalRtpVideo(port=self._sip.port, crypto=crypto)
+
+    def webrtc(self) -> LocalWebRtcVideo:
+        """Our end on the client's side."""
+        return LocalWebRtcVideo(ssrc=self.streams.to_matrix.emission.ssrc, track_id=self._track_id)
+
+    # --- what is agreed on ------------------------------------------------------------------------
+
+    def follow(self, matrix: Exchange, sip: Exchange) -> bool:
+        """Relay as the legs agreed; whether more payload types are video than before."""
+        client = leg_video(matrix.local, matrix.remote)
+        phone = leg_video(sip.local, sip.remote)
+        if self._sip is None or client is None or phone is None:
+            self._follow(None, None)
+            return False
+        try:
+            self._sip.aim(phone.address, phone.rtcp_address, muxed=phone.rtcp_mux)
+        except SdpError:  # Without a picture the call goes on.
+            self._follow(None, None)
+            return False
+        self._sip.secure(phone.keys)
+        self._follow(client, phone)
+        before, self._kinds = self._kinds, self._kinds | client.receive
+        return before != self._kinds
+
+    def _follow(self, client: LegVideo | None, phone: LegVideo | None) -> None:
+        self.streams.follow(client, phone)
+        if self.streams.codec and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
+
+    def drop(self) -> None:
+        """Let go of the SIP peer: another one comes, with whom nothing is agreed on."""
+        self._follow(None, None)
+        self.streams.to_sip.lead(None)
+        sip, self._sip = self._sip, None
+        if sip is not None:
+            sip.close()
+
+    def divide(self, audio: OnRtp) -> OnRtp:
+        """What takes packets of the client's: `audio` all that is no video."""
+        kinds, video = self._kinds, self.streams.to_sip.receive
+        if not kinds:
+            return audio
+
+        def take(packet: Packet, now: float) -> None:
+            if packet[1] & 0x7F in kinds:
+                video(packet, now)
+            else:
+                audio(packet, now)
+
+        return take
+
+    # --- what comes and goes ----------------------------------------------------------------------
+
+    def lead(self, send: SendMedia | None) -> None:
+        """Send to the client this way from now on; None: there is no way."""
+        self.streams.to_matrix.lead(send)
+
+    def matrix_rtcp(self, packet: bytes) -> None:
+        """Take what the client says; it may be about audio."""
+        if self._kinds:
+            self.streams.receive_rtcp(Side.MATRIX, packet, monotonic(), time())
+
+    def _sip_rtcp(self, packet: bytes) -> None:
+        self.streams.receive_rtcp(Side.SIP, packet, monotonic(), time())
+
+    def _to_sip(self, packet: bytes) -> None:
+        if self._sip is not None:
+            self._sip.send_rtcp(packet)
+
+    def refresh(self) -> None:
+        """See `RefreshPicture`."""
+        self.streams.refresh(monotonic())
+
+    def _tick(self) -> None:
+        self._timer = None
+        if not self.streams.codec:
+            return
+        now = monotonic()
+        self.streams.look(now)
+        self.streams.report(now, time())
+        self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def statistics(self) -> Statistics:
+        """What was measured so far; the keys are described in `streams.py`."""
+        result = self.streams.statistics()
+        if self._sip is not None and result:
+            result["sip_video_strangers"] = self._sip.strangers
+            result["sip_video_undecipherable"] = self._sip.undecipherable
+            oversize = result["sip_video_packets_oversize"]
+            assert isinstance(oversize, int)
+            result["sip_video_packets_oversize"] = oversize + self._sip.oversize
+            if self._sip.srtp is not None:
+                result["sip_video_srtp"] = self._sip.srtp.keys.suite
+        return result
+
+    def close(self) -> None:
+        """Say goodbye on both sides and free the sockets."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self.streams.goodbye(monotonic(), time())
+        self.drop()
