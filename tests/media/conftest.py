@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Engines, clients and phones on loopback, closed after each test."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
 from bridge.config import Media
 from bridge.media.embedded.engine import EmbeddedEngine
 from tests.media.desk import Desk
+from tests.media.page import Page, open_page
+from tests.simulators.audio import sine, write_wav
+from tests.simulators.isolation import isolated
 from tests.simulators.rtp import RtpPeer
 from tests.simulators.webrtc import WebRtcPeer
 
@@ -37,3 +41,20 @@ async def phone() -> AsyncIterator[RtpPeer]:
     peer = RtpPeer()
     yield peer
     peer.close()
+
+
+@pytest.fixture
+def network() -> Iterator[None]:
+    """Loopback only."""
+    with isolated():
+        yield
+
+
+@pytest.fixture
+async def page(network: None, tmp_path: Path) -> AsyncIterator[Page]:
+    """Chromium with a microphone that hears 440 Hz."""
+    microphone = tmp_path / "microphone.wav"
+    write_wav(microphone, sine(440, 10, 48000), 48000)
+    page = await open_page(microphone)
+    yield page
+    await page.close()

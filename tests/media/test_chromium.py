@@ -1,142 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The embedded engine with a real browser's WebRTC, in a network of its own."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bridge.call.events import MediaConnected, MediaLost
 from bridge.call.ids import Side
 from tests.media.desk import Desk
+from tests.media.page import Page
 from tests.media.sound import heard, tone
-from tests.simulators.audio import sine, write_wav
-from tests.simulators.browser import chromium
-from tests.simulators.isolation import isolated
 from tests.simulators.rtp import EVENT, PAYLOAD_TYPES, RtpPeer, Sender
 from tests.simulators.waiting import until, until_async
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-HERE = Path(__file__).parent
-MODULES = HERE.parent / "e2e" / "browser"
-START = """
-window.pc = new RTCPeerConnection({iceServers: []});
-window.candidates = [];
-pc.onicecandidate = e => candidates.push(e.candidate ? e.candidate.candidate : "");
-pc.ontrack = e => {
-    window.player = new Audio();
-    player.srcObject = new MediaStream([e.track]);
-    player.play();
-};
-window.stream = await navigator.mediaDevices.getUserMedia({audio: true});
-"""
-OFFER = """
-if (!pc.getTransceivers().length) pc.addTrack(stream.getTracks()[0], stream);
-await pc.setLocalDescription();
-return pc.localDescription.sdp;
-"""
-GATHERED = """
-while (pc.iceGatheringState !== "complete") await new Promise(r => setTimeout(r, 20));
-return candidates;
-"""
 LOCAL_PORT = """
 const report = await pc.getStats();
 const transport = [...report.values()].find(s => s.type === "transport");
 return report.get(report.get(transport.selectedCandidatePairId).localCandidateId).port;
 """
-HEARD = """
-const found = [...(await pc.getStats()).values()].filter(s => s.type === "inbound-rtp")[0];
-return found ? [found.packetsReceived, found.packetsLost, found.totalAudioEnergy] : [0, 0, 0];
-"""
-
-
-class Page:
-    """A page of Chromium that evaluates JavaScript."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self._id = 0
-
-    async def run(self, code: str) -> Any:
-        """The value that `code` returns."""
-        self._id += 1
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"id": self._id, "code": code}).encode() + b"\n")
-        reply = json.loads(await self._process.stdout.readline())
-        if "error" in reply:
-            raise RuntimeError(reply["error"])
-        return reply["value"]
-
-    async def offer(self, before: str = "") -> str:
-        """A local offer, applied."""
-        sdp = await self.run(before + OFFER)
-        assert isinstance(sdp, str)
-        return sdp
-
-    async def accept(self, sdp: str) -> None:
-        """The far end's answer."""
-        await self.run(
-            f"await pc.setRemoteDescription({{type: 'answer', sdp: {json.dumps(sdp)}}});"
-        )
-
-    async def answer(self, sdp: str) -> str:
-        """A local answer to an offer, applied."""
-        answer = await self.run(
-            f"await pc.setRemoteDescription({{type: 'offer', sdp: {json.dumps(sdp)}}});" + OFFER
-        )
-        assert isinstance(answer, str)
-        return answer
-
-    async def candidates(self) -> list[str]:
-        """Everything that was trickled, to the end."""
-        found = await self.run(GATHERED)
-        assert isinstance(found, list)
-        return found
-
-    async def hears(self, packets: int) -> tuple[int, int, float]:
-        """Wait for packets; how many, how many lost, and their energy."""
-
-        async def enough() -> list[float] | None:
-            found = await self.run(HEARD)
-            return found if found[0] >= packets else None
-
-        found = await until_async(enough, what="the browser heard", every=0.1)
-        assert found is not None
-        return int(found[0]), int(found[1]), found[2]
-
-
-@pytest.fixture
-def network() -> Iterator[None]:
-    """Loopback only."""
-    with isolated():
-        yield
-
-
-@pytest.fixture
-async def page(network: None, tmp_path: Path) -> AsyncIterator[Page]:
-    """Chromium with a microphone that hears 440 Hz."""
-    microphone = tmp_path / "microphone.wav"
-    write_wav(microphone, sine(440, 10, 48000), 48000)
-    process = await asyncio.create_subprocess_exec(
-        "node",
-        HERE / "browser.mjs",
-        MODULES,
-        chromium(),
-        microphone,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    page = Page(process)
-    await page.run(START)
-    yield page
-    assert process.stdin is not None
-    process.stdin.close()
-    await process.wait()
 
 
 async def speak(phone: RtpPeer, codec: str, seconds: float) -> None:
