@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pressed keys by SIP INFO: bodies read and written, and sent one after the other.
+"""Pressed keys by SIP INFO: bodies read and written. What INFO says is sent one after the other.
 
 There is no standard for them: `application/dtmf-relay` says signal and milliseconds, a line each;
 `application/dtmf` is the key alone.
@@ -51,13 +51,13 @@ def _key(text: str) -> str:
     return text.upper() if len(text) == 1 and text.upper() in _KEYS else ""
 
 
-class Keypad:
-    """One dialog's keys. They leave in order: the next one when the one before was answered."""
+class Infos:
+    """One dialog's INFO. They leave in order: the next one when the one before was answered."""
 
-    def __init__(self, send: Callable[[str, float], bool]) -> None:
-        """`send` tells whether an answer is to be waited for."""
+    def __init__(self, send: Callable[[str, str], bool]) -> None:
+        """`send`, given type and body, tells whether an answer is to be waited for."""
         self._send = send
-        self._waiting: deque[tuple[str, float]] = deque()
+        self._waiting: deque[tuple[str, str]] = deque()
         self._busy = False
         self._heard = 0
 
@@ -68,9 +68,9 @@ class Keypad:
         again, self._heard = number <= self._heard, max(number, self._heard)
         return pressed is not None, None if again else pressed
 
-    def press(self, key: str, duration: float) -> None:
-        """Send a key, after those before it."""
-        self._waiting.append((key, duration))
+    def say(self, kind: str, body: str) -> None:
+        """Send something, after what was before it."""
+        self._waiting.append((kind, body))
         self._next()
 
     def answered(self) -> None:

@@ -15,6 +15,7 @@ from bridge.call.events import (
     SipEnded,
     SipIdentityChanged,
     SipKeyPressed,
+    SipPictureWanted,
     SipProgressed,
     SipReferProgressed,
 )
@@ -23,10 +24,11 @@ from bridge.sip.call import Call
 from bridge.sip.dialog_state import DialogState, as_callee, as_caller
 from bridge.sip.endings import AddressOf, headers_of, hung_up_here, left, refused
 from bridge.sip.identity import FarParty
-from bridge.sip.keypad import RELAY, Keypad, body_of
+from bridge.sip.keypad import Infos, body_of
 from bridge.sip.messages import Message, causes_of, parse, parse_name_addr
 from bridge.sip.offers import Later, Offers, Report
 from bridge.sip.params import add_headers, audio_only, message_in
+from bridge.sip.pictures import ASK, CONTROL, asks_for_picture
 from bridge.sip.refer import Transfer
 from bridge.sip.referrals import Referral, Referrals
 
@@ -74,8 +76,7 @@ class Leg:
         self._progressed_with_sdp = False
         self._cancel: Message | None = None
         self._our_end: SipEnded | None = None
-        self._keypad = Keypad(self._send_key)
-        self._key_body: str = RELAY
+        self._infos = Infos(self._send_info)
 
     # --- commands ---------------------------------------------------------------------------
 
@@ -196,14 +197,20 @@ class Leg:
         elif info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
             self._disconnected(info, message)
 
-    def press(self, key: str, duration: float, body: str) -> None:
+    def press(self, key: str, duration: float, kind: str) -> None:
         """Send INFO with a key."""
-        self._key_body = body
-        self._keypad.press(key, duration)
+        self._infos.say(kind, body_of(key, duration, kind))
+
+    def ask_for_picture(self) -> None:
+        """Send INFO that wants a whole picture."""
+        self._infos.say(CONTROL, ASK)
 
     def informed(self, request: Message) -> bool:
         """Whether an INFO of the far end's can be understood; what it says is reported."""
-        understood, pressed = self._keypad.heard(request)
+        if asks_for_picture(request):
+            self._report(SipPictureWanted(leg=self.id))
+            return True
+        understood, pressed = self._infos.heard(request)
         if pressed:
             key, duration = pressed
             self._report(SipKeyPressed(leg=self.id, key=key, duration=duration))
@@ -212,7 +219,7 @@ class Leg:
     def transaction_changed(self, change: pj.TsxStateEvent) -> None:
         """A transaction within the call went on."""
         if change.tsx.method == "INFO" and change.tsx.role == pj.PJSIP_ROLE_UAC and _over(change):
-            self._keypad.answered()
+            self._infos.answered()
         if change.type != pj.PJSIP_EVENT_RX_MSG:
             return
         message = parse(change.src.rdata.wholeMsg)
@@ -328,13 +335,13 @@ class Leg:
         self._report(event)
         self._ended(self)
 
-    def _send_key(self, key: str, duration: float) -> bool:
+    def _send_info(self, kind: str, body: str) -> bool:
         if not self.call:
             return False
         prm = pj.CallSendRequestParam()
         prm.method = "INFO"
-        prm.txOption.contentType = self._key_body
-        prm.txOption.msgBody = body_of(key, duration, self._key_body)
+        prm.txOption.contentType = kind
+        prm.txOption.msgBody = body
         try:
             self.call.sendRequest(prm)
         except pj.Error as error:

@@ -9,6 +9,7 @@ import re
 from typing import Final
 
 from bridge.sip.keypad import BODIES
+from bridge.sip.pictures import CONTROL
 from bridge.sip.sieve import Refuse
 
 _SERVED: Final = frozenset({"INVITE", "ACK", "CANCEL", "OPTIONS", "MESSAGE"})
@@ -35,7 +36,9 @@ _NOT_ALLOWED: Final = Refuse(405, f"Method Not Allowed{_ALLOW}")
 _NOT_IMPLEMENTED: Final = Refuse(501, f"Not Implemented{_ALLOW}")
 _ALIVE: Final = Refuse(200, f"OK{_ALLOW}\r\nAccept: application/sdp, text/plain")
 TAKEN: Final = Refuse(200, "OK")
-NOT_UNDERSTOOD: Final = Refuse(415, f"Unsupported Media Type\r\nAccept: {', '.join(BODIES)}")
+NOT_UNDERSTOOD: Final = Refuse(
+    415, f"Unsupported Media Type\r\nAccept: {', '.join((*BODIES, CONTROL))}"
+)
 _BAD_PACKAGE: Final = Refuse(469, "Bad Info Package\r\nRecv-Info:")
 """RFC 6086 section 4.2.2; we want none."""
 

@@ -13,6 +13,7 @@ import structlog
 from bridge.call.commands import (
     AnswerSip,
     AnswerSipReinvite,
+    AskSipForPicture,
     ByeSip,
     CancelSip,
     NotifySip,
@@ -245,6 +246,8 @@ class Worker:
                 leg.hang_up(_OK, q850=command.q850)
             case SendSipKey():
                 leg.press(command.key, command.duration, self._key_body(leg))
+            case AskSipForPicture():
+                leg.ask_for_picture()
             case ReferSip():
                 self._refer(command, leg)
             case NotifySip():

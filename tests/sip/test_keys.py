@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bridge.call.commands import SendSipKey
 from bridge.call.events import SipAnswered, SipEnded, SipKeyPressed, SipProgressed
-from bridge.sip.keypad import BODIES, PLAIN, RELAY, Keypad, body_of, key_in
+from bridge.sip.keypad import BODIES, PLAIN, RELAY, Infos, body_of, key_in
 from bridge.sip.messages import parse
 from bridge.sip.tap import without_secrets
 from tests.sip.phone import CALL, TRUNK, Bridge, Sipp, trunk
@@ -81,13 +81,14 @@ def test_which_key_it_was_is_not_kept(kind: str) -> None:
 def test_keys_leave_in_their_order() -> None:
     sent: list[str] = []
 
-    def send(key: str, duration: float) -> bool:
+    def send(kind: str, key: str) -> bool:
+        assert kind == PLAIN
         sent.append(key)
         return key != "x"
 
-    keypad = Keypad(send)
+    keypad = Infos(send)
     for key in "12x3":
-        keypad.press(key, 0.1)
+        keypad.say(PLAIN, key)
     assert sent == ["1"]
     keypad.answered()
     assert sent == ["1", "2"]
@@ -99,7 +100,7 @@ def test_keys_leave_in_their_order() -> None:
 
 
 def test_a_repeated_info_is_one_key() -> None:
-    keypad = Keypad(lambda key, duration: True)
+    keypad = Infos(lambda kind, body: True)
     first = parse(info("Signal=5\r\nDuration=100", number=7))
     assert keypad.heard(first) == (True, ("5", 0.1))
     assert keypad.heard(first) == (True, None)
@@ -134,7 +135,10 @@ async def test_a_telephone_presses_a_key(tmp_path: Path, kind: str, body: str, s
         await bridge.expect(SipEnded)
         await phone.succeeds()
         if status == "415":
-            assert "Accept: application/dtmf-relay, application/dtmf" in phone.messages()
+            assert (
+                "Accept: application/dtmf-relay, application/dtmf, application/media_control"
+                in phone.messages()
+            )
         received = [text for _, way, text in bridge.ladder if way == "received" and "INFO" in text]
         assert any(text.startswith("INFO ") for text in received) == (status != "469")
         assert not any("Signal=5" in text for text in received)
