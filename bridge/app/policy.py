@@ -161,4 +161,8 @@ def _of_accounts(accounts: Accounts) -> TrunkPolicy:
 
 
 def _terms(way: Trunk | Accounts) -> Terms:
-    return Terms(srtp=Srtp(way.srtp), keypad=_KEYPADS.get(way.dtmf, Keypad.INFO))
+    return Terms(
+        srtp=Srtp(way.srtp),
+        keypad=_KEYPADS.get(way.dtmf, Keypad.INFO),
+        video=way.video == "relay",
+    )

@@ -158,7 +158,8 @@ class Media(Section):
     )
     rtp_ports: tuple[Port, Port] = Field(
         (30000, 34999),
-        description="Range of UDP ports for audio, on both sides; a call takes three or more.",
+        description="Range of UDP ports for audio and video, on both sides; a call takes three or "
+        "more, and two more with video.",
     )
     workers: int | None = Field(
         None,

@@ -162,6 +162,11 @@ class Trunk(Section):
     codecs: tuple[Literal["opus", "G722", "PCMU", "PCMA"], ...] = Field(
         ("opus", "G722", "PCMA", "PCMU"), description="Audio codecs offered, best first."
     )
+    video: Annotated[Literal["off", "relay"], Off] = Field(
+        "off",
+        description="off: video is declined, and the call has its audio alone; relay: it passes as "
+        "it is, where telephone and client share VP8 or H.264, at whatever bandwidth they use.",
+    )
     trust_identity: bool = Field(
         True,
         description="Whether P-Asserted-Identity and Remote-Party-ID say who calls, rather than "
@@ -267,6 +272,9 @@ class Accounts(Section):
     )
     dtmf: Literal["auto", "rfc4733", "dtmf-relay", "dtmf"] = Field(
         "auto", description="How pressed keys are sent, as for trunks."
+    )
+    video: Annotated[Literal["off", "relay"], Off] = Field(
+        "off", description="Whether video is declined or passed on, as for trunks."
     )
     mailboxes: bool = Field(
         True,

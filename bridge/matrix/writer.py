@@ -17,6 +17,8 @@ from bridge.call.commands import (
 )
 from bridge.call.ids import UserId
 from bridge.matrix.ghosts import display_name
+from bridge.sdp.parser import parse
+from bridge.sdp.video import video_of
 
 Content = dict[str, Any]
 
@@ -112,12 +114,21 @@ def _streams(sdp: str) -> Content:
     streams = [stream for stream in dict.fromkeys(_MSID.findall(sdp)) if stream != "-"]
     if not streams:
         return {}
+    unseen = not _shows(sdp)
     return {
         "sdp_stream_metadata": {
-            stream: {"purpose": "m.usermedia", "audio_muted": False, "video_muted": True}
+            stream: {"purpose": "m.usermedia", "audio_muted": False, "video_muted": unseen}
             for stream in streams
         }
     }
+
+
+def _shows(sdp: str) -> bool:
+    """Whether the SDP promises a picture: clients show one place holder or another until then."""
+    if "m=video" not in sdp:
+        return False
+    video = video_of(parse(sdp))
+    return video is not None and video.direction.sends
 
 
 def _milliseconds(seconds: float) -> int:

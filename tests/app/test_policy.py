@@ -25,7 +25,8 @@ def policy() -> Policy:
         parse(
             """
 homeserver: {domain: mx.test}
-accounts: {servers: [sip.example.com], early_media: connect, srtp: optional, dtmf: dtmf}
+accounts:
+  {servers: [sip.example.com], early_media: connect, srtp: optional, dtmf: dtmf, video: relay}
 appservice: {as_token: ours, hs_token: theirs}
 encryption: {mode: off}
 permissions: {mx.test: receive, "@alice:mx.test": call, "*": blocked, "@chief:mx.test": admin}
@@ -78,7 +79,7 @@ def test_every_setting_arrives(policy: Policy) -> None:
     }
     assert policy.trunk(provider) is policy.trunks[provider]
     assert policy.trunk(TrunkName("account:@alice:mx.test")) == TrunkPolicy(
-        early_media=True, terms=Terms(srtp=Srtp.OPTIONAL, keypad=Keypad.INFO)
+        early_media=True, terms=Terms(srtp=Srtp.OPTIONAL, keypad=Keypad.INFO, video=True)
     )
     assert list(policy.outbound) == [
         OutboundRule(

@@ -133,3 +133,21 @@ def test_metadata_is_keyed_as_the_sdp_names_its_streams(
 def test_a_command_that_is_no_event_is_our_own_mistake() -> None:
     with pytest.raises(TypeError, match="SendCallEvent"):
         write_call_event(SendCallEvent(**about()))
+
+
+@pytest.mark.parametrize(
+    ("direction", "port", "muted"),
+    [("sendrecv", 9, False), ("sendonly", 9, False), ("recvonly", 9, True), ("sendrecv", 0, True)],
+)
+def test_a_picture_is_announced_where_there_is_one(direction: str, port: int, muted: bool) -> None:
+    sdp = (
+        "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n"
+        "a=fingerprint:sha-256 AB:CD\r\n"
+        f"{SDP.removeprefix('v=0').lstrip()}"
+        f"m=video {port} UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 VP8/90000\r\na={direction}\r\n"
+        "a=msid:stream picture\r\na=mid:1\r\na=rtcp-mux\r\n"
+    )
+    command = SendMatrixNegotiate(**about(), type=SdpType.OFFER, sdp=sdp, lifetime=60)
+    _, content = write_call_event(command)
+    own = {"purpose": "m.usermedia", "audio_muted": False, "video_muted": muted}
+    assert content["sdp_stream_metadata"] == {"stream": own}
