@@ -4,7 +4,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
@@ -19,10 +19,10 @@ from rich.markup import escape
 
 from bridge import logs
 from bridge.app.open_files import raise_limit
+from bridge.app.report import place_call, run_checks, show
 from bridge.app.verdicts import Finding, Verdict
 from bridge.config import Config, load, outdated, secrets_of
 from bridge.config.load import examine, read_file
-from bridge.config.problems import Problem
 from bridge.config.template import configuration, fresh_secrets
 from bridge.errors import BridgeError, ConfigurationError
 
@@ -34,8 +34,6 @@ class Form(StrEnum):
     CSV = "csv"
     JSON = "json"
 
-
-_STYLES = {"ok": "green", "warning": "yellow", "failed": "red bold", "skipped": "dim"}
 
 commands = typer.Typer(
     name="matrix-sip",
@@ -187,11 +185,28 @@ def setup(
         ):
             output.print("When it has: matrix-sip check, then matrix-sip run")
             return
-        _run_checks(written.config)
+        run_checks(output, written.config)
 
 
 @commands.command()
-def check(config: ConfigOption = _CONFIG) -> None:
+def check(
+    config: ConfigOption = _CONFIG,
+    call: Annotated[
+        str,
+        typer.Option(
+            "--call",
+            help="Call this number instead, as the dial plan says, send a tone, and tell how "
+            "audio comes and goes. No homeserver is needed, and a bridge that runs not disturbed.",
+        ),
+    ] = "",
+    who: Annotated[
+        str,
+        typer.Option("--as", help="Matrix id of who calls, for --call; else the first who may."),
+    ] = "",
+    talk: Annotated[
+        float, typer.Option("--talk", min=1, max=60, help="Seconds of the tone, for --call.")
+    ] = 6,
+) -> None:
     """Try everything that the bridge needs, and say what would help.
 
     Exits with 0, 1 (something failed) or 2 (nothing could be proved).
@@ -201,14 +216,21 @@ def check(config: ConfigOption = _CONFIG) -> None:
     directory = config.absolute().parent
     settings, problems = examine(text, os.environ, directory=directory, name=str(config))
     for problem in problems:
-        _show(Finding(Verdict.FAILED, "configuration", str(problem)))
+        show(output, Finding(Verdict.FAILED, "configuration", str(problem)))
     if settings is None:
         raise typer.Exit(2)
     for each in outdated(text, str(config)):
-        _show(Finding(Verdict.WARNING, "configuration", str(each), "Run matrix-sip upgrade."))
+        found = Finding(Verdict.WARNING, "configuration", str(each), "Run matrix-sip upgrade.")
+        show(output, found)
     if not problems:
-        _show(Finding(Verdict.OK, "configuration", str(config)))
-    _run_checks(settings, problems)
+        show(output, Finding(Verdict.OK, "configuration", str(config)))
+    if not call:
+        run_checks(output, settings, problems)
+    elif problems:
+        raise typer.Exit(1)
+    else:
+        with _explaining():
+            place_call(output, settings, call, who, talk)
 
 
 @commands.command()
@@ -334,37 +356,6 @@ def show_ladder(
         record, entries = asyncio.run(history.one(settings, call, full=full))
         for line in history.ladder(record, entries, full=full):
             output.print(line)
-
-
-def _run_checks(settings: Config, problems: Sequence[Problem] = ()) -> None:
-    """Exits with 1 if something failed, with 2 if nothing was proved."""
-    logs.configure("error", full_numbers=True, secrets=list(secrets_of(settings)))
-    verdicts = asyncio.run(_check(settings, problems))
-    if problems or Verdict.FAILED in verdicts:
-        raise typer.Exit(1)
-    if Verdict.OK not in verdicts:
-        raise typer.Exit(2)
-
-
-async def _check(settings: Config, problems: Sequence[Problem]) -> set[Verdict]:
-    """Every verdict that there was."""
-    from bridge.app.check import check
-
-    verdicts = set()
-    async for finding in check(settings, problems):
-        verdicts.add(finding.verdict)
-        _show(finding)
-    return verdicts
-
-
-def _show(finding: Finding) -> None:
-    word = finding.verdict.value
-    padding = " " * (9 - len(word))
-    output.print(
-        f"[{_STYLES[word]}]{word}[/]{padding}{escape(finding.what)}: {escape(finding.message)}"
-    )
-    if finding.remedy:
-        output.print(f"         {escape(finding.remedy)}")
 
 
 def _log(settings: Config) -> None:
