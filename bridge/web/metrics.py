@@ -37,6 +37,7 @@ from bridge.call.ids import CallId, Direction, Side
 from bridge.call.outcomes import outcome_of
 from bridge.call.quality import Flow
 from bridge.call.silence import Silence
+from bridge.web.video_metrics import VideoMetrics
 
 _SETUP: Final = (0.5, 1, 2, 3, 5, 8, 13, 20, 30, 45, 60, 90)
 _LENGTH: Final = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
@@ -232,6 +233,7 @@ class Metrics:
             for cause in Silence:
                 self._silences.labels(side.value, cause.value)
         self._quality = _Quality(self.registry)
+        self._video = VideoMetrics(self.registry)
         active = Gauge(
             "matrix_sip_calls_active",
             "Calls that have begun and not ended.",
@@ -269,6 +271,7 @@ class Metrics:
                 self._silences.labels(side.value, reason).inc()
             case RecordStatistics(statistics=statistics):
                 self._measured(statistics)
+                self._video.observe(statistics)
             case RecordEnd(call=call, cause=cause) if call in self._calls:
                 course = self._calls.pop(call)
                 outcome = outcome_of(Cause(cause)).value

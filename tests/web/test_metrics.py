@@ -88,6 +88,30 @@ def test_what_was_measured_of_a_call_is_counted_at_its_end() -> None:
     assert found["matrix_sip_packets_dropped_total", "late/matrix"] == 2
 
 
+def test_video_is_counted_at_the_end_of_calls_that_had_some() -> None:
+    metrics = Metrics()
+    measured: dict[str, int | float | str] = {
+        "video_mode": "none",
+        "matrix_video_codec": "VP8/90000",
+        "sip_video_codec": "VP8/90000",
+        "sip_video_packets_received": 90,
+        "sip_video_packets_oversize": 4,
+        "sip_video_pictures_asked": 2,
+        "matrix_video_packets_repeated": 5,
+    }
+    audio: dict[str, int | float | str] = {"mode": "relay"}
+    for statistics in (measured, audio):
+        metrics.observe(RecordStatistics(call=CallId("a"), statistics=statistics), 100.0)
+    found = samples(metrics)
+    assert found["matrix_sip_video_calls_total", "VP8"] == 1
+    assert found["matrix_sip_video_packets_total", "sip"] == 90
+    assert found["matrix_sip_video_packets_dropped_total", "oversize/sip"] == 4
+    assert found["matrix_sip_video_pictures_asked_total", "sip"] == 2
+    assert found["matrix_sip_video_packets_repeated_total", "matrix"] == 5
+    assert found["matrix_sip_video_packets_lost_total", "matrix"] == 0
+    assert found["matrix_sip_packets_dropped_total", "late/sip"] == 0
+
+
 def test_all_samples_of_a_metric_together() -> None:
     metrics = Metrics()
     assert metrics.total("packets_dropped_total") == 0

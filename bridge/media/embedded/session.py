@@ -503,7 +503,7 @@ class Session:
 
     def _announce_video(self) -> None:
         """Say which video passes, if that is another than before."""
-        codec = self._video.streams.codec
+        codec = self._video.codec
         if codec != self._video_told:
             self._video_told = codec
             self._emit(MediaVideoChanged(call=self._call, codec=codec))

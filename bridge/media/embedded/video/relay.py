@@ -4,6 +4,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable
+from functools import partial
 from time import monotonic, time
 from typing import Final
 
@@ -43,14 +44,28 @@ class VideoRelay:
 
         `on_wanted`: a picture is wanted of the SIP peer, which cannot be told so by RTCP.
         """
-        self.streams = VideoStreams(
-            cname, audio, {Side.MATRIX: to_matrix, Side.SIP: self._to_sip}, on_wanted
-        )
+        send = {Side.MATRIX: to_matrix, Side.SIP: self._to_sip}
+        self._make_streams = partial(VideoStreams, cname, audio, send, on_wanted)
+        self._made: VideoStreams | None = None
+        self._lead: SendMedia | None = None
         self._open_leg = open_leg
         self._track_id = secrets.token_hex(16)
         self._sip: SipLeg | None = None
         self._kinds: frozenset[int] = frozenset()
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def _streams(self) -> VideoStreams:
+        """Most calls never need them."""
+        if self._made is None:
+            self._made = self._make_streams()
+            self._made.to_matrix.lead(self._lead)
+        return self._made
+
+    @property
+    def codec(self) -> str:
+        """What passes, as `VP8/90000`; empty if nothing is agreed on."""
+        return self._made.codec if self._made else ""
 
     # --- our ends ---------------------------------------------------------------------------------
 
@@ -58,25 +73,28 @@ class VideoRelay:
         """Our end on the SIP side, with new keys if it may be encrypted; None: there is no port."""
         if self._sip is None:
             try:
-                self._sip = self._open_leg(self.streams.to_matrix.receive, self._sip_rtcp)
+                self._sip = self._open_leg(self._streams.to_matrix.receive, self._sip_rtcp)
             except LocalError as error:  # Without a picture the call goes on.
                 logger.warning("no port for video", error=str(error))
                 return None
-            self.streams.to_sip.lead(self._sip.send_rtp)
+            self._streams.to_sip.lead(self._sip.send_rtp)
         crypto = () if terms.srtp is Srtp.OFF else new_keys()
         return LocalRtpVideo(port=self._sip.port, crypto=crypto)
 
     def webrtc(self) -> LocalWebRtcVideo:
         """Our end on the client's side."""
-        return LocalWebRtcVideo(ssrc=self.streams.to_matrix.emission.ssrc, track_id=self._track_id)
+        ssrc = self._streams.to_matrix.emission.ssrc
+        return LocalWebRtcVideo(ssrc=ssrc, track_id=self._track_id)
 
     # --- what is agreed on ------------------------------------------------------------------------
 
     def follow(self, matrix: Exchange, sip: Exchange) -> bool:
         """Relay as the legs agreed; whether more payload types are video than before."""
+        if self._sip is None:
+            return False
         client = leg_video(matrix.local, matrix.remote)
         phone = leg_video(sip.local, sip.remote)
-        if self._sip is None or client is None or phone is None:
+        if client is None or phone is None:
             self._follow(None, None)
             return False
         try:
@@ -90,23 +108,23 @@ class VideoRelay:
         return before != self._kinds
 
     def _follow(self, client: LegVideo | None, phone: LegVideo | None) -> None:
-        self.streams.follow(client, phone)
-        if self.streams.codec and self._timer is None:
+        self._streams.follow(client, phone)
+        if self.codec and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
 
     def drop(self) -> None:
         """Let go of the SIP peer: another one comes, with whom nothing is agreed on."""
-        self._follow(None, None)
-        self.streams.to_sip.lead(None)
         sip, self._sip = self._sip, None
         if sip is not None:
+            self._follow(None, None)
+            self._streams.to_sip.lead(None)
             sip.close()
 
     def divide(self, audio: OnRtp) -> OnRtp:
         """What takes packets of the client's: `audio` all that is no video."""
-        kinds, video = self._kinds, self.streams.to_sip.receive
-        if not kinds:
+        if not self._kinds:
             return audio
+        kinds, video = self._kinds, self._streams.to_sip.receive
 
         def take(packet: Packet, now: float) -> None:
             if packet[1] & 0x7F in kinds:
@@ -120,15 +138,17 @@ class VideoRelay:
 
     def lead(self, send: SendMedia | None) -> None:
         """Send to the client this way from now on; None: there is no way."""
-        self.streams.to_matrix.lead(send)
+        self._lead = send
+        if self._made is not None:
+            self._made.to_matrix.lead(send)
 
     def matrix_rtcp(self, packet: bytes) -> None:
         """Take what the client says; it may be about audio."""
         if self._kinds:
-            self.streams.receive_rtcp(Side.MATRIX, packet, monotonic(), time())
+            self._streams.receive_rtcp(Side.MATRIX, packet, monotonic(), time())
 
     def _sip_rtcp(self, packet: bytes) -> None:
-        self.streams.receive_rtcp(Side.SIP, packet, monotonic(), time())
+        self._streams.receive_rtcp(Side.SIP, packet, monotonic(), time())
 
     def _to_sip(self, packet: bytes) -> None:
         if self._sip is not None:
@@ -136,22 +156,23 @@ class VideoRelay:
 
     def refresh(self) -> None:
         """See `RefreshPicture`."""
-        self.streams.refresh(monotonic())
+        if self._made is not None:
+            self._made.refresh(monotonic())
 
     def _tick(self) -> None:
         self._timer = None
-        if not self.streams.codec:
+        if not self.codec:
             return
         now = monotonic()
-        self.streams.look(now)
-        self.streams.report(now, time())
+        self._streams.look(now)
+        self._streams.report(now, time())
         self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
 
     # --- the end ----------------------------------------------------------------------------------
 
     def statistics(self) -> Statistics:
         """What was measured so far; the keys are described in `streams.py`."""
-        result = self.streams.statistics()
+        result = self._made.statistics() if self._made else {}
         if self._sip is not None and result:
             result["sip_video_strangers"] = self._sip.strangers
             result["sip_video_undecipherable"] = self._sip.undecipherable
@@ -166,5 +187,5 @@ class VideoRelay:
         """Say goodbye on both sides and free the sockets."""
         if self._timer is not None:
             self._timer.cancel()
-            self.streams.goodbye(monotonic(), time())
+            self._streams.goodbye(monotonic(), time())
         self.drop()
