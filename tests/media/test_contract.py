@@ -15,10 +15,18 @@ from bridge.call.commands import (
     JoinMedia,
     OfferMedia,
     OfferSuccessor,
+    RefreshPicture,
     RollbackMedia,
     SwitchMedia,
 )
-from bridge.call.events import MediaClosed, MediaFailed, MediaFault, MediaOfferReady, MediaSwitched
+from bridge.call.events import (
+    MediaClosed,
+    MediaFailed,
+    MediaFault,
+    MediaOfferReady,
+    MediaSwitched,
+    MediaVideoChanged,
+)
 from bridge.call.ids import CallId, OpId, Side
 from bridge.config import Logging
 from bridge.media.embedded.engine import EmbeddedEngine
@@ -31,7 +39,10 @@ from bridge.sdp.parser import parse
 from tests.media.conftest import SETTINGS
 from tests.media.desk import Desk
 from tests.media.fake import FakeEngine, description
+from tests.media.filming import Stage
 from tests.media.processes import KeptTemplate
+from tests.simulators.rtp import RtpPeer
+from tests.simulators.webrtc import WebRtcPeer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -55,6 +66,19 @@ async def template() -> AsyncIterator[Template]:
     template = KeptTemplate()
     yield template
     await template.end()
+
+
+@pytest_asyncio.fixture(loop_scope="module", params=["embedded", "workers"])
+async def stage(request: pytest.FixtureRequest, template: Template) -> AsyncIterator[Stage]:
+    """Each engine that carries packets, with cameras at both ends."""
+    desk = Desk(partial(ENGINES[request.param], template))
+    stage = Stage(desk, WebRtcPeer(), RtpPeer())
+    stage.connect()
+    yield stage
+    stage.close()
+    stage.phone.close()
+    await stage.client.close()
+    await desk.engine.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module", params=list(ENGINES))
@@ -381,3 +405,34 @@ async def test_a_successor_that_was_given_up_cannot_answer(desk: Desk) -> None:
     desk.engine.do(DropSuccessor(call=desk.call))
     failed = await desk.refused(lambda op: SwitchMedia(call=desk.call, op=op, sdp=SUCCESSOR))
     assert failed.fault is MediaFault.BAD_SDP
+
+
+# --- video ----------------------------------------------------------------------------------------
+
+
+async def test_video_passes_where_the_terms_allow_it(stage: Stage) -> None:
+    await stage.call()
+    client_saw, phone_saw = stage.client_screen.shown, stage.phone_screen.shown
+    await stage.roll(
+        lambda: min(len(client_saw), len(phone_saw)) >= 5, stage.client_camera, stage.phone_camera
+    )
+    assert (await stage.desk.event(MediaVideoChanged)).codec == "VP8/90000"
+    stage.desk.engine.do(RefreshPicture(call=stage.desk.call))
+    await stage.roll(lambda: "pli" in stage.client_camera.asked, stage.client_camera)
+    assert (await stage.desk.hang_up())["video_mode"] == "relay"
+
+
+async def test_video_is_declined_in_place_where_they_do_not(stage: Stage) -> None:
+    offer = await stage.client_sdp()
+    offered = await stage.desk.offer(Side.MATRIX, offer)
+    assert "m=video" not in offered.sdp
+    answer = parse(await stage.desk.answer(Side.SIP, stage.phone.sdp()))
+    assert [media.kind for media in answer.media] == ["audio", "video"]
+    assert answer.media[1].declined
+    assert not stage.desk.of(MediaVideoChanged)
+
+
+async def test_who_has_no_video_is_asked_for_no_picture(desk: Desk) -> None:
+    await establish(desk)
+    desk.engine.do(RefreshPicture(call=desk.call))
+    assert "video_mode" not in await desk.hang_up()
