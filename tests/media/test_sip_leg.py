@@ -119,6 +119,21 @@ async def test_probation_wants_one_stream_in_sequence(
     assert legs.leg.latched
 
 
+async def test_rtcp_goes_next_door_until_the_peer_has_said_where(
+    legs: Legs, peers: tuple[RtpPeer, RtpPeer]
+) -> None:
+    peer, elsewhere = peers
+    legs.leg.aim(("192.0.2.1", 4000), ("192.0.2.1", 4001), muxed=False)
+    peer.send(*Sender(0).packets([b"s"] * PROBATION))
+    await legs.heard(1)
+    legs.leg.send_rtcp(RTCP)
+    await until(lambda: peer.received.rtcp == [RTCP], what="the peer was told")
+    elsewhere.send_rtcp(RTCP)
+    await until(lambda: legs.rtcp == [RTCP], what="the peer told something")
+    legs.leg.send_rtcp(RTCP)
+    await until(lambda: elsewhere.received.rtcp == [RTCP], what="it went where that came from")
+
+
 async def test_a_new_address_starts_over(legs: Legs, peers: tuple[RtpPeer, RtpPeer]) -> None:
     first, second = peers
     legs.aim(first)

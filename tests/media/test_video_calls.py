@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
-from bridge.call.commands import RefreshPicture
+from bridge.call.commands import OfferSuccessor, RefreshPicture, SwitchMedia
 from bridge.call.events import (
     MediaConnected,
     MediaPictureWanted,
     MediaVideoChanged,
 )
-from bridge.call.ids import Side
+from bridge.call.ids import CallId, Side
 from bridge.call.terms import Srtp, Terms
 from bridge.media.embedded.rtcp import signed
 from tests.media.desk import Desk
@@ -278,3 +278,63 @@ async def test_without_a_port_the_call_has_no_picture(stage: Make) -> None:
     await on.client.connect(answer)
     await on.desk.event(MediaConnected)
     assert not on.desk.of(MediaVideoChanged)
+
+
+async def test_another_telephone_takes_the_call_without_video(stage: Make) -> None:
+    """The client is asked to see nothing any more, and its audio goes on."""
+    on = stage("VP8")
+    await on.call()
+    await on.roll(lambda: len(on.client_screen.shown) >= 3, on.phone_camera)
+    desk, successor = on.desk, RtpPeer()
+    asked = await desk.ask(lambda op: OfferSuccessor(call=desk.call, op=op))
+    assert "m=video" not in asked.sdp
+    successor.aim(asked.sdp)
+    sdp = successor.sdp()
+    switched = await desk.ask(lambda op: SwitchMedia(call=desk.call, op=op, sdp=sdp))
+    assert switched.needed
+    assert desk.of(MediaVideoChanged)[-1].codec == ""
+    offered = await desk.offer(Side.SIP, sdp)
+    assert video_section(offered.sdp).direction.value == "inactive"
+    gone = await on.client_sdp(answer_to=offered.sdp, direction="inactive")
+    assert "m=video" not in await desk.answer(Side.MATRIX, gone)
+    await on.client.send(*on.client.sender("PCMU").packets([b"a" * 160] * 3))
+    await successor.received.reaches(3)
+    successor.close()
+
+
+async def test_calls_that_are_put_through_to_each_other_have_no_video(stage: Make) -> None:
+    on = stage("VP8")
+    await on.call()
+    await on.roll(lambda: len(on.phone_screen.shown) >= 3, on.client_camera)
+    desk = on.desk
+    desk.bridge(CallId("call-2"))
+    desk.another(CallId("call-2")).bridge(desk.call)
+    offered = await desk.offer(Side.MATRIX, "")
+    assert offered.needed
+    assert video_section(offered.sdp).port == 0
+    assert await desk.answer(Side.SIP, on.phone_sdp(port=0)) == ""
+    assert desk.of(MediaVideoChanged)[-1].codec == ""
+    again = await desk.offer(Side.SIP, on.phone_sdp())
+    assert video_section(again.answer).port == 0
+    assert not (await desk.offer(Side.MATRIX, "")).needed
+
+
+async def test_both_offered_at_once(stage: Make) -> None:
+    on = stage("H264")
+    await on.desk.offer(Side.MATRIX, await on.client_sdp(), terms=TERMS)
+    joined = await on.desk.join(await on.client_sdp(), on.phone_sdp())
+    on.aim(joined.sip_sdp)
+    await on.client.connect(joined.matrix_sdp)
+    await on.desk.event(MediaConnected)
+    await on.roll(
+        lambda: min(len(on.client_screen.shown), len(on.phone_screen.shown)) >= 3,
+        on.client_camera,
+        on.phone_camera,
+    )
+
+
+async def test_a_telephone_behind_a_nat_is_found_by_its_video_too(stage: Make) -> None:
+    on = stage("VP8")
+    await on.call(on.phone_sdp(port=4))
+    await on.roll(lambda: len(on.client_screen.shown) >= 3, on.phone_camera)
+    await on.roll(lambda: len(on.phone_screen.shown) >= 3, on.client_camera)

@@ -82,6 +82,7 @@ class SipLeg:
         """Where the peer really was before it named other addresses."""
         self._peer: tuple[Any, ...] | None = None
         self._rtcp_peer: tuple[Any, ...] | None = None
+        self._rtcp_signalled: tuple[Any, ...] | None = None
         self.muxed = False
         """Whether RTCP shares RTP's port, as signalled."""
         self._locked = False
@@ -100,7 +101,7 @@ class SipLeg:
         if (signalled, muxed) == (self._signalled, self.muxed):
             return
         self.muxed = muxed
-        self._rtcp_peer = rtcp_peer
+        self._rtcp_peer = self._rtcp_signalled = rtcp_peer
         if signalled == self._signalled:
             return
         # What it left may go on for a while, before the new one begins: that is no NAT.
@@ -307,6 +308,9 @@ class SipLeg:
         self._locked = self.latched = True
         if self.muxed:
             self._rtcp_peer = source
+        elif self._rtcp_peer == self._rtcp_signalled and source[1] < 65535:
+            # What was signalled is behind the NAT; this is next door, until RTCP says where.
+            self._rtcp_peer = (source[0], source[1] + 1, *source[2:])
         return True
 
     def _rtcp_readable(self, _: float) -> None:
