@@ -36,7 +36,8 @@ help, is written to standard error.
 
 `run` logs to standard error. SIGTERM and SIGINT (Ctrl-C) make it stop: calls may go on for
 `shutdown.drain` seconds, while new ones are refused; a second signal ends them at once, on both
-sides ([more](../how-to/restart.md)). It tells systemd when it is
+sides ([more](../how-to/restart.md)). SIGHUP, or `matrix-sip reload`,
+makes it read its settings anew. It tells systemd when it is
 ready (`Type=notify` may be used). While it runs, `http://127.0.0.1:29331` (see `web` in the
 [configuration](configuration.md)) serves `/health/live` (200 while the process answers at all),
 `/health/ready` (200 when homeserver, SIP and database work, else 503, with details as JSON;

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -49,8 +50,13 @@ class Answer(BaseHTTPRequestHandler):
 
     status = 200
     body = b""
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        self.do_GET()
 
     def do_GET(self) -> None:
+        self.asked.append(f"{self.command} {self.path} {self.headers['Authorization']}")
         self.send_response(self.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(self.body)))
@@ -63,7 +69,7 @@ class Answer(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def listener() -> Iterator[tuple[type[Answer], int]]:
-    handler = type("Handler", (Answer,), {})
+    handler = type("Handler", (Answer,), {"asked": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -204,6 +210,50 @@ def test_health_of_no_bridge(listener: tuple[type[Answer], int]) -> None:
     assert result.exit_code == 1
     assert "no bridge answers at http://127.0.0.1:1/health: Connection refused" in result.stderr
     assert "matrix-sip run" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "said"),
+    [
+        (200, {"applied": ["permissions"], "restart": ["media.workers"], "problems": []}, 0, ""),
+        (200, {"applied": [], "restart": [], "problems": []}, 0, "nothing is different"),
+        (
+            422,
+            {"applied": [], "restart": [], "problems": ["config.yaml:3: web.prt: unknown key"]},
+            1,
+            "config.yaml:3: web.prt: unknown key",
+        ),
+        (401, {}, 1, "another appservice.as_token"),
+        (503, {}, 1, "starting or stopping"),
+        (404, {}, 1, "no bridge of this version"),
+    ],
+)
+def test_reload_tells_what_came_of_it(
+    listener: tuple[type[Answer], int], status: int, body: dict[str, Any], code: int, said: str
+) -> None:
+    handler, port = listener
+    handler.status, handler.body = status, json.dumps(body).encode()
+    configure(web={"port": port})
+    # Whether the settings are right is for the bridge to say, which reads the same file.
+    Path("config.yaml").write_text(Path("config.yaml").read_text() + "limits: {ring_time: never}\n")
+    result = call("reload")
+    assert result.exit_code == code
+    assert said in result.output
+    assert handler.asked[-1].startswith("POST /reload Bearer ")
+    if body.get("applied"):
+        assert "in force permissions" in result.stdout
+        assert "restart  media.workers" in result.stdout
+
+
+def test_reload_without_a_bridge_or_a_file() -> None:
+    configure(web={"port": 1})
+    result = call("reload")
+    assert result.exit_code == 1
+    assert "no bridge answers at http://127.0.0.1:1/reload: Connection refused" in result.stderr
+    Path("config.yaml").write_text("web: [")
+    result = call("reload")
+    assert result.exit_code == 1
+    assert "not valid YAML" in result.stderr
 
 
 def test_a_bridge_that_cannot_start_says_why_and_ends() -> None:

@@ -8,15 +8,16 @@ the person's calls leave by it.
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, cast
 
 import structlog
 from pydantic import SecretStr
 
+from bridge.app.account_words import name_of, sentence
 from bridge.call.ids import TrunkName, UserId
-from bridge.config import Transport, Trunk
+from bridge.config import Accounts, Transport, Trunk
 from bridge.config.checks_sip import is_server
 from bridge.errors import BridgeError, NotDone
 from bridge.ports import LineView, SipAccount
@@ -59,6 +60,11 @@ class Lines(Protocol):
     ) -> None:
         """Use one more trunk. Raises BridgeError."""
 
+    async def change_trunk(
+        self, name: TrunkName, settings: Trunk, *, mailbox: bool = False
+    ) -> None:
+        """Have a trunk's settings be others. Raises BridgeError."""
+
     async def remove_trunk(self, name: TrunkName) -> None:
         """Unregister, and use the trunk no more."""
 
@@ -80,35 +86,29 @@ class _Trial:
 class PersonalAccounts:
     """Everybody's account.
 
-    `servers`: those that people may have accounts with, or `*`. `transport`: what their servers
-    are reached by unless a person says otherwise. `mailboxes`: whether to ask them what waits in
-    mailboxes. `common`: settings of a trunk that all of them have. `may_use`: whether a person may
-    have calls. `tell`: tells a person something.
+    `allowed`: the settings in force, which may change: `follow` then. `may_use`: whether a person
+    may have calls. `tell`: tells a person something.
     """
 
     def __init__(
         self,
         store: Store,
         *,
-        servers: Collection[str],
-        transport: Transport,
+        allowed: Callable[[], Accounts],
         may_use: Callable[[UserId], bool],
-        mailboxes: bool = False,
-        common: Mapping[str, object] | None = None,
         tell: Callable[[UserId, str], None] = lambda person, text: None,
     ) -> None:
         self._store = store
-        self._servers = frozenset(server.lower() for server in servers)
-        self._transport = transport
+        self._allowed = allowed
         self._may_use = may_use
-        self._mailboxes = mailboxes
-        self._common = common or {}
         self._tell = tell
         self._refused: set[UserId] = set()
         """Have been told that their password is not accepted any more."""
         self._lines: Lines | None = None
         self._changed: Callable[[UserId], None] = lambda person: None
         self._accounts: dict[UserId, SipAccount] = {}
+        self._placed: dict[UserId, tuple[Trunk, bool]] = {}
+        """As what the SIP endpoint knows it, and whether the mailbox is asked for."""
         self._trials: dict[TrunkName, _Trial] = {}
         self._locks: defaultdict[UserId, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._starting: asyncio.Task[None] | None = None
@@ -118,8 +118,7 @@ class PersonalAccounts:
     async def load(self) -> None:
         """Know everybody's account, without any traffic."""
         for account in await self._store.every():
-            why = self._why_not(account.person, account.server) or self._is_open(account.transport)
-            if why:
+            if why := self._why_not_used(account):
                 log.warning("a person's SIP account is not used", person=account.person, why=why)
                 continue
             self._accounts[account.person] = account
@@ -130,6 +129,12 @@ class PersonalAccounts:
         for person in self._accounts:
             changed(person)
         self._starting = asyncio.create_task(self._register_all(), name="accounts")
+
+    async def follow(self) -> None:
+        """What is allowed has changed: use the accounts that may be used now, as is said now."""
+        for account in await self._store.every():
+            async with self._locks[account.person]:
+                await self._fit(account.person)
 
     async def stop(self) -> None:
         """Stop registering; what is registered is for the SIP endpoint to end."""
@@ -179,11 +184,11 @@ class PersonalAccounts:
             return None
         registration = self._lines.registrations().get(trunk_of(person))
         if registration is None or registration.state is RegistrationState.TRYING:
-            return LineView(name=_name(account), works=False, state="registering")
+            return LineView(name=name_of(account), works=False, state="registering")
         if registration.state is RegistrationState.REGISTERED:
-            return LineView(name=_name(account), works=True, state="registered")
-        state = _sentence(registration, account.server)
-        return LineView(name=_name(account), works=False, state=state)
+            return LineView(name=name_of(account), works=True, state="registered")
+        state = sentence(registration, account.server)
+        return LineView(name=name_of(account), works=False, state=state)
 
     async def login(
         self,
@@ -209,7 +214,7 @@ class PersonalAccounts:
                 await self._go_back(person, before)
                 raise
         log.info("a person uses a SIP account", person=person, server=account.server)
-        return LineView(name=_name(account), works=True, state="registered")
+        return LineView(name=name_of(account), works=True, state="registered")
 
     async def logout(self, person: UserId) -> bool:
         """Unregister, and forget the account; False if there was none."""
@@ -235,14 +240,42 @@ class PersonalAccounts:
         elif registration.status in _REFUSED and person not in self._refused:
             self._refused.add(person)
             account = self._accounts[person]
-            why = _sentence(registration, account.server)
-            self._tell(person, f"{why} Until you `login` again, no calls go by `{_name(account)}`.")
+            why = sentence(registration, account.server)
+            self._tell(
+                person, f"{why} Until you `login` again, no calls go by `{name_of(account)}`."
+            )
 
     async def _register_all(self) -> None:
         for person in list(self._accounts):
             async with self._locks[person]:
                 await self._add(person)
             await asyncio.sleep(_STAGGER)
+
+    async def _fit(self, person: UserId) -> None:
+        """Have a person's account used, changed or left alone, whichever is allowed."""
+        account, lines = self._accounts.get(person), self._lines_or_none()
+        if account is not None and self._why_not_used(account):
+            del self._accounts[person]
+            self._changed(person)
+            await lines.remove_trunk(trunk_of(person))
+            log.info("a person's SIP account is not used any more", person=person)
+            return
+        if account is None:
+            kept = {each.person: each for each in await self._store.every()}
+            account = kept.get(person)
+            if account is None or self._why_not_used(account):
+                return
+            self._accounts[person] = account
+            self._changed(person)
+        await self._add(person)
+        settings, mailbox = wanted = self._settings(account), self._allowed().mailboxes
+        if person not in self._placed or self._placed[person] == wanted:
+            return
+        try:
+            await lines.change_trunk(trunk_of(person), settings, mailbox=mailbox)
+            self._placed[person] = wanted
+        except BridgeError as error:
+            log.error("a person's SIP account cannot be changed", person=person, error=str(error))
 
     async def _add(self, person: UserId) -> None:
         """Register with the account that a person has."""
@@ -256,12 +289,11 @@ class PersonalAccounts:
             log.error("a person's SIP account cannot be used", person=person, error=str(error))
 
     async def _line(self, account: SipAccount) -> None:
+        settings, mailbox = self._settings(account), self._allowed().mailboxes
         await self._lines_or_none().add_trunk(
-            trunk_of(account.person),
-            self._settings(account),
-            personal=True,
-            mailbox=self._mailboxes,
+            trunk_of(account.person), settings, personal=True, mailbox=mailbox
         )
+        self._placed[account.person] = (settings, mailbox)
 
     async def _try(self, account: SipAccount) -> None:
         """Register, or raise NotDone with the reason."""
@@ -282,7 +314,7 @@ class PersonalAccounts:
         finally:
             self._trials.pop(trunk, None)
         if answer.state is not RegistrationState.REGISTERED:
-            raise NotDone(_sentence(answer, account.server))
+            raise NotDone(sentence(answer, account.server))
 
     async def _go_back(self, person: UserId, before: SipAccount | None) -> None:
         """Have things as they were before a login that failed."""
@@ -317,7 +349,9 @@ class PersonalAccounts:
             raise NotDone("That is not a user name; wanted is one like alice or alice@example.com.")
         domain = domain.lower()
         secure = (written["scheme"] or "").lower() == "sips"
-        transport = (written["transport"] or ("tls" if secure else self._transport)).lower()
+        transport = (
+            written["transport"] or ("tls" if secure else self._allowed().transport)
+        ).lower()
         if why := self._is_open(transport):
             raise NotDone(why)
         return SipAccount(
@@ -330,19 +364,23 @@ class PersonalAccounts:
             password=password,
         )
 
+    def _why_not_used(self, account: SipAccount) -> str:
+        return self._why_not(account.person, account.server) or self._is_open(account.transport)
+
     def _why_not(self, person: UserId, server: str) -> str:
         if not self._may_use(person):
             return "You are not allowed to use this bridge."
-        if not self._servers:
+        servers = {each.lower() for each in self._allowed().servers}
+        if not servers:
             return "This bridge is not set up for SIP accounts of its users."
-        if not {"*", server.lower(), split_host_port(server)[0].lower()} & self._servers:
-            wanted = ", ".join(sorted(self._servers))
+        if not {"*", server.lower(), split_host_port(server)[0].lower()} & servers:
+            wanted = ", ".join(sorted(servers))
             return f"This bridge does not allow accounts there, but with {wanted}."
         return ""
 
     def _is_open(self, transport: str) -> str:
         """Why nobody is to have an account by a transport: keys could be read there."""
-        if self._common.get("srtp") != "required" or transport == "tls":
+        if self._allowed().srtp != "required" or transport == "tls":
             return ""
         return "This bridge allows accounts by TLS only: alice@sip.example.com;transport=tls."
 
@@ -356,7 +394,8 @@ class PersonalAccounts:
             auth_username=account.auth_username,
             password=SecretStr(account.password),
         )
-        return trunk.model_copy(update=self._common)
+        common = self._allowed().model_dump(include={"early_media", "srtp", "dtmf"})
+        return trunk.model_copy(update=common)
 
     def _lines_or_none(self) -> Lines:
         if self._lines is None:
@@ -367,22 +406,3 @@ class PersonalAccounts:
 def trunk_of(person: UserId) -> TrunkName:
     """The name of a person's account among the trunks, whose own names have no colon."""
     return TrunkName(f"{_PREFIX}{person}")
-
-
-def _name(account: SipAccount) -> str:
-    return f"{account.username}@{account.domain or account.server}"
-
-
-def _sentence(registration: Registration, server: str) -> str:
-    """Why a registration failed, for the person whose it is."""
-    told = f"{registration.status} {registration.reason}".strip()
-    match registration.status:
-        case 401 | 403 | 407:
-            return f"{server} refuses the user name or the password ({told})."
-        case 404 | 604:
-            return f"{server} knows no such account ({told})."
-        case 408 | 0:
-            return f"{server} does not answer."
-        case 502 | 503:
-            return f"{server} cannot be reached, or takes no registrations now ({told})."
-    return f"{server} refuses the registration ({told})."

@@ -17,11 +17,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bridge import logs
+from bridge.app.log_as import log_as
 from bridge.app.open_files import raise_limit
 from bridge.app.report import place_call, run_checks, show
 from bridge.app.verdicts import Finding, Verdict
-from bridge.config import Config, load, outdated, secrets_of
+from bridge.config import load, outdated
 from bridge.config.load import examine, read_file
 from bridge.config.template import configuration, fresh_secrets
 from bridge.errors import BridgeError, ConfigurationError
@@ -94,7 +94,7 @@ def run(config: ConfigOption = _CONFIG) -> None:
     """Run the bridge until it is told to stop."""
     with _explaining():
         settings = load(config, os.environ)
-        _log(settings)
+        log_as(settings)
         for each in outdated(read_file(config), str(config)):
             structlog.get_logger(__name__).warning("matrix-sip upgrade", change=str(each))
         raise_limit()
@@ -102,10 +102,10 @@ def run(config: ConfigOption = _CONFIG) -> None:
         from bridge.app.media import launch_template
 
         template = launch_template(settings)
-        from bridge.app import service
+        from bridge.app.run import run as run_bridge
 
         try:
-            service.run(settings, template)
+            run_bridge(settings, template, lambda: load(config, os.environ))
         except BridgeError:
             structlog.get_logger(__name__).debug("could not run", exc_info=True)
             raise
@@ -276,6 +276,28 @@ def health(config: ConfigOption = _CONFIG) -> None:
             raise typer.Exit(1)
 
 
+@commands.command("reload")
+def reload_settings(config: ConfigOption = _CONFIG) -> None:
+    """Have the running bridge read its settings anew. Exits with 1 if they are wrong: then nothing
+    is changed. What needs a restart is named, and left as it was.
+    """
+    with _explaining():
+        from bridge.app import ask_reload
+
+        done = asyncio.run(ask_reload.reload(ask_reload.settings(config, os.environ)))
+        for problem in done.problems:
+            errors.print(f"[red bold]error:[/] {escape(problem)}")
+        if done.problems:
+            errors.print("       nothing was changed")
+            raise typer.Exit(1)
+        for key in done.applied:
+            output.print(f"[green]in force[/] {escape(key)}")
+        for key in done.restart:
+            output.print(f"[yellow]restart[/]  {escape(key)}")
+        if not done.applied and not done.restart:
+            output.print("nothing is different")
+
+
 @commands.command()
 def route(
     who: Annotated[
@@ -356,13 +378,3 @@ def show_ladder(
         record, entries = asyncio.run(history.one(settings, call, full=full))
         for line in history.ladder(record, entries, full=full):
             output.print(line)
-
-
-def _log(settings: Config) -> None:
-    logging = settings.logging
-    logs.configure(
-        logging.level,
-        logging.format,
-        full_numbers=logging.full_numbers,
-        secrets=list(secrets_of(settings)),
-    )

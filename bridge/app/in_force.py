@@ -59,9 +59,9 @@ class InForce:
         """
         self._put(self._written, layer, checked(layer(self._written)))
 
-    def preview(self, written: Config) -> Config:
-        """What would count if the file said this. Raises `InvalidConfig`."""
-        return checked(self._layer(written))
+    def preview(self, written: Config, layer: Layer | None = None) -> Config:
+        """What would count if the file, and the layer, said this. Raises `InvalidConfig`."""
+        return checked((layer or self._layer)(written))
 
     def replace(self, written: Config) -> None:
         """Have this count instead of what the file said before. Raises `InvalidConfig`."""

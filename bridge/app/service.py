@@ -3,17 +3,15 @@
 
 import asyncio
 import secrets
-import signal
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import structlog
-import uvloop
+from aiohttp.web import Application
 from mautrix.util.async_db import Database
 
 from bridge.app.accounts import PersonalAccounts, trunk_of
@@ -21,15 +19,16 @@ from bridge.app.alerts import Alerts
 from bridge.app.desk import ServiceDesk
 from bridge.app.dialling import dial
 from bridge.app.drain import Drain
+from bridge.app.following import Following, join_time_of, zone_of
 from bridge.app.fraud import FraudAlerts
 from bridge.app.health import Homeserver, database_answers, trunks_work
 from bridge.app.in_force import InForce
 from bridge.app.load import Load
 from bridge.app.mailboxes import Mailboxes
 from bridge.app.media import open_media
-from bridge.app.notify import notify
 from bridge.app.page import AdminPage
 from bridge.app.refused import RefusedRequests
+from bridge.app.reload import Reload
 from bridge.app.texts import Texts
 from bridge.app.turn import follow_homeserver
 from bridge.app.upgrade import prepare_database
@@ -58,20 +57,27 @@ from bridge.store.remembered import RememberedPortals
 from bridge.store.secrets import open_sealer
 from bridge.store.writer import Writer
 from bridge.web.metrics import Metrics
+from bridge.web.reloading import Reloaded, ReloadPoint, key_of
 from bridge.web.server import Health, WebServer
 
 log = structlog.get_logger(__name__)
 
 FAREWELL: Final = 5.0
 """Seconds that calls get to end on both sides when the bridge stops."""
-_STOP: Final = (signal.SIGTERM, signal.SIGINT)
 _UP: Final = ("running", "draining")
 
 
 class Service:
     """The bridge. `start` raises `BridgeError` with a remedy; `stop` is safe at any point."""
 
-    def __init__(self, config: Config, template: Template | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        template: Template | None,
+        read: Callable[[], Config] | None = None,
+    ) -> None:
+        """`read`: reads the settings anew; raises BridgeError. None: they stay as they are."""
+        self._read = read or (lambda: config)
         self._config = config
         self._in_force = InForce(config)
         self._template = template
@@ -86,6 +92,9 @@ class Service:
         self._database: Database | None = None
         self._driver: Driver | None = None
         self._drain: Drain | None = None
+        self._reload: Reload | None = None
+        self._up = asyncio.Event()
+        self._errands: set[asyncio.Task[Any]] = set()
         self._sip: SipAdapter | None = None
         self._matrix: MatrixAdapter | None = None
 
@@ -105,11 +114,10 @@ class Service:
         loop = asyncio.get_running_loop()
         nonce = secrets.token_hex(4)
         switchboard = Switchboard(in_force.policy, nonce=nonce)
-        in_force.follow(lambda: switchboard.use(in_force.policy))
         driver = self._driver = Driver(
             switchboard,
             loop,
-            zone=ZoneInfo(config.notices.timezone) if config.notices.timezone else None,
+            zone=zone_of(config),
             observers=[self._metrics.observe, lambda command, at: fraud.observe(command)],
         )
         self._stack.callback(driver.close)
@@ -139,7 +147,7 @@ class Service:
             is_address=partial(is_canonical, region=config.numbers.region),
             dial=partial(dial, in_force),
             portals=config.portals,
-            join_time=config.limits.ring_time + 5,  # by then, the core has given up
+            join_time=join_time_of(config),
         )
 
         def registered(trunk: TrunkName, now: Registration) -> None:
@@ -148,7 +156,7 @@ class Service:
 
         sip = self._sip = SipAdapter(
             config.sip,
-            config.trunks,
+            in_force.config.trunks,
             emit=emit,
             tap=driver.sip_message,
             normalise=partial(_normalise, config.numbers.region),
@@ -184,11 +192,12 @@ class Service:
             refused=refused.add,
         )
         self._drain = Drain(driver, announce=sip.drain, tell=matrix.notify_admins)
+        self._reload = Reload(in_force, sip, read=self._read, tell=matrix.notify_admins)
         matrix.serve(desk, people, texts.typed)
         driver.connect(Ports(matrix=matrix, sip=sip, media=media, store=calls, leg_of=sip.leg_of))
         watch_lines(self._metrics, sip, in_force, accounts)
         watch_queues(self._metrics, matrix, sip, writer)
-        watch_life(self._metrics, lambda: self._state == "draining")
+        watch_life(self._metrics, lambda: self._state == "draining", self._reload)
 
         await desk.open()
         self._page.open(calls, desk, partial(self._busy, writer))
@@ -223,9 +232,12 @@ class Service:
         self._stack.push_async_callback(accounts.stop)
         upkeep = keep_up(
             [
-                (calls.prune_ladders, _days(config.records.keep_ladders)),
-                (calls.prune_calls, _days(config.records.keep_calls)),
-                (matrix.leave_unanswered, config.portals.leave_unanswered_after),
+                (calls.prune_ladders, lambda: _days(in_force.config.records.keep_ladders)),
+                (calls.prune_calls, lambda: _days(in_force.config.records.keep_calls)),
+                (
+                    matrix.leave_unanswered,
+                    lambda: in_force.config.portals.leave_unanswered_after,
+                ),
             ]
         )
         self._stack.callback(asyncio.create_task(upkeep, name="upkeep").cancel)
@@ -234,8 +246,20 @@ class Service:
         if config.media.homeserver_turn:
             turn = follow_homeserver(matrix.turn_servers, media)
             self._stack.callback(asyncio.create_task(turn, name="turn").cancel)
+        following = Following(
+            in_force,
+            switchboard=switchboard,
+            driver=driver,
+            matrix=matrix,
+            sip=sip,
+            media=media,
+            accounts=accounts,
+        )
+        following.begin()
+        self._stack.push_async_callback(following.close)
         garbage.freeze()
         self._state = "running"
+        self._up.set()
         log.info("ready")
 
     async def _keys(self, database: Database) -> Keys | None:
@@ -246,6 +270,23 @@ class Service:
         key = self._config.database.secret_key.get_secret_value()
         return Keys(mode, database, await open_sealer(database, key))
 
+    async def reload(self) -> Reloaded | None:
+        """Read the settings anew, and apply what can be; None: not while starting or stopping."""
+        if self._state != "running" or self._reload is None:
+            return None
+        return await self._reload.run()
+
+    def hang_up(self) -> None:
+        """SIGHUP: the same, as soon as the bridge runs."""
+        log.info("asked to read the settings anew", signal="SIGHUP")
+        task = asyncio.create_task(self._reload_when_up(), name="reload")
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    async def _reload_when_up(self) -> None:
+        await self._up.wait()
+        await self.reload()
+
     async def drain(self, hurry: asyncio.Event) -> None:
         """Let calls end by themselves for a while, unless there is a hurry; none begins."""
         if self._state == "running" and self._drain:
@@ -255,6 +296,8 @@ class Service:
     async def stop(self) -> None:
         """End every call on both sides, say goodbye, and close everything in order."""
         self._state = "stopping"
+        for task in self._errands:
+            task.cancel()
         if self._driver and self._driver.active:
             log.info("ending calls", calls=self._driver.active)
         if self._driver and self._sip:
@@ -294,18 +337,23 @@ class Service:
         key = self._config.database.secret_key.get_secret_value()
         accounts = PersonalAccounts(
             SipAccounts(database, await open_sealer(database, key)),
-            servers=self._config.accounts.servers,
-            transport=self._config.accounts.transport,
+            allowed=lambda: self._in_force.config.accounts,
             may_use=may_use,
-            mailboxes=self._config.accounts.mailboxes,
-            common=self._config.accounts.model_dump(include={"early_media", "srtp", "dtmf"}),
             tell=tell,
         )
         await accounts.load()
         return accounts
 
     async def _serve_web(self) -> None:
-        web = WebServer(self.health, self._metrics, self._page.serve)
+        point = ReloadPoint(
+            key_of(self._config.appservice.as_token.get_secret_value()), self.reload
+        )
+
+        def more(application: Application) -> None:
+            self._page.serve(application)
+            point.serve(application)
+
+        web = WebServer(self.health, self._metrics, more)
         await web.start(str(self._config.web.listen), self._config.web.port)
         self._stack.push_async_callback(web.stop)
 
@@ -330,51 +378,6 @@ def _takes_texts(in_force: InForce, trunk: TrunkName) -> bool:
     """Whether SIP MESSAGE is worth trying; an account of a person's own just refuses it."""
     trunks = in_force.config.trunks
     return trunk not in trunks or trunks[trunk].messages
-
-
-def run(config: Config, template: Template | None) -> None:
-    """Run the bridge until it is told to stop (SIGTERM, SIGINT). Raises `BridgeError`.
-
-    `template`: what media workers are copies of; None: there are none.
-    """
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(config, template))
-
-
-async def _run(config: Config, template: Template | None) -> None:
-    stop, hurry = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in _STOP:
-        loop.add_signal_handler(number, _asked_to_stop, loop, number, stop, hurry)
-    service = Service(config, template)
-    starting = asyncio.create_task(service.start(), name="start")
-    stopping = asyncio.create_task(stop.wait(), name="stop")
-    try:
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            await starting
-            notify("READY=1")
-            await stopping
-    finally:
-        starting.cancel()
-        stopping.cancel()
-        await asyncio.gather(starting, stopping, return_exceptions=True)
-        notify("STOPPING=1")
-        await service.drain(hurry)
-        await service.stop()
-
-
-def _asked_to_stop(
-    loop: asyncio.AbstractEventLoop, number: int, stop: asyncio.Event, hurry: asyncio.Event
-) -> None:
-    """The first signal lets calls end, the second one ends them, the third one does not ask."""
-    log.info("stopping", signal=signal.Signals(number).name, at_once=stop.is_set())
-    if not stop.is_set():
-        stop.set()
-        return
-    hurry.set()
-    for each in _STOP:
-        loop.remove_signal_handler(each)
 
 
 def _normalise(region: str, user: str, host: str) -> Address:

@@ -29,16 +29,19 @@ def give_memory_back() -> None:
 
 
 async def keep_up(
-    sweeps: Sequence[tuple[Sweep, float | None]],
+    sweeps: Sequence[tuple[Sweep, Callable[[], float | None]]],
     *,
     give_back: Callable[[], None] = give_memory_back,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Sweep now and every hour: each with the age in seconds that is too old, None for never."""
-    wanted = [(sweep, age) for sweep, age in sweeps if age is not None]
+    """Sweep now and every hour: each with the age in seconds that is too old, None for never.
+
+    The age is asked for each time: settings may change.
+    """
     while True:
         give_back()
+        wanted = [(sweep, age) for sweep, age_of in sweeps if (age := age_of()) is not None]
         for sweep, age in wanted:
             await _try(sweep, clock() - age)
         await sleep(min([_HOUR, *(age for _, age in wanted)]))

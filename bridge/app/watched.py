@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from bridge.app.accounts import PersonalAccounts
 from bridge.app.in_force import InForce
+from bridge.app.reload import Reload
 from bridge.call.ids import TrunkName
 from bridge.matrix.adapter import MatrixAdapter
 from bridge.sip.adapter import SipAdapter
@@ -48,8 +49,14 @@ def watch_lines(
     )
 
 
-def watch_life(metrics: Metrics, draining: Callable[[], bool]) -> None:
-    """Whether the bridge is about to stop."""
+def watch_life(metrics: Metrics, draining: Callable[[], bool], reload: Reload) -> None:
+    """Whether the bridge is about to stop, and how often its settings were read anew."""
+    metrics.watch_counts(
+        "reloads",
+        "Times that the settings were read anew, by what came of it.",
+        "outcome",
+        lambda: reload.counts,
+    )
     metrics.watch(
         "draining",
         "Whether the bridge only waits for calls to end, before it stops.",

@@ -29,6 +29,7 @@ from bridge.config.models import (
     TurnServer,
     Web,
 )
+from bridge.config.renewal import Effect, differences, effect_of, merged
 from bridge.config.routing import Caller, InboundRule, Limits, Numbers, OutboundRule
 from bridge.config.sip import Accounts, Sip, SipTransport, Trunk, TrunkTls
 
@@ -41,6 +42,7 @@ __all__ = [
     "Caller",
     "Config",
     "Database",
+    "Effect",
     "Encryption",
     "EncryptionMode",
     "Homeserver",
@@ -67,7 +69,10 @@ __all__ = [
     "TurnServer",
     "Web",
     "checked",
+    "differences",
+    "effect_of",
     "load",
+    "merged",
     "outdated",
     "parse",
     "secrets_of",

@@ -8,6 +8,7 @@ from pydantic.fields import FieldInfo
 from bridge.config import describe
 from bridge.config.base import Section
 from bridge.config.models import Config
+from bridge.config.renewal import Effect, effect_of
 from bridge.config.template import default, first_line, in_yaml
 
 INTRODUCTION = """\
@@ -26,6 +27,12 @@ A variable `MATRIX_SIP_<SECTION>__<KEY>` counts more than the file. Further leve
 whole sections are written as YAML. A secret can be read from a file: its variable is the same with
 `_FILE` at the end. A variable that starts with `MATRIX_SIP_` and matches no key is an error; an
 empty one counts as not set. `MATRIX_SIP_CONFIG` names the configuration file.
+
+## When a change counts
+
+A bridge that runs reads all this anew when it is told to ([how](../how-to/restart.md)). What is
+marked `live` counts from then on, for calls that begin then; `restart`: when the bridge is started
+again.
 """
 
 
@@ -40,14 +47,15 @@ def reference() -> str:
 def _reference_section(name: str, field: FieldInfo) -> Iterator[str]:
     model = describe.section_in(field.annotation)
     if model is None:
-        yield from (field.description or "", "", f"Wanted: {describe.field_wanted(field)}.")
+        wanted = f"Wanted: {describe.field_wanted(field)}. Effect: {effect_of(name).value}."
+        yield from (field.description or "", "", wanted)
         return
     if isinstance(field.annotation, type):
         yield from (first_line(model), "")
         yield from _table(name, model)
         return
     yield from (f"{field.description} {first_line(model)}", "")
-    yield from _table(f"{name}{_kind(field)}", model)
+    yield from _table(f"{name}{_kind(field)}", model, effect_of(name))
 
 
 def _kind(field: FieldInfo) -> str:
@@ -57,17 +65,25 @@ def _kind(field: FieldInfo) -> str:
     return "[…]" if describe.step(field.annotation, 0) is not None else ".<name>"
 
 
-def _table(path: str, model: type[Section]) -> Iterator[str]:
-    yield from ("| key | wanted | default | meaning |", "|---|---|---|---|")
-    inner: list[tuple[str, type[Section]]] = []
+def _table(path: str, model: type[Section], effect: Effect | None = None) -> Iterator[str]:
+    """`effect`: when a change of any of these counts, if it is the same for all."""
+    yield from ("| key | wanted | default | meaning | effect |", "|---|---|---|---|---|")
+    inner: list[tuple[str, type[Section], Effect]] = []
     for name, field in model.model_fields.items():
-        cells = (f"`{path}.{name}`", describe.field_wanted(field), _shown_default(field))
-        yield f"| {' | '.join(cells)} | {field.description} |".replace("||", "\\|\\|")
+        when = effect or effect_of(path, name)
+        cells = (
+            f"`{path}.{name}`",
+            describe.field_wanted(field),
+            _shown_default(field),
+            field.description or "",
+            when.value,
+        )
+        yield f"| {' | '.join(cells)} |".replace("||", "\\|\\|")
         if held := describe.section_in(field.annotation):
-            inner.append((f"{path}.{name}{_kind(field)}", held))
-    for inner_path, held in inner:
+            inner.append((f"{path}.{name}{_kind(field)}", held, when))
+    for inner_path, held, when in inner:
         yield from ("", f"### `{inner_path}`", "", first_line(held), "")
-        yield from _table(inner_path, held)
+        yield from _table(inner_path, held, when)
 
 
 def _shown_default(field: FieldInfo) -> str:

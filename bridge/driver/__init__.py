@@ -138,7 +138,7 @@ class Driver:
         self._core = core
         self._scheduler = scheduler
         self._wall = wall
-        self._zone = zone
+        self.zone = zone
         self._observers = observers
         self._ports: Ports | None = None
         self._events: deque[Event] = deque()
@@ -278,7 +278,7 @@ class Driver:
         # What an adapter reports at once waits until all of these are handed over.
         was_busy, self._busy = self._busy, True
         try:
-            for command in (timed(each, at, self._zone) for each in commands):
+            for command in (timed(each, at, self.zone) for each in commands):
                 _log_command(command)
                 entry = ladder.of_command(command, at)
                 self._dispatch(command, at)

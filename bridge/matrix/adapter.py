@@ -88,7 +88,7 @@ class MatrixAdapter:
         self._settings = appservice
         self._address = homeserver.address
         self._emit = emit
-        self._join_time = join_time
+        self.join_time = join_time
         self._patience = Patience(monotonic, sleep)
         self._appservice = Transactions(
             homeserver, appservice, self._receive, self._query_user, self._receive_keys
@@ -372,7 +372,7 @@ class MatrixAdapter:
 
         event: Event
         try:
-            async with asyncio.timeout(self._join_time):
+            async with asyncio.timeout(self.join_time):
                 room = await self._portals.prepare(
                     command.person, command.address, command.display_name, invited
                 )

@@ -102,8 +102,9 @@ class Account(pj.Account):
         ways: Ways,
         targets: Sequence[Target] = (),
         registrar: Watch | None = None,
+        at_once: bool = True,
     ) -> None:
-        """Create the account, and start to register if it has to. Raises pj.Error.
+        """Create the account, and start to register, if it has to, `at_once`. Raises pj.Error.
 
         `targets`: the trunk's servers. While there are none nothing is sent: the stack would look
         the name up itself.
@@ -112,7 +113,9 @@ class Account(pj.Account):
         self._callbacks, self._registrar = callbacks, registrar
         self.servers = Servers(targets)
         self.target = self.servers.best(time.monotonic())
-        self.create(self._settings())
+        settings = self._settings()
+        settings.regConfig.registerOnAdd = settings.regConfig.registerOnAdd and at_once
+        self.create(settings)
 
     @property
     def reachable(self) -> bool:
@@ -149,6 +152,35 @@ class Account(pj.Account):
                 self.setRegistration(True)
         except pj.Error as error:
             log.warning("cannot follow the trunk's server", error=error.reason)
+
+    def change(self, route: Route, targets: Sequence[Target]) -> None:
+        """Have other settings, of a trunk that is the same to its registrar; register anew.
+
+        Raises pj.Error and ConfigurationError; then nothing has changed.
+        """
+        before = self.route, self.target
+        self.route = route
+        servers = Servers(targets) if targets else self.servers
+        if self.target not in targets:
+            self.target = servers.best(time.monotonic())
+        try:
+            settings = self._settings()
+            settings.regConfig.disableRegOnModify = True
+            self.modify(settings)
+        except BaseException:
+            self.route, self.target = before
+            raise
+        self.servers = servers
+        self.register()
+
+    def register(self) -> None:
+        """Register, now, if that is wanted."""
+        if self._registrar is None or self.target is None:
+            return
+        try:
+            self.setRegistration(True)
+        except pj.Error as error:
+            self._registrar.answered(503, error.reason, 0, 0.0)
 
     def unsubscribe(self) -> None:
         """Hear of the mailbox no more."""

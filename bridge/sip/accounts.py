@@ -2,7 +2,7 @@
 """The accounts of all trunks: made, found, unregistered and deleted. SIP thread only."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import pjsua2 as pj
@@ -64,6 +64,8 @@ class Accounts:
         self._asked: dict[str, Registrar] = {}
         """By the Call-ID of their last REGISTER."""
         self._leaving: list[Registrar] = []
+        self._retiring: set[TrunkName] = set()
+        """Are used no more, and have calls yet."""
         self._old: list[Account] = []
         """Have calls yet."""
         self._spare: list[Account] = []
@@ -73,8 +75,18 @@ class Accounts:
         self._strangers = Account()
         self._strangers.open(callbacks, None, ways=self._ways)
 
-    def add(self, route: Route, callbacks: Callbacks) -> None:
-        """Raises LocalError when the stack has no room for another account."""
+    def add(
+        self,
+        route: Route,
+        callbacks: Callbacks,
+        targets: Sequence[Target] | None = None,
+        *,
+        at_once: bool = True,
+    ) -> Account:
+        """Raises LocalError when the stack has no room for another account.
+
+        `targets`: the trunk's servers, if others than are known. `at_once`: register now.
+        """
         account = self._spare.pop() if self._spare else Account()
         registrar = self._registrar(account, route) if route.trunk.register else None
         try:
@@ -82,11 +94,14 @@ class Accounts:
                 callbacks,
                 route,
                 ways=self._ways,
-                targets=self._peers.targets_of(route.name),
+                targets=self._peers.targets_of(route.name) if targets is None else targets,
                 registrar=registrar,
+                at_once=at_once,
             )
-        except pj.Error as error:
+        except BaseException as error:
             self._spare.append(account)
+            if not isinstance(error, pj.Error):
+                raise
             raise LocalError(
                 f"the SIP stack takes no account {route.identity}: {error.reason}",
                 remedy="It was built for so many accounts: scripts/config_site.h, PJSUA_MAX_ACC.",
@@ -96,25 +111,91 @@ class Accounts:
             self._registrars[route.name] = self._by_line[route.line] = registrar
         elif route.trunk.probe_interval:
             self._probe(account, route, route.trunk.probe_interval)
+        return account
+
+    def change(self, route: Route, callbacks: Callbacks, targets: Sequence[Target]) -> None:
+        """Have a trunk's settings be others; its calls go on. Raises LocalError.
+
+        One that registers otherwise from now on has another account, which registers when the
+        former has left: a registrar may know but one at a time.
+        """
+        account = self._accounts[route.name]
+        self._retiring.discard(route.name)
+        assert account.route
+        if not account.route.goes_on_as(route):
+            self._exchange(route, callbacks, targets)
+            return
+        try:
+            account.change(route, targets)
+        except pj.Error as error:
+            raise LocalError(f"the SIP stack takes no such change: {error.reason}") from error
+        if registrar := self._registrars.get(route.name):
+            registrar.patience = route.trunk.answer_within
+        elif route.trunk.probe_interval:
+            self._probes.pop(route.name).stop()
+            self._probe(account, route, route.trunk.probe_interval)
+
+    def _exchange(self, route: Route, callbacks: Callbacks, targets: Sequence[Target]) -> None:
+        former, registrar = self._accounts[route.name], self._registrars.pop(route.name, None)
+        probe = self._probes.pop(route.name, None)
+        try:
+            account = self.add(route, callbacks, targets, at_once=False)
+        except BaseException:
+            if registrar:
+                self._registrars[route.name] = registrar
+            if probe:
+                self._probes[route.name] = probe
+            raise
+        self._dismiss(former, registrar, probe, lambda left: account.register())
+
+    def retire(
+        self, trunk: TrunkName, busy: Callable[[TrunkName], bool], done: Callable[[bool], None]
+    ) -> None:
+        """Remove a trunk when it has no calls any more; by its registration comes what is theirs.
+
+        It stays if it is changed before.
+        """
+        if probe := self._probes.pop(trunk, None):
+            probe.stop()
+        self._retiring.add(trunk)
+        self._look_after(trunk, busy, done)
+
+    def _look_after(
+        self, trunk: TrunkName, busy: Callable[[TrunkName], bool], done: Callable[[bool], None]
+    ) -> None:
+        if trunk not in self._retiring:
+            return
+        if busy(trunk):
+            self._call_later(_CALLS_END, lambda: self._look_after(trunk, busy, done))
+            return
+        self.remove(trunk, done)
 
     def remove(self, trunk: TrunkName, done: Callable[[bool], None]) -> None:
         """Unregister, tell whether that was answered, and delete the account when its calls end."""
+        self._retiring.discard(trunk)
         account = self._accounts.pop(trunk, None)
-        registrar = self._registrars.pop(trunk, None)
-        if probe := self._probes.pop(trunk, None):
-            probe.stop()
-        if registrar and account and account.route:
-            self._by_line.pop(account.route.line, None)
-            self._asked.pop(registrar.call_id, None)
+        registrar, probe = self._registrars.pop(trunk, None), self._probes.pop(trunk, None)
         if account is None:
             done(True)
             return
-        tries = int(_LEAVING / _LOOK)
-        if registrar:
+        self._dismiss(account, registrar, probe, done)
+
+    def _dismiss(
+        self,
+        account: Account,
+        registrar: Registrar | None,
+        probe: Probe | None,
+        done: Callable[[bool], None],
+    ) -> None:
+        if probe:
+            probe.stop()
+        if registrar and account.route:
+            self._by_line.pop(account.route.line, None)
+            self._asked.pop(registrar.call_id, None)
             account.unsubscribe()
             registrar.leave()
             self._leaving.append(registrar)
-        self._part(account, registrar, done, tries)
+        self._part(account, registrar, done, int(_LEAVING / _LOOK))
 
     def follow(self) -> None:
         """The trunks' servers may have moved, or been avoided for long enough."""
@@ -167,6 +248,7 @@ class Accounts:
         self._by_line.clear()
         self._probes.clear()
         self._asked.clear()
+        self._retiring.clear()
 
     # --- inside -----------------------------------------------------------------------------
 

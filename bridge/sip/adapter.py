@@ -4,7 +4,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -13,31 +13,28 @@ from bridge.call.commands import SipCommand
 from bridge.call.events import SipEvent
 from bridge.call.ids import Address, LegId, TrunkName
 from bridge.config import Sip, Trunk
-from bridge.errors import ConfigurationError, LocalError
+from bridge.errors import LocalError
 from bridge.ports import CallRecord, Emit, Mailbox, SipMessageTap, SipText
 from bridge.sip.callers import origin_of
-from bridge.sip.checks import check_listeners, check_transport, reachable
+from bridge.sip.checks import check_listeners, check_transport
 from bridge.sip.errands import Errands, detached
 from bridge.sip.loader import check_pjsua2
-from bridge.sip.lookup import LONGEST, Lookup
+from bridge.sip.lookup import Lookup
 from bridge.sip.names import Names
 from bridge.sip.orphans import end_dialogs
 from bridge.sip.pauses import registration_pause
+from bridge.sip.roster import RegistrationObserver, Roster
 from bridge.sip.strangers import Strangers
 from bridge.sip.successors import Decisions
 from bridge.sip.tap import Tapped, without_secrets
 from bridge.sip.texts import parts
-from bridge.sip.trunks import Peers, Registration, RegistrationState, Route
+from bridge.sip.trunks import Registration
 
 if TYPE_CHECKING:
     from bridge.sip.worker import Worker
 
 log = structlog.get_logger(__name__)
 
-_RESOLVE_EVERY: Final = LONGEST
-"""Seconds after which the trunks' servers are looked up again, if their records last as long."""
-_RESOLVE_AGAIN: Final = 10.0
-"""The same while one has none: at boot, names may not be known before the network is up."""
 _UNAVAILABLE: Final = 503
 _TOO_LARGE: Final = 513
 _ACCEPTED: Final = 202
@@ -49,7 +46,6 @@ _REMEMBER_CALL_ID: Final = 64.0
 _ONE_AT_A_TIME: Final = threading.Lock()
 """A second pjsua2 endpoint would abort the process."""
 
-RegistrationObserver = Callable[[TrunkName, Registration], None]
 TextObserver = Callable[[SipText], None]
 MailboxObserver = Callable[[Mailbox], None]
 
@@ -79,36 +75,25 @@ class SipAdapter:
         registration_pause: Callable[[int, int], float] = registration_pause,
     ) -> None:
         self._sip = sip
-        self._routes = {
-            TrunkName(name): Route(TrunkName(name), trunk, mailbox=bool(trunk.mailbox_people))
-            for name, trunk in trunks.items()
-        }
-        self._lookup = Lookup(sip.nameservers)
-        self._names = Names(self._lookup)
-        self._peers = Peers(self._routes.values(), self._lookup)
-        self._reachable = reachable(sip)
+        lookup = Lookup(sip.nameservers)
+        self._names = Names(lookup)
+        self._errands = Errands()
+        self._roster = Roster(sip, trunks, self._errands, lookup, on_registration)
         self._emit = emit
         self._tap = tap
         self._normalise = normalise
-        self._on_registration = on_registration
         self._admits = admits
         self._on_message = on_message
         self._on_mailbox = on_mailbox
         self._pause = registration_pause
-        self._registrations = {name: _before(route) for name, route in self._routes.items()}
         self._strangers = Strangers()
         self._legs: dict[str, LegId] = {}
-        self._errands = Errands()
         self.decisions = Decisions()
         """What the core says of INVITEs for which the SIP thread waits."""
-        self._moved = threading.Event()
         self._stopping = threading.Event()
         self._last_turn = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._good_for = LONGEST
-        """Seconds that the last answers of name servers are good for."""
-        self._unresolved: frozenset[TrunkName] = frozenset()
         self._resolver: asyncio.Task[None] | None = None
 
     # --- SipPort ----------------------------------------------------------------------------
@@ -128,13 +113,13 @@ class SipAdapter:
         """Listen and register. Raises LocalError (no pjsua2) or ConfigurationError."""
         version = check_pjsua2()
         check_listeners(self._sip)
-        for route in self._routes.values():
+        for route in self._roster.routes.values():
             check_transport(self._sip, f"trunks.{route.name}", route.trunk)
         if _ONE_AT_A_TIME.locked():
             raise LocalError("there is a SIP endpoint in this process already")
         self._loop = asyncio.get_running_loop()
         self._errands.open()
-        await self._resolve()
+        await self._roster.resolve()
         port = await self._names.open()
         started: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(
@@ -146,8 +131,13 @@ class SipAdapter:
         except BaseException:
             self._names.close()
             raise
-        self._resolver = asyncio.create_task(self._keep_resolving(), name="sip-resolver")
-        log.info("SIP is up", pjsip=version, trunks=len(self._routes))
+        self._resolver = asyncio.create_task(self._roster.keep_resolving(), name="sip-resolver")
+        log.info("SIP is up", pjsip=version, trunks=len(self._roster.routes))
+
+    def use(self, sip: Sip) -> None:
+        """Have other settings count, of which listeners, user agent and name servers stay."""
+        self._sip = sip
+        self._errands.send(lambda worker: worker.use(sip))
 
     def drain(self, seconds: float) -> None:
         """Tell trunks that ask (OPTIONS) that no call is taken: in so many seconds it stops.
@@ -161,6 +151,7 @@ class SipAdapter:
         if self._resolver:
             self._resolver.cancel()
             await asyncio.gather(self._resolver, return_exceptions=True)
+        await self._roster.close()
         if self._thread:
             self._errands.refuse()
             self._stopping.set()
@@ -171,7 +162,7 @@ class SipAdapter:
 
     async def end_orphans(self, records: Iterable[CallRecord]) -> None:
         """BYE every dialog that a crash left behind; never raises. For use before `start`."""
-        await end_dialogs(records, self._sip, self._routes)
+        await end_dialogs(records, self._sip, self._roster.routes)
 
     # --- trunks that come and go --------------------------------------------------------------
 
@@ -184,30 +175,26 @@ class SipAdapter:
         `mailbox`: whether to ask what waits in its mailbox.
         Raises ConfigurationError for settings that do not fit, and LocalError.
         """
-        if name in self._routes:
-            raise ConfigurationError(f"there is a trunk {name} already")
-        check_transport(self._sip, str(name), settings)
-        route = Route(name, settings, personal=personal, mailbox=mailbox)
-        self._routes[name] = route
-        self._registrations[name] = _before(route)
-        self._peers.add(route)
-        try:
-            await self._resolve([name])
-            await self._errands.ask(lambda worker: worker.add(route))
-        except BaseException:
-            self._forget(name)
-            raise
+        await self._roster.add(name, settings, personal=personal, mailbox=mailbox)
+
+    async def change_trunk(
+        self, name: TrunkName, settings: Trunk, *, mailbox: bool = False
+    ) -> None:
+        """Have a trunk's settings be others: it registers anew, and its calls go on.
+
+        Raises ConfigurationError and LocalError; then nothing has changed.
+        """
+        await self._roster.change(name, settings, mailbox=mailbox)
+
+    def retire_trunk(self, name: TrunkName) -> None:
+        """Use the trunk no more, and unregister when its calls have ended."""
+        self._roster.retire(name)
 
     async def remove_trunk(self, name: TrunkName) -> None:
         """Unregister, and use the trunk no more; calls by it go on. Harmless if it is none."""
-        if name not in self._routes:
-            return
-        self._forget(name)
-        if not await self._remove(name):
-            log.info("the registrar did not answer when we left", trunk=name)
+        await self._roster.remove(name)
 
-    async def _remove(self, name: TrunkName) -> bool:
-        return await self._errands.wait(lambda worker, told: worker.remove(name, told))
+    # --- texts --------------------------------------------------------------------------------
 
     async def send_message(
         self,
@@ -224,11 +211,11 @@ class SipAdapter:
         it was taken, 408 without an answer, 503 without the trunk, 513 if the text is too long.
         One that does not fit into a message is sent in several, up to the first that is not taken.
         """
-        route = self._routes.get(trunk)
-        if route is None:
+        route = self._roster.routes.get(trunk)
+        if route is None or not self._roster.is_present(trunk):
             return _UNAVAILABLE
         parties = (route.target(target), origin_of(route, caller, withheld=withheld).origin)
-        targets = self._peers.targets_of(trunk)
+        targets = self._roster.peers.targets_of(trunk)
         status = _TOO_LARGE
         for part in parts(text, targets[0].protocol if targets else "udp", *parties):
             status = await self._send_text(trunk, target, part, caller, withheld=withheld)
@@ -249,11 +236,11 @@ class SipAdapter:
 
     def registrations(self) -> dict[TrunkName, Registration]:
         """How every trunk's registration stands."""
-        return dict(self._registrations)
+        return dict(self._roster.registrations)
 
     def has_address(self, trunk: TrunkName) -> bool:
         """Whether the trunk's server has an address that a listener of ours can reach."""
-        return bool(self._peers.targets_of(trunk))
+        return self._roster.has_address(trunk)
 
     def leg_of(self, sip_call_id: str) -> LegId | None:
         """The leg that a message given to the tap belongs to, up to a minute after its end."""
@@ -285,10 +272,10 @@ class SipAdapter:
         # pjsua2 is imported here: everything else works, and can be checked, without it.
         from bridge.sip.worker import Worker
 
-        routes = tuple(self._routes.values())
+        routes = tuple(self._roster.routes.values())
         worker = Worker(
             self._sip,
-            self._peers,
+            self._roster.peers,
             listener=self,
             strangers=self._strangers,
             normalise=self._normalise,
@@ -310,8 +297,8 @@ class SipAdapter:
 
     def _turn(self, worker: "Worker") -> None:
         self._last_turn = time.monotonic()
-        if self._moved.is_set():
-            self._moved.clear()
+        if self._roster.moved.is_set():
+            self._roster.moved.clear()
             worker.follow()
         self._errands.run(worker, _ERRANDS_PER_TURN)
         try:
@@ -350,7 +337,7 @@ class SipAdapter:
 
     def registration(self, trunk: TrunkName, registration: Registration) -> None:
         """Pass a registration's new state on."""
-        self._errands.post(self._register, trunk, registration)
+        self._errands.post(self._roster.registered, trunk, registration)
 
     def text(self, text: SipText) -> None:
         """Pass a text on."""
@@ -367,44 +354,6 @@ class SipAdapter:
     def _forget_later(self, sip_call_id: str) -> None:
         assert self._loop
         self._loop.call_later(_REMEMBER_CALL_ID, self._legs.pop, sip_call_id, None)
-
-    def _register(self, trunk: TrunkName, registration: Registration) -> None:
-        before = self._registrations.get(trunk)
-        if before in (None, registration):
-            return
-        self._registrations[trunk] = registration
-        log.info(
-            "registration", trunk=trunk, state=registration.state.value, status=registration.status
-        )
-        if self._on_registration:
-            self._on_registration(trunk, registration)
-
-    def _forget(self, trunk: TrunkName) -> None:
-        self._routes.pop(trunk, None)
-        self._registrations.pop(trunk, None)
-        self._unresolved -= {trunk}
-        self._peers.remove(trunk)
-
-    async def _keep_resolving(self) -> None:
-        while True:
-            again = _RESOLVE_AGAIN if self._unresolved else _RESOLVE_EVERY
-            await asyncio.sleep(min(again, self._good_for))
-            await self._resolve()
-            self._moved.set()
-
-    async def _resolve(self, trunks: Collection[TrunkName] | None = None) -> None:
-        asked = frozenset(self._routes if trunks is None else trunks)
-        good_for = await self._peers.resolve(self._reachable, trunks)
-        self._good_for = good_for if trunks is None else min(good_for, self._good_for)
-        missing = frozenset(name for name in asked if not self.has_address(name))
-        for trunk in missing - self._unresolved:
-            log.warning("trunk's server has no address", trunk=trunk)
-        self._unresolved = missing if trunks is None else self._unresolved | missing
-
-
-def _before(route: Route) -> Registration:
-    state = RegistrationState.TRYING if route.trunk.register else RegistrationState.NOT_USED
-    return Registration(state)
 
 
 def _carry_out(worker: "Worker", command: SipCommand) -> None:

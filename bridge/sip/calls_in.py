@@ -55,7 +55,7 @@ class CallsIn:
         self._legs = legs
         self._normalise = normalise
         self._call_later = call_later
-        self._most = most
+        self.most = most
         self._stopping = stopping
 
     def arrived(self, account: Account, prm: pj.OnIncomingCallParam) -> None:
@@ -80,8 +80,7 @@ class CallsIn:
 
     def referred(self, leg: Leg, op: OpId, referral: Referral) -> None:
         """The far end of a leg asks for a transfer."""
-        account, target = self._accounts.get(leg.trunk), referral.target
-        route = account.route if account else None
+        route, target = leg.route, referral.target
         own = route is not None and self._peers.owns(route, target.host)
         received = SipReferReceived(
             leg=leg.id,
@@ -101,7 +100,7 @@ class CallsIn:
         known = self._peers.trunk_of(invite, prm.rdata.srcAddress) == leg.trunk
         if account is None or account.route is None or not known or not leg.referrals.welcome:
             return
-        if self._stopping() or len(self._legs) >= self._most:
+        if self._stopping() or len(self._legs) >= self.most:
             prm.statusCode = pj.PJSIP_SC_SERVICE_UNAVAILABLE
             return
         successor = self._legs.new(LegId(f"in-{secrets.token_hex(8)}"), leg.trunk)
@@ -131,8 +130,8 @@ class CallsIn:
     def _refusal(self, route: Route, invite: Message) -> Refusal | None:
         if self._stopping():
             return unavailable(STOPPING)
-        if len(self._legs) > self._most:
-            log.warning("too many calls", limit=self._most)
+        if len(self._legs) > self.most:
+            log.warning("too many calls", limit=self.most)
             return unavailable(FULL, "Too many calls")
         if not self._safe(route, invite):
             log.warning("a call that has to be encrypted came without TLS", trunk=route.name)

@@ -42,7 +42,7 @@ class CallsOut:
         self._legs = legs
         self._normalise = normalise
         self._call_later = call_later
-        self._most = most
+        self.most = most
         self._hunts: dict[LegId, Hunt] = {}
 
     def invite(self, command: SendSipInvite) -> None:
@@ -87,7 +87,7 @@ class CallsOut:
             return "Unknown server"
         if command.spare and not self._peers.is_registered(command.trunk):
             return "Not registered"
-        return "Too many calls" if len(self._legs) >= self._most else ""
+        return "Too many calls" if len(self._legs) >= self.most else ""
 
     def _attempt(self, command: SendSipInvite, account: Account, route: Route, hunt: Hunt) -> Leg:
         leg = self._legs.new(command.leg, command.trunk, hunt.happened)

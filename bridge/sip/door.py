@@ -29,13 +29,16 @@ _BURST_OF_ALL: Final = 200.0
 """The same of all strangers: over UDP, an address is easily forged."""
 _ANSWERS: Final = 50.0
 """Responses a second that are looked at from an address that is nobody's."""
+_BEGINS: Final = frozenset({b"INVITE", b"OPTIONS", b"MESSAGE"})
+_GONE: Final = Refuse(503, "Service Unavailable")
+"""Of a trunk that has calls yet, but is used no more: it is no stranger."""
 _FORBIDDEN: Final = Refuse(403, "Forbidden")
 _MISMATCH: Final = Refuse(400, "CSeq Names Another Method")
 _BUSY: Final = Refuse(503, "Too Many Calls\r\nRetry-After: 5")
 """The stack's way to answer has no place for headers, but writes the phrase as it is."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Door:
     """`live`: whether a Call-ID is one of a call of ours, which goes on whoever continues it.
 
@@ -124,6 +127,8 @@ class Door:
         name = method.decode("ascii", "replace")
         if refusal := unserved(name, data, tagged=tagged) or overcharged(name, data):
             return refusal
+        if not tagged and method in _BEGINS and self.peers.is_retired(trunk):
+            return _GONE
         if method == b"OPTIONS" and (seconds := self.closing()):
             return Refuse(503, f"Service Unavailable\r\nRetry-After: {seconds}")
         if method != b"INVITE" or tagged:

@@ -31,6 +31,7 @@ from bridge.sip.params import add_headers, audio_only, message_in
 from bridge.sip.pictures import ASK, CONTROL, asks_for_picture
 from bridge.sip.refer import Transfer
 from bridge.sip.referrals import Referral, Referrals
+from bridge.sip.trunks import Route
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +56,8 @@ class Leg:
         self.sip_call_id = ""
         self.call: Call | None = None
         self.far: FarParty | None = None
+        self.route: Route | None = None
+        """The trunk as it was when the leg began."""
         self.texted: Callable[[pj.OnInstantMessageParam], None] = lambda prm: None
         """Told of MESSAGEs within the call, which the stack has answered with 200."""
         self.address_of: AddressOf = lambda uri: Address("")

@@ -42,7 +42,7 @@ class Registrar:
         self._report = report
         self._call_later = call_later
         self._pause = pause
-        self._patience = patience
+        self.patience = patience
         self._failures = 0
         self._tried: set[Target] = set()
         """Servers that have failed since it was last registered, or since the last pause."""
@@ -72,7 +72,7 @@ class Registrar:
         self._heard = False
         self._asked += 1
         asked = self._asked
-        self._call_later(self._patience, lambda: self._is_overdue(asked))
+        self._call_later(self.patience, lambda: self._is_overdue(asked))
 
     def heard(self) -> None:
         """The server has said something, if not the last word."""

@@ -4,7 +4,7 @@
 import asyncio
 import secrets
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from bridge.call.ids import TrunkName
 from bridge.config import Transport, Trunk
-from bridge.sip.lookup import LONGEST, Lookup, Reachable, Target, split_host_port
+from bridge.sip.lookup import LONGEST, Found, Lookup, Reachable, Target, split_host_port
 from bridge.sip.messages import Message, parse_name_addr, parse_uri
 
 USER_SAFE = "-_.!~*'()&=+$,;?/"
@@ -67,6 +67,22 @@ class Route:
     """Somebody's own account: its server's address alone says nothing, since others use it too."""
     mailbox: bool = False
     """Whether to ask what waits in the account's mailbox."""
+
+    def changed(self, trunk: Trunk, *, mailbox: bool) -> "Route":
+        """The same with other settings; its mark is another one where it registers otherwise."""
+        route = replace(self, trunk=trunk, mailbox=mailbox)
+        return route if self.goes_on_as(route) else replace(route, line=secrets.token_hex(8))
+
+    def goes_on_as(self, other: "Route") -> bool:
+        """Whether a registration of this is one of `other`, too."""
+        return self._registration == other._registration
+
+    @property
+    def _registration(self) -> tuple[object, ...]:
+        if not self.trunk.register:
+            return (False, self.trunk.probe_interval is None)
+        way = (self.registrar, self.protocol, self.trunk.server, self.trunk.outbound_proxy)
+        return (True, self.identity, *way, self.trunk.tls)
 
     @property
     def host(self) -> str:
@@ -148,6 +164,7 @@ class Peers:
         self._addresses: dict[TrunkName, tuple[IPv4Address | IPv6Address, ...]] = {}
         self._targets: dict[TrunkName, tuple[Target, ...]] = {}
         self._registered: set[TrunkName] = set()
+        self._retired: set[TrunkName] = set()
         self._near: frozenset[IPv4Address | IPv6Address] = frozenset()
         self._networks: tuple[IPv4Network | IPv6Network, ...] = ()
         self._look_around()
@@ -157,12 +174,32 @@ class Peers:
         self._routes = {**self._routes, route.name: route}
         self._look_around()
 
+    def change(self, route: Route, found: Found) -> None:
+        """Know a trunk by other settings, and where its servers are then; it is used again."""
+        same = self._routes[route.name].next_hop == route.next_hop
+        self._routes = {**self._routes, route.name: route}
+        self._retired.discard(route.name)
+        if not same:
+            self._targets.pop(route.name, None)
+            self._addresses.pop(route.name, None)
+        self._take(route.name, found)
+        self._look_around()
+
+    def retire(self, trunk: TrunkName) -> None:
+        """Know a trunk for the sake of its calls alone."""
+        self._retired.add(trunk)
+
+    def is_retired(self, trunk: TrunkName) -> bool:
+        """Whether the trunk is used no more."""
+        return trunk in self._retired
+
     def remove(self, trunk: TrunkName) -> None:
         """Know a trunk no longer."""
         self._routes = {name: route for name, route in self._routes.items() if name != trunk}
         self._addresses.pop(trunk, None)
         self._targets.pop(trunk, None)
         self._registered.discard(trunk)
+        self._retired.discard(trunk)
         self._look_around()
 
     def is_registered(self, trunk: TrunkName) -> bool:
@@ -187,7 +224,7 @@ class Peers:
         that it had.
         """
         wanted = [r for r in self._routes.values() if trunks is None or r.name in trunks]
-        answers = await asyncio.gather(*(self._find(route, reachable) for route in wanted))
+        answers = await asyncio.gather(*(self._resolve(route, reachable) for route in wanted))
         self._look_around()
         return min([LONGEST, *answers])
 
@@ -223,24 +260,29 @@ class Peers:
         )
         return next((route.name for route in order), None)
 
-    async def _find(self, route: Route, reachable: Reachable) -> float:
+    async def _resolve(self, route: Route, reachable: Reachable) -> float:
+        found = await self.find(route, reachable)
+        if route.name in self._routes:
+            self._take(route.name, found)
+        return found.good_for
+
+    async def find(self, route: Route, reachable: Reachable) -> Found:
+        """Look up where a trunk's servers are."""
         host, port = split_host_port(route.next_hop)
         found = await self._lookup.targets(host, port, route.protocol, reachable)
         # Behind a proxy, the server may still call by itself.
         own, _ = await self._lookup.addresses(route.host) if route.trunk.outbound_proxy else ([], 0)
-        if route.name not in self._routes:
-            return found.good_for
-        new = [target for _, target in found.targets]
-        if new:
+        return replace(found, addresses=tuple(dict.fromkeys((*found.addresses, *own))))
+
+    def _take(self, trunk: TrunkName, found: Found) -> None:
+        if found.targets:
             # Whoever hands addresses out in turn is not to move us about: the old ones first.
-            before = self._targets.get(route.name, ())
+            before = self._targets.get(trunk, ())
             known = [(rank, _position(target, before), target) for rank, target in found.targets]
             ordered = sorted(known, key=lambda each: each[:2])
-            self._targets[route.name] = tuple(target for *_, target in ordered)
-        near = dict.fromkeys((*found.addresses, *own))
-        if near:
-            self._addresses[route.name] = tuple(near)
-        return found.good_for
+            self._targets[trunk] = tuple(target for *_, target in ordered)
+        if found.addresses:
+            self._addresses[trunk] = found.addresses
 
     def _look_around(self) -> None:
         """Note every address there is, so that a stranger's costs no more than a look."""

@@ -2,7 +2,7 @@
 """What happens on the SIP thread: trunks, legs, and the commands carried out on them."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from math import ceil
 from typing import Final
@@ -87,7 +87,7 @@ class Worker:
         self._normalise = normalise
         self._admits = admits
         self._strangers = strangers
-        door = Door.of(
+        self._door = Door.of(
             sip.strangers,
             peers,
             strangers,
@@ -99,7 +99,7 @@ class Worker:
         )
         self._connections = Connections(
             knows=peers.knows,
-            refused=door.refused,
+            refused=self._door.refused,
             close=lambda number: self._endpoint.close(number),
             call_later=lambda delay, action: self._endpoint.call_later(delay, action),
         )
@@ -107,8 +107,8 @@ class Worker:
             sip,
             select=self._select,
             tapped=self._tapped,
-            judge=door.judge,
-            malformed=door.malformed,
+            judge=self._door.judge,
+            malformed=self._door.malformed,
             watch=self._connections,
         )
         self._names = names
@@ -157,16 +157,35 @@ class Worker:
 
     def add(self, route: Route) -> None:
         """Use another trunk. Raises LocalError."""
-        callbacks = Callbacks(
-            self._calls_in.arrived, self._pager.received, self._pager.sent, self._mailbox
-        )
+        self._accounts.add(route, self._callbacks(route))
+
+    def change(self, route: Route, targets: Sequence[Target]) -> None:
+        """Have a trunk's settings be others. Raises ConfigurationError or LocalError."""
+        self._accounts.change(route, self._callbacks(route), targets)
+
+    def _callbacks(self, route: Route) -> Callbacks:
         if route.trunk.register and route.protocol != "udp":
             self._endpoint.keep_alive(route.trunk.keep_alive)
-        self._accounts.add(route, callbacks)
+        return Callbacks(
+            self._calls_in.arrived, self._pager.received, self._pager.sent, self._mailbox
+        )
 
     def remove(self, trunk: TrunkName, done: Callable[[bool], None]) -> None:
         """Unregister, and tell whether that was answered; calls by the trunk go on."""
         self._accounts.remove(trunk, done)
+
+    def retire(self, trunk: TrunkName, done: Callable[[bool], None]) -> None:
+        """Unregister when the trunk has no calls any more."""
+
+        def busy(trunk: TrunkName) -> bool:
+            return any(leg.trunk == trunk for leg in self._legs.all())
+
+        self._accounts.retire(trunk, busy, done)
+
+    def use(self, sip: Sip) -> None:
+        """Have other settings count, as far as that is possible while the stack runs."""
+        self._door.manner = sip.strangers
+        self._calls_in.most = self._calls_out.most = sip.max_calls
 
     def follow(self) -> None:
         """The trunks' servers may have moved."""
@@ -262,24 +281,19 @@ class Worker:
                 raise TypeError(f"unknown SIP command {type(command).__name__}")
 
     def _reject(self, command: RejectSip, leg: Leg) -> None:
-        account = self._accounts.get(leg.trunk)
-        route = account.route if account else None
         headers = headers_of(
             q850=command.q850,
-            contact=route.target(command.contact) if route and command.contact else "",
+            contact=leg.route.target(command.contact) if leg.route and command.contact else "",
             retry_after=command.retry_after,
         )
         leg.hang_up(command.status, command.reason, q850=command.q850, headers=headers)
 
     def _key_body(self, leg: Leg) -> str:
         """How the leg's trunk wants keys to be written."""
-        account = self._accounts.get(leg.trunk)
-        plain = account and account.route and account.route.trunk.dtmf == "dtmf"
-        return PLAIN if plain else RELAY
+        return PLAIN if leg.route and leg.route.trunk.dtmf == "dtmf" else RELAY
 
     def _refer(self, command: ReferSip, leg: Leg) -> None:
-        account = self._accounts.get(leg.trunk)
-        route = account.route if account else None
+        route = leg.route
         other = self._legs.get(command.replaces) if command.replaces else None
         if route is None or (command.replaces and other is None):
             failed = SipReferProgressed(leg=leg.id, op=command.op, status=_UNAVAILABLE)
@@ -368,8 +382,8 @@ class Worker:
         leg.referred = lambda op, referral: self._calls_in.referred(leg, op, referral)
         leg.replacing = lambda prm: self._calls_in.replacing(leg, prm)
         account = self._accounts.get(leg.trunk)
-        if account is not None and account.route is not None:
-            leg.referrals.welcome = account.route.trunk.transfers == "accept"
+        leg.route = account.route if account else None
+        leg.referrals.welcome = leg.route is not None and leg.route.trunk.transfers == "accept"
 
     def _texted(self, trunk: TrunkName, prm: pj.OnInstantMessageParam) -> None:
         account = self._accounts.get(trunk)

@@ -3,6 +3,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from structlog.testing import capture_logs
 from bridge.app import accounts as module
 from bridge.app.accounts import PersonalAccounts, trunk_of
 from bridge.call.ids import TrunkName, UserId
-from bridge.config import Trunk
+from bridge.config import Accounts, Trunk
 from bridge.errors import ConfigurationError, NotDone
 from bridge.ports import LineView, SipAccount
 from bridge.sip.trunks import Registration, RegistrationState
@@ -70,6 +71,13 @@ class Exchange:
         if self.answer:
             self.told(name, self.answer)
 
+    async def change_trunk(
+        self, name: TrunkName, settings: Trunk, *, mailbox: bool = False
+    ) -> None:
+        if settings.transport == "tls" and not self.secure:
+            raise ConfigurationError("no such listener")
+        self.trunks[name] = settings
+
     async def remove_trunk(self, name: TrunkName) -> None:
         self.trunks.pop(name, None)
         self.states.pop(name, None)
@@ -90,17 +98,16 @@ class Desk:
         servers: tuple[str, ...] = (SERVER,),
         common: Mapping[str, object] | None = None,
     ) -> None:
+        self.allowed = Accounts.model_validate({"servers": servers, **(common or {})})
+        self.blocked: set[UserId] = set()
         self.store = Kept(*kept)
         self.exchange = Exchange()
         self.changed: list[tuple[UserId, TrunkName | None]] = []
         self.said: list[tuple[UserId, str]] = []
         self.accounts = PersonalAccounts(
             self.store,
-            servers=servers,
-            transport="udp",
-            may_use=lambda person: person.endswith(":mx.test"),
-            mailboxes=True,
-            common=common,
+            allowed=lambda: self.allowed,
+            may_use=lambda person: person.endswith(":mx.test") and person not in self.blocked,
             tell=lambda person, text: self.said.append((person, text)),
         )
         self.exchange.told = self.accounts.registered
@@ -341,7 +348,9 @@ async def test_against_a_registrar(tmp_path: Path) -> None:
         (tmp_path / scenario).mkdir()
         async with Sipp(scenario, tmp_path / scenario) as registrar, Bridge({}) as bridge:
             accounts = PersonalAccounts(
-                Kept(), servers=("127.0.0.1",), transport="udp", may_use=lambda person: True
+                Kept(),
+                allowed=lambda: Accounts(servers=("127.0.0.1",), mailboxes=False),
+                may_use=lambda person: True,
             )
             bridge.observer = accounts.registered
             accounts.start(bridge.sip, lambda person: None)
@@ -379,4 +388,53 @@ async def test_password_that_is_not_accepted_any_more_is_told_once() -> None:
     for other in ("provider", "account:@x:mx.test"):
         accounts.registered(TrunkName(other), refused(403, "No"))
     assert desk.said == [(ANN, told)] * 3
+    await accounts.stop()
+
+
+async def test_account_is_used_as_the_settings_say_now() -> None:
+    desk = Desk(account())
+    accounts = await desk.start()
+    await accounts.follow()
+    assert desk.exchange.trunks[trunk_of(ANN)].dtmf == "auto"
+    desk.allowed = desk.allowed.model_copy(update={"dtmf": "dtmf-relay"})
+    await accounts.follow()
+    assert desk.exchange.trunks[trunk_of(ANN)].dtmf == "dtmf-relay"
+    desk.allowed = desk.allowed.model_copy(update={"srtp": "required"})
+    await accounts.follow()
+    assert desk.exchange.trunks == {}  # by UDP, anybody could read the keys
+    assert (accounts.total, accounts.trunk_of(ANN)) == (0, None)
+    desk.allowed = desk.allowed.model_copy(update={"srtp": "off"})
+    await accounts.follow()
+    assert list(desk.exchange.trunks) == [trunk_of(ANN)]
+    assert [trunk for _, trunk in desk.changed] == [trunk_of(ANN), None, trunk_of(ANN)]
+    await accounts.stop()
+
+
+async def test_account_of_who_may_not_use_the_bridge_any_more() -> None:
+    desk = Desk(account())
+    accounts = await desk.start()
+    await accounts.follow()
+    desk.blocked.add(ANN)
+    for _ in range(2):
+        await accounts.follow()
+        assert desk.exchange.trunks == {}
+    assert desk.store.accounts == {ANN: account()}
+    desk.blocked.clear()
+    await accounts.follow()
+    assert accounts.line_of(ANN) == WORKS
+    await accounts.stop()
+
+
+async def test_account_that_cannot_be_changed_stays_as_it_was() -> None:
+    desk = Desk(account(), servers=("*",))
+    desk.exchange.secure = True
+    desk.store.accounts[ANN] = replace(account(), transport="tls")
+    accounts = await desk.start()
+    await accounts.follow()
+    desk.exchange.secure = False
+    desk.allowed = desk.allowed.model_copy(update={"dtmf": "dtmf"})
+    with capture_logs() as lines:
+        await accounts.follow()
+    assert any("cannot be changed" in line["event"] for line in lines)
+    assert desk.exchange.trunks[trunk_of(ANN)].dtmf == "auto"
     await accounts.stop()

@@ -13,6 +13,7 @@ from bridge.app.accounts import PersonalAccounts, trunk_of
 from bridge.call.commands import RejectSip, SendSipInvite
 from bridge.call.events import SipEnded, SipInviteReceived
 from bridge.call.ids import LegId, UserId
+from bridge.config import Accounts
 from bridge.ports import SipAccount
 from bridge.sip.messages import parse_name_addr, parse_uri
 from bridge.store.accounts import SipAccounts
@@ -32,8 +33,7 @@ async def running(path: Path) -> AsyncIterator[tuple[PersonalAccounts, Bridge]]:
     async with open_database(f"sqlite:{path}") as database, Bridge({}) as bridge:
         accounts = PersonalAccounts(
             SipAccounts(database, await open_sealer(database, KEY)),
-            servers=["*"],
-            transport="udp",
+            allowed=lambda: Accounts(servers=("*",), mailboxes=False),
             may_use=lambda person: True,
         )
         bridge.observer = accounts.registered

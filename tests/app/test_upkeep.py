@@ -41,7 +41,7 @@ class Broom:
             raise asyncio.CancelledError
 
     async def run(self, after: float | None) -> None:
-        sweeps = [(self.ladders, KEPT), (self.rooms, after)]
+        sweeps = [(self.ladders, lambda: KEPT), (self.rooms, lambda: after)]
         with pytest.raises(asyncio.CancelledError):
             await keep_up(sweeps, give_back=self.give_back, clock=lambda: NOW, sleep=self.sleep)
 

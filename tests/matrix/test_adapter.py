@@ -369,7 +369,7 @@ async def test_a_room_that_was_closed_is_not_taken_for_good_again(
     """Synapse's admin API makes the ghost leave by itself, of which nobody tells us."""
     bench.store.portals[ROOM] = Portal(room=ROOM, person=ALICE, address=NUMBER)
     prepare = PreparePortal(call=CALL, op=OpId(3), person=ALICE, address=NUMBER, display_name="")
-    adapter._join_time = 60
+    adapter.join_time = 60
     adapter.do(prepare)
     await until(lambda: bench.told, what="the portal")
     assert isinstance(bench.told.pop(), PortalReady)

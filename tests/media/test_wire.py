@@ -12,7 +12,7 @@ from bridge.call.events import MediaClosed, MediaConnected, MediaFailed, MediaFa
 from bridge.call.ids import CallId, OpId, Side
 from bridge.call.terms import Keypad, Srtp, Terms
 from bridge.config import Logging, Media
-from bridge.media.workers.wire import Begin, Channel, Message, Ready, Report, packed, unpacked
+from bridge.media.workers.wire import Begin, Channel, Logs, Message, Ready, Report, packed, unpacked
 
 CALL = CallId("call-1")
 TERMS = Terms(codecs=("PCMU", "opus"), srtp=Srtp.REQUIRED, keypad=Keypad.INFO)
@@ -25,6 +25,7 @@ MEDIA = Media.model_validate(
 )
 MESSAGES: list[Message] = [
     Begin(number=2, media=MEDIA, logging=Logging(level="debug"), report_every=5.0),
+    Logs(logging=Logging(level="warning", format="json", full_numbers=True)),
     Ready(pid=4711),
     Report(longest_pause=0.25),
     OfferMedia(call=CALL, op=OpId(1), side=Side.SIP, sdp=None, terms=TERMS),

@@ -128,6 +128,22 @@ async def test_the_log_of_a_worker_names_call_and_worker(
     assert '"worker": 1' in line
 
 
+async def test_workers_write_no_more_than_is_wanted_now(
+    make: Make, capfd: pytest.CaptureFixture[str]
+) -> None:
+    template = Template()
+    desk = make(template=template)
+    for level, said in (("error", False), ("info", True)):
+        assert isinstance(desk.engine, WorkerEngine)
+        desk.engine.log_as(Logging(level=level, format="json"))
+        await desk.refused(
+            lambda op: OfferMedia(call=desk.call, op=op, side=Side.SIP, sdp="nonsense")
+        )
+        written = capfd.readouterr().err
+        assert ("refused" in written) is said
+    await desk.engine.close()
+
+
 async def test_candidates_that_come_first_go_to_the_call_that_they_belong_to(make: Make) -> None:
     desk = make()
     desk.engine.do(AddRemoteCandidates(call=desk.call, candidates=("",)))

@@ -3,9 +3,11 @@
 
 import asyncio
 import json
+import os
+import signal
 import sqlite3
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +124,30 @@ class BridgeProcess:
         """SIGTERM; it ends its calls first."""
         if self._child:
             await self._child.stop(grace=15)
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    async def gone(self) -> int:
+        """Wait until it has ended by itself; its exit status."""
+        assert self._child is not None
+        return await self._child.wait(within=PATIENCE)
+
+    async def health(self) -> tuple[int, Mapping[str, Any]]:
+        """What it says of itself: the status, and the details."""
+        async with aiohttp.ClientSession() as http, http.get(self._health) as reply:
+            return reply.status, await reply.json()
+
+    def change(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change its settings in the file."""
+        settings = yaml.safe_load(self.config.read_text())
+        change(settings)
+        self.config.write_text(yaml.safe_dump(settings, sort_keys=False))
+
+    async def reload(self) -> str:
+        """What its own `reload` says; raises RuntimeError with what is wrong."""
+        return await self._command("reload", "--config", self.config)
 
     async def kill(self) -> None:
         """SIGKILL, as a crash would."""

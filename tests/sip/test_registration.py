@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from bridge.call.commands import RejectSip
 from bridge.call.events import SipEnded, SipInviteReceived
-from bridge.sip import adapter
+from bridge.sip import roster
 from bridge.sip.messages import parse
 from bridge.sip.trunks import Registration, RegistrationState
 from tests.simulators.processes import free_port
@@ -115,7 +115,7 @@ async def test_follows_the_registrar_to_another_address(
         return [(0, 0, 0, "", (answers[0], 0))]
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
-    monkeypatch.setattr(adapter, "_RESOLVE_EVERY", 0.05)
+    monkeypatch.setattr(roster, "_RESOLVE_EVERY", 0.05)
     settings = trunk(port, register=True).model_copy(update={"server": f"registrar.test:{port}"})
     async with (
         Sipp("registrar", homes[0], port=port) as old,
@@ -141,7 +141,7 @@ async def test_name_that_is_not_known_yet_is_looked_up_soon(
         return [answer]
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
-    monkeypatch.setattr(adapter, "_RESOLVE_AGAIN", 0.05)
+    monkeypatch.setattr(roster, "_RESOLVE_AGAIN", 0.05)
     settings = trunk(9).model_copy(update={"server": "pbx.test:5060"})
     with capture_logs() as logs:
         async with Bridge({TRUNK: settings}) as bridge:
@@ -169,7 +169,7 @@ async def test_nothing_is_sent_before_the_server_is_known(
         return [(0, 0, 0, "", (LOCALHOST, 0))]
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
-    monkeypatch.setattr(adapter, "_RESOLVE_AGAIN", 0.05)
+    monkeypatch.setattr(roster, "_RESOLVE_AGAIN", 0.05)
     async with Sipp("registrar", tmp_path, tcp=transport == "tcp") as registrar:
         settings = trunk(registrar.port, transport=transport, register=True)
         settings = settings.model_copy(update={"server": f"pbx.test:{registrar.port}"})

@@ -4,6 +4,7 @@
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 
 import pytest
 from aiohttp import ClientSession
@@ -11,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from bridge.errors import LocalError
 from bridge.web.metrics import Metrics
+from bridge.web.reloading import Reloaded, ReloadPoint, key_of
 from bridge.web.server import Health, WebServer
 
 
@@ -74,3 +76,46 @@ async def test_it_listens_and_stops_listening() -> None:
     await server.stop()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
+
+
+# --- settings read anew ------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def reloading(done: Reloaded | None) -> AsyncIterator[TestClient]:  # type: ignore[type-arg]
+    async def reload() -> Reloaded | None:
+        return done
+
+    async def answer() -> Health:
+        return Health(True)
+
+    point = ReloadPoint(key_of("as_token"), reload)
+    server = WebServer(answer, Metrics(), point.serve)
+    async with TestClient(TestServer(server.application())) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("done", "status"),
+    [
+        (Reloaded(applied=("permissions",), restart=("media.workers",)), 200),
+        (Reloaded(problems=("web.prt: unknown key",)), 422),
+        (None, 503),
+    ],
+)
+async def test_what_came_of_the_settings_is_told(done: Reloaded | None, status: int) -> None:
+    async with reloading(done) as client:
+        reply = await client.post(
+            "/reload", headers={"Authorization": f"Bearer {key_of('as_token')}"}
+        )
+        assert reply.status == status
+        told = {key: tuple(each) for key, each in (await reply.json()).items()}
+        assert told == (asdict(done) if done else {})
+
+
+@pytest.mark.parametrize("shown", ["", "Bearer ", f"Bearer {key_of('other')}", "Bearer as_token"])
+async def test_nobody_without_the_settings_has_them_read(shown: str) -> None:
+    async with reloading(Reloaded()) as client:
+        reply = await client.post("/reload", headers={"Authorization": shown} if shown else {})
+        assert (reply.status, await reply.json()) == (401, {})
+        assert (await client.get("/reload")).status == 405

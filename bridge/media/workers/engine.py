@@ -159,6 +159,12 @@ class WorkerEngine:
         for worker in self._workers.values():
             worker.use_servers(self._servers)
 
+    def log_as(self, logging: Logging) -> None:
+        """Have the workers that there are, and will be, write this to the log."""
+        self._begins = [replace(begin, logging=logging) for begin in self._begins]
+        for worker in self._workers.values():
+            worker.log_as(logging)
+
     async def close(self) -> None:
         """End every session and every process."""
         self._closing = True

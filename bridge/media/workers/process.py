@@ -12,12 +12,12 @@ import structlog
 from bridge import logs
 from bridge.call.commands import MediaCommand
 from bridge.call.events import Event, MediaEvent
-from bridge.config import secrets_of
+from bridge.config import Logging, secrets_of
 from bridge.errors import BridgeError
 from bridge.media.embedded.engine import EmbeddedEngine
 from bridge.media.garbage import Pauses, freeze
 from bridge.media.packets import PacketLoop
-from bridge.media.workers.wire import Begin, Channel, Message, Ready, Report, Servers, Unable
+from bridge.media.workers.wire import Begin, Channel, Logs, Message, Ready, Report, Servers, Unable
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +41,7 @@ class _Worker:
         self._pauses = Pauses()
         self._channel = Channel(self._take, self._over.set)
         self._engine: EmbeddedEngine | None = None
+        self._secrets: list[str] = []
 
     async def run(self) -> None:
         """Until the other end says that it is enough, or is gone."""
@@ -55,19 +56,16 @@ class _Worker:
         match message:
             case Begin():
                 self._begin(message)
+            case Logs(logging=logging):
+                self._log_as(logging)
             case Servers(servers=servers) if self._engine is not None:
                 self._engine.use_servers(servers)
             case MediaCommand() if self._engine is not None:
                 self._engine.do(message)
 
     def _begin(self, begin: Begin) -> None:
-        settings = begin.logging
-        logs.configure(
-            settings.level,
-            settings.format,
-            full_numbers=settings.full_numbers,
-            secrets=list(secrets_of(begin.media)),
-        )
+        self._secrets = list(secrets_of(begin.media))
+        self._log_as(begin.logging)
         structlog.contextvars.bind_contextvars(worker=begin.number)
         try:
             self._engine = EmbeddedEngine(begin.media, self._tell)
@@ -79,6 +77,14 @@ class _Worker:
         self._pauses.watch()
         self._channel.send(Ready(pid=os.getpid()))
         self._report(begin.report_every)
+
+    def _log_as(self, settings: Logging) -> None:
+        logs.configure(
+            settings.level,
+            settings.format,
+            full_numbers=settings.full_numbers,
+            secrets=self._secrets,
+        )
 
     def _tell(self, event: Event) -> None:
         assert isinstance(event, MediaEvent)

@@ -7,6 +7,7 @@ A message is four octets of length (big-endian), its kind, a space, and its fiel
                      OfferMedia, AnswerMedia …  every `MediaCommand`
                      end of file                end every call, then yourself; also when main died
                      Servers                    any time: other STUN and TURN servers
+                     Logs                       any time: what to write to the log
     worker -> main   Ready                      once, after Begin
                      Unable                      instead: the settings cannot be used
                      MediaOfferReady …          every `MediaEvent`
@@ -55,6 +56,13 @@ class Servers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Logs:
+    """What is written to the log from now on, and how."""
+
+    logging: Logging
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
     """The worker takes calls."""
 
@@ -77,7 +85,7 @@ class Report:
     """Seconds that a garbage collection has held packets up, at most."""
 
 
-Message = MediaCommand | MediaEvent | Begin | Servers | Ready | Unable | Report
+Message = MediaCommand | MediaEvent | Begin | Servers | Logs | Ready | Unable | Report
 
 _LENGTH: Final = struct.Struct("!I")
 
@@ -89,9 +97,8 @@ def _kinds() -> dict[str, TypeAdapter[Any]]:
         for each in vars(module).values()
         if isinstance(each, type) and issubclass(each, base) and each is not base
     ]
-    return {
-        each.__name__: TypeAdapter(each) for each in (*found, Begin, Servers, Ready, Unable, Report)
-    }
+    own = (Begin, Servers, Logs, Ready, Unable, Report)
+    return {each.__name__: TypeAdapter(each) for each in (*found, *own)}
 
 
 _KINDS: Final = _kinds()

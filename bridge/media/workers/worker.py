@@ -22,8 +22,9 @@ from bridge.call.events import (
     MediaLost,
 )
 from bridge.call.ids import CallId, OpId, Side
+from bridge.config import Logging
 from bridge.media.workers.template import Template
-from bridge.media.workers.wire import Begin, Channel, Message, Ready, Report, Servers, Unable
+from bridge.media.workers.wire import Begin, Channel, Logs, Message, Ready, Report, Servers, Unable
 from bridge.ports import IceServer
 
 TRANSCODED: Final = 4
@@ -114,6 +115,10 @@ class Worker:
     def use_servers(self, servers: tuple[IceServer, ...]) -> None:
         """Have it use other STUN and TURN servers."""
         self._channel.send(Servers(servers=servers))
+
+    def log_as(self, logging: Logging) -> None:
+        """Have it write something else to the log."""
+        self._channel.send(Logs(logging=logging))
 
     def _take(self, message: Message) -> None:
         self._heard = True
