@@ -3,10 +3,10 @@
 # twice. A step's full output is in .cache/setup*.log.
 
 PYTHON_ENV := .venv/bin
-SOURCES := bridge tests scripts $(wildcard demo benchmarks)
+SOURCES := bridge tests scripts $(wildcard demo benchmarks reliability)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup check format test e2e docs lock clean distclean
+.PHONY: help demo setup check format test e2e soak chaos docs lock clean distclean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,16 @@ test: ## check, and every test: also those with a homeserver, a browser and SIP 
 e2e: ## only the tests with software from elsewhere (ARGS='-k name' chooses)
 	@scripts/setup test
 	@$(PYTHON_ENV)/python -m pytest tests/e2e $(ARGS)
+
+soak: ## steady calls both ways for MINUTES=30, with all that can happen in them (SEED= repeats a run)
+	@scripts/setup test
+	@$(PYTHON_ENV)/python -m reliability soak --minutes $(or $(MINUTES),30) \
+		$(if $(RATE),--rate $(RATE)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+chaos: ## calls while homeserver, SIP peer, database, disk, clock and more fail (SEED=, FAULTS='a b')
+	@scripts/setup test
+	@$(PYTHON_ENV)/python -m reliability chaos $(if $(FAULTS),--faults $(FAULTS)) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
 
 docs: setup ## write the generated files anew: examples, reference, diagrams
 	@$(PYTHON_ENV)/python -m scripts.write_reference

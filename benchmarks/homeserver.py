@@ -73,6 +73,20 @@ class Homeserver:
             event["state_key"] = state_key
         self._queue.put_nowait(event)
 
+    def members(self, room: str) -> frozenset[str]:
+        """Who is in a room."""
+        return frozenset(self._members.get(room, ()))
+
+    def room_of(self, person: str, ghost: str) -> str:
+        """The room of these two; if there is none, the person makes it and invites the ghost."""
+        for room, members in self._members.items():
+            if members == {person, ghost}:
+                return room
+        room = f"!r{next(self._numbers)}:{self._domain}"
+        self._members[room] = {person, ghost}
+        self.say(room, person, "m.room.member", {"membership": "invite"}, ghost)
+        return room
+
     # --- to the bridge ------------------------------------------------------------------------
 
     async def _bring(self, bridge: str, token: str) -> None:
@@ -81,6 +95,9 @@ class Homeserver:
                 events = [await self._queue.get()]
                 while not self._queue.empty() and len(events) < _BATCH:
                     events.append(self._queue.get_nowait())
+                now = time.time_ns() // 1_000_000
+                for event in events:
+                    event["unsigned"] = {"age": now - event["origin_server_ts"]}
                 await _bring_until_taken(
                     http, f"{bridge}/_matrix/app/v1/transactions/{number}", {"events": events}
                 )

@@ -64,6 +64,7 @@ from bridge.call.ids import (
 )
 from bridge.call.quality import Flow, Measured
 from bridge.driver import Driver, Ports, ladder
+from bridge.driver.calendar import Calendar
 from bridge.driver.times import time_of_day, timed
 from bridge.ports import CallRecord, IceServer, LadderEntry
 
@@ -252,6 +253,8 @@ class Rig:
     outside: Outside
     driver: Driver
     records: list[StoreCommand]
+    ahead: float = 0.0
+    """What somebody has set the wall clock forward by."""
 
     @property
     def events(self) -> list[Event]:
@@ -265,12 +268,13 @@ def rig() -> Rig:
     driver = Driver(
         core,
         clock,
-        wall=lambda: 1e9 + clock.now,
+        wall=lambda: 1e9 + made.ahead + clock.now,
         zone=UTC,
         observers=[lambda each, at: records.append(each)],
     )
     driver.connect(outside.ports())
-    return Rig(core, clock, outside, driver, records)
+    made = Rig(core, clock, outside, driver, records)
+    return made
 
 
 START = RecordStart(
@@ -663,3 +667,36 @@ def test_who_is_not_heard_is_a_warning_and_on_the_ladder_and_measurements_are_ne
     rig.driver.emit(MediaMeasured(call=CALL, matrix=Measured(), sip=Measured()))
     assert len(rig.outside.ladder) == before
     assert isinstance(rig.outside.done[-1], RecordQuality)
+
+
+# --- clocks -----------------------------------------------------------------------------------
+
+
+def test_a_call_stays_as_long_as_it_was_however_the_clock_is_set(rig: Rig) -> None:
+    rig.core.reactions[MatrixInviteReceived] = [START]
+    rig.core.reactions[MatrixHangupReceived] = [END]
+    began = 1e9 + rig.clock.now
+    rig.driver.emit(INVITE)
+    rig.clock.now += 20.0
+    rig.ahead = -7200.0
+    rig.driver.emit(HANGUP)
+    assert [at for _, at in rig.outside.stored] == [began, began + 20.0]
+    assert [entry.at for _, entry in rig.outside.traced][-1] == began + 20.0
+
+
+def test_the_next_call_has_the_clock_as_it_is_then(rig: Rig) -> None:
+    rig.core.reactions[MatrixInviteReceived] = [START]
+    rig.ahead = 3600.0
+    rig.driver.emit(INVITE)
+    assert [at for _, at in rig.outside.stored] == [1e9 + 3600.0 + rig.clock.now]
+
+
+def test_calls_that_are_long_over_are_forgotten() -> None:
+    now = [0.0]
+    calendar = Calendar(lambda: now[0] + 100.0, lambda: now[0])
+    names = [CallId(str(number)) for number in range(1500)]
+    for name in names:
+        calendar.begin(name)
+        calendar.end(name)
+    assert len(calendar._ahead) == 1000
+    assert calendar.date(names[0], 5.0) == 105.0

@@ -52,8 +52,8 @@ from bridge.sip.trunks import Registration
 from bridge.store.accounts import SipAccounts
 from bridge.store.calls import Calls
 from bridge.store.database import open_database
+from bridge.store.late import LatePortals
 from bridge.store.people import People
-from bridge.store.remembered import RememberedPortals
 from bridge.store.secrets import open_sealer
 from bridge.store.writer import Writer
 from bridge.web.metrics import Metrics
@@ -117,6 +117,7 @@ class Service:
         driver = self._driver = Driver(
             switchboard,
             loop,
+            clock=time.monotonic,  # The loop's is the same, but knows no less than milliseconds.
             zone=zone_of(config),
             observers=[self._metrics.observe, lambda command, at: fraud.observe(command)],
         )
@@ -140,7 +141,7 @@ class Service:
         matrix = self._matrix = MatrixAdapter(
             config.homeserver,
             config.appservice,
-            store=RememberedPortals(database),
+            store=LatePortals(database, writer),
             keys=await self._keys(database),
             emit=emit,
             may_use=may_use,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the metrics show of parts that keep their own numbers."""
 
+import asyncio
 from collections.abc import Callable
 
 from bridge.app.accounts import PersonalAccounts
@@ -71,5 +72,6 @@ def watch_queues(metrics: Metrics, matrix: MatrixAdapter, sip: SipAdapter, write
         ("events_waiting", "Matrix events that wait to be read.", lambda: matrix.waiting[0]),
         ("sends_waiting", "Matrix events that wait to be sent.", lambda: matrix.waiting[1]),
         ("sip_waiting", "What waits for the SIP thread.", lambda: sip.waiting),
+        ("tasks", "Tasks of the event loop.", lambda: len(asyncio.all_tasks())),
     ):
         metrics.watch(name, meaning, waiting)

@@ -319,6 +319,8 @@ _Q850 = {
     102: Cause.CONNECTION_LOST,
 }
 
+_FULL = 47
+
 _OF_THE_CALLEE = frozenset(
     {
         Cause.NOT_IN_SERVICE,
@@ -353,10 +355,11 @@ def from_sip(status: int, q850: int = 0, *, remote: bool = True) -> Cause:
     """Cause of a SIP leg's end, as `SipEnded` reports it.
 
     A Q.850 cause says more than the status it came with, except 21 and 603, which say the same. A
-    408 or 503 of our own making (`remote` false) means that the peer was never heard.
+    408 or 503 of our own making (`remote` false) means that the peer was never heard; or with 47
+    (resource unavailable), never asked.
     """
     if not remote and status in (408, 503):
-        return Cause.TRUNK_DOWN
+        return Cause.NO_RESOURCES if q850 == _FULL else Cause.TRUNK_DOWN
     if status < 300:
         return _Q850.get(q850, Cause.NORMAL)
     if status in (401, 407):

@@ -264,6 +264,9 @@ class Switchboard:
         if self._effects.closes_at is not None:
             call.refuse(Cause.SHUTDOWN, event.caller_name)
             return
+        if event.full:
+            call.refuse(Cause.NO_RESOURCES, event.caller_name)
+            return
         # What several have in common is no one's to forward.
         forward = (
             self._people.forward(people[0], event.trunk, event.caller, event.dialled)

@@ -6,7 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import tzinfo
 from typing import Any, Final, Protocol
 
@@ -39,6 +39,7 @@ from bridge.call.events import (
 )
 from bridge.call.ids import CallId, LegId
 from bridge.driver import ladder
+from bridge.driver.calendar import Calendar
 from bridge.driver.times import timed
 from bridge.ports import CallStore, LadderEntry, MatrixPort, MediaEngine, SipPort
 
@@ -122,8 +123,8 @@ class Ports:
 class Driver:
     """The one place where events, commands and time meet. For the event loop's thread only.
 
-    `wall` tells seconds since the epoch; `zone` is that of times which people read, the machine's
-    if it is None.
+    `wall` tells seconds since the epoch, `clock` seconds that only go forward (the scheduler's, if
+    it is None); `zone` is that of times which people read, the machine's if it is None.
     """
 
     def __init__(
@@ -132,12 +133,14 @@ class Driver:
         scheduler: Scheduler,
         *,
         wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         zone: tzinfo | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
         self._core = core
         self._scheduler = scheduler
-        self._wall = wall
+        self._clock = clock or scheduler.time
+        self._calendar = Calendar(wall, self._clock)
         self.zone = zone
         self._observers = observers
         self._ports: Ports | None = None
@@ -167,11 +170,11 @@ class Driver:
 
     def sip_message(self, sip_call_id: str, direction: str, text: str) -> None:
         """Put a whole SIP message onto the ladder of its call."""
-        self._messages.add(sip_call_id, direction, text, self._wall())
+        self._messages.add(sip_call_id, direction, text, self._clock())
 
     def record(self, commands: Sequence[StoreCommand]) -> None:
         """Keep a record of what never came to the core."""
-        self._carry_out(commands, self._wall())
+        self._carry_out(commands, self._clock())
 
     def drain(self, seconds: float) -> None:
         """Let no call begin: in so many seconds at most, all are ended."""
@@ -221,7 +224,7 @@ class Driver:
             self._save(event, known)
             return
         self._report_faults()
-        at = self._wall()
+        at = self._clock()
         known = known or self._core.call_of(event)
         calls = [known] if known else list(dict.fromkeys(each.call for each in commands))
         _log_event(event, calls)
@@ -236,7 +239,7 @@ class Driver:
         if call is not None:
             self._give_up(call)
         elif isinstance(event, SipInviteReceived):
-            self._dispatch(RejectSip(call=CallId(""), leg=event.leg, status=500), self._wall())
+            self._dispatch(RejectSip(call=CallId(""), leg=event.leg, status=500), self._clock())
 
     def _give_up(self, call: CallId) -> None:
         """Have the call ended, once: if even that fails there is no use in insisting."""
@@ -265,7 +268,7 @@ class Driver:
             self._not_before = now + _AFTER_FAILURE
         else:
             self._report_faults()
-            self._carry_out(commands, self._wall())
+            self._carry_out(commands, self._clock())
         self._drain()
 
     def _report_faults(self) -> None:
@@ -278,7 +281,10 @@ class Driver:
         # What an adapter reports at once waits until all of these are handed over.
         was_busy, self._busy = self._busy, True
         try:
-            for command in (timed(each, at, self.zone) for each in commands):
+            for each in commands:
+                if isinstance(each, RecordStart):
+                    self._calendar.begin(each.call)
+                command = timed(each, self._calendar.date(each.call, at), self.zone)
                 _log_command(command)
                 entry = ladder.of_command(command, at)
                 self._dispatch(command, at)
@@ -305,9 +311,10 @@ class Driver:
                 self._ports.media.do(command)
             case StoreCommand():
                 self._count(command)
-                self._ports.store.do(command, at)
+                date = self._calendar.date(command.call, at)
+                self._ports.store.do(command, date)
                 for observe in self._observers:
-                    observe(command, at)
+                    observe(command, date)
             case _:
                 raise TypeError(f"nobody carries out {type(command).__name__}")
 
@@ -317,6 +324,7 @@ class Driver:
             self._quiet.clear()
         elif isinstance(command, RecordEnd):
             self._active.discard(command.call)
+            self._calendar.end(command.call)
             self._given_up.discard(command.call)
             if not self._active:
                 self._quiet.set()
@@ -325,7 +333,7 @@ class Driver:
 
     def _trace(self, call: CallId, entry: LadderEntry) -> None:
         assert self._ports is not None, "connect() comes first"
-        self._ports.store.trace(call, entry)
+        self._ports.store.trace(call, replace(entry, at=self._calendar.date(call, entry.at)))
 
     def _call_of_message(self, sip_call_id: str) -> CallId | None:
         leg = self._ports.leg_of(sip_call_id) if self._ports else None

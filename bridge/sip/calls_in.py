@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 _FORBIDDEN: Final = 403
 _SERVER_ERROR: Final = 500
+_REFUSED_ALOUD: Final = 16
+"""Calls beyond the limit that the core refuses, which keeps a record; a storm has none."""
 
 
 class CallsIn:
@@ -74,6 +76,9 @@ class CallsIn:
             log.exception("INVITE cannot be read", trunk=account.route.name)
             self._turn_away(leg, Refusal(_SERVER_ERROR))
             return
+        if len(self._legs) > self.most:
+            log.warning("too many calls", limit=self.most)
+            received = replace(received, full=True)
         self._legs.place(leg)
         self._listener.happened(received)
         self._legs.catch_up(leg)
@@ -130,8 +135,7 @@ class CallsIn:
     def _refusal(self, route: Route, invite: Message) -> Refusal | None:
         if self._stopping():
             return unavailable(STOPPING)
-        if len(self._legs) > self.most:
-            log.warning("too many calls", limit=self.most)
+        if len(self._legs) > self.most + _REFUSED_ALOUD:
             return unavailable(FULL, "Too many calls")
         if not self._safe(route, invite):
             log.warning("a call that has to be encrypted came without TLS", trunk=route.name)

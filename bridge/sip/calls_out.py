@@ -20,6 +20,8 @@ from bridge.sip.trunks import Peers, Route
 from bridge.sip.walk import Walk
 
 _UNAVAILABLE: Final = 503
+_NO_RESOURCES: Final = 47
+_FULL: Final = "Too many calls"
 
 
 class CallsOut:
@@ -51,7 +53,10 @@ class CallsOut:
         route = account.route if account else None
         reason = self._why_not(command, account)
         if account is None or route is None or reason:
-            ended = SipEnded(leg=command.leg, status=_UNAVAILABLE, reason=reason, remote=False)
+            q850 = _NO_RESOURCES if reason == _FULL else 0
+            ended = SipEnded(
+                leg=command.leg, status=_UNAVAILABLE, reason=reason, q850=q850, remote=False
+            )
             self._listener.happened(ended)
             return
         hunt = Hunt(
@@ -87,7 +92,7 @@ class CallsOut:
             return "Unknown server"
         if command.spare and not self._peers.is_registered(command.trunk):
             return "Not registered"
-        return "Too many calls" if len(self._legs) >= self.most else ""
+        return _FULL if len(self._legs) >= self.most else ""
 
     def _attempt(self, command: SendSipInvite, account: Account, route: Route, hunt: Hunt) -> Leg:
         leg = self._legs.new(command.leg, command.trunk, hunt.happened)

@@ -78,7 +78,7 @@ class Hunt:
         leg.hang_up(_CANCELLED, "")
         if not self._goes_on(_TIMEOUT):
             reason = "The server does not answer"
-            self._settle(SipEnded(leg=self._id, status=_TIMEOUT, reason=reason))
+            self._settle(SipEnded(leg=self._id, status=_TIMEOUT, reason=reason, remote=False))
 
     def _settle(self, event: SipEvent) -> None:
         self._settled = True

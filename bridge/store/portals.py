@@ -3,15 +3,22 @@
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
-from mautrix.util.async_db import Database
+from mautrix.util.async_db import Connection, Database
 
 from bridge.call.ids import Address, Direction, RoomId, UserId
 from bridge.errors import StoreUnavailable
 from bridge.ports import Portal
 from bridge.store.database import TRANSIENT, transaction
 
+NAME: Final = (
+    "INSERT INTO ghost (address, display_name) VALUES ($1, $2) "
+    "ON CONFLICT (address) DO UPDATE SET display_name=excluded.display_name"
+)
+SEEN: Final = (
+    "INSERT INTO seen_event (event_id, at) VALUES ($1, $2) ON CONFLICT (event_id) DO NOTHING"
+)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -55,25 +62,13 @@ class Portals:
     async def save_portal(self, portal: Portal) -> None:
         """Remember a portal, in place of any other with the same room or the same pair."""
         async with transaction(self._database) as connection:
-            await connection.execute(
-                "DELETE FROM portal WHERE room=$1 OR (person=$2 AND address=$3)",
-                portal.room,
-                portal.person,
-                portal.address,
-            )
-            # Where another task got in between, the last one counts.
-            await connection.execute(
-                "INSERT INTO portal (room, person, address) VALUES ($1, $2, $3) "
-                "ON CONFLICT (person, address) DO UPDATE SET room=excluded.room",
-                portal.room,
-                portal.person,
-                portal.address,
-            )
+            await replace_portal(connection, portal)
 
     @_while_it_answers
     async def forget_portal(self, room: RoomId) -> None:
         """The room is not a portal any more; harmless if it never was."""
-        await self._database.execute("DELETE FROM portal WHERE room=$1", room)
+        async with transaction(self._database) as connection:
+            await without_portal(connection, room)
 
     @_while_it_answers
     async def unanswered_portals(self, before: float) -> Sequence[Portal]:
@@ -104,28 +99,41 @@ class Portals:
     @_while_it_answers
     async def save_ghost_name(self, address: Address, name: str) -> None:
         """The ghost of this address exists and now has this display name."""
-        await self._database.execute(
-            "INSERT INTO ghost (address, display_name) VALUES ($1, $2) "
-            "ON CONFLICT (address) DO UPDATE SET display_name=excluded.display_name",
-            address,
-            name,
-        )
+        await self._database.execute(NAME, address, name)
 
     @_while_it_answers
     async def remember_event(self, event_id: str, at: float) -> bool:
         """Remember a Matrix event; False if it was known already. `at`: seconds since the epoch."""
-        inserted = await self._database.fetchval(
-            "INSERT INTO seen_event (event_id, at) VALUES ($1, $2) "
-            "ON CONFLICT (event_id) DO NOTHING RETURNING 1",
-            event_id,
-            float(at),
-        )
+        inserted = await self._database.fetchval(f"{SEEN} RETURNING 1", event_id, float(at))
         return inserted is not None
 
     @_while_it_answers
     async def prune_events(self, before: float) -> None:
         """Forget events remembered before this time (seconds since the epoch)."""
         await self._database.execute("DELETE FROM seen_event WHERE at < $1", float(before))
+
+
+async def replace_portal(connection: Connection, portal: Portal) -> None:
+    """Write a portal, in place of any other with the same room or the same pair."""
+    await connection.execute(
+        "DELETE FROM portal WHERE room=$1 OR (person=$2 AND address=$3)",
+        portal.room,
+        portal.person,
+        portal.address,
+    )
+    # Where another task got in between, the last one counts.
+    await connection.execute(
+        "INSERT INTO portal (room, person, address) VALUES ($1, $2, $3) "
+        "ON CONFLICT (person, address) DO UPDATE SET room=excluded.room",
+        portal.room,
+        portal.person,
+        portal.address,
+    )
+
+
+async def without_portal(connection: Connection, room: RoomId) -> None:
+    """Delete the portal that a room is, if it is one."""
+    await connection.execute("DELETE FROM portal WHERE room=$1", room)
 
 
 def _portal(row: Mapping[str, Any] | None) -> Portal | None:

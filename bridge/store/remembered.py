@@ -89,6 +89,10 @@ class RememberedPortals(Portals):
         if len(self._known) >= self._most:
             self._known.clear()
 
+    def _drop_all(self) -> None:
+        self._changes += 1
+        self._known.clear()
+
     def _drop(self, key: Hashable) -> None:
         self._changes += 1
         portal = self._known.get(key)

@@ -61,6 +61,8 @@ class Writer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._dropped = 0
+        self.accepted = 0
+        """Writes that were ever queued."""
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._gathering: asyncio.TimerHandle | None = None
@@ -79,11 +81,17 @@ class Writer:
                 log.error("too many writes wait for the database; dropping some")
             return
         self._queue.append(write)
+        self.accepted += 1
         self._idle.clear()
         if important:
             self._wakeup.set()
         elif self._gathering is None and self._loop is not None:
             self._gathering = self._loop.call_later(GATHER, self._gathered)
+
+    @property
+    def settled(self) -> int:
+        """Of those `accepted`, how many are written, or were refused for good."""
+        return self.accepted - len(self._queue)
 
     @property
     def waiting(self) -> int:

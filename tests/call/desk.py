@@ -268,6 +268,7 @@ class Desk:
         dialled: str = OURS,
         caller: Address = NUMBER,
         diverted_by: Address | None = None,
+        full: bool = False,
     ) -> None:
         self.tell(
             e.SipInviteReceived(
@@ -280,6 +281,7 @@ class Desk:
                 sip_call_id="call-id@pbx.test",
                 refers=self.refers,
                 diverted_by=diverted_by,
+                full=full,
             )
         )
 

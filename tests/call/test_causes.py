@@ -61,6 +61,8 @@ def test_every_cause_has_a_meaning_on_both_sides(cause: Cause) -> None:
         (503, 0, True, Cause.CONGESTION),
         (503, 38, True, Cause.TRUNK_DOWN),
         (503, 0, False, Cause.TRUNK_DOWN),
+        (503, 47, False, Cause.NO_RESOURCES),
+        (503, 47, True, Cause.CONGESTION),
         (500, 0, True, Cause.CONGESTION),
         (488, 0, True, Cause.NO_COMMON_CODEC),
         (499, 0, True, Cause.REFUSED),

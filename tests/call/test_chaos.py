@@ -284,8 +284,9 @@ class Chaos(RuleBasedStateMachine):
         bare=st.booleans(),
         elsewhere=st.sampled_from([False, False, False, True]),
         replaces=st.none() | _luck,
+        full=st.sampled_from([False, False, False, False, True]),
     )
-    def ring(self, bare: bool, elsewhere: bool, replaces: int | None) -> None:
+    def ring(self, bare: bool, elsewhere: bool, replaces: int | None, full: bool) -> None:
         replaced = None if replaces is None else self.pick_leg(replaces)
         leg = LegId(f"in-{len(self.legs)}")
         self.legs.append(leg)
@@ -300,6 +301,7 @@ class Chaos(RuleBasedStateMachine):
                 sip_call_id=f"{leg}@pbx.test",
                 refers=bare,
                 replaces=replaced,
+                full=full,
             )
         )
 

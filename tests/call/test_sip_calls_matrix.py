@@ -537,6 +537,18 @@ def test_too_many_calls_are_busy() -> None:
     assert refused(desk) == ("too_many_calls", 486)
 
 
+def test_a_full_bridge_has_room_for_the_record() -> None:
+    desk = Desk()
+    desk.phone_calls(full=True)
+    prepare, reject = desk.expect_all(c.PreparePortal, c.RejectSip)
+    assert isinstance(prepare, c.PreparePortal)
+    assert isinstance(reject, c.RejectSip)
+    assert (reject.status, reject.retry_after) == (503, 10)
+    desk.tell(e.PortalReady(call=prepare.call, op=prepare.op, room=ROOM))
+    missed = "You missed a call at {time}: the bridge had no room for more calls."
+    assert desk.expect(c.SendNotice).text == missed
+
+
 def test_the_bridge_is_stopping() -> None:
     desk = Desk()
     desk.tell(e.ShutdownRequested())

@@ -39,6 +39,7 @@ class Record:
     status: int | None
     ended_by: str | None
     statistics: Mapping[str, Any]
+    sip_call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,10 @@ class Rung:
 class BridgeProcess:
     """The process, its files, and what can be seen of it from outside."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, environment: Mapping[str, str] | None = None) -> None:
+        """`environment`: more variables for the process that runs."""
         self.directory = directory
+        self._environment = environment
         self.config = directory / "config.yaml"
         self.registration = directory / "registration.yaml"
         self.people_registration = directory / "people.yaml"
@@ -65,8 +68,11 @@ class BridgeProcess:
         self._child: Child | None = None
         self.admin_page = ("", "")
         """Its address, and the token."""
+        self.homeserver_token = ""
+        """By which the homeserver proves itself."""
         self._health = ""
-        self._database = directory
+        self.database = directory
+        """The file of the SQLite database."""
 
     async def configure(self, settings: Mapping[str, Mapping[str, Any] | list[Any]]) -> None:
         """Generate configuration and registration with the bridge's own commands.
@@ -84,8 +90,9 @@ class BridgeProcess:
         self.config.write_text(yaml.safe_dump(generated, sort_keys=False))
         web = generated["web"]
         self.admin_page = (f"http://{web['listen']}:{web['port']}", web["token"])
+        self.homeserver_token = generated["appservice"]["hs_token"]
         self._health = f"{self.admin_page[0]}/health/ready"
-        self._database = self.directory / generated["database"]["url"].removeprefix("sqlite:")
+        self.database = self.directory / generated["database"]["url"].removeprefix("sqlite:")
         self.registration.write_text(
             await self._command("generate-registration", "--config", self.config)
         )
@@ -105,6 +112,7 @@ class BridgeProcess:
             [sys.executable, "-m", "bridge", "run", "--config", self.config],
             log=self.log,
             cwd=_ROOT,
+            env=self._environment,
         )
 
         async def ready() -> bool:
@@ -171,14 +179,11 @@ class BridgeProcess:
 
     def calls(self, person: str) -> list[Record]:
         """Records of a person's calls, oldest first."""
-        columns = tuple(Record.__dataclass_fields__)
-        rows = self._query(
-            f"SELECT {', '.join(columns)} FROM call WHERE person = ? ORDER BY started_at", person
-        )
-        return [
-            Record(**dict(zip(columns, row, strict=True)) | {"statistics": json.loads(row[-1])})
-            for row in rows
-        ]
+        return self._records("WHERE person = ? ORDER BY started_at", person)
+
+    def every_call(self) -> list[Record]:
+        """Records of everybody's calls, oldest first."""
+        return self._records("ORDER BY started_at")
 
     def ladder(self, call: str) -> list[Rung]:
         """What both sides of a call said, in order."""
@@ -210,8 +215,14 @@ class BridgeProcess:
         what = f"call {count} of {person} ended on the record"
         return (await until_async(found, within=within, what=what, every=0.05))[0]
 
+    def _records(self, condition: str, *values: str) -> list[Record]:
+        columns = tuple(Record.__dataclass_fields__)
+        rows = self._query(f"SELECT {', '.join(columns)} FROM call {condition}", *values)
+        found = [dict(zip(columns, row, strict=True)) for row in rows]
+        return [Record(**each | {"statistics": json.loads(each["statistics"])}) for each in found]
+
     def _query(self, statement: str, *values: str | float) -> list[Any]:
-        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as database:
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database:
             return database.execute(statement, values).fetchall()
 
     async def _command(self, *arguments: str | Path) -> str:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -104,9 +104,14 @@ class Gate:
 
     def refuse(
         self, what: str, *, times: int = 1, status: int = 429, retry_after: float = 1.0
-    ) -> None:
-        """Refuse the next requests whose method and path this pattern is found in."""
-        self._refusals.append(_Refusal(re.compile(what), times, status, retry_after))
+    ) -> Callable[[], None]:
+        """Refuse the next requests whose method and path this pattern is found in.
+
+        What is returned ends that before its time.
+        """
+        refusal = _Refusal(re.compile(what), times, status, retry_after)
+        self._refusals.append(refusal)
+        return lambda: setattr(refusal, "left", 0)
 
     def asked(self, what: str) -> list[Passage]:
         """The requests whose method and path this pattern is found in, oldest first."""

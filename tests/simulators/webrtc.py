@@ -34,6 +34,7 @@ RTPMAPS = {
     0: "PCMU/8000",
     8: "PCMA/8000",
     13: "CN/8000",
+    101: "telephone-event/8000",
     110: "telephone-event/48000",
     126: "telephone-event/8000",
 }

@@ -397,6 +397,6 @@ async def test_server_that_is_not_there() -> None:
         leg = bridge.call("first")
         bridge.call("second")
         second = await bridge.expect(SipEnded)
-        assert (second.leg, second.status, second.remote) == ("second", 503, False)
+        assert (second.leg, second.status, second.q850, second.remote) == ("second", 503, 47, False)
         bridge.sip.do(CancelSip(call=CALL, leg=leg))
         assert await bridge.expect(SipEnded) == SipEnded(leg=leg, status=487, remote=False)

@@ -10,6 +10,7 @@ import pytest
 from bridge.call.commands import AnswerSip, CancelSip, RejectSip
 from bridge.call.events import SipAnswered, SipEnded, SipInviteReceived, SipProgressed
 from bridge.config import Trunk
+from bridge.sip import calls_in
 from bridge.sip.endings import Refusal, refusal_of
 from bridge.sip.messages import parse
 from tests.simulators.waiting import PATIENCE
@@ -101,7 +102,10 @@ async def test_stopping_bridge_says_when_it_is_back(tmp_path: Path) -> None:
         assert "Retry-After: 30\n" in phone.messages()
 
 
-async def test_full_bridge_says_when_there_may_be_room(tmp_path: Path) -> None:
+async def test_a_storm_is_refused_before_anybody_hears_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls_in, "_REFUSED_ALOUD", 0)
     async with Bridge({TRUNK: trunk(9)}, max_calls=1) as bridge:
         first, second = tmp_path / "1", tmp_path / "2"
         first.mkdir()
@@ -112,6 +116,7 @@ async def test_full_bridge_says_when_there_may_be_room(tmp_path: Path) -> None:
             async with Sipp("caller_is_refused", second, calls=bridge.port, keys=keys) as two:
                 await two.succeeds()
                 assert "Retry-After: 10\n" in two.messages()
+            assert bridge.nothing_more()
             bridge.sip.do(AnswerSip(call=CALL, leg=leg, sdp=description()))
             await one.succeeds()
 

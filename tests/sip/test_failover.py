@@ -139,6 +139,7 @@ async def test_call_fails_when_no_server_answers() -> None:
         bridge.call()
         ended = await bridge.expect(SipEnded)
         assert (ended.status, ended.reason) == (408, "The server does not answer")
+        assert not ended.remote
         assert first.recv(9999).startswith(b"INVITE ")
         assert second.recv(9999).startswith(b"INVITE ")
         assert bridge.nothing_more()

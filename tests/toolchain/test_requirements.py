@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Built by scripts/build-pjsua2, not taken from an index.
 BUILT_HERE = {"pjsua2"}
-OURS = {"bridge", "demo", "scripts", "tests", "benchmarks"}
+OURS = {"bridge", "demo", "scripts", "tests", "benchmarks", "reliability"}
 
 
 def _declared(*extras: str) -> list[Requirement]:

@@ -32,6 +32,8 @@ class SipInviteReceived(SipEvent):
     diverted_by: Address | None = None
     replaces: LegId | None = None
     """The leg whose place this one is to take (RFC 3891); the stack has found it to be ours."""
+    full: bool = False
+    """There are as many legs as there may be: this one is to be refused, and kept on record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults, one after the other and several together, while calls go on."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from rich.console import Console
+
+from reliability.faults import FAULTS
+from reliability.faults.base import Fault
+from reliability.ledger import Placed, compare
+from reliability.place import Place
+from reliability.plan import Planner, Way
+from reliability.player import WentWrong
+from reliability.scene import Scene
+from reliability.soak import Course, judge_leftovers
+from reliability.verdict import Verdict, judge_calls, judge_log, judge_records
+
+_TOGETHER: Final = (2, 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chaos:
+    """What is asked for. `rounds`: how often several faults are had together."""
+
+    faults: Sequence[str]
+    rounds: int
+    seed: int
+
+
+async def chaos(place: Place, asked: Chaos, console: Console) -> Verdict:
+    """Have each fault, then some of them together, and judge."""
+    chance = random.Random(asked.seed)
+    planner, course = Planner(chance), Course(console)
+    verdict, placed = Verdict(f"chaos, seed {asked.seed}"), list[Placed]()
+    singles = [FAULTS[name]() for name in asked.faults]
+    for fault in singles:
+        await _one([fault], Scene(place, planner, course), verdict, placed)
+    mixing = [fault for fault in singles if fault.mixes]
+    for _ in range(asked.rounds if len(mixing) > 1 else 0):
+        count = min(chance.choice(_TOGETHER), len(mixing))
+        await _one(chance.sample(mixing, count), Scene(place, planner, course), verdict, placed)
+    judge_calls(verdict, placed)
+    await judge_leftovers(verdict, place)
+    judge_records(verdict, compare(placed, place.bridge.every_call()))
+    expected = [each for fault in singles for each in fault.complaints]
+    judge_log(verdict, place.bridge.output(), expected=expected)
+    return verdict
+
+
+async def _one(
+    faults: Sequence[Fault], scene: Scene, verdict: Verdict, placed: list[Placed]
+) -> None:
+    what = " and ".join(fault.what for fault in faults)
+    scene.course.say(what, style="bold yellow")
+    try:
+        await _play(faults, scene)
+    except (WentWrong, TimeoutError, OSError, AssertionError) as error:
+        scene.falls_short(f"{type(error).__name__}: {error}")
+    await scene.course.rest()
+    placed.extend(scene.placed)
+    verdict.add(what, "; ".join(scene.found), why=scene.short)
+
+
+async def _play(faults: Sequence[Fault], scene: Scene) -> None:
+    """Calls begin, the faults are there for a while, the calls live, and all works again."""
+    steady = scene.base = await scene.steady(Way.IN, Way.OUT)
+    async with AsyncExitStack() as stack:
+        for fault in faults:
+            await stack.enter_async_context(fault.broken(scene))
+        scene.listen(steady)
+        if len(faults) == 1:
+            await faults[0].meanwhile(scene)
+        else:
+            await scene.tried_anyhow()
+        await asyncio.sleep(max(fault.lasts for fault in faults))
+        scene.lives(steady)
+    await scene.works_again(max(fault.recovers for fault in faults))
+    scene.listen(steady)
+    await asyncio.sleep(1.0)
+    scene.lives(steady)
+    await scene.end(steady)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""More than the bridge can take, or has to."""
+
+import asyncio
+import contextlib
+import itertools
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+from reliability.faults.base import Fault
+from reliability.place import Place, persons_number
+from reliability.plan import Way
+from reliability.scene import Scene
+from reliability.sip import branch, written
+
+STRANGER: Final = "127.0.0.66"
+_RATE: Final = 100
+_MORE: Final = 4
+"""Calls each way beyond the limit."""
+_AT_ONCE: Final = 5.0
+"""Seconds: generous, for the machine may be busy."""
+
+
+class Flood(Fault):
+    """From an address that is no trunk's."""
+
+    name = "flood"
+    what = f"a stranger sends {_RATE} INVITEs a second"
+
+    @asynccontextmanager
+    async def broken(self, scene: Scene) -> AsyncIterator[None]:
+        """They come all the time, and all are turned away."""
+        before, began = _refused(await scene.place.metrics()), time.monotonic()
+        flood = asyncio.create_task(_flood(scene.place))
+        try:
+            yield
+        finally:
+            flood.cancel()
+            await asyncio.gather(flood, return_exceptions=True)
+        refused = _refused(await scene.place.metrics()) - before
+        passed = time.monotonic() - began
+        if refused < passed * _RATE / 2:
+            scene.falls_short(f"only {refused:.0f} INVITEs were counted as turned away")
+        else:
+            scene.note(f"{refused:.0f} INVITEs were turned away, {refused / passed:.0f} a second")
+
+
+async def _flood(place: Place) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((STRANGER, 0))
+        sock.setblocking(False)
+        here, due = f"{STRANGER}:{sock.getsockname()[1]}", time.monotonic()
+        for number in itertools.count(1):
+            headers = [
+                ("Via", f"SIP/2.0/UDP {here};branch={branch()}"),
+                ("Max-Forwards", "70"),
+                ("From", f"<sip:100@{STRANGER}>;tag={number}"),
+                ("To", f"<sip:{persons_number(0)}@127.0.0.1>"),
+                ("Call-ID", secrets.token_hex(8)),
+                ("CSeq", "1 INVITE"),
+                ("Contact", f"<sip:100@{here}>"),
+            ]
+            start = f"INVITE sip:{persons_number(0)}@127.0.0.1 SIP/2.0"
+            with contextlib.suppress(OSError):
+                sock.sendto(written(start, headers), ("127.0.0.1", place.sip_port))
+            due += 1 / _RATE
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+
+def _refused(metrics: Mapping[str, float]) -> float:
+    return sum(v for name, v in metrics.items() if name.startswith("matrix_sip_sip_refused_total"))
+
+
+class Overload(Fault):
+    """The limit is reached, and calls are tried all the same."""
+
+    name = "overload"
+    what = "there are as many calls as there may be, and more are tried"
+    lasts = 3.0
+    mixes = False
+
+    @asynccontextmanager
+    async def broken(self, scene: Scene) -> AsyncIterator[None]:
+        """All that may be are talked in."""
+        free = scene.place.max_calls - await scene.place.active()
+        plays = await scene.steady(*itertools.islice(itertools.cycle(Way), free))
+        scene.listen(plays)
+        yield
+        scene.lives(plays)
+        await scene.end(plays)
+
+    async def meanwhile(self, scene: Scene) -> None:
+        """Whatever is more is refused at once, and says why."""
+        for _ in range(_MORE):
+            await scene.refused_in({503}, ("no_resources",), within=_AT_ONCE)
+            await scene.refused_out(("no_resources",), within=_AT_ONCE)

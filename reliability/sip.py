@@ -1,0 +1,492 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A PBX in one process, over UDP: many telephones, each call step by step as it is told.
+
+It speaks just as much SIP (RFC 3261) as the calls of this suite need, repeats what is not answered,
+and can fall silent, or answer with what is no SIP at all.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Coroutine
+from typing import Final
+
+from bridge.sip.messages import Message, parse, parse_name_addr, parse_uri, tag_of
+
+_T1: Final = 0.5
+_T2: Final = 4.0
+_GIVE_UP: Final = 32.0
+"""Seconds (64*T1) after which a request is not repeated any more."""
+_PHRASES: Final = {
+    100: "Trying",
+    180: "Ringing",
+    200: "OK",
+    202: "Accepted",
+    404: "Not Found",
+    481: "Call Does Not Exist",
+    486: "Busy Here",
+    487: "Request Terminated",
+    491: "Request Pending",
+    501: "Not Implemented",
+    603: "Decline",
+}
+_ALLOW: Final = "INVITE, ACK, BYE, CANCEL, UPDATE, REFER, NOTIFY, INFO, OPTIONS"
+_MIRRORED: Final = {"sendonly": "recvonly", "recvonly": "sendonly"}
+
+Describe = Callable[[str], str]
+"""The description of an end, for a direction such as `sendrecv`."""
+
+
+def branch() -> str:
+    """A new one (RFC 3261 section 8.1.1.7)."""
+    return f"z9hG4bK{secrets.token_hex(8)}"
+
+
+def direction_of(sdp: str) -> str:
+    """The direction of a description."""
+    found = [line[2:].strip() for line in sdp.splitlines() if line.startswith("a=")]
+    return next((each for each in found if each in (*_MIRRORED, "inactive")), "sendrecv")
+
+
+def written(start: str, headers: list[tuple[str, str]], body: str = "") -> bytes:
+    """A message as it goes over the network."""
+    lines = [start, *(f"{name}: {value}" for name, value in headers)]
+    return "\r\n".join((*lines, f"Content-Length: {len(body)}", "", body)).encode()
+
+
+class Dialog:
+    """One call, from the telephone's side."""
+
+    def __init__(
+        self, exchange: "Exchange", call_id: str, user: str, describe: Describe, *, peer: str
+    ) -> None:
+        """`peer`: what goes into To (of a call from here) or came in From."""
+        self.call_id = call_id
+        self.user = user
+        """The number of the telephone."""
+        self.describe = describe
+        self.peer = peer
+        self.tag = secrets.token_hex(6)
+        self.target = ""
+        self.status = 0
+        """The final one of the INVITE; 0 as long as there is none."""
+        self.retry_after = ""
+        self.remote_sdp = ""
+        self.replaces = ""
+        """Which dialog this one is to replace."""
+        self.ended_by = ""
+        """`us` or `them`."""
+        self.rang = asyncio.Event()
+        self.answered = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.redescribed: Callable[[], None] = lambda: None
+        """Told when the other side described itself anew."""
+        self.referred: list[str] = []
+        """Where the other side asked us to call."""
+        self.told: list[str] = []
+        """What NOTIFY said of a transfer: `SIP/2.0 180 Ringing`."""
+        self._exchange = exchange
+        self._cseq = secrets.randbelow(1000) + 1
+        self._invite: Message | None = None
+        self._own_branch = branch()
+
+    @property
+    def incoming(self) -> bool:
+        """Whether the other side called."""
+        return self._invite is not None
+
+    # --- what a telephone does ------------------------------------------------------------------
+
+    async def place(self, dials: str) -> int:
+        """Call; the final status."""
+        self.target = f"sip:{dials}@{self._exchange.bridge}"
+        self.peer = f"<{self.target}>"
+        reply = await self._request(
+            "INVITE", self.describe("sendrecv"), own_branch=self._own_branch, within=None
+        )
+        if reply is None:
+            self._over("us")
+            return self.status
+        self.status = reply.status
+        self.retry_after = reply.first("retry-after")
+        if reply.status >= 300:
+            self._over("them")
+            return reply.status
+        self.answered.set()
+        self._learn(reply)
+        self._exchange.acknowledge(self, self._ack())
+        return reply.status
+
+    async def cancel(self) -> None:
+        """Give up a call that is not answered yet."""
+        data = self._written("CANCEL", self._own_branch, cseq=self._cseq)
+        await self._exchange.ask(f"{self._cseq} CANCEL", self, data, within=_GIVE_UP)
+
+    def ring(self) -> None:
+        """It rings here."""
+        self._respond(180)
+
+    def answer(self) -> None:
+        """Take the call that rings here."""
+        self.status = 200
+        self._respond(200, self.describe("sendrecv"))
+        self.answered.set()
+        self.redescribed()
+
+    def refuse(self, status: int) -> None:
+        """Do not take it."""
+        self.status = status
+        self._respond(status)
+        self._over("us")
+
+    async def hang_up(self) -> int:
+        """End the call; what BYE was answered, 0 for nothing."""
+        self._over("us")
+        reply = await self._request("BYE")
+        return reply.status if reply else 0
+
+    async def redescribe(self, direction: str) -> int:
+        """re-INVITE, to hold the call or to take it back."""
+        reply = await self._request("INVITE", self.describe(direction))
+        if reply is not None and reply.status == 200:
+            self._learn(reply)
+            self._exchange.acknowledge(self, self._ack())
+        return reply.status if reply else 0
+
+    async def refer(self, target: str) -> int:
+        """Ask the other side to call somebody else."""
+        more = [("Refer-To", f"<{target}>"), ("Referred-By", f"<sip:{self.user}@pbx.test>")]
+        reply = await self._request("REFER", more=more)
+        return reply.status if reply else 0
+
+    # --- what comes -----------------------------------------------------------------------------
+
+    def invited(self, invite: Message) -> None:
+        """The call begins, from the other side."""
+        self._invite = invite
+        self.target = parse_name_addr(invite.first("contact")).uri
+        self.remote_sdp = invite.sdp or ""
+        self.replaces = invite.first("replaces")
+
+    def request(self, message: Message) -> None:
+        """A request within the call."""
+        match message.method:
+            case "CANCEL":
+                self._exchange.respond(message, 200, tag=self.tag)
+                if self._invite is not None and not self.status:
+                    self.refuse(487)
+                    self.ended_by = "them"
+            case "BYE":
+                self._exchange.respond(message, 200, tag=self.tag)
+                self._over("them")
+            case "INVITE" | "UPDATE":
+                self._changed(message)
+            case "REFER":
+                self._exchange.respond(message, 202, tag=self.tag)
+                self._is_referred(message)
+            case "NOTIFY":
+                self.told.append(message.body.partition("\r\n")[0].strip())
+                self._exchange.respond(message, 200, tag=self.tag)
+            case "INFO" | "OPTIONS":
+                self._exchange.respond(message, 200, tag=self.tag)
+            case _:
+                self._exchange.respond(message, 501, tag=self.tag)
+
+    def _changed(self, message: Message) -> None:
+        if self.ended.is_set():
+            self._exchange.respond(message, 481, tag=self.tag)
+            return
+        self.remote_sdp = message.sdp or self.remote_sdp
+        direction = direction_of(message.sdp or "")
+        self._exchange.respond(
+            message, 200, tag=self.tag, sdp=self.describe(_MIRRORED.get(direction, direction))
+        )
+        self.redescribed()
+
+    def _is_referred(self, message: Message) -> None:
+        self.referred.append(parse_name_addr(message.first("refer-to")).uri)
+        self._exchange.spawn(self._tell_of_transfer())
+
+    async def _tell_of_transfer(self) -> None:
+        """As a telephone that calls whom it was pointed to, and reaches them."""
+        for state, said in (("active;expires=60", "100 Trying"), ("terminated", "200 OK")):
+            more = [
+                ("Event", "refer"),
+                ("Subscription-State", state),
+                ("Content-Type", "message/sipfrag;version=2.0"),
+            ]
+            await self._request("NOTIFY", f"SIP/2.0 {said}\r\n", more=more)
+
+    def _learn(self, reply: Message) -> None:
+        self.peer = reply.first("to")
+        self.target = parse_name_addr(reply.first("contact")).uri or self.target
+        self.remote_sdp = reply.sdp or self.remote_sdp
+        self.redescribed()
+
+    def _over(self, by: str) -> None:
+        if not self.ended.is_set():
+            self.ended_by = by
+            self.ended.set()
+            self._exchange.forget(self)
+
+    # --- messages -------------------------------------------------------------------------------
+
+    async def _request(
+        self,
+        method: str,
+        body: str = "",
+        *,
+        more: list[tuple[str, str]] | None = None,
+        own_branch: str = "",
+        within: float | None = _GIVE_UP,
+    ) -> Message | None:
+        self._cseq += 1
+        own_branch, cseq = own_branch or branch(), self._cseq
+        data = self._written(method, own_branch, body, more, cseq=cseq)
+        reply = await self._exchange.ask(f"{cseq} {method}", self, data, within=within)
+        if reply is not None and method == "INVITE" and reply.status >= 300:
+            self.peer = reply.first("to") if not self.answered.is_set() else self.peer
+            self._exchange.send(self._written("ACK", own_branch, cseq=cseq))
+        return reply
+
+    def _written(
+        self,
+        method: str,
+        own_branch: str,
+        body: str = "",
+        more: list[tuple[str, str]] | None = None,
+        *,
+        cseq: int,
+    ) -> bytes:
+        headers = [
+            ("Via", f"SIP/2.0/UDP {self._exchange.here};branch={own_branch}"),
+            ("Max-Forwards", "70"),
+            ("From", self._us()),
+            ("To", self.peer),
+            ("Call-ID", self.call_id),
+            ("CSeq", f"{cseq} {method}"),
+            ("Contact", f"<sip:{self.user}@{self._exchange.here}>"),
+            ("Allow", _ALLOW),
+            *(more or []),
+        ]
+        if body.startswith("v=0"):
+            headers.append(("Content-Type", "application/sdp"))
+        return written(f"{method} {self.target} SIP/2.0", headers, body)
+
+    def _us(self) -> str:
+        if self._invite is not None:
+            return f"{self._invite.first('to')};tag={self.tag}"
+        return f"<sip:{self.user}@{self._exchange.here}>;tag={self.tag}"
+
+    def _ack(self) -> bytes:
+        return self._written("ACK", branch(), cseq=self._cseq)
+
+    def _respond(self, status: int, sdp: str = "") -> None:
+        assert self._invite is not None
+        self._exchange.respond(self._invite, status, tag=self.tag, sdp=sdp, user=self.user)
+
+
+class Exchange(asyncio.DatagramProtocol):
+    """All telephones behind one address, which is a trunk of the bridge's."""
+
+    def __init__(self, host: str, port: int, bridge: str) -> None:
+        """`bridge`: `host:port` that it listens at."""
+        self.here = f"{host}:{port}"
+        self.bridge = bridge
+        self.silent = False
+        """Nothing is heard, and nothing is said."""
+        self.garbled: Callable[[], bytes] | None = None
+        """What is said instead of everything that should be."""
+        self.unexpected: list[str] = []
+        """Numbers that were called although nobody waited for that."""
+        self.dialogs: dict[str, Dialog] = {}
+        self._host, self._port = host, port
+        self._awaited: dict[str, asyncio.Future[Dialog]] = {}
+        self._describes: dict[str, Describe] = {}
+        self._asked: dict[tuple[str, str], asyncio.Future[Message]] = {}
+        self._answered: dict[tuple[str, str], bytes] = {}
+        self._acks: dict[tuple[str, int], bytes] = {}
+        self._unacknowledged: set[tuple[str, int]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._transport: asyncio.DatagramTransport | None = None
+
+    async def start(self) -> None:
+        """Listen."""
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(
+            lambda: self, local_addr=(self._host, self._port)
+        )
+
+    async def stop(self) -> None:
+        """Stop, without a goodbye to anybody."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._transport:
+            self._transport.close()
+
+    def dialog(self, user: str, describe: Describe) -> Dialog:
+        """A call from a telephone here, which is still to be placed."""
+        found = Dialog(self, f"{secrets.token_hex(10)}@pbx", user, describe, peer="")
+        self.dialogs[found.call_id] = found
+        return found
+
+    def expect(self, user: str, describe: Describe) -> asyncio.Future[Dialog]:
+        """The next call to a number, when it comes."""
+        found: asyncio.Future[Dialog] = asyncio.get_running_loop().create_future()
+        self._awaited[user], self._describes[user] = found, describe
+        return found
+
+    def forget(self, dialog: Dialog) -> None:
+        """A call is over. What comes late about it is answered for a while."""
+        asyncio.get_running_loop().call_later(_GIVE_UP, self._drop, dialog.call_id)
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Do something meanwhile."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @property
+    def live(self) -> list[Dialog]:
+        """Calls that are not over."""
+        return [each for each in self.dialogs.values() if not each.ended.is_set()]
+
+    # --- out ------------------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """Send to the bridge."""
+        if self._transport is None or self.silent:
+            return
+        host, _, port = self.bridge.partition(":")
+        self._transport.sendto(self.garbled() if self.garbled else data, (host, int(port)))
+
+    async def ask(
+        self, key: str, dialog: Dialog, data: bytes, *, within: float | None
+    ) -> Message | None:
+        """Send a request until it has a final response; None if there is none in time.
+
+        `within` is None for an INVITE, which may ring for long once it was answered by anything.
+        """
+        reply: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._asked[dialog.call_id, key] = reply
+        pause, waited = _T1, 0.0
+        try:
+            while not reply.done() and waited < _GIVE_UP:
+                self.send(data)
+                await asyncio.wait([reply], timeout=pause)
+                if within is None and dialog.rang.is_set():
+                    break
+                waited, pause = waited + pause, min(2 * pause, _T2)
+            if within is None and dialog.rang.is_set():
+                return await reply
+            return reply.result() if reply.done() else None
+        finally:
+            self._asked.pop((dialog.call_id, key), None)
+
+    def respond(
+        self, request: Message, status: int, *, tag: str, sdp: str = "", user: str = "pbx"
+    ) -> None:
+        """Answer a request, and keep the answer for when it is repeated."""
+        to = request.first("to")
+        headers = [
+            *(("Via", value) for name, value in request.headers if name == "via"),
+            *(("Record-Route", v) for name, v in request.headers if name == "record-route"),
+            ("From", request.first("from")),
+            ("To", to if tag_of(to) else f"{to};tag={tag}"),
+            ("Call-ID", request.first("call-id")),
+            ("CSeq", request.first("cseq")),
+            ("Contact", f"<sip:{user}@{self.here}>"),
+            ("Allow", _ALLOW),
+            *([("Content-Type", "application/sdp")] if sdp else []),
+        ]
+        data = written(f"SIP/2.0 {status} {_PHRASES.get(status, 'Whatever')}", headers, sdp)
+        if status >= 200:
+            self._answered[_transaction(request)] = data
+            asyncio.get_running_loop().call_later(
+                _GIVE_UP, self._answered.pop, _transaction(request), None
+            )
+        self.send(data)
+        if status == 200 and request.method == "INVITE":
+            key = (request.first("call-id"), request.cseq[0])
+            self._unacknowledged.add(key)
+            self.spawn(self._until_acknowledged(key, data))
+
+    def acknowledge(self, dialog: Dialog, ack: bytes) -> None:
+        """ACK a 200, now and whenever it is repeated."""
+        self._acks[dialog.call_id, parse(ack.decode()).cseq[0]] = ack
+        self.send(ack)
+
+    async def _until_acknowledged(self, key: tuple[str, int], data: bytes) -> None:
+        pause, waited = _T1, 0.0
+        while waited < _GIVE_UP:
+            await asyncio.sleep(pause)
+            if key not in self._unacknowledged:
+                return
+            self.send(data)
+            waited, pause = waited + pause, min(2 * pause, _T2)
+        self._unacknowledged.discard(key)
+
+    # --- in ---------------------------------------------------------------------------------------
+
+    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+        """A message came in."""
+        if self.silent:
+            return
+        message = parse(data.decode(errors="replace"))
+        if self.garbled is not None:
+            self.send(b"")
+        elif message.status:
+            self._response(message)
+        else:
+            self._request(message)
+
+    def _response(self, message: Message) -> None:
+        call_id, (number, method) = message.first("call-id"), message.cseq
+        dialog = self.dialogs.get(call_id)
+        if dialog is not None and 100 <= message.status < 200 and method == "INVITE":
+            dialog.rang.set()
+        waiting = self._asked.get((call_id, f"{number} {method}"))
+        if message.status >= 200 and waiting is not None and not waiting.done():
+            waiting.set_result(message)
+        elif message.status == 200 and method == "INVITE" and (call_id, number) in self._acks:
+            self.send(self._acks[call_id, number])
+
+    def _request(self, message: Message) -> None:
+        call_id = message.first("call-id")
+        if message.method == "ACK":
+            self._unacknowledged.discard((call_id, message.cseq[0]))
+            return
+        known = self._answered.get(_transaction(message))
+        dialog = self.dialogs.get(call_id)
+        if known is not None:
+            self.send(known)
+        elif dialog is not None:
+            repeated = message.method == "INVITE" and not tag_of(message.first("to"))
+            if not repeated:
+                dialog.request(message)
+        elif message.method == "INVITE":
+            self._invited(message)
+        else:
+            self.respond(message, 200 if message.method == "OPTIONS" else 481, tag="none")
+
+    def _invited(self, invite: Message) -> None:
+        user = parse_uri(invite.request_uri).user
+        waiting = self._awaited.pop(user, None)
+        if waiting is None or waiting.done():
+            self.unexpected.append(user)
+            self.respond(invite, 404, tag=secrets.token_hex(4))
+            return
+        describe, peer = self._describes.pop(user), invite.first("from")
+        dialog = Dialog(self, invite.first("call-id"), user, describe, peer=peer)
+        dialog.invited(invite)
+        self.dialogs[dialog.call_id] = dialog
+        waiting.set_result(dialog)
+
+    def _drop(self, call_id: str) -> None:
+        self.dialogs.pop(call_id, None)
+        for key in [key for key in self._acks if key[0] == call_id]:
+            del self._acks[key]
+
+
+def _transaction(request: Message) -> tuple[str, str]:
+    return request.first("via"), request.method
