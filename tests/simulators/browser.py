@@ -16,6 +16,8 @@ from tests.simulators.processes import Child
 from tests.simulators.synapse import Credentials
 from tests.simulators.waiting import PATIENCE, until_async
 
+_EVERY = 0.1
+"""Seconds between two looks: each is a message to Chromium, and work for it."""
 _HARNESS = Path(__file__).parents[1] / "e2e" / "browser"
 MICROPHONE_HERTZ = 440
 """What every client of a `Browser` says into its microphone."""
@@ -70,7 +72,7 @@ class Said:
 
 
 class Browser:
-    """The Chromium process; `client` gives each client a context of its own in it.
+    """The Chromium process; `client` gives each client a page with storage of its own in it.
 
     `flags` are Chromium's; tests have no other network than loopback, unless they make one.
     """
@@ -118,7 +120,7 @@ class Browser:
     async def client(
         self, url: str, credentials: Credentials, options: Mapping[str, Any] | None = None
     ) -> "BrowserClient":
-        """A fresh context, logged in and synced. `options` are more of what `mx.start` takes."""
+        """A page as new, logged in and synced. `options` are more of what `mx.start` takes."""
         page = await self.request({"do": "open"})
         client = BrowserClient(self, page, url, credentials, options or {})
         await client.start()
@@ -198,7 +200,7 @@ class BrowserClient:
         await self.start()
 
     async def close(self) -> None:
-        """Close the context, as if the tab were closed."""
+        """Leave the page, as if the tab were closed."""
         await self._browser.request({"do": "close", "page": self._page})
 
     async def snapshot(self) -> Snapshot:
@@ -223,7 +225,7 @@ class BrowserClient:
         async def both() -> bool:
             return bool(await self.do("members", room) == 2)
 
-        await until_async(both, what=f"{other} joined the room")
+        await until_async(both, what=f"{other} joined the room", every=_EVERY)
         return room
 
     async def said(self, event_type: str) -> list[Said]:
@@ -244,7 +246,7 @@ class BrowserClient:
             return [event for event in events if (not event.sender) is ours][count - 1 :]
 
         what = f"{event_type} was {'said by' if ours else 'told to'} the client"
-        return (await until_async(found, within=within, what=what))[0]
+        return (await until_async(found, within=within, what=what, every=_EVERY))[0]
 
     async def dial_pad(self, number: str) -> str:
         """The Matrix user that stands for what was typed into the dial pad."""
@@ -258,7 +260,9 @@ class BrowserClient:
             return seen if seen.state == state else None
 
         try:
-            found = await until_async(reached, within=within, what=f"the call became {state}")
+            found = await until_async(
+                reached, within=within, what=f"the call became {state}", every=_EVERY
+            )
         except TimeoutError as error:
             error.add_note(json.dumps(await self.do("notes")))
             raise
@@ -271,7 +275,7 @@ class BrowserClient:
         async def rang() -> bool:
             return any(note["what"] == "incoming" for note in await self.do("notes"))
 
-        await until_async(rang, within=within, what="a call came in")
+        await until_async(rang, within=within, what="a call came in", every=_EVERY)
 
     async def hears(self, hertz: float, *, within: float = PATIENCE) -> None:
         """Wait until a tone of `hertz` is what is heard."""
@@ -279,4 +283,4 @@ class BrowserClient:
         async def heard() -> bool:
             return (await self.snapshot()).hears(hertz)
 
-        await until_async(heard, within=within, what=f"the browser hears {hertz} Hz", every=0.1)
+        await until_async(heard, within=within, what=f"the browser hears {hertz} Hz", every=_EVERY)

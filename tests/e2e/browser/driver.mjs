@@ -45,7 +45,8 @@ async function bundle() {
 async function serve(script) {
     const module = "@matrix-org/matrix-sdk-crypto-wasm/pkg/matrix_sdk_crypto_wasm_bg.wasm";
     const encryption = await readFile(new URL(`node_modules/${module}`, import.meta.url));
-    const html = "<!doctype html><meta charset=utf-8><title>client</title><body><script src=/page.js></script>";
+    const empty = "<!doctype html><meta charset=utf-8><title>client</title>";
+    const html = `${empty}<body><script src=/page.js></script>`;
     const server = http.createServer((request, response) => {
         const isScript = request.url === "/page.js";
         if (request.url.endsWith(".wasm")) {
@@ -55,7 +56,7 @@ async function serve(script) {
         }
         const type = isScript ? "text/javascript" : "text/html";
         response.writeHead(200, { "content-type": `${type}; charset=utf-8` });
-        response.end(isScript ? script : html);
+        response.end(isScript ? script : request.url === "/" ? html : empty);
     });
     await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
     return `http://127.0.0.1:${server.address().port}/`;
@@ -66,8 +67,18 @@ const [browser, url] = await Promise.all([
     bundle().then(serve),
 ]);
 const pages = [];
+// Numbers of those that nobody uses. Another page costs as much as a call does: a process, and the
+// script to be compiled.
+const spare = [];
 
 async function open() {
+    const number = spare.pop() ?? (await makeAnother());
+    await pages[number].goto(url);
+    await isLoaded(pages[number]);
+    return number;
+}
+
+async function makeAnother() {
     const context = await browser.newContext();
     const page = await context.newPage();
     const number = pages.push(page) - 1;
@@ -77,14 +88,26 @@ async function open() {
             console.error(`page ${number}: ${message.type()}: ${message.text()}`);
         }
     });
-    await page.goto(url);
-    await page.waitForFunction("window.mx !== undefined");
     return number;
+}
+
+// As if its tab were closed; who opens the next one finds nothing of this.
+async function close(number) {
+    const page = pages[number];
+    await page.goto(`${url}empty`);
+    const session = await page.context().newCDPSession(page);
+    await session.send("Storage.clearDataForOrigin", { origin: new URL(url).origin, storageTypes: "all" });
+    await session.detach();
+    spare.push(number);
 }
 
 // What the page has stored stays; what it had in memory, its calls too, is gone.
 async function reload(page) {
     await page.reload();
+    await isLoaded(page);
+}
+
+async function isLoaded(page) {
     await page.waitForFunction("window.mx !== undefined");
 }
 
@@ -95,7 +118,7 @@ async function perform(request) {
         case "reload":
             return reload(pages[request.page]);
         case "close":
-            return pages[request.page].context().close();
+            return close(request.page);
         case "call":
             return pages[request.page].evaluate(
                 ([name, args]) => window.mx[name](...args),
