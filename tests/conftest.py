@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How long Hypothesis searches: `HYPOTHESIS_PROFILE=deep pytest tests/call` for a long search.
 
+The usual one tries the same examples each time; `thorough` others, and more of them.
 A busy machine is no failure, so nothing here has a deadline.
 """
 
@@ -14,11 +15,14 @@ _SLOW = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too
 
 settings.register_profile(
     "ci",
-    max_examples=150,
+    max_examples=100,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,
     suppress_health_check=_SLOW,
+)
+settings.register_profile(
+    "thorough", max_examples=500, stateful_step_count=50, deadline=None, suppress_health_check=_SLOW
 )
 settings.register_profile(
     "deep", max_examples=4000, stateful_step_count=80, deadline=None, suppress_health_check=_SLOW
