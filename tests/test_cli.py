@@ -174,7 +174,7 @@ def test_check_of_nothing_that_can_be_read_proves_nothing() -> None:
 def test_check_tells_of_settings_of_earlier_versions() -> None:
     configure(homeserver={"address": "http://127.0.0.1:1"}, web={"port": free_port()})
     settings = yaml.safe_load(Path("config.yaml").read_text())
-    settings["trunks"] = {"pbx": {"server": "127.0.0.1:1"}}
+    settings["trunks"] = {"pbx": {"server": "127.0.0.1:1", "answer_within": 0.1}}
     settings["outbound"] = [{"trunk": "pbx", "keep_plus": False}]
     Path("config.yaml").write_text(yaml.safe_dump(settings))
     output = call("check").output

@@ -668,3 +668,13 @@ def test_as_many_files_as_are_allowed_are_asked_for(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(resource, "getrlimit", lambda _, limits=limits: limits)
         raise_limit()
     assert asked == [(4096, 4096), (65536, 1 << 20), (65536, resource.RLIM_INFINITY)]
+
+
+def test_where_limits_may_not_even_be_read_they_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the systemd unit has it (SystemCallFilter=~@resources)."""
+
+    def refused(_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(resource, "getrlimit", refused)
+    raise_limit()

@@ -18,9 +18,12 @@ def allowed() -> int:
 
 
 def raise_limit() -> None:
-    """Ask for as many as are allowed: shells begin with 1024, for the sake of old programs."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = min(allowed(), ENOUGH)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):
+    """Ask for as many as are allowed: shells begin with 1024, for the sake of old programs.
+
+    The systemd unit sets a limit, and does not let the bridge ask.
+    """
+    with suppress(OSError, ValueError):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = min(allowed(), ENOUGH)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -210,9 +210,10 @@ def _without_empty_secrets(settings: Settings) -> Settings:
 
 
 HOMESERVER: Final = """\
-# homeserver.yaml (Synapse)
+# homeserver.yaml (Synapse). Its user has to be able to read the registration, and nobody else:
+# install -o matrix-synapse -m 0400 {registration} /etc/matrix-synapse/matrix-sip.yaml
 app_service_config_files:
-  - {registration}
+  - /etc/matrix-synapse/matrix-sip.yaml
 # Calls in encrypted rooms:
 experimental_features:
   msc2409_to_device_messages_enabled: true
