@@ -81,7 +81,7 @@ async def test_a_call_that_can_only_be_relayed(
     transport: str,
     by_homeserver: bool,
 ) -> None:
-    monkeypatch.setattr("bridge.media.embedded.session.gathering_addresses", lambda listen: [])
+    monkeypatch.setattr("bridge.media.embedded.legs.gathering_addresses", lambda listen: [])
     uri = f"{turn}?transport={transport}"
     server = {"url": uri, "username": "bridge", "password": "secret"}
     settings = Media.model_validate(

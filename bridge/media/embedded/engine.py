@@ -38,7 +38,8 @@ from bridge.config import Media as MediaSettings
 from bridge.errors import BridgeError, LocalError, SdpError
 from bridge.media.early import Early, failed, refuse
 from bridge.media.embedded.ice_servers import configured, named
-from bridge.media.embedded.session import Resources, Session
+from bridge.media.embedded.legs import Resources
+from bridge.media.embedded.session import Session
 from bridge.media.embedded.sockets import PortRange
 from bridge.media.embedded.streams import Statistics
 from bridge.media.embedded.webrtc import CertificateSource
