@@ -64,6 +64,8 @@ class Alerts:
 
     def _is_lost(self, trunk: TrunkName) -> None:
         del self._timers[trunk]
+        if not self._watched(trunk):
+            return  # It was taken out of the settings meanwhile.
         self._told.add(trunk)
         lost = self._lost[trunk]
         why = f"{lost.status} {lost.reason}".strip()

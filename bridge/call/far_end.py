@@ -112,7 +112,7 @@ class FarEnd:
 
     def record(self) -> None:
         """Keep what names the leg, where the far end has named it."""
-        named, dialog = self.leg.sip_call_id or None, self.leg.dialog or None
+        named, dialog = self.leg.sip_call_id or None, self._dialogs() or None
         if named or dialog:
             self._effects.emit(RecordLegs(call=self._call, sip_call_id=named, sip_dialog=dialog))
 
@@ -137,13 +137,18 @@ class FarEnd:
         """Take a result of the engine that concerns a successor; why the call is over, if it is."""
         return self._failed(self._succession.handle(event))
 
+    def _dialogs(self) -> str:
+        """What ends each leg after a crash, one a line."""
+        legs = (self.leg, self._succession.leg)
+        return "\n".join(leg.dialog for leg in legs if leg is not None and leg.dialog)
+
     def _said(self, leg: SipLeg, event: SipEvent) -> None:
         """What needs no answer, whichever leg says it."""
         if self._over:
             return
         if isinstance(event, SipDialogChanged):
             leg.dialog = event.state
-            self._effects.emit(RecordLegs(call=self._call, sip_dialog=event.state))
+            self._effects.emit(RecordLegs(call=self._call, sip_dialog=self._dialogs()))
         elif isinstance(event, SipIdentityChanged):
             self._identify(event.address, event.name)
 

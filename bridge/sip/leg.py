@@ -22,6 +22,7 @@ from bridge.call.events import (
 from bridge.call.ids import Address, LegId, OpId, TrunkName
 from bridge.sip.call import Call
 from bridge.sip.dialog_state import DialogState, as_callee, as_caller
+from bridge.sip.early import early_of
 from bridge.sip.endings import AddressOf, headers_of, hung_up_here, left, refused
 from bridge.sip.identity import FarParty
 from bridge.sip.keypad import Infos, body_of
@@ -76,6 +77,10 @@ class Leg:
         self._transport = ""
         self._peer = ""
         self._dialog: DialogState | None = None
+        self._placed = ""
+        """The INVITE that we sent."""
+        self._is_early = False
+        """Whether it is known how to end the call while it rings."""
         self._progressed_with_sdp = False
         self._cancel: Message | None = None
         self._our_end: SipEnded | None = None
@@ -241,12 +246,29 @@ class Leg:
             self._identify(message)
         elif method == "INVITE" and 100 < message.status < 200:
             self.offers.rang(message)
+            if self._placed:
+                self._rings(parse(self._placed), self._transport, self._peer)
             self._report(SipProgressed(leg=self.id, status=message.status, sdp=message.sdp))
 
     def tapped(self, text: str, transport: str, peer: str) -> None:
         """A message of this call came in."""
         self._transport, self._peer = transport, peer
         self.offers.acknowledged(text)
+
+    def sent(self, text: str, transport: str, peer: str) -> None:
+        """A message of this call went out: what would end it while it rings is kept."""
+        if self._established or self._dialog is not None:
+            return
+        if text.startswith("INVITE "):
+            self._placed = text
+        elif self._invite and text.startswith("SIP/2.0 18"):
+            self._rings(parse(text), transport, peer)
+
+    def _rings(self, message: Message, transport: str, peer: str) -> None:
+        if not self._is_early:
+            self._is_early = True
+            state = early_of(message, transport, peer).to_json()
+            self._report(SipDialogChanged(leg=self.id, state=state))
 
     @property
     def _established(self) -> bool:

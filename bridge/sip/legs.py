@@ -125,7 +125,9 @@ class Legs:
 
     def _pass_on(self, leg: Leg, message: Tapped) -> None:
         self._listener.tapped(leg.sip_call_id, message.direction, message.text)
-        if not message.sent:
+        if message.sent:
+            leg.sent(message.text, message.transport, message.peer)
+        else:
             leg.tapped(message.text, message.transport, message.peer)
 
     # --- the end --------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ends dialogs that a crash left behind: BYE, sent by hand, before the stack takes the port.
+"""Ends dialogs that a crash left behind, by hand, before the stack takes the port.
 
 The stack cannot do it, since it cannot be told of a dialog that it did not make. Sent from the same
 port, so that a peer that checks the source, or the NAT before it, sees nothing new.
@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import socket
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -21,6 +21,7 @@ from bridge.config import Sip, SipTransport, Trunk
 from bridge.ports import CallRecord
 from bridge.sip.dialog_state import CSEQ_GAP, DialogState
 from bridge.sip.digest import parse_challenge, reply
+from bridge.sip.early import EarlyState
 from bridge.sip.lookup import split_host_port
 from bridge.sip.messages import Message, parse
 from bridge.sip.trunks import Route
@@ -31,8 +32,14 @@ _T1: Final = 0.5
 _T2: Final = 4.0
 _PATIENCE: Final = 4.0
 """Seconds for one BYE. RFC 3261 would wait 64*T1; the process wants to start."""
+_SILENCE: Final = 408
+_REFUSED: Final = 503
 _TRIES: Final = 2
 """One without, one with credentials."""
+
+
+Left = DialogState | EarlyState
+"""A dialog, or a call that only rang."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,30 +88,34 @@ class Responses:
     """Final responses by the branch of the request that they answer."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, asyncio.Future[Message]] = {}
+        self._waiting: dict[tuple[str, str], asyncio.Future[Message]] = {}
 
-    def expect(self, branch: str) -> "asyncio.Future[Message]":
-        """The final response to the request with that branch."""
+    def expect(self, branch: str, method: str = "BYE") -> "asyncio.Future[Message]":
+        """The final response to the request with that branch; or the ACK to one of ours."""
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        self._waiting[branch] = future
+        self._waiting[branch, method] = future
         return future
 
     def received(self, text: str) -> None:
         """Take a message from the wire."""
         message = parse(text)
-        if message.status < 200:
+        if message.status < 200 and message.method != "ACK":
             return
         via = message.first("via")
-        for branch, future in self._waiting.items():
-            if f"branch={branch}" in via and not future.done():
+        for (branch, method), future in self._waiting.items():
+            fits = f"branch={branch}" in via and message.cseq[1] == method
+            if fits and not future.done():
                 future.set_result(message)
 
 
 async def end_dialogs(
     records: Iterable[CallRecord], sip: Sip, routes: Mapping[TrunkName, Route]
 ) -> None:
-    """BYE every dialog in the records, all at once; what fails is logged."""
-    dialogs = [(record, dialog) for record in records if (dialog := _dialog_of(record))]
+    """End every dialog in the records, all at once; what fails is logged.
+
+    BYE for those that were up; CANCEL, or a refusal, for what only rang.
+    """
+    dialogs = [(record, dialog) for record in records for dialog in _dialogs_of(record)]
     if not dialogs:
         return
     responses = Responses()
@@ -118,25 +129,22 @@ async def end_dialogs(
             transport.close()
 
 
-def _dialog_of(record: CallRecord) -> DialogState | None:
-    if not record.sip_dialog:
-        return None
-    try:
-        return DialogState.from_json(record.sip_dialog)
-    except ValueError:
-        log.warning("dialog of a lost call cannot be read", call=record.call)
-        return None
+def _dialogs_of(record: CallRecord) -> Iterator[Left]:
+    for text in (record.sip_dialog or "").splitlines():
+        try:
+            yield EarlyState.from_json(text) or DialogState.from_json(text)
+        except ValueError:
+            log.warning("dialog of a lost call cannot be read", call=record.call)
 
 
 async def _end(
     record: CallRecord,
-    dialog: DialogState,
+    dialog: Left,
     sip: Sip,
     routes: Mapping[TrunkName, Route],
     responses: Responses,
     sockets: Mapping[int, asyncio.DatagramTransport],
 ) -> None:
-    route = routes.get(TrunkName(dialog.trunk))
     listener = _listener(sip, dialog)
     if listener is None:
         log.warning("no transport left to end a lost call by", call=record.call)
@@ -148,10 +156,35 @@ async def _end(
         log.warning("cannot reach the peer of a lost call", call=record.call, error=str(error))
         return
     try:
-        status = await _say_bye(dialog, wire, responses, route, via, sip.user_agent)
+        if isinstance(dialog, EarlyState):
+            status = await _stop_ringing(dialog, wire, responses, sip.user_agent)
+        else:
+            route = routes.get(TrunkName(dialog.trunk))
+            status = await _say_bye(dialog, wire, responses, route, via, sip.user_agent)
     finally:
         wire.close()
     log.info("ended the SIP leg of a lost call", call=record.call, status=status)
+
+
+async def _stop_ringing(
+    early: EarlyState, wire: Wire, responses: Responses, user_agent: str
+) -> int:
+    """The final status; 408 if nobody said a word."""
+    if not early.is_ours:
+        acknowledged = responses.expect(early.branch, "ACK")
+        heard = await _exchange(early.refusal(), wire, acknowledged)
+        return _REFUSED if heard else _SILENCE
+    ended = responses.expect(early.branch, "INVITE")
+    cancelled = responses.expect(early.branch, "CANCEL")
+    answer = await _exchange(early.cancel(user_agent), wire, cancelled)
+    if answer is None or answer.status >= 300:
+        return answer.status if answer else _SILENCE
+    with suppress(TimeoutError):
+        final = await asyncio.wait_for(ended, _PATIENCE)
+        if final.status >= 300:
+            wire.send(early.acknowledgement(final))
+        return final.status
+    return _SILENCE
 
 
 async def _say_bye(
@@ -164,7 +197,7 @@ async def _say_bye(
 ) -> int:
     """The final status, 408 if there was none. 481 is as good as 200: the dialog is gone."""
     authorization = ""
-    status = 408
+    status = _SILENCE
     for turn in range(_TRIES):
         branch = f"z9hG4bK{secrets.token_hex(12)}"
         bye = Bye(dialog, via, branch, dialog.cseq + CSEQ_GAP + turn, user_agent, authorization)
@@ -267,7 +300,7 @@ class _Stream:
 
 
 async def _open_sockets(
-    sip: Sip, responses: Responses, dialogs: Iterable[DialogState]
+    sip: Sip, responses: Responses, dialogs: Iterable[Left]
 ) -> dict[int, asyncio.DatagramTransport]:
     """A socket for each version of IP that has UDP peers."""
     sockets: dict[int, asyncio.DatagramTransport] = {}
@@ -295,7 +328,7 @@ async def _open_socket(
 
 
 async def _connect(
-    dialog: DialogState,
+    dialog: Left,
     listener: SipTransport,
     responses: Responses,
     sockets: Mapping[int, asyncio.DatagramTransport],
@@ -323,7 +356,7 @@ def _tls(listener: SipTransport) -> ssl.SSLContext:
     return context
 
 
-def _listener(sip: Sip, dialog: DialogState) -> SipTransport | None:
+def _listener(sip: Sip, dialog: Left) -> SipTransport | None:
     """The listener that the dialog's messages came by, or one like it."""
     version = 6 if ":" in split_host_port(dialog.peer)[0] else 4
     fitting = (t for t in sip.transports if t.protocol == dialog.transport)

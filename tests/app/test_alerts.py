@@ -28,8 +28,9 @@ class Timer:
 class Bench:
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.watched = {PROVIDER}
         self.timers: list[Timer] = []
-        self.alerts = Alerts(lambda trunk: trunk == PROVIDER, self.told.append, self.later)
+        self.alerts = Alerts(lambda trunk: trunk in self.watched, self.told.append, self.later)
 
     def later(self, seconds: float, callback: Callable[[], None]) -> Timer:
         self.timers.append(Timer(seconds, callback))
@@ -81,6 +82,13 @@ def test_it_can_be_lost_again(bench: Bench) -> None:
 
 def test_accounts_of_people_are_their_own_business(bench: Bench) -> None:
     bench.alerts.registration(OTHER, LOST)
+    bench.wait()
+    assert bench.told == []
+
+
+def test_nobody_is_told_of_a_trunk_that_was_taken_out(bench: Bench) -> None:
+    bench.alerts.registration(PROVIDER, LOST)
+    bench.watched.clear()
     bench.wait()
     assert bench.told == []
 
