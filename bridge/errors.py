@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Exceptions, by whose fault they are: ours, theirs, or the configuration's."""
 
+from collections.abc import Sequence
+
 
 class BridgeError(Exception):
     """Anything the bridge reports on purpose. `remedy` says in a sentence what would help."""
@@ -32,3 +34,11 @@ class SdpError(RemoteError):
 
 class NotDone(BridgeError):
     """What a person asked for cannot be done; the message is a sentence for them."""
+
+
+class Unfit(NotDone):
+    """So it is for the parts of it in `errors`: the name of each, and what is wrong there."""
+
+    def __init__(self, message: str, errors: Sequence[tuple[str, str]]) -> None:
+        super().__init__(message)
+        self.errors = errors

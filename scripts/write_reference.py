@@ -17,6 +17,7 @@ from bridge.app.registration import registration_file
 from bridge.config import AppService, Config
 from bridge.config.reference import reference
 from bridge.config.template import configuration
+from scripts.api_reference import api_document, api_reference
 from scripts.bot_reference import bot_reference
 from scripts.cause_reference import cause_reference
 from scripts.dashboard import dashboard
@@ -58,6 +59,8 @@ def generated() -> Mapping[str, str]:
         "docs/reference/commands.md": command_reference(),
         "docs/reference/bot.md": bot_reference(),
         "docs/reference/causes.md": cause_reference(),
+        "docs/reference/api.md": api_reference(),
+        "docs/reference/openapi.json": api_document(),
         "docs/how-to/prometheus/dashboard.json": dashboard(),
     }
 

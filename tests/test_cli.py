@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The command line, as people use it."""
 
+import asyncio
 import json
 import os
 import signal
@@ -21,6 +22,9 @@ from typer.testing import CliRunner, Result
 
 from bridge.app.cli import commands
 from bridge.config import load
+from bridge.config.provisioned import ProvisionedOutbound
+from bridge.store.database import open_database
+from bridge.store.provisioned import ProvisionedSettings
 from tests.simulators.processes import free_port
 
 ROOT = Path(__file__).parent.parent
@@ -362,6 +366,25 @@ def test_a_route_in_is_explained() -> None:
         "@pat:example.org: permissions say call",
         "rings @pat:example.org",
     ]
+
+
+def test_a_route_meets_what_programs_have_set() -> None:
+    plan()
+    rule = ProvisionedOutbound(name="sales", priority=1, trunk="second", prefix="+1202")
+
+    async def provision() -> None:
+        url = load(Path("config.yaml"), os.environ).database.url.get_secret_value()
+        async with open_database(url) as database:
+            await ProvisionedSettings(database).save_rule(rule)
+
+    asyncio.run(provision())
+    result = call("route", "@pat:example.org", "(202) 555-0123")
+    assert "outbound:sales, numbers from +1202: this one" in result.stdout.splitlines()
+    assert result.stderr == ""
+    Path("matrix-sip.db").write_text("no database")
+    result = call("route", "@pat:example.org", "(202) 555-0123")
+    assert "outbound[1], numbers from +1: this one" in result.stdout.splitlines()
+    assert "Rules that were set by the API are not known: " in result.stderr
 
 
 def test_a_route_that_leads_nowhere_is_explained() -> None:

@@ -611,6 +611,8 @@ async def test_advice_where_the_admin_page_is_for_everybody_to_listen_to(world: 
     assert "its token travels without TLS" in (await world.finding("web")).message
     world.settings["web"] = {**port, "listen": "0.0.0.0"}
     assert "web" not in await world.findings()
+    world.settings["api"] = {"read_token": "a-token-of-a-program"}
+    assert "the API is on 0.0.0.0" in (await world.finding("web")).message
 
 
 async def test_a_key_that_does_not_open_the_database(world: World) -> None:

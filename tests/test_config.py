@@ -56,6 +56,37 @@ def test_the_admin_page_is_kept_safe(web: str, problem: str) -> None:
     assert read(f"{tokens}web: {{token: long-enough-for-us, actions: true}}").web.actions
 
 
+@pytest.mark.parametrize(
+    ("api", "problem"),
+    [
+        ("read_token: short", "api.read_token: is too short (not shown); wanted: 16 characters"),
+        ("write_token: a-token-of-the-service", "api.write_token: is appservice.as_token too"),
+        ("read_token: a-token-of-the-page", "api.read_token: is web.token too; wanted: one of"),
+        (
+            "read_token: a-token-for-programs, write_token: a-token-for-programs",
+            "api.write_token: is api.read_token too; wanted: one of its own",
+        ),
+    ],
+)
+def test_the_api_is_kept_safe(api: str, problem: str) -> None:
+    tokens = (
+        "appservice: {as_token: a-token-of-the-service, hs_token: theirs}\n"
+        "web: {token: a-token-of-the-page}\n"
+    )
+    with pytest.raises(InvalidConfig, match=re.escape(problem)) as error:
+        read(f"{tokens}api: {{{api}}}")
+    assert str(error.value).count("api.") == str(problem).count("api.")
+    assert read(f"{tokens}api: {{write_token: a-token-for-programs}}").api.write_token
+
+
+@pytest.mark.parametrize("key", ["prepend", "caller_id"])
+def test_what_is_dialled_and_shown_can_be_written(key: str) -> None:
+    rule = f'outbound: [{{trunk: provider, {key}: "1\\n"}}]\n'
+    assert mistakes(TRUNK + rule) == [
+        f"config.yaml:2: outbound[0].{key}: '1\\n' cannot be shown; wanted: a number"
+    ]
+
+
 def test_calls_are_known_for_as_long_as_rooms_wait_for_them() -> None:
     leave = f"{TOKENS}portals: {{leave_unanswered_after: 172801}}"
     assert read(leave).records.keep_calls == 365

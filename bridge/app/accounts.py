@@ -19,7 +19,7 @@ from bridge.app.account_words import name_of, sentence
 from bridge.call.ids import TrunkName, UserId
 from bridge.config import Accounts, Transport, Trunk
 from bridge.config.checks_sip import is_server
-from bridge.errors import BridgeError, NotDone
+from bridge.errors import BridgeError, NotDone, Unfit
 from bridge.ports import LineView, SipAccount
 from bridge.sip.lookup import split_host_port
 from bridge.sip.trunks import Registration, RegistrationState
@@ -36,6 +36,8 @@ _WRITTEN: Final = re.compile(
 _PREFIX: Final = "account:"
 _REFUSED: Final = frozenset({401, 403, 404, 407, 604})
 """What a registrar says to who is not, or no longer, to have an account with it."""
+_UNPRINTABLE: Final = "User name and password cannot have characters that are not printable."
+_NO_USER: Final = "That is not a user name; wanted is one like alice or alice@example.com."
 _NOBODY: Final = Registration(RegistrationState.FAILED, 408, "Request Timeout")
 
 
@@ -168,6 +170,12 @@ class PersonalAccounts:
         known = (registrations.get(trunk_of(person)) for person in self._accounts)
         return sum(each is not None and each.usable for each in known)
 
+    def standing(self, only: UserId | None = None) -> list[tuple[SipAccount, Registration | None]]:
+        """Everybody's account, by person, or `only` theirs; and how its registration stands."""
+        known = self._lines.registrations() if self._lines else {}
+        people = [only] if only in self._accounts else [] if only else sorted(self._accounts)
+        return [(self._accounts[person], known.get(trunk_of(person))) for person in people]
+
     def trunk_of(self, person: UserId) -> TrunkName | None:
         """The trunk that the person's account is."""
         return trunk_of(person) if person in self._accounts else None
@@ -175,7 +183,7 @@ class PersonalAccounts:
     def owner_of(self, trunk: TrunkName) -> UserId | None:
         """Whose account this trunk is, if it is one."""
         person = UserId(trunk.removeprefix(_PREFIX))
-        return person if trunk.startswith(_PREFIX) and person in self._accounts else None
+        return person if is_personal(trunk) and person in self._accounts else None
 
     def line_of(self, person: UserId) -> LineView | None:
         """How the person's account stands."""
@@ -337,23 +345,26 @@ class PersonalAccounts:
     ) -> SipAccount:
         written = _WRITTEN.fullmatch(server.strip())
         if written is None or not is_server(written["server"]):
-            raise NotDone("That is not a server; wanted is a name like sip.example.com.")
+            raise _unfit("server", "That is not a server; wanted is a name like sip.example.com.")
         if not username.strip() or not password:
-            raise NotDone("An account needs a user name and a password.")
+            raise _unfit("username", "An account needs a user name and a password.")
         if any(not character.isprintable() for character in username + auth_username + password):
-            raise NotDone("User name and password cannot have characters that are not printable.")
+            raise _unfit("username", _UNPRINTABLE)
         if why := self._why_not(person, written["server"]):
-            raise NotDone(why)
+            raise _unfit("server" if self._may_use(person) else "person", why)
         user, _, domain = username.strip().removeprefix("sip:").partition("@")
         if domain and not is_server(domain):
-            raise NotDone("That is not a user name; wanted is one like alice or alice@example.com.")
+            raise _unfit(
+                "username",
+                "That is not a user name; wanted is one like alice or alice@example.com.",
+            )
         domain = domain.lower()
         secure = (written["scheme"] or "").lower() == "sips"
         transport = (
             written["transport"] or ("tls" if secure else self._allowed().transport)
         ).lower()
         if why := self._is_open(transport):
-            raise NotDone(why)
+            raise _unfit("transport", why)
         return SipAccount(
             person=person,
             server=written["server"].lower(),
@@ -403,6 +414,15 @@ class PersonalAccounts:
         return self._lines
 
 
+def _unfit(field: str, sentence: str) -> Unfit:
+    return Unfit(sentence, [(field, sentence)])
+
+
 def trunk_of(person: UserId) -> TrunkName:
     """The name of a person's account among the trunks, whose own names have no colon."""
     return TrunkName(f"{_PREFIX}{person}")
+
+
+def is_personal(trunk: TrunkName) -> bool:
+    """Whether a trunk is somebody's own account, or was."""
+    return trunk.startswith(_PREFIX)

@@ -212,12 +212,15 @@ def _advice(config: Config) -> list[Finding]:
         found.append(("outbound", "no rule: calls from Matrix go nowhere", "Add a rule."))
     if config.trunks and not config.inbound:
         found.append(("inbound", "no rule: calls from SIP ring nobody", "Add a rule."))
-    if config.web.token.get_secret_value() and not config.web.listen.is_loopback:
-        found.append(
-            (
-                "web",
-                f"the admin page is on {config.web.listen}, and its token travels without TLS",
-                "Listen on loopback, behind a reverse proxy with TLS or by SSH.",
+    api = config.api.read_token.get_secret_value() or config.api.write_token.get_secret_value()
+    shown = {"admin page": config.web.token.get_secret_value(), "API": api}
+    for what in (name for name, token in shown.items() if token):
+        if not config.web.listen.is_loopback:
+            found.append(
+                (
+                    "web",
+                    f"the {what} is on {config.web.listen}, and its token travels without TLS",
+                    "Listen on loopback, behind a reverse proxy with TLS or by SSH.",
+                )
             )
-        )
     return [Finding(Verdict.WARNING, *each) for each in found]

@@ -315,10 +315,13 @@ def route(
         if incoming != bool(trunk):
             raise ConfigurationError("--in and --trunk go together.")
         settings = load(config, os.environ)
-        from bridge.app.routing import dry_run
+        from bridge.app.routing import dry_run, with_provisioned
 
-        for line in dry_run(settings, who, number, trunk):
+        whole, missing = asyncio.run(with_provisioned(settings))
+        for line in dry_run(whole, who, number, trunk):
             output.print(escape(line))
+        if missing:
+            errors.print(f"Rules that were set by the API are not known: {escape(missing)}")
 
 
 @commands.command("calls")

@@ -64,6 +64,14 @@ class Settings(Protocol):
         """Remember what a person chose."""
 
 
+class NotPlaced(NotDone):
+    """A call that somebody asked for, and that cannot be."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(_sentence(cause))
+        self.cause = cause
+
+
 @dataclass(kw_only=True)
 class ServiceDesk:
     """A `Desk`. `clock` is the driver's."""
@@ -118,7 +126,7 @@ class ServiceDesk:
         refusal = self.core.why_not(person, address, self.clock())
         if refusal is not None:
             self.refused(person, address, refusal)
-            raise NotDone(_sentence(refusal.cause))
+            raise NotPlaced(refusal.cause)
         self.emit(CallRequested(person=person, address=address, withhold=withhold))
         return address
 
@@ -135,13 +143,13 @@ class ServiceDesk:
         now = self.clock()
         return [(view, now - view.since) for view in self.core.active()]
 
-    def hang_up(self, call: str, by: UserId) -> CallView:
+    def hang_up(self, call: str, by: UserId, why: str = "") -> CallView:
         """End a call, named by its id."""
         found = next((view for view in self.core.active() if view.call == call), None)
         if found is None:
             raise NotDone("There is no such call; `active` lists those that there are.")
         log.info("an admin ends a call", call=found.call, admin=by)
-        self.emit(HangupRequested(call=found.call, by=by))
+        self.emit(HangupRequested(call=found.call, by=by, why=why))
         return found
 
     def explain(self, person: UserId, number: str) -> Explanation:

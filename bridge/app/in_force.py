@@ -5,9 +5,7 @@ from collections.abc import Callable
 
 from bridge.app.policy import policy_of
 from bridge.call.policy import Policy
-from bridge.config import Config, InvalidConfig, checked
-
-__all__ = ["InForce", "InvalidConfig", "Layer"]
+from bridge.config import Config, checked
 
 Layer = Callable[[Config], Config]
 """Changes some of what the file says; pure."""
@@ -55,13 +53,13 @@ class InForce:
         """Have `layer` change what the file says, now and whenever that is read anew.
 
         It takes the place of the one before. It leaves the trunks alone, which are more than
-        settings. Raises `InvalidConfig` if what comes out contradicts itself; then nothing changes.
+        settings, and leaves out what does not fit the file: whoever keeps it says so.
         """
-        self._put(self._written, layer, checked(layer(self._written)))
+        self._put(self._written, layer, layer(self._written))
 
-    def preview(self, written: Config, layer: Layer | None = None) -> Config:
-        """What would count if the file, and the layer, said this. Raises `InvalidConfig`."""
-        return checked((layer or self._layer)(written))
+    def preview(self, written: Config) -> Config:
+        """What would count if the file said this. Raises `InvalidConfig`."""
+        return self._layer(checked(written))
 
     def replace(self, written: Config) -> None:
         """Have this count instead of what the file said before. Raises `InvalidConfig`."""

@@ -15,6 +15,7 @@ from bridge.call.policy import Access, Limits, Policy
 from bridge.call.rules import Caller, InboundRule, NumberFormat, OutboundRule, TrunkPolicy
 from bridge.call.terms import Keypad, Srtp, Terms
 from bridge.config import Accounts, AppService, Config, Permission, Trunk
+from bridge.config.provisioned import called
 from bridge.numbers import meanings, without_code, written
 
 _SATELLITE = ("+870", "+881", "+882", "+883")
@@ -42,9 +43,13 @@ def policy_of(config: Config) -> Policy:
         access={key: _ACCESS[each] for key, each in config.permissions.items()},
         trunks={TrunkName(name): _trunk(each) for name, each in config.trunks.items()},
         accounts=_of_accounts(config.accounts),
-        outbound=[_outbound(rule) for rule in config.outbound],
+        outbound=[
+            _outbound(rule, name)
+            for rule, name in zip(config.outbound, called(config.outbound), strict=True)
+        ],
         inbound=[
-            _inbound(rule, config.homeserver.domain, config.appservice) for rule in config.inbound
+            _inbound(rule, name, config.homeserver.domain, config.appservice)
+            for rule, name in zip(config.inbound, called(config.inbound), strict=True)
         ],
         allowed_prefixes=config.numbers.allowed_prefixes,
         callers={key: _caller(each) for key, each in config.callers.items()},
@@ -76,7 +81,7 @@ def policy_of(config: Config) -> Policy:
     )
 
 
-def _outbound(rule: settings.OutboundRule) -> OutboundRule:
+def _outbound(rule: settings.OutboundRule, name: str) -> OutboundRule:
     names = (rule.trunk,) if rule.trunk else rule.trunks
     return OutboundRule(
         trunks=tuple(map(TrunkName, names)),
@@ -88,6 +93,7 @@ def _outbound(rule: settings.OutboundRule) -> OutboundRule:
         strip=rule.strip,
         prepend=rule.prepend,
         caller_id=rule.caller_id,
+        name=name,
     )
 
 
@@ -95,7 +101,9 @@ def _caller(caller: settings.Caller) -> Caller:
     return Caller(numbers=caller.numbers, name=caller.name, withhold=caller.withhold)
 
 
-def _inbound(rule: settings.InboundRule, server: str, appservice: AppService) -> InboundRule:
+def _inbound(
+    rule: settings.InboundRule, name: str, server: str, appservice: AppService
+) -> InboundRule:
     people = (rule.person,) if rule.person is not None else rule.people
     return InboundRule(
         people=tuple(UserId(person) for person in people),
@@ -103,6 +111,7 @@ def _inbound(rule: settings.InboundRule, server: str, appservice: AppService) ->
         reserved=(f"{appservice.ghost_prefix}*", appservice.bot_localpart),
         trunk=None if rule.trunk is None else TrunkName(rule.trunk),
         number=rule.number,
+        name=name,
     )
 
 

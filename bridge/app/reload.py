@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from bridge.app.in_force import InForce, Layer
+from bridge.app.in_force import InForce
 from bridge.call.ids import TrunkName
 from bridge.config import Config, Trunk, differences, merged
 from bridge.config.problems import dotted
@@ -66,12 +66,6 @@ class Reload:
                 done = Reloaded(problems=(f"the bridge failed to apply them: {error!r}",))
         self._report(done)
         return done
-
-    async def lay_over(self, layer: Layer) -> None:
-        """As that of `InForce`, where the layer may have trunks, too. Raises BridgeError."""
-        async with self._lock:
-            config = self._in_force.preview(self._in_force.written, layer)
-            await self._apply(config, lambda: self._in_force.lay_over(layer))
 
     async def _take(self, wanted: Config) -> Reloaded:
         before = self._in_force.written

@@ -11,10 +11,12 @@ from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.policy import Policy
 from bridge.config import Config
 from bridge.config.checks_routing import USER_ID
-from bridge.errors import NotDone
+from bridge.errors import BridgeError, NotDone
 from bridge.numbers import read_address
 from bridge.sip.callers import origin_of
 from bridge.sip.trunks import Route
+from bridge.store.database import is_there, open_database
+from bridge.store.provisioned import ProvisionedSettings
 
 _NOT_READ = "That is neither a telephone number nor a SIP address."
 
@@ -82,6 +84,18 @@ class Plan:
         yield f"by `{way.trunk}`: From: {us.origin}"
         for name, value in us.headers.items():
             yield f"by `{way.trunk}`: {name}: {value}"
+
+
+async def with_provisioned(config: Config) -> tuple[Config, str]:
+    """The settings with what programs have set over them; and why that is not known, if so."""
+    url = config.database.url.get_secret_value()
+    try:
+        if not await is_there(url):
+            return config, ""
+        async with open_database(url) as database:
+            return (await ProvisionedSettings(database).every()).over(config), ""
+    except BridgeError as error:
+        return config, str(error)
 
 
 def dry_run(config: Config, who: str, number: str, trunk: str = "") -> Iterator[str]:

@@ -27,6 +27,8 @@ from bridge.app.load import Load
 from bridge.app.mailboxes import Mailboxes
 from bridge.app.media import open_media
 from bridge.app.page import AdminPage
+from bridge.app.programs import Programs
+from bridge.app.provisioning import Provisioning
 from bridge.app.refused import RefusedRequests
 from bridge.app.reload import Reload
 from bridge.app.texts import Texts
@@ -54,6 +56,7 @@ from bridge.store.calls import Calls
 from bridge.store.database import open_database
 from bridge.store.late import LatePortals
 from bridge.store.people import People
+from bridge.store.provisioned import ProvisionedSettings
 from bridge.store.secrets import open_sealer
 from bridge.store.writer import Writer
 from bridge.web.metrics import Metrics
@@ -88,6 +91,7 @@ class Service:
             self._metrics.late, partial(self._metrics.total, "media_cpu_seconds_total")
         )
         self._page = AdminPage(config.web, self.health)
+        self._programs = Programs(config.api)
         self._homeserver = Homeserver(config.homeserver.address)
         self._database: Database | None = None
         self._driver: Driver | None = None
@@ -110,6 +114,8 @@ class Service:
         writer = Writer(database, written=self._page.changes.note)
         writer.start()
         self._stack.push_async_callback(writer.close)
+        provisioning = Provisioning(ProvisionedSettings(database), in_force)
+        await provisioning.load()
         calls = Calls(database, writer)
         loop = asyncio.get_running_loop()
         nonce = secrets.token_hex(4)
@@ -119,7 +125,11 @@ class Service:
             loop,
             clock=time.monotonic,  # The loop's is the same, but knows no less than milliseconds.
             zone=zone_of(config),
-            observers=[self._metrics.observe, lambda command, at: fraud.observe(command)],
+            observers=[
+                self._metrics.observe,
+                self._programs.record,
+                lambda command, at: fraud.observe(command),
+            ],
         )
         self._stack.callback(driver.close)
 
@@ -134,6 +144,7 @@ class Service:
             matrix.notify(person, text)
 
         accounts = await self._open_accounts(database, may_use, tell)
+        self._programs.know(accounts.owner_of)
         media = open_media(config, self._template, emit, self._metrics)
         self._stack.push_async_callback(media.close)
         media_up = asyncio.create_task(media.start(), name="media")
@@ -154,6 +165,7 @@ class Service:
         def registered(trunk: TrunkName, now: Registration) -> None:
             alerts.registration(trunk, now)
             accounts.registered(trunk, now)
+            self._programs.registration(trunk, now)
 
         sip = self._sip = SipAdapter(
             config.sip,
@@ -228,8 +240,16 @@ class Service:
         def account_changed(person: UserId) -> None:
             mailboxes.forget(trunk_of(person))
             desk.changed(person)
+            self._programs.account(person, trunk_of(person))
 
         accounts.start(sip, account_changed)
+        self._programs.open(
+            in_force=in_force,
+            provisioning=provisioning,
+            desk=desk,
+            people=accounts,
+            archive=calls,
+        )
         self._stack.push_async_callback(accounts.stop)
         upkeep = keep_up(
             [
@@ -352,6 +372,7 @@ class Service:
 
         def more(application: Application) -> None:
             self._page.serve(application)
+            self._programs.serve(application)
             point.serve(application)
 
         web = WebServer(self.health, self._metrics, more)

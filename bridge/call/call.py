@@ -220,7 +220,7 @@ class Call:
             case CallFaulted():
                 self.end(Cause.ERROR, "bridge")
             case HangupRequested():
-                self.end(Cause.ENDED_BY_ADMIN, "bridge")
+                self.end(Cause.ENDED_BY_ADMIN, "bridge", detail=event.words)
             case SipKeyPressed() | SipPictureWanted():
                 self._for_the_client(event)
             case SipProgressed():

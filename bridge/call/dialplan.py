@@ -10,7 +10,7 @@ from bridge.call.ids import ANONYMOUS, Address, TrunkName, UserId
 from bridge.call.patterns import matches, names
 from bridge.call.permitted import forbidden, forbidden_by
 from bridge.call.policy import Access, Policy, Refusal, access_of
-from bridge.call.rules import Caller, OutboundRule, TrunkPolicy
+from bridge.call.rules import Caller, OutboundRule, TrunkPolicy, name_of
 from bridge.call.terms import Terms
 
 _NOBODY = Caller()
@@ -191,7 +191,8 @@ def _ways(
     policy: Policy, index: int, target: str, identity: _Identity, number: str
 ) -> OutboundRoute | Refusal:
     """The trunks of a rule that may be told to call a number, or why none may."""
-    trunks, name = policy.outbound[index].trunks, f"outbound[{index}]"
+    rule = policy.outbound[index]
+    trunks, name = rule.trunks, name_of(rule, index)
     refusals = [forbidden_by(policy, trunk, number) for trunk in trunks]
     ways = [
         _leave_by(policy, trunk, target, identity, name)

@@ -9,7 +9,7 @@ from bridge.call.dialplan import OutboundRoute, caller_entry, mismatch, route_ou
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.inbound import mismatch_in, named, route_in, words_of
 from bridge.call.policy import Access, Policy, Refusal, access_entry, access_of
-from bridge.call.rules import Caller, OutboundRule
+from bridge.call.rules import Caller, OutboundRule, name_of
 
 _SHOWN = 20
 """Rules that are named although they are not for a call."""
@@ -88,7 +88,7 @@ def _rules(policy: Policy, person: UserId, address: Address) -> Iterator[str]:
     others: list[str] = []
     for number, rule in enumerate(policy.outbound):
         why_not = mismatch(rule, address, person)
-        line = f"outbound[{number}], {_words(rule)}"
+        line = f"{name_of(rule, number)}, {_words(rule)}"
         if not why_not:
             yield from (*_brief(others), f"{line}: this one")
             return
@@ -128,7 +128,7 @@ def _steps_in(policy: Policy, trunk: TrunkName, dialled: str) -> Iterator[str]:
         whom = named(rule, number)
         if not why_not and rule.server and not _receives(policy, whom):
             why_not = "nobody here is called that, or may be"
-        line = f"inbound[{index}], {words_of(rule)}"
+        line = f"{name_of(rule, index)}, {words_of(rule)}"
         if not why_not:
             yield from (*_brief(others), f"{line}: this one")
             for person in whom:

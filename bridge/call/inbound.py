@@ -9,7 +9,7 @@ from bridge.call.causes import Cause
 from bridge.call.ids import TrunkName, UserId
 from bridge.call.patterns import matches
 from bridge.call.policy import Access, Policy, Refusal, access_of
-from bridge.call.rules import InboundRule
+from bridge.call.rules import InboundRule, name_of
 
 # https://spec.matrix.org/v1.15/appendices/#user-identifiers
 _LOCALPART = re.compile(r"[a-z0-9._=/+-]+")
@@ -37,7 +37,7 @@ def route_in(
             return people
         # Nobody is to find out by dialling who has an account here.
         if not rule.server:
-            return Refusal(Cause.NOT_PERMITTED, f"inbound[{index}]: {', '.join(whom)}")
+            return Refusal(Cause.NOT_PERMITTED, f"{name_of(rule, index)}: {', '.join(whom)}")
     return Refusal(Cause.NOT_IN_SERVICE, _tried(policy.inbound, trunk, number))
 
 
@@ -47,7 +47,7 @@ def rule_in(policy: Policy, trunk: TrunkName, dialled: str, owner: UserId | None
         return "account"
     number = dialled.removeprefix("tel:")
     fitting = (
-        f"inbound[{index}]"
+        name_of(rule, index)
         for index, rule in enumerate(policy.inbound)
         if not mismatch_in(rule, trunk, number) and _permitted(policy, named(rule, number))
     )
@@ -78,7 +78,7 @@ def _permitted(policy: Policy, people: Iterable[UserId]) -> tuple[UserId, ...]:
 
 def _tried(rules: Sequence[InboundRule], trunk: TrunkName, number: str) -> str:
     """The rules that were not for a number, for whoever asks why it does not ring."""
-    shown = [f"inbound[{index}] ({words_of(rule)})" for index, rule in enumerate(rules[:_SHOWN])]
+    shown = [f"{name_of(rule, i)} ({words_of(rule)})" for i, rule in enumerate(rules[:_SHOWN])]
     if len(rules) > _SHOWN:
         shown.append(f"{len(rules) - _SHOWN} more")
     return f"nothing for {number!r} by {trunk}; tried: {', '.join(shown) or 'no rules at all'}"

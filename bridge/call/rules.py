@@ -79,6 +79,8 @@ class OutboundRule:
     """Put in front of everything that is left."""
     caller_id: str = ""
     """Number shown, whoever calls; empty: the caller's own, or the trunk's."""
+    name: str = ""
+    """What records and explanations call it; empty: `outbound[0]`, by its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,3 +96,11 @@ class InboundRule:
     """Only calls of this trunk; None: of any."""
     number: str = "*"
     """The number dialled, or a pattern: see `patterns.pattern_of`."""
+    name: str = ""
+    """What records and explanations call it; empty: `inbound[0]`, by its place."""
+
+
+def name_of(rule: OutboundRule | InboundRule, place: int) -> str:
+    """What a rule is called, that stands at this place of its list."""
+    kind = "outbound" if isinstance(rule, OutboundRule) else "inbound"
+    return rule.name or f"{kind}[{place}]"

@@ -14,6 +14,7 @@ from bridge.config.load import (
 )
 from bridge.config.models import (
     PORTS_PER_WORKER,
+    Api,
     AppService,
     AutoJoin,
     Config,
@@ -36,6 +37,7 @@ from bridge.config.sip import Accounts, Sip, SipTransport, Trunk, TrunkTls
 __all__ = [
     "PORTS_PER_WORKER",
     "Accounts",
+    "Api",
     "AppService",
     "AutoJoin",
     "Bounds",

@@ -33,6 +33,7 @@ def check(config: Config) -> Iterator[Finding]:
     yield from _records(config)
     yield from _media(config)
     yield from _web(config)
+    yield from _api(config)
     yield from _listeners(config)
 
 
@@ -205,6 +206,27 @@ def _web(config: Config) -> Iterator[Finding]:
         yield ("web", "token"), "is a token of appservice too; wanted: one of its own"
     if config.web.actions and not token:
         yield ("web", "actions"), "is set, but there is no page; wanted: web.token, too"
+
+
+def _api(config: Config) -> Iterator[Finding]:
+    others = {
+        "web.token": config.web.token,
+        "appservice.as_token": config.appservice.as_token,
+        "appservice.hs_token": config.appservice.hs_token,
+        "api.read_token": config.api.read_token,
+    }
+    for key in ("read_token", "write_token"):
+        token = getattr(config.api, key)
+        if not token.get_secret_value():
+            continue
+        if len(token.get_secret_value()) < SHORTEST_KEY:
+            yield (
+                ("api", key),
+                f"is too short (not shown); wanted: {SHORTEST_KEY} characters or more, or none",
+            )
+        for other, value in others.items():
+            if other != f"api.{key}" and token == value:
+                yield ("api", key), f"is {other} too; wanted: one of its own"
 
 
 def _listeners(config: Config) -> Iterator[Finding]:

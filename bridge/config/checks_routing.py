@@ -29,9 +29,9 @@ DIALLED = re.compile(r"\*|[^*\s]+\*?")
 def check(config: Config) -> Iterator[Finding]:
     """Contradictions in the rules, and numbers that are none."""
     for number, rule in enumerate(config.outbound):
-        yield from _outbound(config, rule, ("outbound", number))
+        yield from outbound_rule(config, rule, ("outbound", number))
     for number, entry in enumerate(config.inbound):
-        yield from _inbound(config, entry, ("inbound", number))
+        yield from inbound_rule(config, entry, ("inbound", number))
     yield from _numbers(config)
     yield from _limits(config)
 
@@ -45,12 +45,16 @@ def permission_of(config: Config, person: str) -> Permission:
     return Permission.BLOCKED
 
 
-def _outbound(config: Config, rule: OutboundRule, path: KeyPath) -> Iterator[Finding]:
+def outbound_rule(config: Config, rule: OutboundRule, path: KeyPath) -> Iterator[Finding]:
+    """What is wrong with a rule for calls from Matrix."""
     yield from _trunks(config, rule, path)
     if rule.prefix not in ("", "+") and not E164_PREFIX.fullmatch(rule.prefix):
         yield (*path, "prefix"), f"{rule.prefix!r} is not accepted; wanted: + and digits, in quotes"
     if rule.pattern:
         yield from dialled(rule.pattern, (*path, "pattern"))
+    for key in ("prepend", "caller_id"):
+        if not getattr(rule, key).isprintable():
+            yield (*path, key), f"{getattr(rule, key)!r} cannot be shown; wanted: a number"
     for key in ("pattern", "sip_domain"):
         if rule.prefix and getattr(rule, key):
             yield (*path, key), "cannot be combined with prefix; wanted: two rules"
@@ -82,7 +86,8 @@ def people_named(people: Iterable[str], path: KeyPath) -> Iterator[Finding]:
             yield (*path, number), f"{entry!r} names nobody; {PEOPLE_WANTED}"
 
 
-def _inbound(config: Config, rule: InboundRule, path: KeyPath) -> Iterator[Finding]:
+def inbound_rule(config: Config, rule: InboundRule, path: KeyPath) -> Iterator[Finding]:
+    """What is wrong with a rule for calls from SIP."""
     if rule.trunk is not None:
         yield from _known_trunk(config, rule.trunk, (*path, "trunk"))
     yield from dialled(rule.number, (*path, "number"))

@@ -3,13 +3,14 @@
 
 import types
 from collections.abc import Mapping
-from enum import StrEnum
+from datetime import datetime
+from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import SecretStr
+from pydantic import AwareDatetime, SecretStr
 from pydantic.fields import FieldInfo
 
 from bridge.config.base import Section
@@ -24,6 +25,8 @@ _SIMPLE: Mapping[Any, str] = {
     IPv6Address: "IP address",
     IPv4Network: "IP network",
     IPv6Network: "IP network",
+    AwareDatetime: "time with its zone",
+    datetime: "time",
 }
 
 
@@ -44,7 +47,7 @@ def wanted(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
         return f"names, each with {wanted(arguments[1])}"
     if annotation in (int, float):
         return _wanted_number(annotation, metadata)
-    if issubclass(annotation, StrEnum):
+    if issubclass(annotation, Enum):
         return _either([each.value for each in annotation])
     if issubclass(annotation, Section):
         return "a section of keys"

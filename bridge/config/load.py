@@ -147,11 +147,12 @@ def _complain(raw: Raw, error: Any) -> KeyPath:
         path = (*path, unknown)
         raw.complain(path, f"unknown key; {did_you_mean(unknown, known)}")
     elif not any(problem.path == path for problem in raw.problems):
-        raw.complain(path, _explain(error, annotation, metadata))
+        raw.complain(path, explain(error, annotation, metadata))
     return path
 
 
-def _explain(error: Any, annotation: Any, metadata: tuple[Any, ...]) -> str:
+def explain(error: Any, annotation: Any, metadata: tuple[Any, ...]) -> str:
+    """What pydantic found, in words: what the value is, and what is wanted."""
     want = describe.wanted(annotation, metadata)
     if error["type"] == "missing":
         return f"is missing; wanted: {want}"

@@ -240,6 +240,21 @@ class Web(Section):
     )
 
 
+class Api(Section):
+    """The API for programs, on the listener of `web`; there is none without a token."""
+
+    read_token: SecretStr = Field(
+        SecretStr(""),
+        description="Programs that have it may read everything by the API: accounts, routes, "
+        "permissions, everybody's calls, and what happens. Empty: only those with the other one.",
+    )
+    write_token: SecretStr = Field(
+        SecretStr(""),
+        description="Programs that have it may change all that, too, and start and end calls. "
+        "Empty: nobody. From elsewhere it wants TLS: a reverse proxy.",
+    )
+
+
 class Config(Section):
     """Everything that can be set."""
 
@@ -301,3 +316,4 @@ class Config(Section):
     records: Records = Field(default_factory=Records)
     logging: Logging = Field(default_factory=Logging)
     web: Web = Field(default_factory=Web)
+    api: Api = Field(default_factory=Api)

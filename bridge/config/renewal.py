@@ -62,6 +62,7 @@ EFFECTS: Final[Mapping[str, Mapping[str, Effect] | Effect]] = {
     "records": _LIVE,
     "logging": _LIVE,
     "web": _RESTART,
+    "api": _RESTART,
 }
 """Each section: as a whole, or key by key, and then every key of it."""
 

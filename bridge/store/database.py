@@ -70,6 +70,11 @@ async def is_outdated(url: str, others: Sequence[Schema] = ()) -> bool:
     return bool(older(await _versions(url, [SCHEMA, *others])))
 
 
+async def is_there(url: str) -> bool:
+    """Whether there is a database already. Raises as `open_database`."""
+    return (await _versions(url, [SCHEMA])).get(SCHEMA, 0) > 0
+
+
 async def _versions(url: str, schemas: Sequence[Schema]) -> dict[Schema, int]:
     try:
         return dict(await stored(url, schemas))

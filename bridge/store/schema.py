@@ -172,6 +172,24 @@ async def _quality(connection: Connection, _: Scheme) -> None:
     await connection.execute("CREATE INDEX quality_at ON quality (at)")
 
 
+async def _provisioned(connection: Connection, _: Scheme) -> None:
+    """Rules, as JSON, and permissions that programs have set."""
+    await connection.execute(
+        """
+        CREATE TABLE provisioned_rule (
+            kind     TEXT NOT NULL,
+            name     TEXT NOT NULL,
+            priority INTEGER NOT NULL,
+            rule     TEXT NOT NULL,
+            PRIMARY KEY (kind, name)
+        )
+        """
+    )
+    await connection.execute(
+        "CREATE TABLE provisioned_permission (who TEXT PRIMARY KEY, level TEXT NOT NULL)"
+    )
+
+
 migrations = UpgradeTable(version_table_name=VERSION_TABLE, database_name="matrix-sip")
 migrations.upgrades.append(_first)
 migrations.upgrades.append(_secrets)
@@ -182,3 +200,4 @@ migrations.upgrades.append(_rang)
 migrations.upgrades.append(_trunks_and_callers)
 migrations.upgrades.append(_whole_records)
 migrations.upgrades.append(_quality)
+migrations.upgrades.append(_provisioned)

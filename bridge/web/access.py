@@ -15,6 +15,31 @@ _TRIES: Final = 5
 _MINUTE: Final = 60.0
 
 
+class Tries:
+    """Counts wrong tokens. `wall` tells seconds since the epoch."""
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self._wall = wall
+        self._wrong: deque[float] = deque()
+
+    @property
+    def closed_for(self) -> float:
+        """Seconds until a token may be tried; 0.0: now."""
+        now = self._wall()
+        while self._wrong and self._wrong[0] <= now - _MINUTE:
+            self._wrong.popleft()
+        return self._wrong[0] + _MINUTE - now if len(self._wrong) >= _TRIES else 0.0
+
+    def count(self) -> None:
+        """One more was wrong."""
+        self._wrong.append(self._wall())
+
+
+def same(one: str, other: str) -> bool:
+    """Whether they are; takes as long wherever they differ."""
+    return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))
+
+
 class Access:
     """Compares in constant time, and keeps nothing but when wrong tokens came.
 
@@ -23,24 +48,21 @@ class Access:
     """
 
     def __init__(self, token: str, wall: Callable[[], float]) -> None:
-        self._token = token.encode()
-        self._key = hashlib.sha256(b"session:" + self._token).digest()
+        self._token = token
+        self._key = hashlib.sha256(b"session:" + token.encode()).digest()
         self._wall = wall
-        self._wrong: deque[float] = deque()
+        self._tries = Tries(wall)
 
     @property
     def is_closed(self) -> float:
         """Seconds until a token may be tried; 0.0: now."""
-        now = self._wall()
-        while self._wrong and self._wrong[0] <= now - _MINUTE:
-            self._wrong.popleft()
-        return self._wrong[0] + _MINUTE - now if len(self._wrong) >= _TRIES else 0.0
+        return self._tries.closed_for
 
     def opens(self, token: str) -> bool:
         """Whether it is the token; wrong ones are counted."""
-        right = hmac.compare_digest(token.encode("utf-8", "replace"), self._token)
+        right = same(token, self._token)
         if not right:
-            self._wrong.append(self._wall())
+            self._tries.count()
         return right
 
     def session(self) -> str:
@@ -51,9 +73,7 @@ class Access:
     def admits(self, session: str) -> bool:
         """Whether it is a session of ours that is not over."""
         about, _, signature = session.rpartition(".")
-        if not hmac.compare_digest(
-            signature.encode("utf-8", "replace"), self._sign(about).encode()
-        ):
+        if not same(signature, self._sign(about)):
             return False
         return float(about.partition(".")[0]) > self._wall()
 
@@ -63,7 +83,7 @@ class Access:
 
     def stamped(self, session: str, stamp: str) -> bool:
         """Whether a form is from a page of this session."""
-        return hmac.compare_digest(stamp.encode("utf-8", "replace"), self.stamp(session).encode())
+        return same(stamp, self.stamp(session))
 
     def _sign(self, text: str) -> str:
         return hmac.new(self._key, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()

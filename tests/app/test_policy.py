@@ -83,7 +83,12 @@ def test_every_setting_arrives(policy: Policy) -> None:
     )
     assert list(policy.outbound) == [
         OutboundRule(
-            trunks=(provider,), prefix="+1", strip=1, prepend="0", format=NumberFormat.PLAIN
+            trunks=(provider,),
+            prefix="+1",
+            strip=1,
+            prepend="0",
+            format=NumberFormat.PLAIN,
+            name="outbound[0]",
         ),
         OutboundRule(
             trunks=(spare, provider),
@@ -91,13 +96,21 @@ def test_every_setting_arrives(policy: Policy) -> None:
             format=NumberFormat.NATIONAL,
             people=("mx.test",),
             caller_id="1",
+            name="outbound[1]",
         ),
-        OutboundRule(trunks=(provider,), sip_domain="pbx.example.org"),
+        OutboundRule(trunks=(provider,), sip_domain="pbx.example.org", name="outbound[2]"),
     ]
     assert list(policy.inbound) == [
-        InboundRule(people=(ALICE,), trunk=provider, number="+1202*", reserved=RESERVED),
-        InboundRule(people=(ALICE, UserId("@bob:mx.test")), number="_6XX", reserved=RESERVED),
-        InboundRule(server="mx.test", trunk=provider, reserved=RESERVED),
+        InboundRule(
+            people=(ALICE,), trunk=provider, number="+1202*", reserved=RESERVED, name="inbound[0]"
+        ),
+        InboundRule(
+            people=(ALICE, UserId("@bob:mx.test")),
+            number="_6XX",
+            reserved=RESERVED,
+            name="inbound[1]",
+        ),
+        InboundRule(server="mx.test", trunk=provider, reserved=RESERVED, name="inbound[2]"),
     ]
     assert policy.limits == Limits(
         calls_per_person=3, calls_per_minute=4, ring_time=6, max_duration=50

@@ -153,21 +153,11 @@ outbound: [{trunk: provider}]
     assert bench.done == [*made, ("change", "provider"), ("retire", "second")]
 
 
-async def test_the_layer_stays_and_may_have_trunks() -> None:
+async def test_the_layer_stays_when_the_file_is_read_anew() -> None:
     bench = Bench()
-    theirs = Trunk(server="192.0.2.9")
-
-    def layer(config: Config) -> Config:
-        return config.model_copy(update={"trunks": {**config.trunks, "theirs": theirs}})
-
-    await bench.reload.lay_over(layer)
-    assert bench.done == [("add", "theirs"), ("all", "")]
+    bench.in_force.lay_over(lambda config: by("provider", config))
     await bench.read("trunks: {provider: {server: 192.0.2.1}}\n")
-    assert bench.in_force.config.trunks["theirs"] == theirs
-    assert ("retire", "theirs") not in bench.done
-    with pytest.raises(BridgeError):
-        await bench.reload.lay_over(lambda config: by("nowhere", config))
-    assert "theirs" in bench.in_force.config.trunks
+    assert bench.in_force.config.outbound[0].trunk == "provider"
 
 
 async def test_two_at_once_wait_for_each_other() -> None:

@@ -10,7 +10,7 @@ from bridge.call.bounds import NumberKind
 from bridge.call.dialplan import OutboundRoute, route_out
 from bridge.call.explain import explain, explain_in
 from bridge.call.ids import Address, TrunkName, UserId
-from bridge.call.inbound import route_in
+from bridge.call.inbound import route_in, rule_in
 from bridge.call.policy import Access, Policy, Refusal
 from bridge.call.rules import Caller, InboundRule, OutboundRule, TrunkPolicy
 
@@ -232,3 +232,31 @@ def test_of_many_rules_some_are_named() -> None:
         assert len(found.steps) < 26
     people = Policy(inbound=[InboundRule(people=(ANN,), number="1")] * 25)
     assert explain_in(people, PROVIDER, "100").steps[-1] == "5 more rules that are not for it"
+
+
+def test_rules_that_have_a_name_are_called_by_it() -> None:
+    provider = TrunkName("provider")
+    policy = Policy(
+        access={"*": Access.CALL, "@gone:mx.test": Access.BLOCKED},
+        outbound=[
+            OutboundRule(trunks=(TrunkName("abroad"),), prefix="+44", name="outbound:uk"),
+            OutboundRule(trunks=(provider,), name="outbound:rest"),
+        ],
+        inbound=[
+            InboundRule(people=(UserId("@gone:mx.test"),), number="100", name="inbound:gone"),
+            InboundRule(people=(ANN,), number="101", name="inbound:ann"),
+        ],
+    )
+    found = explain(policy, ANN, Address("tel:+12025550123"))
+    assert found.steps[2:] == (
+        "outbound:uk, numbers from +44: no, the number starts otherwise",
+        "outbound:rest, any number: this one",
+    )
+    assert isinstance(found.result, OutboundRoute)
+    assert found.result.rule == "outbound:rest"
+    assert "inbound:ann, number 101: this one" in explain_in(policy, provider, "101").steps
+    assert rule_in(policy, provider, "101") == "inbound:ann"
+    refusals = [route_in(policy, provider, dialled) for dialled in ("100", "102")]
+    details = [each.detail for each in refusals if isinstance(each, Refusal)]
+    assert details[0] == "inbound:gone: @gone:mx.test"
+    assert details[1].endswith("tried: inbound:gone (number 100), inbound:ann (number 101)")

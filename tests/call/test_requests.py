@@ -216,7 +216,17 @@ def test_an_admin_ends_a_call() -> None:
     assert isinstance(notice, c.SendNotice)
     assert notice.text == "An administrator ended the call."
     desk.phone_ends(OUT)
+    assert desk.recorded(c.RecordEnd).detail == "ended by @admin:mx.test"
     desk.is_over("ended_by_admin", "bridge")
+
+
+def test_who_ends_a_call_may_say_why() -> None:
+    desk = Desk()
+    desk.connected_to_the_phone()
+    desk.tell(e.HangupRequested(call=CALL, by=ADMIN, why="the line is needed"))
+    desk.phone_ends(OUT)
+    detail = desk.recorded(c.RecordEnd).detail
+    assert detail == "ended by @admin:mx.test: the line is needed"
 
 
 def test_an_admin_ends_a_call_that_rings() -> None:

@@ -68,10 +68,16 @@ class CallRequested(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HangupRequested(Event):
-    """`by`, an admin, wants this call to end."""
+    """`by`, an admin or a program of theirs, wants this call to end; and `why`, if they say so."""
 
     call: CallId
     by: UserId
+    why: str = ""
+
+    @property
+    def words(self) -> str:
+        """Who and why, for the record."""
+        return f"ended by {self.by}" + (f": {self.why}" if self.why else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The API for programs: accounts, routes, permissions, calls, and what happens."""
