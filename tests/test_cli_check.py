@@ -140,7 +140,7 @@ def _nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trunks are tried in tests/app/test_check_trunks.py."""
 
     async def of(tries: Tries, name: str) -> str:
-        return f"{name} answers"
+        return f"{name} of {', '.join(tries._config.trunks)} answers"
 
     monkeypatch.setattr(Tries, "of", of)
 
@@ -313,7 +313,7 @@ async def test_the_dial_pad_is_not_asked_about_while_nobody_could_answer(world: 
     world.homeserver.protocols = None
     finding = await world.finding("dial pad")
     assert finding.verdict is Verdict.SKIPPED
-    assert "would remember" in finding.message
+    assert "would remember that" in finding.message
 
 
 @pytest.mark.parametrize("protocols", [None, (), ("m.protocol.pstn",)])
@@ -635,6 +635,7 @@ async def test_a_database_of_an_earlier_version_is_not_migrated_by_looking(world
 
 
 async def test_what_mistakes_in_the_settings_are_about_is_not_tried(world: World) -> None:
+    world.settings["trunks"]["good"] = {"server": "localhost:5098"}
     del world.settings["trunks"]["provider"]["server"]
     world.settings["media"]["listen"] = "home"
     config, problems = examine(yaml.safe_dump(world.settings), directory=world.directory)
@@ -649,6 +650,7 @@ async def test_what_mistakes_in_the_settings_are_about_is_not_tried(world: World
     }
     assert findings["as_token"].verdict is Verdict.OK
     assert findings["trunks.provider, OPTIONS"].verdict is Verdict.SKIPPED
+    assert findings["trunks.good, OPTIONS"].message == "good of good answers"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,15 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -45,10 +53,11 @@ async def check(config: Config, problems: Sequence[Problem] = ()) -> AsyncIterat
     if health is not None:
         yield Finding(Verdict.OK, "bridge", "is running; its ports are its own")
     failed = set()
-    for row in _rows(config, health):
+    wrong = {name for name in config.trunks if _wrong(problems, ("trunks", name))}
+    for row in _rows(config, health, wrong):
         if row.needs in failed:
             finding = Finding(Verdict.SKIPPED, row.what, f"not tried, as {row.needs} is not well")
-        elif any(_touches(problem.path, row.about) for problem in problems):
+        elif _wrong(problems, row.about):
             finding = Finding(Verdict.SKIPPED, row.what, "not tried, as its settings are wrong")
         else:
             finding = await _try(row.what, row.attempt)
@@ -59,15 +68,22 @@ async def check(config: Config, problems: Sequence[Problem] = ()) -> AsyncIterat
         yield finding
 
 
-def _touches(path: KeyPath, about: KeyPath) -> bool:
-    return bool(about) and path[: len(about)] == about[: len(path)]
+def _wrong(problems: Sequence[Problem], about: KeyPath) -> bool:
+    """Whether one of the mistakes is in these settings."""
+    paths = [problem.path for problem in problems if about and problem.path]
+    return any(path[: len(about)] == about[: len(path)] for path in paths)
 
 
-def _rows(config: Config, health: Mapping[str, Any] | None) -> Iterator[_Row]:
+def _rows(
+    config: Config, health: Mapping[str, Any] | None, wrong: Collection[str]
+) -> Iterator[_Row]:
+    """`wrong`: trunks that had better not be tried."""
     yield _Row("database", lambda: _database(config), ("database",))
     yield from _of_homeserver(config, health)
     yield _Row("pjsua2", lambda: _pjsua2(config), ("sip",))
-    yield from _of_sip(config, health)
+    good = {name: each for name, each in config.trunks.items() if name not in wrong}
+    tries = Tries(config.model_copy(update={"trunks": good}), health)
+    yield from _of_sip(config, tries, running=health is not None)
     yield from _of_media(config)
 
 
@@ -90,13 +106,12 @@ def _of_homeserver(config: Config, health: Mapping[str, Any] | None) -> Iterator
         )
 
 
-def _of_sip(config: Config, health: Mapping[str, Any] | None) -> Iterator[_Row]:
-    tries = Tries(config, health)
+def _of_sip(config: Config, tries: Tries, *, running: bool) -> Iterator[_Row]:
     for number, transport in enumerate(config.sip.transports):
         yield _Row(
             f"sip.transports[{number}]",
             lambda transport=transport: check_network.transport(  # type: ignore[misc]
-                transport, running=health is not None
+                transport, running=running
             ),
             ("sip",),
         )

@@ -22,7 +22,7 @@ async def dial_pad(config: Config, *, running: bool) -> str:
     """Clients are offered the dial pad: the homeserver hands third-party lookups on to us."""
     if not running:
         # Synapse keeps the answer for an hour, also that nobody answered.
-        raise NotTried("the bridge does not run, and the homeserver would remember that")
+        raise NotTried("not asked: the bridge does not run, and Synapse would remember that")
     token = config.appservice.as_token.get_secret_value()
     path = "/_matrix/client/v3/thirdparty/protocols"
     try:

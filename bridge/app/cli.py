@@ -160,9 +160,13 @@ def setup(
     with _explaining():
         from bridge.app import setup as making
         from bridge.app.asking import Asking
+        from bridge.app.files import check_writable
         from bridge.app.questions import answer_all, answer_from
 
         asking = Asking(output)
+        file = registration or config.parent / "registration.yaml"
+        for each in (config, file):
+            check_writable(each)
         before = making.answers_before(making.settings_before(config))
         if answers is not None:
             text = sys.stdin.read() if str(answers) == "-" else read_file(answers)
@@ -171,12 +175,13 @@ def setup(
             if before:
                 output.print(f"{escape(str(config))} is there: what it says is kept, or offered.")
             found = answer_all(asking, before)
-        file = registration or config.parent / "registration.yaml"
         written = making.write(found, config, file, os.environ, datetime.now())
         for each in written.copies:
             output.print(f"[green]ok[/]       what was there before: {escape(str(each))}")
         output.print(f"[green]ok[/]       configuration: {escape(str(config))}")
-        output.print(f"[green]ok[/]       registration: {escape(str(file))}, for the homeserver\n")
+        output.print(f"[green]ok[/]       registration: {escape(str(file))}, for the homeserver")
+        region = written.config.numbers.region
+        output.print(f"         Numbers are read as in {region}: numbers.region\n")
         output.print(escape(making.for_homeserver(file)))
         if not checks:
             return

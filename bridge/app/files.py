@@ -13,6 +13,15 @@ from bridge.errors import LocalError
 PRIVATE = 0o600
 
 
+def check_writable(path: Path) -> None:
+    """Raises LocalError if a file could not be written there."""
+    if not os.access(path.absolute().parent, os.W_OK | os.X_OK):
+        raise LocalError(
+            f"{path} cannot be written: its directory is not there, or belongs to others",
+            remedy=f"Make it (mkdir -m 0700 {path.absolute().parent}), or choose another.",
+        )
+
+
 def write_private(path: Path, text: str, now: datetime) -> Path | None:
     """Write a file that its owner alone can read; what was there before is copied aside.
 

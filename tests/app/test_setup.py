@@ -100,6 +100,7 @@ def test_who_reads_the_files_and_what_the_homeserver_needs() -> None:
     for name in ("config.yaml", "registration.yaml"):
         assert stat.S_IMODE(Path(name).stat().st_mode) == 0o600
     assert str(Path("registration.yaml").absolute()) in result.output.replace("\n", "")
+    assert "Numbers are read as in DE: numbers.region" in result.output
     snippet = result.output[result.output.index("# homeserver.yaml") :]
     assert yaml.safe_load(snippet)["experimental_features"]["msc3202_transaction_extensions"]
 
@@ -212,6 +213,13 @@ def test_a_configuration_that_cannot_be_read_is_left_alone() -> None:
     assert result.exit_code == 1
     assert "not valid YAML" in result.output
     assert Path("config.yaml").read_text() == "homeserver: [\n"
+
+
+def test_before_anything_is_asked_it_is_clear_that_it_can_be_written() -> None:
+    result = CliRunner().invoke(commands, ["setup", "--config", "missing/config.yaml"])
+    assert result.exit_code == 1
+    assert "missing/config.yaml cannot be written" in result.output
+    assert "Where does the bridge reach" not in result.output
 
 
 def test_the_database_is_where_the_unit_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
