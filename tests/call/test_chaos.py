@@ -91,6 +91,11 @@ def _room(person: UserId) -> RoomId:
     return _BOBS_ROOM if person == _BOB.user else ROOM
 
 
+_POLICIES = st.sampled_from(
+    [POLICY, EARLY_POLICY, GROUP_POLICY, BOUNDED_POLICY, SPARE_POLICY, SPARE_POLICY]
+)
+
+
 class Chaos(RuleBasedStateMachine):
     """Tells the core anything that an adapter could ever tell it."""
 
@@ -100,11 +105,7 @@ class Chaos(RuleBasedStateMachine):
         self.legs: list[LegId] = []
         self.ours: list[MatrixCallId] = []
 
-    @initialize(
-        policy=st.sampled_from(
-            [POLICY, EARLY_POLICY, GROUP_POLICY, BOUNDED_POLICY, SPARE_POLICY, SPARE_POLICY]
-        )
-    )
+    @initialize(policy=_POLICIES)
     def open(self, policy: Policy) -> None:
         self.desk = Desk(policy)
 
@@ -415,14 +416,16 @@ class Chaos(RuleBasedStateMachine):
         else:
             self.tell(e.MediaConnected(call=call, matrix_codec="x", sip_codec="x"))
 
-    @rule(luck=st.integers(0, 30))
-    def interfere(self, luck: int) -> None:
+    @rule(luck=st.integers(0, 30), policy=_POLICIES)
+    def interfere(self, luck: int, policy: Policy) -> None:
         if self.asked and luck == 0:
             self.tell(e.CallFaulted(call=self.asked[-1].call))
         if luck == 1:
             talk = e.Talk(person=PERSON, trunk=TRUNK, seconds=70, ago=86_000)
             placed = e.Placed(person=PERSON, trunk=TRUNK, ago=59)
             self.tell(e.TalksRecalled(talks=(talk,), placed=(placed,)))
+        if luck == 2:
+            self.desk.core.use(policy)
         if luck == 29:
             self.tell(e.DrainRequested(seconds=30))
         if luck == 30:
