@@ -113,7 +113,8 @@ def main() -> int:
     play = _soak if options.command == "soak" else _chaos
     if os.geteuid() != 0:
         isolate_for_good()
-    own_mounts()
+    if options.command == "chaos":
+        own_mounts()
     with isolated() if os.geteuid() == 0 else contextlib.nullcontext():
         verdicts = asyncio.run(play(options, directory, console))
     (directory / "verdict.json").write_text(json.dumps([asdict(v) for v in verdicts], indent=2))

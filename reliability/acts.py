@@ -5,15 +5,20 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
+from reliability.dialog import Dialog, direction_of
 from reliability.people import Person, PersonCall
 from reliability.plan import Act, Planned
-from reliability.sip import direction_of
 from reliability.telephone import CODEC, Telephone
 
 _HELD: Final = 1.0
 """Seconds."""
+
+
+class WentWrong(Exception):
+    """Something did not happen that should have."""
 
 
 @dataclass(slots=True)
@@ -72,17 +77,14 @@ async def play_act(act: Act, ends: Ends, waiter: Waiter) -> None:
 
 async def _phone_holds(ends: Ends, waiter: Waiter) -> None:
     for direction in ("sendonly", "sendrecv"):
-        statuses: list[int] = []
-
-        async def ask(wanted: str = direction, told: list[int] = statuses) -> None:
-            told.append(await _redescribed(ends.phone, wanted))
-
-        asking = asyncio.create_task(ask())
-        await waiter.due(
-            lambda told=statuses: told == [200],  # type: ignore[misc]
-            f"the telephone's re-INVITE ({direction}) is answered with 200",
-        )
-        await asking
+        asking = asyncio.create_task(_redescribed(ends.phone, direction))
+        what = f"the telephone's re-INVITE ({direction}) is answered"
+        try:
+            await waiter.due(asking.done, what)
+            if asking.result() != 200:
+                raise WentWrong(f"{what} with {asking.result()}")
+        finally:
+            await _stopped(asking)
         await asyncio.sleep(_HELD)
 
 
@@ -103,13 +105,21 @@ async def _person_holds(ends: Ends, waiter: Waiter) -> None:
         try:
             await waiter.due(answered.done, f"the person's hold ({direction}) is answered")
             await waiter.due(
-                lambda wanted=direction: direction_of(dialog.remote_sdp) == wanted,  # type: ignore[misc]
+                partial(_is_told, dialog, direction),
                 f"the telephone is told of the person's hold ({direction})",
             )
         finally:
-            answered.cancel()
-            await asyncio.gather(answered, return_exceptions=True)
+            await _stopped(answered)
         await asyncio.sleep(_HELD)
+
+
+def _is_told(dialog: Dialog, direction: str) -> bool:
+    return direction_of(dialog.remote_sdp) == direction
+
+
+async def _stopped(task: "asyncio.Task[Any]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _transfer(ends: Ends, waiter: Waiter, replaces: str) -> None:
@@ -120,18 +130,17 @@ async def _transfer(ends: Ends, waiter: Waiter, replaces: str) -> None:
     try:
         await asyncio.sleep(0)
         status = await old.refer(f"sip:{new.number}@{ends.phone.here}{replaces}")
-        await waiter.due(lambda: status == 202, f"REFER was answered {status}, not 202")
+        if status != 202:
+            raise WentWrong(f"REFER is answered with {status}")
         await waiter.due(ringing.done, "the telephone rings to which the call is transferred")
         dialog = ringing.result()
-        await waiter.due(
-            lambda: bool(dialog.replaces) == bool(replaces), "the INVITE says what it replaces"
-        )
+        if bool(dialog.replaces) != bool(replaces):
+            raise WentWrong("the INVITE does not say what it replaces")
         dialog.answer()
         ends.phone = new
         await waiter.due(old.ended.is_set, "the telephone that has transferred is let go")
     finally:
-        ringing.cancel()
-        await asyncio.gather(ringing, return_exceptions=True)
+        await _stopped(ringing)
 
 
 def _asked_before() -> str:

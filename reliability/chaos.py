@@ -10,12 +10,12 @@ from typing import Final
 
 from rich.console import Console
 
+from reliability.acts import WentWrong
 from reliability.faults import FAULTS
 from reliability.faults.base import Fault
 from reliability.ledger import Placed, compare
 from reliability.place import Place
 from reliability.plan import Planner, Way
-from reliability.player import WentWrong
 from reliability.scene import Scene
 from reliability.soak import Course, judge_leftovers
 from reliability.verdict import Verdict, judge_calls, judge_log, judge_records
@@ -40,16 +40,26 @@ async def chaos(place: Place, asked: Chaos, console: Console) -> Verdict:
     singles = [FAULTS[name]() for name in asked.faults]
     for fault in singles:
         await _one([fault], Scene(place, planner, course), verdict, placed)
-    mixing = [fault for fault in singles if fault.mixes]
-    for _ in range(asked.rounds if len(mixing) > 1 else 0):
-        count = min(chance.choice(_TOGETHER), len(mixing))
-        await _one(chance.sample(mixing, count), Scene(place, planner, course), verdict, placed)
+    for _ in range(asked.rounds):
+        faults = together(singles, chance)
+        if len(faults) > 1:
+            await _one(faults, Scene(place, planner, course), verdict, placed)
     judge_calls(verdict, placed)
     await judge_leftovers(verdict, place)
     judge_records(verdict, compare(placed, place.bridge.every_call()))
     expected = [each for fault in singles for each in fault.complaints]
     judge_log(verdict, place.bridge.output(), expected=expected)
     return verdict
+
+
+def together(faults: Sequence[Fault], chance: random.Random) -> list[Fault]:
+    """Some that can be had at the same time, each of another part of what is around the bridge."""
+    parts: dict[str, list[Fault]] = {}
+    for fault in faults:
+        if fault.mixes:
+            parts.setdefault(type(fault).__module__, []).append(fault)
+    chosen = chance.sample(list(parts), min(chance.choice(_TOGETHER), len(parts)))
+    return [chance.choice(parts[part]) for part in chosen]
 
 
 async def _one(
@@ -61,6 +71,8 @@ async def _one(
         await _play(faults, scene)
     except (WentWrong, TimeoutError, OSError, AssertionError) as error:
         scene.falls_short(f"{type(error).__name__}: {error}")
+    for play in scene.plays:
+        play.leave.set()
     await scene.course.rest()
     placed.extend(scene.placed)
     verdict.add(what, "; ".join(scene.found), why=scene.short)
@@ -69,6 +81,8 @@ async def _one(
 async def _play(faults: Sequence[Fault], scene: Scene) -> None:
     """Calls begin, the faults are there for a while, the calls live, and all works again."""
     steady = scene.base = await scene.steady(Way.IN, Way.OUT)
+    for fault in faults:
+        fault.plays = await scene.steady(*fault.talks)
     async with AsyncExitStack() as stack:
         for fault in faults:
             await stack.enter_async_context(fault.broken(scene))

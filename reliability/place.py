@@ -12,9 +12,9 @@ from typing import Any, Final, Literal
 import aiohttp
 
 from reliability.clock import OwnClock
+from reliability.exchange import Exchange
 from reliability.homeservers import Real, Server, Simulated
 from reliability.people import Person
-from reliability.sip import Exchange
 from reliability.sound import Metronome
 from reliability.telephone import Telephone
 from tests.simulators.bridge_process import BridgeProcess

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-from reliability.acts import Ends, play_act
+from reliability.acts import Ends, WentWrong, play_act
 from reliability.ledger import Placed
 from reliability.people import Person, PersonCall
 from reliability.place import Place, ghost_of, persons_number
@@ -17,10 +17,6 @@ T = TypeVar("T")
 
 SOON: Final = 20.0
 """Seconds within which what is due has to happen: generous, for the machine may be busy."""
-
-
-class WentWrong(Exception):
-    """Something did not happen that should have."""
 
 
 class Lost(WentWrong):

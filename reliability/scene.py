@@ -5,6 +5,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from reliability.ledger import Placed
@@ -30,6 +31,8 @@ class Scene:
     placed: list[Placed] = field(default_factory=list)
     base: list[Play] = field(default_factory=list)
     """Calls that were there before the fault."""
+    plays: list[Play] = field(default_factory=list)
+    """All that were to go on until they are told to end."""
     found: list[str] = field(default_factory=list)
     """What was seen, for the verdict."""
     short: list[str] = field(default_factory=list)
@@ -50,15 +53,13 @@ class Scene:
     async def steady(self, *ways: Way) -> list[Play]:
         """Calls that go on until they are told to end, once all of them are talked in."""
         plays = [Play(self.place, self.planner.steady(way), patience=_LONG) for way in ways]
+        self.plays += plays
         for play in plays:
             self.course.start(play)
             self.placed.append(play.placed)
         for play in plays:
             await self.happens(
-                lambda play=play: play.talking.is_set() or bool(play.placed.troubles),  # type: ignore[misc]
-                "a steady call is up",
-                within=_START,
-                quietly=True,
+                partial(_has_begun, play), "a steady call is up", within=_START, quietly=True
             )
         return plays
 
@@ -94,20 +95,28 @@ class Scene:
             if play.placed.troubles
         ]
 
+    async def left_by_phone(self, play: Play) -> None:
+        """The telephone hangs up at once, whatever else that needs."""
+        dialog = play.ends.phone.dialog if play.ends else None
+        assert dialog is not None
+        play.doomed, play.placed.causes = True, ("normal",)
+        self.note(f"a telephone hangs up meanwhile, and is answered {await dialog.hang_up()}")
+
+    async def left_by_person(self, play: Play) -> None:
+        """The person hangs up at once, whatever else that needs."""
+        assert play.ends is not None
+        play.doomed, play.placed.causes = True, ("normal",)
+        await play.ends.call.hang_up()
+
     # --- calls that are tried -----------------------------------------------------------------
 
     async def connects(self, way: Way, *, within: float, when: str) -> None:
         """One call is placed, talked in and ended, as if nothing was the matter."""
-        planned = self.planner.steady(way)
-        play = Play(self.place, planned, patience=within)
-        play.leave.set()
-        began = time.monotonic()
-        placed = await play.run()
-        self.placed.append(placed)
+        placed = await self._played(way, within)
         if placed.troubles:
             self.falls_short(f"a call {way.value} {when}: {'; '.join(placed.troubles)}")
         elif placed.answered_at is not None:
-            took = placed.answered_at - began - planned.rings
+            took = placed.answered_at - placed.at - placed.planned.rings
             self.note(f"a call {way.value} {when} is set up in {took:.1f} s")
 
     async def refused_in(self, statuses: set[int], causes: tuple[str, ...], within: float) -> None:
@@ -221,9 +230,16 @@ class Scene:
         await asyncio.gather(*(self._tried(way, within) for way in Way))
 
     async def _tried(self, way: Way, within: float) -> Placed:
+        placed = await self._played(way, within)
+        placed.anyhow = bool(placed.troubles)
+        return placed
+
+    async def _played(self, way: Way, within: float) -> Placed:
         play = Play(self.place, self.planner.steady(way), patience=within)
         play.leave.set()
-        placed = await play.run()
-        placed.anyhow = bool(placed.troubles)
-        self.placed.append(placed)
-        return placed
+        self.placed.append(play.placed)
+        return await play.run()
+
+
+def _has_begun(play: Play) -> bool:
+    return play.talking.is_set() or bool(play.placed.troubles)

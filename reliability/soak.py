@@ -120,7 +120,7 @@ async def soak(place: Place, asked: Soak, console: Console) -> Verdict:
 
 async def judge_leftovers(verdict: Verdict, place: Place) -> None:
     """Whether anybody believes in a call that is over."""
-    active = await place.active()
+    active = await _settled(place)
     dialogs = [f"dialog {each.call_id} of {each.user}" for each in place.exchange.live]
     clients = [f"call {c.call_id} at {p.user_id}" for p in place.people for c in p.live]
     strays = [f"a call to {number}" for number in place.exchange.unexpected]
@@ -132,6 +132,17 @@ async def judge_leftovers(verdict: Verdict, place: Place) -> None:
         f" {len(strays)} calls that nobody placed",
         why=[*ours, *dialogs, *clients, *strays],
     )
+
+
+async def _settled(place: Place, within: float = 30.0) -> int:
+    """How many calls the bridge believes in, once it has none and all is written, or in the end."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        metrics = await place.metrics()
+        if not await place.active() and not metrics["matrix_sip_writes_waiting"]:
+            break
+        await asyncio.sleep(0.5)
+    return await place.active()
 
 
 async def _steady(

@@ -5,7 +5,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from reliability.sip import Dialog, Exchange, direction_of
+from reliability.dialog import Dialog, direction_of
+from reliability.exchange import Exchange
 from reliability.sound import Ear, Metronome, Mouth
 from tests.simulators.rtp import EVENT, PAYLOAD_TYPES, Packet, RtpPeer, Sender
 

@@ -3,7 +3,6 @@
 
 import asyncio
 import json
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -133,8 +132,3 @@ def growth(rests: Sequence[Sample], calls: int) -> list[Growth]:
             )
         )
     return found
-
-
-def median_memory(samples: Sequence[Sample]) -> float:
-    """MB, of samples that were taken while calls went on."""
-    return statistics.median(each.memory_mb for each in samples) if samples else 0.0

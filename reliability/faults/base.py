@@ -2,10 +2,12 @@
 """What all faults have in common."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import ClassVar
 
 from reliability.plan import Way
+from reliability.player import Play
 from reliability.scene import Scene
 
 
@@ -25,6 +27,10 @@ class Fault(ABC):
     """What the bridge's log says of it as an error, and should."""
     own_clock: ClassVar[bool] = False
     """Whether the bridge needs a clock of its own for it."""
+    talks: ClassVar[tuple[Way, ...]] = ()
+    """Calls of its own, which it makes end as it likes."""
+    plays: Sequence[Play] = ()
+    """Those; they have begun before anything is broken."""
 
     @abstractmethod
     def broken(self, scene: Scene) -> AbstractAsyncContextManager[None]:

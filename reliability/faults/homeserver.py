@@ -24,24 +24,25 @@ class Stopped(Fault):
     name = "homeserver-stopped"
     what = "the homeserver is stopped"
     recovers = 60.0
+    talks = (Way.OUT,)
 
     @asynccontextmanager
     async def broken(self, scene: Scene) -> AsyncIterator[None]:
         """Whoever asks it is refused a connection."""
-        (play,) = await scene.steady(Way.OUT)
+        (play,) = self.plays
+        assert play.ends is not None
         await scene.place.server.stop()
+        ringing = asyncio.create_task(
+            scene.connects(Way.IN, within=_PATIENCE, when="that came in meanwhile")
+        )
         try:
-            if play.ends is not None and play.ends.phone.dialog is not None:
-                play.doomed = True
-                status = await play.ends.phone.dialog.hang_up()
-                scene.note(f"a telephone hangs up meanwhile, and is answered {status}")
-                play.placed.causes = ("normal",)
+            await scene.left_by_phone(play)
             yield
         finally:
             await scene.place.server.start()
-        if play.ends is not None:
-            told = play.ends.call.ended.is_set
-            await scene.happens(told, "the person is told that the other hung up", within=45)
+        told = play.ends.call.ended.is_set
+        await scene.happens(told, "the person is told that the other hung up", within=45)
+        await ringing
 
     async def meanwhile(self, scene: Scene) -> None:
         """Who asks for the bridge's health is told."""

@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
+from reliability.dialog import branch, written
 from reliability.faults.base import Fault
 from reliability.place import Place, persons_number
 from reliability.plan import Way
 from reliability.scene import Scene
-from reliability.sip import branch, written
 
 STRANGER: Final = "127.0.0.66"
 _RATE: Final = 100

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from reliability.dialog import branch, written
 from reliability.faults.base import Fault
 from reliability.place import PBX, TRUNK, Place, persons_number
+from reliability.plan import Way
 from reliability.scene import Scene
-from reliability.sip import branch, written
 
 _UNREACHABLE: Final = "The telephone network cannot be reached at the moment."
 _STARTS: Final = (
@@ -30,15 +31,26 @@ class Silent(Fault):
 
     name = "peer-silent"
     what = "the SIP peer does not answer"
+    talks = (Way.IN,)
 
     @asynccontextmanager
     async def broken(self, scene: Scene) -> AsyncIterator[None]:
-        """Only audio still goes."""
+        """Only audio still goes. Of who hangs up meanwhile, a telephone hears for half a minute."""
+        (play,) = self.plays
+        assert play.ends is not None
+        assert play.ends.phone.dialog is not None
         scene.place.exchange.silent = True
         try:
+            await scene.left_by_person(play)
             yield
         finally:
             scene.place.exchange.silent = False
+        if not play.ends.phone.dialog.ended.is_set():
+            status = await play.ends.phone.dialog.hang_up()
+            if status in (200, 481):
+                scene.note(f"the telephone that hangs up when it is heard again is told {status}")
+            else:
+                scene.falls_short(f"BYE in a call that was over is answered {status}")
 
     async def meanwhile(self, scene: Scene) -> None:
         """Who calls is told soon; the admins, when it lasts."""

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
+from reliability.dialog import Dialog, direction_of
+from reliability.exchange import Exchange
 from reliability.faults.peer import Garbage
-from reliability.sip import Dialog, Exchange, direction_of
 from tests.simulators.processes import free_port
 
 HOST = "127.0.0.1"
