@@ -3,9 +3,13 @@
 
 from collections.abc import Callable
 
+import structlog
+
 from bridge.app.policy import policy_of
 from bridge.call.policy import Policy
 from bridge.config import Config, checked
+
+log = structlog.get_logger(__name__)
 
 Layer = Callable[[Config], Config]
 """Changes some of what the file says; pure."""
@@ -69,4 +73,7 @@ class InForce:
         self._policy = policy_of(config)
         self._written, self._layer, self._config = written, layer, config
         for told in self._followers:
-            told()
+            try:
+                told()
+            except Exception:
+                log.exception("somebody does not follow the settings")

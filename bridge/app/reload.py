@@ -93,10 +93,10 @@ class Reload:
                 if before.get(name) != trunk:
                     await self._put(name, before, trunk)
                     done.append(name)
+            replace()
         except BaseException:
             await self._undo(done, before)
             raise
-        replace()
         for name in before:
             if name not in after:
                 self._lines.retire_trunk(TrunkName(name))

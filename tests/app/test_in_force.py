@@ -60,3 +60,15 @@ def test_what_would_count_can_be_seen_before() -> None:
     in_force.follow(lambda: pytest.fail("told"))
     assert in_force.preview(written("blocked")).permissions[ANN] is Permission.BLOCKED
     assert access_of(in_force.policy, ANN) is Access.CALL
+
+
+def test_who_fails_to_follow_keeps_nobody_else_from_it() -> None:
+    def fail() -> None:
+        raise RuntimeError
+
+    in_force = InForce(written())
+    told: list[bool] = []
+    in_force.follow(fail)
+    in_force.follow(lambda: told.append(True))
+    in_force.lay_over(with_bob)
+    assert told == [True]

@@ -169,12 +169,11 @@ async def test_two_at_once_wait_for_each_other() -> None:
 
 
 async def test_what_goes_wrong_in_here_is_told() -> None:
-    def fail() -> None:
+    def fail() -> Config:
         raise ZeroDivisionError
 
     bench = Bench()
-    bench.in_force.follow(fail)
-    done = await bench.read(BEFORE + "limits: {ring_time: 30}\n")
+    done = await Reload(bench.in_force, bench, read=fail, tell=bench.told.append).run()
     assert "ZeroDivisionError" in done.problems[0]
 
 
