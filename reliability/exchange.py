@@ -44,6 +44,8 @@ class Exchange(asyncio.DatagramProtocol):
         self._host, self._port = host, port
         self._awaited: dict[str, asyncio.Future[Dialog]] = {}
         self._describes: dict[str, Describe] = {}
+        self._unheard: set[str] = set()
+        """Calls of which something was not understood: by now, they may have been given up."""
         self._asked: dict[tuple[str, str], asyncio.Future[Message]] = {}
         self._answered: dict[tuple[str, str], bytes] = {}
         self._acks: dict[tuple[str, int], bytes] = {}
@@ -172,9 +174,11 @@ class Exchange(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
         """A message came in."""
+        message = parse(data.decode(errors="replace"))
+        if self.silent or self.garbled is not None:
+            self._unheard.add(message.first("call-id"))
         if self.silent:
             return
-        message = parse(data.decode(errors="replace"))
         if self.garbled is not None:
             self.send(b"")
         elif message.status:
@@ -215,7 +219,8 @@ class Exchange(asyncio.DatagramProtocol):
         user = parse_uri(invite.request_uri).user
         waiting = self._awaited.pop(user, None)
         if waiting is None or waiting.done():
-            self.unexpected.append(user)
+            if invite.first("call-id") not in self._unheard:
+                self.unexpected.append(user)
             self.respond(invite, 404, tag=secrets.token_hex(4))
             return
         describe, peer = self._describes.pop(user), invite.first("from")

@@ -10,8 +10,10 @@ from mautrix.util.async_db import Database
 from bridge.call.ids import Address, Direction, RoomId, UserId
 from bridge.errors import StoreUnavailable
 from bridge.ports import Portal, PortalStore
+from bridge.store.late import LatePortals
 from bridge.store.portals import Portals
 from bridge.store.remembered import RememberedPortals
+from bridge.store.writer import Writer
 
 ALICE = UserId("@alice:mx.test")
 BOB = UserId("@bob:mx.test")
@@ -19,7 +21,11 @@ NUMBER = Address("tel:+12025550123")
 DOOR = Address("sip:door@pbx.example.org")
 
 
-@pytest.fixture(params=[Portals, RememberedPortals])
+def written_now(database: Database) -> LatePortals:
+    return LatePortals(database, Writer(database), patience=20)
+
+
+@pytest.fixture(params=[Portals, RememberedPortals, written_now])
 def portals(database: Database, request: pytest.FixtureRequest) -> PortalStore:
     return cast(PortalStore, request.param(database))
 
