@@ -30,7 +30,7 @@ from bridge.config import Logging, Media
 from bridge.media import garbage
 from bridge.media.workers.engine import WorkerEngine
 
-_TERMS = Terms(srtp=Srtp.OPTIONAL)
+_TERMS = Terms(srtp=Srtp.OPTIONAL, video=True)
 
 
 class Engine:

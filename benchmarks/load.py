@@ -19,6 +19,8 @@ from typing import Any, Final
 from aiortc import RTCCertificate
 
 from benchmarks.network import HOST
+from benchmarks.video import KIND as VIDEO
+from benchmarks.video import Film, Mirror, client_lines
 from bridge.media.embedded.ice_servers import IceServers
 from bridge.media.embedded.rtp import HEADER, HEADER_SIZE, is_rtcp
 from bridge.media.embedded.sip_srtp import SipSrtp
@@ -88,12 +90,16 @@ class Client:
         *,
         setup: str,
         stamped: bool,
+        video: bool = False,
         controlling: bool = True,
         host: str = "127.0.0.1",
     ) -> None:
         self._host = host
         self.returned = 0
         self.sent = 0
+        self.video = video
+        self.film: Film | None = None
+        """What goes with the audio, if anything does."""
         self.there, self.back = Delays(stamped=stamped), Delays(stamped=stamped)
         self._setup = setup
         self._kind = NUMBERS[codec]
@@ -118,6 +124,7 @@ class Client:
             f"o=- {self._ssrc} 1 IN IP4 {self._host}",
             "s=-",
             "t=0 0",
+            *(["a=group:BUNDLE 0 1"] if self.video else []),
             f"m=audio 9 UDP/TLS/RTP/SAVPF {self._kind}",
             f"c=IN IP4 {self._host}",
             *(f"a=candidate:{each.to_sdp()}" for each in self._ice.local_candidates),
@@ -130,6 +137,7 @@ class Client:
             "a=rtcp-mux",
             f"a=rtpmap:{self._kind} {RTPMAPS[self._kind]}",
             f"a=ssrc:{self._ssrc} cname:client",
+            *(client_lines() if self.video else []),
         ]
         return "\r\n".join(lines) + "\r\n"
 
@@ -146,6 +154,7 @@ class Client:
             active=remote.setup != "active", fingerprints=remote.fingerprints
         )
         self._send = self._dtls.sender(self._ice.raw_sender())
+        self.film = Film(self._send) if self.video else None
         # The socket that hears the gateway alone is the transport's own affair.
         transport: Any = self._ice._nominated[1].protocol.transport
         self._socket = transport._twin
@@ -159,14 +168,21 @@ class Client:
         )
         self._send(header + self.there.stamp(payload))
         self.sent += 1
+        if self.film is not None:
+            self.film.send()
 
     def _back(self, packet: Packet, _: float) -> None:
+        if self.film is not None and packet[1] & 0x7F == VIDEO:
+            self.film.returned += 1
+            return
         self.returned += 1
         self.back.note(packet, arrival(self._socket))
 
     def start_over(self) -> None:
         """Forget what was counted."""
         self.returned = 0
+        if self.film is not None:
+            self.film.start_over()
         self.there.taken.clear()
         self.back.taken.clear()
 
@@ -183,6 +199,7 @@ class Phone:
         self._client = client
         self._kind = NUMBERS[codec]
         self._key = secrets.token_bytes(KEY_LENGTHS[SUITE]) if srtp else b""
+        self._mirror = Mirror() if client.video else None
         self._srtp: SipSrtp | None = None
         self._socket = bound_socket(HOST, 0)
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._echo)
@@ -206,6 +223,8 @@ class Phone:
             theirs = next(one for one in sip_audio(parse(offer)).crypto if one.suite == SUITE)
             self._srtp = SipSrtp(Keys(SUITE, self._key, key_of(theirs) or b""))
             lines.append(f"a=crypto:{crypto_line(theirs.tag, SUITE, self._key)}")
+        if self._mirror is not None:
+            lines += self._mirror.answer(offer)
         return "\r\n".join(lines) + "\r\n"
 
     def _echo(self) -> None:
@@ -227,6 +246,8 @@ class Phone:
 
     def close(self) -> None:
         """Hang up."""
+        if self._mirror is not None:
+            self._mirror.close()
         asyncio.get_running_loop().remove_reader(self._socket.fileno())
         self._socket.close()
 

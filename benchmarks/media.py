@@ -6,7 +6,7 @@ that echo run on another, in a network of their own. Gateways take turns, so tha
 them; figures are medians. It needs root or user namespaces.
 
     python -m benchmarks.media --calls 30 60 100 300 --phases ticked random --seconds 10
-        [--codecs PCMU opus/PCMU] [--rounds 3] [--signalled 20] [--idle 10] [--srtp]
+        [--codecs PCMU opus/PCMU] [--rounds 3] [--signalled 20] [--idle 10] [--srtp] [--video]
         [--gateways matrix-sip rtpengine janus] [--json]
 """
 
@@ -62,6 +62,8 @@ class Load:
     """The client knows Opus alone."""
     srtp: bool
     """Whether telephones encrypt; ours alone."""
+    video: bool
+    """Whether there is a megabit a second of video each way, too; ours alone."""
     signalled: float
     """Calls that are set up and ended a second, meanwhile."""
 
@@ -70,6 +72,7 @@ class Load:
         """In words."""
         mode = f"Opus to {self.codec}" if self.transcode else f"{self.codec}, relayed"
         secured = ", telephones encrypt" if self.srtp else ""
+        secured += ", 1 Mbit/s of video each way" if self.video else ""
         signalled = f", {self.signalled:g} calls a second set up meanwhile"
         return f"{mode}{secured}, {self.phases} phases{signalled if self.signalled else ''}"
 
@@ -109,6 +112,7 @@ async def connect(
         "opus" if load.transcode else load.codec,
         setup=gateway.setup,
         stamped=not load.transcode,
+        video=load.video,
         host=HOST,
     )
     phone = Phone(load.codec, client, srtp=load.srtp)
@@ -183,7 +187,8 @@ async def measure(kind: type[Gateway], load: Load, core: int) -> Result:
             calls=load.calls,
             cpu_ms_per_call_second=1000 * used / (load.seconds * load.calls),
             memory_kb_per_call=(memory - empty) / load.calls,
-            lost=max(0, sent - sum(client.returned for client in clients)),
+            lost=max(0, sent - sum(client.returned for client in clients))
+            + sum(client.film.missing for client in clients if client.film),
             delay_p50_ms=statistics.median(times),
             delay_p99_ms=times[int(len(times) * 0.99)],
             delay_max_ms=times[-1],
@@ -273,10 +278,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--signalled", type=float, default=0.0, help="calls set up a second")
     parser.add_argument("--idle", type=float, default=0.0, help="seconds without a call, first")
     parser.add_argument("--srtp", action="store_true", help="telephones encrypt (ours alone)")
+    parser.add_argument(
+        "--video", action="store_true", help="1 Mbit/s of video each way, too (ours alone)"
+    )
     parser.add_argument("--gateways", nargs="+", default=installed, choices=installed)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     options = parser.parse_args()
-    if options.srtp:
+    if options.srtp or options.video:
         options.gateways = [OURS]
     if len(os.sched_getaffinity(0)) < 2:
         parser.error("two cores are needed: one for the gateway, one for the calls")
@@ -294,6 +302,7 @@ def _loads(options: argparse.Namespace) -> Iterable[Load]:
                     codec=codec,
                     transcode=transcode,
                     srtp=options.srtp,
+                    video=options.video,
                     signalled=options.signalled,
                 )
 

@@ -265,10 +265,14 @@ class Media:
     def active_direction(self) -> MediaDirection:
         """The direction, with the old way to hold counted in: an unspecified address.
 
-        (RFC 3264 section 8.4.) With ICE that address means only that candidates will follow.
+        (RFC 3264 section 8.4.) With ICE that address means only that candidates will follow, and
+        a bundled section may leave all of ICE to another one.
         """
         old_hold = (
-            self.ice_ufrag is None and self.connection is not None and self.connection.unspecified
+            self.ice_ufrag is None
+            and "TLS" not in self.protocol
+            and self.connection is not None
+            and self.connection.unspecified
         )
         return self.direction & MediaDirection.SENDONLY if old_hold else self.direction
 

@@ -274,3 +274,12 @@ def test_what_a_peer_would_say_if_it_were_not_held(
 ) -> None:
     local, remote = (directed(load("asterisk-offer"), one) for one in (ours, theirs))
     assert unheld(local, remote) == directed(load("asterisk-offer"), wish)
+
+
+def test_an_address_that_is_still_to_come_is_no_hold_where_ice_is_left_to_another_section() -> None:
+    description = parse(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
+        "m=video 0 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=bundle-only\r\n"
+        "a=rtpmap:96 VP8/90000\r\na=sendrecv\r\n"
+    )
+    assert description.media[0].active_direction is MediaDirection.SENDRECV
