@@ -10,6 +10,7 @@ import wave
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -41,9 +42,24 @@ SILENCE = Tone(0.0, 0.0, 0.0)
 
 def sine(hertz: float, seconds: float, rate: int, *, amplitude: float = 0.3) -> Samples:
     """A tone as 16 bit samples."""
+    return array("h", _sine(hertz, int(seconds * rate), rate, amplitude))
+
+
+@cache
+def _sine(hertz: float, count: int, rate: int, amplitude: float) -> bytes:
     step = 2 * math.pi * hertz / rate
     peak = amplitude * 32767
-    return array("h", (int(peak * math.sin(step * n)) for n in range(int(seconds * rate))))
+    return array("h", (int(peak * math.sin(step * n)) for n in range(count))).tobytes()
+
+
+def repeated(samples: Samples, times: int) -> Samples:
+    """Each sample so many times over: for as many channels, or a multiple of the rate."""
+    if times == 1:
+        return samples
+    found = array("h", bytes(2 * times * len(samples)))
+    for place in range(times):
+        found[place::times] = samples
+    return found
 
 
 def speechlike(seconds: float, rate: int) -> Samples:
@@ -78,7 +94,7 @@ def find_tone(samples: Samples, rate: int) -> Tone:
     rms = math.sqrt(sum(value * value for value in signal) / size)
     if rms < 1e-4:
         return SILENCE
-    window = (0.5 - 0.5 * math.cos(2 * math.pi * n / size) for n in range(size))
+    window = _window(size)
     spectrum = _fourier([value * weight for value, weight in zip(signal, window, strict=True)])
     energy = [abs(value) ** 2 for value in spectrum[: size // 2]]
     strongest = max(range(len(energy)), key=energy.__getitem__)
@@ -95,13 +111,23 @@ def _at_analysed_rate(samples: Samples, rate: int) -> list[float]:
     ]
 
 
+@cache
+def _window(size: int) -> list[float]:
+    return [0.5 - 0.5 * math.cos(2 * math.pi * n / size) for n in range(size)]
+
+
+@cache
+def _turns(size: int) -> list[complex]:
+    return [cmath.rect(1, -2 * math.pi * k / size) for k in range(size // 2)]
+
+
 def _fourier(values: Sequence[complex]) -> list[complex]:
     """Radix-2 fast Fourier transform; the length is a power of two."""
     size = len(values)
     if size == 1:
         return [values[0]]
     even, odd = _fourier(values[::2]), _fourier(values[1::2])
-    turned = [cmath.rect(1, -2 * math.pi * k / size) * odd[k] for k in range(size // 2)]
+    turned = [turn * value for turn, value in zip(_turns(size), odd, strict=True)]
     pairs = list(zip(even, turned, strict=True))
     return [a + b for a, b in pairs] + [a - b for a, b in pairs]
 
@@ -110,7 +136,7 @@ def write_wav(
     path: Path, samples: Samples, rate: int, *, channels: int = 1, times: int = 1
 ) -> None:
     """Write 16 bit PCM: `samples`, `times` over, the same on every channel."""
-    spread = array("h", (value for value in samples for _ in range(channels)))
+    spread = repeated(samples, channels)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(channels)
         file.setsampwidth(2)

@@ -206,7 +206,12 @@ class Synapse:
             "trusted_key_servers": [],
             "suppress_key_server_warning": True,
             "federation_domain_whitelist": [],
+            # What nobody looks at would take an eighth of its time.
             "presence": {"enabled": False},
+            "push": {"enabled": False},
+            "stats": {"enabled": False},
+            "update_user_directory_from_worker": "nobody",
+            "send_federation": self._federated is not None,
             "macaroon_secret_key": self._secret,
             "form_secret": self._secret,
             "app_service_config_files": [str(path) for path in self._registrations],
@@ -267,7 +272,6 @@ class Synapse:
                     "filename": str(self.log),
                 }
             },
-            "root": {"level": "INFO", "handlers": ["file"]},
-            "loggers": {"synapse.storage.SQL": {"level": "WARNING"}},
+            "root": {"level": "WARNING", "handlers": ["file"]},
             "disable_existing_loggers": False,
         }

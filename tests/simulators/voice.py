@@ -169,15 +169,10 @@ class Voice:
     def _take(self, frame: AudioFrame) -> None:
         channels = len(frame.layout.channels)
         samples = array("h", bytes(frame.planes[0])[: frame.samples * channels * 2])[::channels]
-        step = _RATE // frame.sample_rate
-        self._heard.extend(samples if step == 1 else _stretched(samples, step))
+        self._heard.extend(audio.repeated(samples, _RATE // frame.sample_rate))
         del self._heard[: -_KEPT_SECONDS * _RATE]
         if self.heard_at is None and max(samples, default=0) > 1000:
             self.heard_at = time.monotonic()
-
-
-def _stretched(samples: audio.Samples, step: int) -> audio.Samples:
-    return array("h", (value for value in samples for _ in range(step)))
 
 
 @contextlib.contextmanager
