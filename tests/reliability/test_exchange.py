@@ -12,6 +12,7 @@ from reliability.dialog import Dialog, direction_of
 from reliability.exchange import Exchange
 from reliability.faults.peer import Garbage
 from tests.simulators.processes import free_port
+from tests.simulators.waiting import PATIENCE
 
 HOST = "127.0.0.1"
 
@@ -36,11 +37,11 @@ async def talking(here: Exchange, there: Exchange) -> tuple[Dialog, Dialog]:
     rings = there.expect("100", describe)
     caller = here.dialog("200", describe)
     placing = asyncio.create_task(caller.place("100"))
-    called = await asyncio.wait_for(rings, 5)
+    called = await asyncio.wait_for(rings, PATIENCE)
     called.ring()
     await asyncio.wait_for(caller.rang.wait(), 5)
     called.answer()
-    assert await asyncio.wait_for(placing, 5) == 200
+    assert await asyncio.wait_for(placing, PATIENCE) == 200
     return caller, called
 
 
@@ -62,10 +63,10 @@ async def test_a_call_is_given_up(exchanges: tuple[Exchange, Exchange]) -> None:
     here, there = exchanges
     rings, caller = there.expect("100", describe), here.dialog("200", describe)
     placing = asyncio.create_task(caller.place("100"))
-    called = await asyncio.wait_for(rings, 5)
+    called = await asyncio.wait_for(rings, PATIENCE)
     called.ring()
     await caller.cancel()
-    assert await asyncio.wait_for(placing, 5) == 487
+    assert await asyncio.wait_for(placing, PATIENCE) == 487
     assert (called.ended_by, called.status) == ("them", 487)
 
 
@@ -73,8 +74,8 @@ async def test_a_call_is_refused(exchanges: tuple[Exchange, Exchange]) -> None:
     here, there = exchanges
     rings, caller = there.expect("100", describe), here.dialog("200", describe)
     placing = asyncio.create_task(caller.place("100"))
-    (await asyncio.wait_for(rings, 5)).refuse(486)
-    assert await asyncio.wait_for(placing, 5) == 486
+    (await asyncio.wait_for(rings, PATIENCE)).refuse(486)
+    assert await asyncio.wait_for(placing, PATIENCE) == 486
     assert await here.dialog("200", describe).place("nobody") == 404
     assert there.unexpected == ["nobody"]
 
@@ -86,7 +87,7 @@ async def test_what_is_lost_is_said_again(exchanges: tuple[Exchange, Exchange]) 
     leaving = asyncio.create_task(caller.hang_up())
     await asyncio.sleep(0.1)
     there.silent = False
-    assert await asyncio.wait_for(leaving, 5) == 200
+    assert await asyncio.wait_for(leaving, PATIENCE) == 200
     assert called.ended.is_set()
 
 

@@ -135,7 +135,7 @@ class Browser:
         reply = self._waiting[number] = asyncio.get_running_loop().create_future()
         line = json.dumps({**message, "id": number}) + "\n"
         self._child.process.stdin.write(line.encode())
-        return await asyncio.wait_for(reply, 30)
+        return await asyncio.wait_for(reply, 2 * PATIENCE)
 
     async def _read(self, child: Child) -> None:
         output = child.process.stdout
