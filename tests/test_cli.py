@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -292,6 +293,7 @@ def test_a_bridge_that_still_starts_can_be_stopped() -> None:
             assert process.stderr is not None
             while not Path("matrix-sip.db").exists():
                 assert process.poll() is None
+                time.sleep(0.02)  # It needs the processor itself.
             process.send_signal(signal.SIGTERM)
             _, errors = process.communicate(timeout=30)
         finally:

@@ -26,11 +26,11 @@ RUN_AND_STOP = """
 {service} generate-config >config.yaml
 {health} >/dev/null 2>&1; echo "before: $?"
 {service} {command} >log 2>&1 &
-for attempt in $(seq 100); do
-    {health} >said 2>&1; status=$?
-    ! grep -q '"state"' said || break
-    sleep 0.2
+for attempt in $(seq 300); do
+    ! grep -q ':7293 00000000:0000 0A' /proc/net/tcp || break  # Something listens on port 29331.
+    sleep 0.1
 done
+{health} >said 2>&1; status=$?
 cat said; echo "health: $status"
 kill -TERM $!
 wait $!; status=$?
