@@ -59,6 +59,9 @@ class Archive(Protocol):
     async def search(self, query: CallQuery) -> Sequence[CallRecord]:
         """Calls, newest first."""
 
+    async def unfinished(self) -> Sequence[CallRecord]:
+        """Calls without an end, oldest first."""
+
     async def call(self, call: CallId) -> CallRecord | None:
         """One call."""
 
@@ -87,6 +90,7 @@ class ServiceBackend:
         self, person: UserId, server: str, username: str, password: str, auth_username: str
     ) -> None:
         """Register with an account, in place of the one before, which is kept if that fails."""
+        self._require_a_person(person)
         async with available():
             await self.people.login(person, server, username, password, auth_username)
 
@@ -147,6 +151,11 @@ class ServiceBackend:
         async with available():
             return await self.archive.call(call)
 
+    async def unfinished(self) -> Sequence[CallRecord]:
+        """The records of the calls that are not over, as far as they are written already."""
+        async with available():
+            return await self.archive.unfinished()
+
     async def search(self, query: CallQuery) -> Sequence[CallRecord]:
         """Calls, newest first."""
         async with available():
@@ -154,6 +163,7 @@ class ServiceBackend:
 
     def start(self, person: UserId, number: str) -> CallView:
         """Ring a person, and dial when they answer. Raises `NoCall`, and `Unfit` for no number."""
+        self._require_a_person(person)
         try:
             address = self.desk.call(person, number)
         except NotPlaced as error:
@@ -168,6 +178,16 @@ class ServiceBackend:
     def hang_up(self, call: CallId, by: str, why: str) -> None:
         """End a call. Raises `NotDone` if it is over."""
         self.desk.hang_up(call, UserId(by), why)
+
+    def _require_a_person(self, person: UserId) -> None:
+        """Raises Unfit for a ghost and for the bot, whom permissions mean as well as others."""
+        localpart, _, server = person.removeprefix("@").partition(":")
+        ours = self.config.appservice
+        if server != self.config.homeserver.domain:
+            return
+        if localpart == ours.bot_localpart or localpart.startswith(ours.ghost_prefix):
+            text = f"{person} is one of the bridge's own users; wanted: a person"
+            raise Unfit(text, [("person", text)])
 
 
 _STATES: dict[RegistrationState, Literal["registered", "registering", "failed"]] = {

@@ -19,6 +19,7 @@ from bridge.config.provisioned import (
     ProvisionedOutbound,
     ProvisionedRule,
     in_order,
+    kind_of,
     problems_of,
 )
 from bridge.errors import StoreUnavailable, Unfit
@@ -58,6 +59,7 @@ class Provisioning:
         self._store = store
         self._in_force = in_force
         self._kept = Provisioned()
+        self._left_out: set[str] = set()
         self._lock = asyncio.Lock()
 
     @property
@@ -67,9 +69,8 @@ class Provisioning:
 
     async def load(self) -> None:
         """Put what was set before in force, but for what does not fit the file any more."""
+        self._in_force.follow(self._warn)
         self._put(await self._store.every())
-        for rule in self._kept.left_out(self._in_force.config):
-            log.warning("a rule that was set by the API is not used", rule=rule.name)
 
     async def set_rule(self, rule: ProvisionedRule) -> None:
         """Put a rule in force, in place of the one of that name. Raises `Unfit`."""
@@ -111,6 +112,13 @@ class Provisioning:
                 await self._store.forget_permission(who)
             left = {key: level for key, level in self._kept.permissions.items() if key != who}
             self._put(replace(self._kept, permissions=left))
+
+    def _warn(self) -> None:
+        """Say once of each rule that it is left out: now, or after the file was read anew."""
+        left_out = {f"{kind_of(r)}:{r.name}" for r in self._kept.left_out(self._in_force.config)}
+        for rule in sorted(left_out - self._left_out):
+            log.warning("a rule that was set by the API is not used", rule=rule)
+        self._left_out = left_out
 
     def _put(self, kept: Provisioned) -> None:
         self._kept = kept

@@ -68,6 +68,8 @@ class BridgeProcess:
         self._child: Child | None = None
         self.admin_page = ("", "")
         """Its address, and the token."""
+        self.api_token = ""
+        """What programs show that write; empty where there is no API."""
         self.homeserver_token = ""
         """By which the homeserver proves itself."""
         self._health = ""
@@ -90,6 +92,7 @@ class BridgeProcess:
         self.config.write_text(yaml.safe_dump(generated, sort_keys=False))
         web = generated["web"]
         self.admin_page = (f"http://{web['listen']}:{web['port']}", web["token"])
+        self.api_token = generated["api"]["write_token"]
         self.homeserver_token = generated["appservice"]["hs_token"]
         self._health = f"{self.admin_page[0]}/health/ready"
         self.database = self.directory / generated["database"]["url"].removeprefix("sqlite:")

@@ -226,6 +226,7 @@ class Stage:
             "media": {"listen": "127.0.0.1"},
             "logging": {"full_numbers": True, **self._logging},
             "web": {"port": free_port()},
+            "api": {"write_token": "what a program has to show"},
         }
 
     def _listeners(self) -> Iterator[dict[str, Any]]:

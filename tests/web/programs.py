@@ -197,6 +197,9 @@ class PaperArchive:
             found = found[names.index(query.after) + 1 :] if query.after in names else []
         return found[: query.limit]
 
+    async def unfinished(self) -> Sequence[CallRecord]:
+        return [each for each in self._desk.records if each.ended_at is None]
+
     async def call(self, call: CallId) -> CallRecord | None:
         if self.fails is not None:
             raise self.fails

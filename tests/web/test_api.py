@@ -19,10 +19,9 @@ from bridge.sip.trunks import Registration, RegistrationState
 from bridge.web.api.access import Scope
 from bridge.web.api.document import document
 from bridge.web.api.events import Events
-from bridge.web.api.reading import LONGEST
 from bridge.web.api.server import Api
 from bridge.web.api.table import ENDPOINTS, Endpoint
-from tests.web.office import START
+from tests.web.office import START, record
 from tests.web.programs import PAT, READ, SAM, WRITE, Bench, PaperBridge, serving
 
 ACCOUNT = {"server": "sip.example.com", "username": "pat", "password": "correct-horse-battery"}
@@ -155,7 +154,6 @@ async def test_bodies_that_are_none(
     problem = await reply.json(content_type=None)
     assert reply.status == status, problem
     assert detail in problem["detail"]
-    assert len(body) < 100 or status in (400, 413), LONGEST
 
 
 async def test_each_field_is_named_with_what_it_wants(bench: Bench) -> None:
@@ -443,6 +441,11 @@ async def test_calls_that_cannot_be_say_why(bench: Bench) -> None:
     assert (await bench.ask("POST", "/calls", 409, body))["cause"] == "not_permitted"
     problem = await bench.ask("POST", "/calls", 409, {"person": PAT, "number": "grandma, please"})
     assert problem["errors"][0]["field"] == "number"
+    for nobody in ("@sipbot:example.org", "@sip_12025550123:example.org"):
+        body = {"person": nobody, "number": "+12025550123"}
+        problem = await bench.ask("POST", "/calls", 409, body)
+        assert problem["errors"][0]["field"] == "person"
+        await bench.ask("PUT", f"/accounts/{nobody}", 409, ACCOUNT)
     bench.bridge.desk.loses_calls = True
     problem = await bench.ask("POST", "/calls", 409, {"person": PAT, "number": "100"})
     assert problem["detail"].startswith("The call has ended at once")
@@ -453,6 +456,9 @@ async def test_how_far_a_call_has_come(bench: Bench) -> None:
     (call,) = (await bench.get("/calls"))["calls"]
     assert call["state"] == "connected"
     assert call["answered"] > call["started"]
+    bench.bridge.desk.records.append(record(view.call, ended_at=None, rule="outbound[1]"))
+    (written,) = (await bench.get("/calls"))["calls"]
+    assert (written["state"], written["rule"]) == ("connected", "outbound[1]")
     records = bench.bridge.desk.records
     records[:] = [
         replace(records[0], ended_at=None, cause=None, rang_at=rang, answered_at=answered)

@@ -89,6 +89,9 @@ class Backend(Protocol):
     async def call(self, call: CallId) -> CallRecord | None:
         """The record of a call, if it is written already."""
 
+    async def unfinished(self) -> Sequence[CallRecord]:
+        """The records of the calls that are not over, as far as they are written already."""
+
     async def search(self, query: CallQuery) -> Sequence[CallRecord]:
         """Calls, newest first."""
 

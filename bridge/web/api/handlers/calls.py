@@ -17,7 +17,8 @@ from bridge.web.verdict import outcome, talked
 
 async def list_calls(backend: Backend) -> Reply:
     """Those that are not over."""
-    calls = [_living(view, lasted, None) for view, lasted in backend.active()]
+    records = {record.call: record for record in await backend.unfinished()}
+    calls = [_living(view, lasted, records.get(view.call)) for view, lasted in backend.active()]
     return Reply(m.Calls(calls=calls))
 
 
