@@ -37,6 +37,11 @@ class Asking:
             if not doubt or self.confirm(f"  [yellow]{escape(doubt)}.[/] Keep it?", default=False):
                 return answer
 
+    def homeserver_is_ready(self) -> bool:
+        """Whether somebody has given it what it needs meanwhile."""
+        text = "Has the homeserver got that, and been started again?"
+        return self.confirm(text, default=True)
+
     def confirm(self, text: str, *, default: bool) -> bool:
         """Yes or no."""
         return Confirm.ask(text, console=self._console, default=default)

@@ -183,14 +183,11 @@ def setup(
         region = written.config.numbers.region
         output.print(f"         Numbers are read as in {region}: numbers.region\n")
         output.print(escape(making.for_homeserver(file)))
-        if not checks:
-            return
-        if answers is None and not asking.confirm(
-            "Has the homeserver got that, and been started again?", default=True
-        ):
-            output.print("When it has: matrix-sip check, then matrix-sip run")
+        if not checks or (answers is None and not asking.homeserver_is_ready()):
+            output.print("When the homeserver has that: matrix-sip check, then matrix-sip run")
             return
         run_checks(output, written.config)
+        output.print("\nNothing failed. Now: matrix-sip run, or systemctl enable --now matrix-sip")
 
 
 @commands.command()

@@ -245,6 +245,14 @@ def test_the_checks_come_last() -> None:
     assert "failed   homeserver: http://127.0.0.1:1 does not answer" in result.output
 
 
+def test_what_comes_next_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.app.cli.run_checks", lambda *_: None)
+    assert "matrix-sip check, then matrix-sip run" in setup(PROVIDER).output
+    Path("answers.yaml").write_text("{}")
+    result = CliRunner().invoke(commands, ["setup", "--answers", "answers.yaml"])
+    assert "Nothing failed. Now: matrix-sip run" in result.output
+
+
 # --- at a terminal --------------------------------------------------------------------------------
 
 

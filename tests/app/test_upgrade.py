@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from typer.testing import CliRunner, Result
 
 from bridge.app.cli import commands
-from bridge.app.upgrade import upgrade_database
+from bridge.app.upgrade import prepare_database, upgrade_database
 from bridge.config import Config, load
 from bridge.errors import LocalError
 from bridge.store.database import open_database, version
@@ -107,6 +107,14 @@ async def test_a_copy_that_is_put_back_can_be_used_by_the_version_before(file: P
     await upgrade_database(config_of(file), NOW)
     async with open_database(f"sqlite:{database}") as opened:
         assert await version(opened) == len(migrations.upgrades)
+
+
+async def test_a_bridge_that_starts_does_the_same(file: Path) -> None:
+    await database_of_version(file.parent / "matrix-sip.db", 3)
+    copy = await prepare_database(config_of(file), NOW)
+    assert copy
+    assert stored_version(copy) == 3
+    assert await prepare_database(config_of(file), NOW) is None
 
 
 async def test_what_only_looks_does_not_migrate(file: Path) -> None:
