@@ -299,6 +299,15 @@ def test_a_phone_that_reports_loss_limits_the_client(call: Call) -> None:
     assert limit.bits == LEAST
 
 
+def test_one_packet_that_a_browser_has_not_got_yet_is_no_heavy_loss(call: Call) -> None:
+    for lost in (0, 0, 1, 0, 0):  # It reports more often than that means anything.
+        call.sends(SIP, *[DELTA] * 6)
+        block = RtcpReceiverInfo(call.ssrc(MATRIX), 42, lost, 100, 0, 0, 0)
+        call.tells(MATRIX, bytes(RtcpRrPacket(CLIENT, [block])))
+    call.tick()
+    assert not [each for each in call.feedback(SIP) if isinstance(each, MostBits)]
+
+
 # --- reports ------------------------------------------------------------------------------------
 
 

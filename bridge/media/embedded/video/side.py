@@ -12,6 +12,8 @@ from bridge.sdp.video import LegVideo
 
 SKEW: Final = 2 * CLOCK
 """Units of the clock: where sound and picture seem further apart, the sender's clocks are wrong."""
+ENOUGH: Final = 2.0
+"""Seconds of packets that say something about loss; browsers report several times a second."""
 _OVERHEAD: Final = 40
 """Octets of RTP, UDP and IPv4 headers."""
 _INSIST: Final = 5
@@ -96,7 +98,10 @@ class VideoSide:
         self._reports = far_end.reports
         if far_end.round_trip_ms >= 0:
             self.incoming.expect_round_trip(far_end.round_trip_ms / 1000)
-        since, self._reported_at = now - (self._reported_at or now), now
+        since = now - self._reported_at if self._reported_at else 0.0
+        if self._reported_at and since < ENOUGH:
+            return
+        self._reported_at = now
         self.bandwidth.reported(far_end.lost, emission.packets, emission.octets, since)
 
     # --- what is said to the side -----------------------------------------------------------------
