@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`matrix-sip check`: each finding, its verdict and its remedy."""
 
+import re
 import resource
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -682,3 +683,19 @@ def test_where_limits_may_not_even_be_read_they_stay(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(resource, "getrlimit", refused)
     raise_limit()
+
+
+async def test_every_line_is_in_the_reference(world: World) -> None:
+    page = (Path(__file__).parents[1] / "docs/reference/check.md").read_text()
+    world.settings["trunks"]["provider"].update(transport="auto")
+    world.settings["trunks"]["other"] = {
+        **{"server": "localhost:5098", "register": True},
+        **{"username": "me", "password": "secret"},
+    }
+    world.settings["portals"] = {"auto_join": "as_token", "people_token": "people"}
+    world.settings["media"]["ice_servers"] = [{"url": "stun:127.0.0.1:9"}]
+    for key in ("permissions", "outbound", "inbound"):
+        del world.settings[key]
+    for what in await world.findings():
+        name = re.sub(r"\[\d+\]", "[…]", re.sub(r"trunks\.\w+", "trunks.…", what))
+        assert f"`{name}`" in page, name

@@ -245,6 +245,17 @@ def test_the_checks_come_last() -> None:
     assert "failed   homeserver: http://127.0.0.1:1 does not answer" in result.output
 
 
+def test_the_answers_of_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/install.md").read_text()
+    found = re.search(r"^```\n(homeserver: .*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert found
+    assert setup(yaml.safe_load(found[1])).exit_code == 0
+    assert made().permissions == {
+        "example.org": Permission.CALL,
+        "@you:example.org": Permission.ADMIN,
+    }
+
+
 def test_what_comes_next_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bridge.app.cli.run_checks", lambda *_: None)
     assert "matrix-sip check, then matrix-sip run" in setup(PROVIDER).output
