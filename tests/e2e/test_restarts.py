@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What happens to a call while a server goes away."""
 
+import signal
+
 import pytest
 
 from tests.e2e.conftest import NewMatrixPhone
-from tests.e2e.stage import PCMU, GatedStage
+from tests.e2e.stage import G722, PCMA, PCMU, GatedStage
 from tests.simulators.baresip import Phone
+from tests.simulators.bridge_process import BridgeProcess
 from tests.simulators.matrix_phone import MatrixCall, MatrixPhone, State
 from tests.simulators.stage import Person
+from tests.simulators.waiting import until
 
 
 async def test_a_call_outlives_a_restart_of_the_homeserver(
@@ -67,6 +71,52 @@ async def test_a_killed_bridge_ends_its_calls_on_both_sides_when_it_is_back(
         await phone.hears(440)
         await phone.hang_up()
         await again.ended()
+
+
+async def test_a_killed_bridge_ends_what_only_rang_or_was_held(
+    stage: GatedStage, new_matrix_phone: NewMatrixPhone
+) -> None:
+    caller, calls = await new_matrix_phone()
+    called, is_called = await new_matrix_phone()
+    holder, holds = await new_matrix_phone()
+    async with (
+        stage.phone(PCMU, answers=False) as rings,
+        stage.phone(PCMA) as dials,
+        stage.phone(G722) as held,
+    ):
+        written = await _ring_longer(stage.bridge)
+        on_hold = await holds.call(await holds.client.direct_room(G722.ghost))
+        await on_hold.connected()
+        await held.hears(440)
+        await held.command("hold")
+        await held.hears_nothing()
+        await dials.dial(stage.uri(called))
+        ringing = await is_called.rings()
+        await dials.sees("CALL_RINGING")
+        calling = await calls.call(await calls.client.direct_room(PCMU.ghost))
+        await rings.sees("CALL_INCOMING")
+        await stage.bridge.kill()
+        stage.bridge.config.write_text(written)
+        await stage.bridge.start()
+        for call in (calling, ringing, on_hold):
+            assert (await call.ended()).startswith(("m.call.hangup", "m.call.reject"))
+        for phone in (rings, dials, held):
+            await phone.sees("CALL_CLOSED")
+    for person in (caller, called, holder):
+        record = await stage.bridge.ended(person.user_id)
+        assert (record.cause, record.ended_by) == ("shutdown", "bridge")
+
+
+async def _ring_longer(bridge: BridgeProcess) -> str:
+    """Let calls ring for as long as a busy machine may take; gives the settings of before."""
+    written = bridge.config.read_text()
+    bridge.change(lambda settings: settings["limits"].update(ring_time=60))
+    before = bridge.output().count("settings applied")
+    bridge.tell(signal.SIGHUP)
+    await until(
+        lambda: bridge.output().count("settings applied") > before, what="settings were read anew"
+    )
+    return written
 
 
 async def _connect(
