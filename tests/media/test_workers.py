@@ -13,7 +13,14 @@ import pytest
 import pytest_asyncio
 
 from bridge.call.commands import AddRemoteCandidates, CloseMedia, OfferMedia
-from bridge.call.events import MediaClosed, MediaConnected, MediaFailed, MediaFault, MediaLost
+from bridge.call.events import (
+    MediaClosed,
+    MediaConnected,
+    MediaFailed,
+    MediaFault,
+    MediaLost,
+    MediaVideoChanged,
+)
 from bridge.call.ids import CallId, OpId, Side
 from bridge.config import Logging, Media
 from bridge.errors import ConfigurationError, LocalError
@@ -21,6 +28,8 @@ from bridge.media.workers import engine as engine_module
 from bridge.media.workers.engine import WorkerEngine, port_ranges, workers_for
 from bridge.media.workers.process import PRECEDENCE
 from bridge.media.workers.template import Template
+from bridge.media.workers.wire import Begin
+from bridge.media.workers.worker import Worker
 from bridge.ports import IceServer
 from bridge.sdp.agreement import sip_audio
 from bridge.sdp.parser import parse
@@ -427,3 +436,26 @@ async def test_there_is_a_worker_for_each_core_but_one(monkeypatch: pytest.Monke
     assert workers_for(Media(workers=0)) == 0
     cores = {0}
     assert workers_for(Media()) == 0
+
+
+async def test_a_worker_knows_what_its_calls_cost() -> None:
+    begin = Begin(number=1, media=SETTINGS, logging=Logging(), report_every=1.0)
+
+    def nobody(_: object) -> None:
+        """Nobody is told."""
+
+    worker = Worker(begin, emit=nobody, on_ready=nobody, on_unable=nobody, on_end=nobody)
+    loads = [worker.load]
+    call = CallId("call-1")
+    worker.do(OfferMedia(call=call, op=OpId(1), side=Side.MATRIX, sdp=CLIENT))
+    loads.append(worker.load)
+    for event in (
+        MediaConnected(call=call, matrix_codec="opus/48000/2", sip_codec="PCMU/8000"),
+        MediaVideoChanged(call=call, codec="VP8/90000"),
+        MediaVideoChanged(call=call, codec="H264/90000"),
+        MediaVideoChanged(call=call, codec=""),
+        MediaClosed(call=call),
+    ):
+        worker._take(event)
+        loads.append(worker.load)
+    assert loads == [0, 1, 4, 6, 6, 4, 0]

@@ -20,6 +20,7 @@ from bridge.call.events import (
     MediaFailed,
     MediaFault,
     MediaLost,
+    MediaVideoChanged,
 )
 from bridge.call.ids import CallId, OpId, Side
 from bridge.config import Logging
@@ -29,12 +30,16 @@ from bridge.ports import IceServer
 
 TRANSCODED: Final = 4
 """What a call costs whose audio is coded anew, in calls that are relayed."""
+FILMED: Final = 2
+"""What video adds to that."""
 DIED: Final = "the process that carried the audio died"
 
 
 @dataclass(slots=True)
 class _Call:
     load: int = 1
+    video: int = 0
+    """What its video adds."""
     waiting: set[OpId] = field(default_factory=set)
     """Operations without a result."""
     closing: bool = False
@@ -91,7 +96,7 @@ class Worker:
     @property
     def load(self) -> int:
         """What they cost, in calls that are relayed."""
-        return sum(call.load for call in self._calls.values())
+        return sum(call.load + call.video for call in self._calls.values())
 
     @property
     def cpu(self) -> float:
@@ -141,6 +146,8 @@ class Worker:
             call.waiting.discard(getattr(event, "op", OpId(-1)))
             if isinstance(event, MediaConnected) and event.matrix_codec != event.sip_codec:
                 call.load = TRANSCODED
+            elif isinstance(event, MediaVideoChanged):
+                call.video = FILMED if event.codec else 0
 
     # --- its end ----------------------------------------------------------------------------------
 
