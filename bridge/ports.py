@@ -37,6 +37,7 @@ from bridge.call.outcomes import Outcome
 from bridge.call.policy import Access
 from bridge.call.quality import Flow
 from bridge.call.view import CallView
+from bridge.voicemail import VoicemailDesk
 
 Emit = Callable[[Event], None]
 """Hands an event to the driver; may only be called on the event loop's thread."""
@@ -333,6 +334,12 @@ class PersonSettings:
     """Where their calls go instead."""
     withhold: bool | None = None
     """Whether they call without showing their number; None: as it is configured."""
+    voicemail: bool = False
+    """Whether it takes calls that they do not."""
+    voicemail_delay: float | None = None
+    """Seconds for which it rings first; None: as it is configured."""
+    greeting: bool = False
+    """Whether callers hear a greeting of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -406,6 +413,10 @@ class Desk(Protocol):
 
     async def set_withhold(self, person: UserId, on: bool | None) -> None:
         """Call without showing one's number, or with it, or as it is configured (None)."""
+
+    @property
+    def voicemail(self) -> VoicemailDesk:
+        """What is asked of voicemail."""
 
     def account(self, person: UserId) -> LineView | None:
         """How the person's own SIP account stands, if they have one."""

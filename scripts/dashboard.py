@@ -32,7 +32,7 @@ def _rate(metric: str, by: str, only: str = "") -> str:
 
 _DAY: Final = "sum by (outcome) (increase(matrix_sip_calls_total[24h])) > 0"
 _WELL: Final = (
-    'sum(increase(matrix_sip_calls_total{outcome=~"success|caller|callee|policy"}[24h]))'
+    'sum(increase(matrix_sip_calls_total{outcome=~"success|voicemail|caller|callee|policy"}[24h]))'
     " / sum(increase(matrix_sip_calls_total[24h]))"
 )
 PANELS: Final = (

@@ -26,6 +26,7 @@ from bridge.call.states import (
     SuccessionState,
     Table,
 )
+from bridge.call.voicemail_states import VOICEMAIL, VoicemailState
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "discussion" / "state-machines.md"
 
@@ -35,6 +36,7 @@ _DRAWN: Mapping[str, tuple[Table, tuple[State, ...]]] = {
     "media": (MEDIA, (MediaState.NONE,)),
     "renegotiation": (RENEGOTIATION, (RenegotiationState.CLOSED,)),
     "succession": (SUCCESSION, (SuccessionState.NONE,)),
+    "voicemail": (VOICEMAIL, (VoicemailState.WAITING,)),
 }
 
 
@@ -86,6 +88,7 @@ def _deadlines() -> str:
         MediaState: "media",
         RenegotiationState: "renegotiation",
         SuccessionState: "succession",
+        VoicemailState: "voicemail",
     }
     rows = [
         (machines[type(state)], state.value, deadline.value)

@@ -155,6 +155,35 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
     assert other.database.url.get_secret_value() == url
 
 
+def test_voicemail_is_kept_beside_the_database() -> None:
+    assert read(TOKENS).voicemail.folder == Path("/etc/voicemail")
+    beside = read(TOKENS + "database: {url: 'sqlite:/var/a.db'}\n")
+    assert beside.voicemail.folder == Path("/var/voicemail")
+    assert read(TOKENS + "voicemail: {folder: here}\n").voicemail.folder == Path("/etc/here")
+    elsewhere = read(TOKENS + "database: {url: 'postgresql://u:p@db.example.org/sip'}\n")
+    assert elsewhere.voicemail.folder is None
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "voicemail: {enabled: true}\ndatabase: {url: 'postgresql://u:p@db.example.org/sip'}\n",
+            "voicemail.folder: is empty, and the database is no file",
+        ),
+        (
+            "voicemail: {enabled: true}\nlimits: {ring_time: 20}\n",
+            "voicemail.delay: 20 is not less than limits.ring_time (20)",
+        ),
+        ("voicemail: {delay: 4}\n", "voicemail.delay: 4 is not accepted"),
+        ("voicemail: {answers: [never]}\n", "voicemail.answers[0]"),
+    ],
+)
+def test_voicemail_that_never_answers(text: str, problem: str) -> None:
+    [mistake] = mistakes(text)
+    assert problem in mistake
+
+
 # --- one mistake at a time ------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ import structlog
 from bridge.app.in_force import InForce
 from bridge.app.pace import Pace
 from bridge.app.routing import Plan
+from bridge.app.voicemail_desk import VoicemailSettings
 from bridge.call.causes import MEANINGS, Cause
 from bridge.call.dialplan import route_out
 from bridge.call.events import CallRequested, HangupRequested, PersonChanged
@@ -89,6 +90,7 @@ class ServiceDesk:
 
     def __post_init__(self) -> None:
         self._chosen: dict[UserId, PersonSettings] = {}
+        self.voicemail = VoicemailSettings(self.in_force, self.settings, self._choose)
         self._logins = Pace(lambda: _LOGINS, self.clock)
 
     @property
@@ -111,6 +113,9 @@ class ServiceDesk:
                 forward=chosen.forward,
                 account=self.accounts.trunk_of(person),
                 withhold=chosen.withhold,
+                voicemail=chosen.voicemail,
+                voicemail_delay=chosen.voicemail_delay,
+                greeting=self.voicemail.greeting(person),
             )
         )
 

@@ -8,6 +8,7 @@ import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberType
 
 from bridge import config as settings
+from bridge.app.voicemail_files import terms_of
 from bridge.call.bounds import Bounds, NumberKind
 from bridge.call.ids import TrunkName, UserId
 from bridge.call.notices import Notices
@@ -65,6 +66,7 @@ def policy_of(config: Config) -> Policy:
         ),
         people={key: _bounds(each) for key, each in limits.people.items()},
         notices=Notices(config.notices.level),
+        voicemail=terms_of(config.voicemail),
         kind_of=partial(kind_of, config.numbers.region),
         meanings=partial(
             meanings,

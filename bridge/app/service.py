@@ -35,7 +35,8 @@ from bridge.app.texts import Texts
 from bridge.app.turn import follow_homeserver
 from bridge.app.upgrade import prepare_database
 from bridge.app.upkeep import keep_up
-from bridge.app.watched import trunks_of, watch_life, watch_lines, watch_queues
+from bridge.app.voicemails import Voicemails
+from bridge.app.watched import trunks_of, watch_life, watch_lines, watch_queues, watch_voicemail
 from bridge.call.causes import MEANINGS, Cause
 from bridge.call.commands import RecordEnd
 from bridge.call.events import Event, TalksRecalled
@@ -58,6 +59,7 @@ from bridge.store.late import LatePortals
 from bridge.store.people import People
 from bridge.store.provisioned import ProvisionedSettings
 from bridge.store.secrets import open_sealer
+from bridge.store.voicemail import Recordings
 from bridge.store.writer import Writer
 from bridge.web.metrics import Metrics
 from bridge.web.reloading import Reloaded, ReloadPoint, key_of
@@ -129,6 +131,7 @@ class Service:
                 self._metrics.observe,
                 self._programs.record,
                 lambda command, at: fraud.observe(command),
+                lambda command, at: voicemails.observe(command, at),
             ],
         )
         self._stack.callback(driver.close)
@@ -191,6 +194,8 @@ class Service:
         )
         self._stack.callback(alerts.close)
         fraud = FraudAlerts(matrix.notify_admins, loop.time)
+        voicemails = Voicemails(in_force, Recordings(database, writer), matrix.voice, emit)
+        await voicemails.open()
         people = People(database)
         refused = RefusedRequests(driver.record, nonce=nonce)
         desk = ServiceDesk(
@@ -211,12 +216,14 @@ class Service:
         watch_lines(self._metrics, sip, in_force, accounts)
         watch_queues(self._metrics, matrix, sip, writer)
         watch_life(self._metrics, lambda: self._state == "draining", self._reload)
+        watch_voicemail(self._metrics, voicemails)
 
         await desk.open()
         self._page.open(calls, desk, partial(self._busy, writer))
         await matrix.listen()
         self._stack.push_async_callback(matrix.stop)
         self._stack.push_async_callback(texts.close)
+        self._stack.push_async_callback(voicemails.close)
         now = time.time()
         talks, placed = await calls.talks(now), await calls.placed(now)
         driver.emit(TalksRecalled(talks=tuple(talks), placed=tuple(placed)))
@@ -234,6 +241,7 @@ class Service:
                 reason=MEANINGS[Cause.SHUTDOWN].reason,
             )
             calls.do(end, time.time())
+        await voicemails.start()
         self._stack.push_async_callback(sip.stop)
         await sip.start()
 

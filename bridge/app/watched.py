@@ -7,6 +7,7 @@ from collections.abc import Callable
 from bridge.app.accounts import PersonalAccounts
 from bridge.app.in_force import InForce
 from bridge.app.reload import Reload
+from bridge.app.voicemails import Voicemails
 from bridge.call.ids import TrunkName
 from bridge.matrix.adapter import MatrixAdapter
 from bridge.sip.adapter import SipAdapter
@@ -62,6 +63,15 @@ def watch_life(metrics: Metrics, draining: Callable[[], bool], reload: Reload) -
         "draining",
         "Whether the bridge only waits for calls to end, before it stops.",
         lambda: float(draining()),
+    )
+
+
+def watch_voicemail(metrics: Metrics, voicemails: Voicemails) -> None:
+    """Messages on their way."""
+    metrics.watch(
+        "voicemails_waiting",
+        "Voice messages that callers leave, or that wait to be posted.",
+        lambda: voicemails.waiting,
     )
 
 

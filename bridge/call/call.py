@@ -6,6 +6,7 @@ where they have come to together (`states.STEPS`) and does what is due, in whate
 there. As soon as anything ends, everything ends.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
@@ -76,6 +77,8 @@ from bridge.call.states import (
 )
 from bridge.call.terms import Terms
 from bridge.call.view import CallView
+from bridge.call.voicemail import Voicemail
+from bridge.call.voicemail_terms import VoicemailTerms
 
 _PENDING = 491
 _UNSENT = (MatrixState.PREPARING, MatrixState.JOINING, MatrixState.READY)
@@ -103,11 +106,14 @@ class Call:
         payer: UserId | None = None,
         rule: str = "",
         beside: CallId | None = None,
+        voicemail: VoicemailTerms | None = None,
+        may_speak: Callable[[UserId], bool] = lambda person: False,
     ) -> None:
         """`payer`: whose time it takes, if not that of the person who calls.
 
         `rule`: which one of the dial plan led it where it goes. `beside`: the call with whose far
-        end its own is to talk, instead of a person.
+        end its own is to talk, instead of a person. `voicemail`: how that answers, if it does, for
+        whom one more caller `may_speak`.
         """
         self.id = call
         self.address = address
@@ -124,6 +130,7 @@ class Call:
         self._abandoned = False
         self._payer = payer
         self.leaving = Leaving(self, beside)
+        self.voicemail = Voicemail(effects, self, voicemail, lambda: may_speak(self.person))
         self._redirected: Redirected | None = None
         self._hops = 0
         self.direction = direction
@@ -170,6 +177,7 @@ class Call:
 
     def start(self, display_name: str = "") -> None:
         """Set out: ask for what the first step needs."""
+        self.voicemail.caller_name = display_name
         if self.leaving.beside is not None:
             self.media.bridge(self.leaving.beside)
         if self.matrix.state is MatrixState.PREPARING:
@@ -177,9 +185,10 @@ class Call:
         self.advance()
 
     def refuse(self, cause: Cause, display_name: str) -> None:
-        """Do not let the call ring; the person learns that they missed it."""
+        """Do not let it ring: voicemail takes it, or the person learns that they missed it."""
+        self.voicemail.caller_name = display_name
         self.matrix.prepare(display_name)
-        self.end(cause, "bridge")
+        self._act(Over(cause=cause, by="bridge"))
 
     def redirect(self, contact: str) -> None:
         """Send the caller elsewhere."""
@@ -190,6 +199,7 @@ class Call:
         """End both legs and the media session, and say why. Only the first reason counts."""
         if self.over is not None:
             return
+        cause = self.voicemail.named(cause)
         self.over = Over(cause=cause, by=by, status=status)
         if not status and self.sip.state in _RINGING_HERE:
             status = MEANINGS[cause].status
@@ -197,7 +207,9 @@ class Call:
         called = not self.matrix.polite and not self.matrix.description
         unheard = self._listener.close()
         past = self._course.past(called=called, unheard="" if self.is_put_through else unheard)
-        text = last_words(self._notices, self.over, past)
+        text = self.voicemail.close()
+        if not self.voicemail.is_on:
+            text = last_words(self._notices, self.over, past)
         self.renegotiation.close()
         self.matrix.end(cause, telling=bool(text))
         self.far.end(cause)
@@ -235,7 +247,7 @@ class Call:
 
     def handle_timer(self) -> None:
         """Go on from every state that has lasted too long."""
-        for machine in (self.matrix, self.media, self.renegotiation):
+        for machine in (self.matrix, self.media, self.renegotiation, self.voicemail):
             if machine.is_due():
                 self._act(machine.expire())
         for signal in self.far.expire():
@@ -251,6 +263,7 @@ class Call:
             self.media.deadline,
             self.renegotiation.deadline,
             self._listener.deadline,
+            self.voicemail.deadline,
         )
         return min(each for each in (*parts, *self.far.deadlines()) if each is not None)
 
@@ -312,7 +325,8 @@ class Call:
     @property
     def can_be_referred(self) -> bool:
         """Whether somebody else may be called into the far end's place."""
-        return self.over is None and self.talks_since is not None and self.far.is_steady
+        talks = self.talks_since is not None and not self.voicemail.is_on
+        return self.over is None and talks and self.far.is_steady
 
     @property
     def can_be_taken_over(self) -> bool:
@@ -397,14 +411,14 @@ class Call:
         mine = self.over is None and event.leg == self.sip.leg
         if not mine or not self.sip.hears(type(event)):
             return
-        if isinstance(event, SipKeyPressed):
-            self.media.play(event.key, event.duration)
-        else:
+        if not isinstance(event, SipKeyPressed):
             self.media.refresh_picture()
+        elif not self.voicemail.pressed(event.key):
+            self.media.play(event.key, event.duration)
 
     def _media_event(self, event: MediaEvent) -> None:
         if isinstance(event, MediaKeyPressed):
-            if self.over is None:
+            if self.over is None and not self.voicemail.pressed(event.key):
                 self.sip.press(event.key, event.duration)
             return
         if isinstance(event, MediaPictureWanted):
@@ -421,6 +435,7 @@ class Call:
         self._act(self.media.handle(event))
         self._act(self.renegotiation.handle(event))
         self._act(self.far.media_said(event))
+        self._act(self.voicemail.handle(event))
         if isinstance(event, MediaClosed) and was is MediaState.CLOSING:
             statistics = {**event.statistics, **self._listener.statistics()}
             self._effects.emit(RecordStatistics(call=self.id, statistics=statistics))
@@ -463,7 +478,7 @@ class Call:
     def _judge(self, over: Over) -> None:
         """Something is over; so is the call, unless the person has handed it over."""
         judged = self.leaving.judge(over)
-        if judged is None:
+        if judged is None or self.voicemail.takes(judged):
             return
         if judged.cause is Cause.NOT_TRANSFERRED:
             self.leaving.forsake(judged)
@@ -521,6 +536,7 @@ class Call:
         if up and self.renegotiation.state is RenegotiationState.CLOSED:
             self._course.answered()
             self.renegotiation.open(self.matrix, self.sip)
+            self.voicemail.begin()
 
     # --- inside ---------------------------------------------------------------------------
 
@@ -540,10 +556,18 @@ class Call:
         if self.over is not None:
             return "ending"
         if self._course.answered_at is not None:
-            return "connected"
+            return "voicemail" if self.voicemail.is_on else "connected"
         if self.matrix.state in _UNSENT or self.sip.state is SipState.IDLE:
             return "preparing"
         return "ringing"
+
+    def missed(self, over: Over) -> str:
+        """What to tell the person of a call that nobody talks in, which is over for them."""
+        return last_words(self._notices, over, self._course.past(called=True))
+
+    def tell_missed(self, text: str) -> None:
+        """Tell the person what is known of the call by now."""
+        self.matrix.tell(text, self._course.since)
 
     def notify(self, text: str) -> None:
         """Tell the person something that has just happened, if they want to be told."""

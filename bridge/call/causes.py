@@ -25,6 +25,7 @@ class Cause(Enum):
     UNREACHABLE = "unreachable"
     DO_NOT_DISTURB = "do_not_disturb"
     FORWARDED = "forwarded"
+    VOICEMAIL = "voicemail"
     NOT_IN_SERVICE = "not_in_service"
     NUMBER_CHANGED = "number_changed"
     REDIRECTED = "redirected"
@@ -97,6 +98,7 @@ MEANINGS: dict[Cause, Meaning] = {
         480, 21, "user_hangup", "Do not disturb is on.", missed="do not disturb was on"
     ),
     Cause.FORWARDED: Meaning(302, 23, "user_hangup", "The call was forwarded."),
+    Cause.VOICEMAIL: Meaning(480, 16, "user_hangup", ""),
     Cause.NOT_IN_SERVICE: Meaning(404, 1, "unknown_error", "This number is not in service."),
     Cause.NUMBER_CHANGED: Meaning(410, 22, "unknown_error", "This number has changed."),
     Cause.REDIRECTED: Meaning(

@@ -14,6 +14,7 @@ from bridge.call.states import (
     State,
     SuccessionState,
 )
+from bridge.call.voicemail_states import VoicemailState
 
 
 class Deadline(Enum):
@@ -32,6 +33,8 @@ class Deadline(Enum):
     BACKOFF = "backoff"
     END = "end"
     CLOSE = "close"
+    PLAY = "play"
+    RECORD = "record"
 
 
 DEADLINES: Mapping[State, Deadline] = {
@@ -78,6 +81,9 @@ DEADLINES: Mapping[State, Deadline] = {
     RenegotiationState.TELLING: Deadline.NEGOTIATE,
     RenegotiationState.TOLD: Deadline.MEDIA,
     SuccessionState.OFFERING: Deadline.MEDIA,
+    VoicemailState.GREETING: Deadline.PLAY,
+    VoicemailState.BEEPING: Deadline.PLAY,
+    VoicemailState.RECORDING: Deadline.RECORD,
 }
 """Two states in a row with the same deadline share it: it runs on. States that are missing last as
 long as what they wait for, which has a deadline of its own: until it has ended, the SIP leg always
@@ -106,6 +112,10 @@ class Timeouts:
     """Until a SIP leg that we ended is confirmed gone."""
     close: float = 10.0
     """Until the media session is closed."""
+    play: float = 90.0
+    """Until a greeting and the tone behind it were played."""
+    record: float = 15.0
+    """Until a message is recorded, besides the time that it may last."""
     invite_left: float = 3.0
     """An invite from a person with less of its lifetime left than this does not ring."""
     forget: float = 600.0

@@ -100,6 +100,11 @@ class Allowances:
         too_many = self._active(person) >= self._limits_of(person).calls_per_person
         return Cause.TOO_MANY_CALLS if too_many else None
 
+    def may_speak(self, person: UserId) -> bool:
+        """Whether one more caller may be taken by a person's voicemail."""
+        speaking = sum(call.voicemail.is_on for call in self._calls.of(person))
+        return speaking < limits_of(self._effects.policy, person).calls_per_person
+
     def longest(self, trunk: TrunkName, person: UserId | None = None) -> float:
         """Seconds that a call may last: of a person's own, or of anybody's that comes in."""
         limits = self._effects.limits if person is None else self._limits_of(person)
@@ -263,8 +268,11 @@ class Allowances:
         return self._trunk(TrunkName(name)).seconds_per_day
 
     def _active(self, person: UserId) -> int:
-        """Two calls whose telephones talk with each other take the place of one."""
-        calls = self._calls.of(person)
+        """Two calls whose telephones talk with each other take the place of one.
+
+        What voicemail takes does not keep the person from calling.
+        """
+        calls = [call for call in self._calls.of(person) if not call.voicemail.is_on]
         through = sum(call.is_put_through for call in calls)
         return len(calls) - through + through // 2
 

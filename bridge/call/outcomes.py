@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whose doing it is that a call ended as it did: eight classes of causes."""
+"""Whose doing it is that a call ended as it did: nine classes of causes."""
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -13,6 +13,8 @@ class Outcome(Enum):
 
     SUCCESS = "success"
     """It was talked on, and ended as people end calls."""
+    VOICEMAIL = "voicemail"
+    """Voicemail took it, and the caller could leave a message."""
     CALLER = "caller"
     """Who called gave up, or cannot call so: no failure of anybody's."""
     CALLEE = "callee"
@@ -31,6 +33,7 @@ class Outcome(Enum):
 
 _CAUSES: Final[Mapping[Outcome, Sequence[Cause]]] = {
     Outcome.SUCCESS: (Cause.NORMAL, Cause.TRANSFERRED, Cause.REPLACED, Cause.FORWARDED),
+    Outcome.VOICEMAIL: (Cause.VOICEMAIL,),
     Outcome.CALLER: (
         Cause.CANCELLED,
         Cause.NUMBER_INCOMPLETE,

@@ -9,6 +9,7 @@ from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.inbound import route_in, rule_in
 from bridge.call.machine import Effects
 from bridge.call.policy import Refusal, Wishes
+from bridge.call.voicemail_terms import VoicemailTerms
 
 _NOTHING = Wishes()
 
@@ -20,6 +21,7 @@ class People:
         self._effects = effects
         self._wishes: dict[UserId, Wishes] = {}
         self._owners: dict[TrunkName, UserId] = {}
+        self._full = False
 
     def change(self, event: PersonChanged) -> None:
         """A person wishes something else from now on."""
@@ -33,7 +35,22 @@ class People:
             forward=event.forward,
             account=event.account,
             withhold=event.withhold,
+            voicemail=event.voicemail,
+            voicemail_delay=event.voicemail_delay,
+            greeting=event.greeting,
         )
+
+    def fill(self, *, full: bool) -> None:
+        """Whether nothing more can be recorded for anybody."""
+        self._full = full
+
+    def voicemail(self, person: UserId) -> VoicemailTerms | None:
+        """How voicemail answers for a person; None if it does not."""
+        wishes, terms = self.wishes(person), self._effects.policy.voicemail
+        if terms is None or not wishes.voicemail or self._full:
+            return None
+        delay = terms.delay if wishes.voicemail_delay is None else wishes.voicemail_delay
+        return replace(terms, delay=delay, greeting=wishes.greeting or terms.greeting)
 
     def wishes(self, person: UserId) -> Wishes:
         """What a person has set."""

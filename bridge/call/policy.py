@@ -14,6 +14,7 @@ from bridge.call.causes import Cause
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.notices import Notices
 from bridge.call.rules import Caller, InboundRule, NumberFormat, OutboundRule, TrunkPolicy
+from bridge.call.voicemail_terms import VoicemailTerms
 
 
 class Access(IntEnum):
@@ -82,6 +83,8 @@ class Policy:
     """By Matrix id, server name or `*`: who has other bounds."""
     notices: Notices = Notices.ERRORS
     """How much people read about their calls."""
+    voicemail: VoicemailTerms | None = None
+    """How it answers for whoever has switched it on; None: nobody may."""
     kind_of: Callable[[str], NumberKind] = ordinary
     """What kind of number it is; must be pure."""
     meanings: Callable[[str], Collection[str]] = as_written
@@ -109,6 +112,12 @@ class Wishes:
     """The trunk of their own SIP account."""
     withhold: bool | None = None
     """Whether they stay unknown when they call; None: as the configuration has it."""
+    voicemail: bool = False
+    """Whether it takes the calls that they do not."""
+    voicemail_delay: float | None = None
+    """Seconds for which it rings first; None: as the configuration has it."""
+    greeting: str = ""
+    """The file that callers hear; empty: that of the configuration."""
 
 
 @dataclass(frozen=True, slots=True)

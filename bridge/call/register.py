@@ -45,7 +45,7 @@ class Register:
     def between(self, person: UserId, address: Address, besides: Call | None = None) -> Call | None:
         """The call that goes on between these two."""
         for call in self.of(person):
-            if call.is_put_through:
+            if call.is_put_through or call.voicemail.is_on:
                 continue
             if call.address == address and call is not besides:
                 return call

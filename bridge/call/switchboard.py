@@ -24,6 +24,7 @@ from bridge.call.events import (
     ShutdownRequested,
     SipInviteReceived,
     TalksRecalled,
+    VoicemailFilled,
 )
 from bridge.call.ids import (
     Address,
@@ -33,6 +34,7 @@ from bridge.call.ids import (
     TrunkName,
     UserId,
 )
+from bridge.call.leg import Over
 from bridge.call.limits import Allowance, Allowances, usable
 from bridge.call.machine import Effects
 from bridge.call.making import LegMaker
@@ -46,6 +48,7 @@ from bridge.call.view import CallView
 
 PARTY = PartyId("matrix-sip")
 """Our party id in every Matrix call."""
+_BUSY = Over(cause=Cause.BUSY, by="bridge")
 _NOWHERE = OutboundRoute(
     trunk=TrunkName(""), target="", caller="", early_media=False, terms=Terms()
 )
@@ -98,6 +101,8 @@ class Switchboard:
                 self._call_requested(event)
             case PersonChanged():
                 self._people.change(event)
+            case VoicemailFilled(full=full):
+                self._people.fill(full=full)
             case TalksRecalled():
                 self._limits.recall(event)
             case MatrixMemberLeft(room=room):
@@ -243,6 +248,8 @@ class Switchboard:
             sip=self._maker.incoming(call, event),
             terms=terms_of(self._effects.policy, event.trunk),
             rule=self._people.rule_in(event.trunk, event.dialled) if people else "",
+            voicemail=self._people.voicemail(people[0]) if len(people) == 1 else None,
+            may_speak=self._limits.may_speak,
         )
         self._calls.add(made, sip_name(event.leg))
         if isinstance(routed, Refusal):
@@ -278,7 +285,7 @@ class Switchboard:
             self._forward(call, forward)
         elif len(absent) < len(people):
             call.start(event.caller_name)
-        elif len(people) == 1 and other is not None:
+        elif other is not None and not call.voicemail.answers(_BUSY) and len(people) == 1:
             other.notify(MISSED_WHILE_BUSY)
             call.end(Cause.BUSY, "bridge")
         else:

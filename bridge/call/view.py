@@ -16,7 +16,7 @@ class CallView:
     call: CallId
     direction: Direction
     state: str
-    """`preparing`, `ringing`, `connected` or `ending`."""
+    """`preparing`, `ringing`, `connected`, `voicemail` or `ending`."""
     person: UserId
     address: Address
     trunk: TrunkName

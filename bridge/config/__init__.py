@@ -33,8 +33,10 @@ from bridge.config.models import (
 from bridge.config.renewal import Effect, differences, effect_of, merged
 from bridge.config.routing import Caller, InboundRule, Limits, Numbers, OutboundRule
 from bridge.config.sip import Accounts, Sip, SipTransport, Trunk, TrunkTls
+from bridge.config.voicemail import LEAST_DELAY, Voicemail
 
 __all__ = [
+    "LEAST_DELAY",
     "PORTS_PER_WORKER",
     "Accounts",
     "Api",
@@ -69,6 +71,7 @@ __all__ = [
     "Trunk",
     "TrunkTls",
     "TurnServer",
+    "Voicemail",
     "Web",
     "checked",
     "differences",

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from yarl import URL
 
-from bridge.config import checks_callers, checks_routing, checks_sip
+from bridge.config import checks_callers, checks_routing, checks_sip, checks_voicemail
 from bridge.config.checks_routing import SERVER_NAME, USER_ID
 from bridge.config.models import PORTS_PER_WORKER, AutoJoin, Config, EncryptionMode
 from bridge.config.problems import Finding
@@ -29,6 +29,7 @@ def check(config: Config) -> Iterator[Finding]:
     yield from checks_sip.check(config)
     yield from checks_routing.check(config)
     yield from checks_callers.check(config)
+    yield from checks_voicemail.check(config)
     yield from _notices(config)
     yield from _records(config)
     yield from _media(config)

@@ -197,14 +197,18 @@ def _resolved(config: Config, directory: Path) -> Config:
         name: trunk.model_copy(update={"tls": _anchored(trunk.tls, directory)})
         for name, trunk in config.trunks.items()
     }
-    url = config.database.url.get_secret_value()
+    url, folder = config.database.url.get_secret_value(), config.voicemail.folder
     if url.startswith(SQLITE):
-        url = SQLITE + str(directory / url.removeprefix(SQLITE))
+        file = directory / url.removeprefix(SQLITE)
+        url, folder = SQLITE + str(file), folder or file.parent / "voicemail"
     return config.model_copy(
         update={
             "sip": config.sip.model_copy(update={"transports": transports}),
             "trunks": trunks,
             "database": config.database.model_copy(update={"url": SecretStr(url)}),
+            "voicemail": config.voicemail.model_copy(
+                update={"folder": None if folder is None else directory / folder}
+            ),
         }
     )
 

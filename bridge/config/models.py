@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr
 from bridge.config.base import Days, Off, Port, Seconds, Section
 from bridge.config.routing import Caller, InboundRule, Limits, Numbers, OutboundRule
 from bridge.config.sip import Accounts, Sip, Trunk
+from bridge.config.voicemail import Voicemail
 
 
 class Homeserver(Section):
@@ -311,6 +312,7 @@ class Config(Section):
     numbers: Numbers = Field(default_factory=Numbers)
     limits: Limits = Field(default_factory=Limits)
     notices: Notices = Field(default_factory=Notices)
+    voicemail: Voicemail = Field(default_factory=Voicemail)
     media: Media = Field(default_factory=Media)
     shutdown: Shutdown = Field(default_factory=Shutdown)
     records: Records = Field(default_factory=Records)

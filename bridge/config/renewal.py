@@ -57,6 +57,16 @@ EFFECTS: Final[Mapping[str, Mapping[str, Effect] | Effect]] = {
     },
     "limits": _LIVE,
     "notices": _LIVE,
+    # Greetings are where the folder was when they were made.
+    "voicemail": {
+        "enabled": _LIVE,
+        "folder": _RESTART,
+        "delay": _LIVE,
+        "answers": _LIVE,
+        "max_length": _LIVE,
+        "silence": _LIVE,
+        "max_waiting": _LIVE,
+    },
     "media": _RESTART,
     "shutdown": _LIVE,
     "records": _LIVE,

@@ -39,8 +39,10 @@ from bridge.matrix.lookups import Dial, Lookups
 from bridge.matrix.outbox import Outbox, asserted_identity, call_event, is_last, notice
 from bridge.matrix.portals import NoSuchPerson, Portals
 from bridge.matrix.post import Post
+from bridge.matrix.repository import Repository
 from bridge.matrix.transactions import Transactions
 from bridge.matrix.unanswered import Unanswered
+from bridge.matrix.voice import VoiceRooms
 from bridge.ports import (
     CallRecord,
     Desk,
@@ -141,7 +143,10 @@ class MatrixAdapter:
             store=store,
             encryption=encryption,
         )
-        self._outbox = Outbox(Post(self._homeserver, encryption, store).send, self._patience)
+        post = Post(self._homeserver, encryption, store)
+        self._outbox = Outbox(post.send, self._patience)
+        self._repository = Repository(self._appservice)
+        self.voice = VoiceRooms(self._portals, self._repository, post, encryption)
         self._notices = itertools.count()
         self._tasks: set[asyncio.Task[None]] = set()
         self._announced = Announced(self._homeserver)
@@ -264,6 +269,7 @@ class MatrixAdapter:
             clock=self._clock,
             encryption=self._encryption,
             again=self._inbox.again,
+            repository=self._repository,
         )
         self._inbox.elsewhere = self._attendant.handle
         self._inbox.typed = typed

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 _QUOTE: Final = re.compile(r"\A(?:>.*\n)+\n?")
 _WORDS: Final = ("m.text", "m.emote")
+_FILES: Final = ("m.audio", "m.file")
 
 
 def text_of(content: dict[str, Any]) -> str | None:
@@ -17,6 +18,11 @@ def text_of(content: dict[str, Any]) -> str | None:
     if isinstance(relation, dict) and "m.in_reply_to" in relation:
         body = _QUOTE.sub("", body)
     return body.strip()
+
+
+def is_file(content: dict[str, Any]) -> bool:
+    """Whether it is a file, which may be audio: a voice message is, too."""
+    return content.get("msgtype") in _FILES
 
 
 def is_notice(content: dict[str, Any]) -> bool:

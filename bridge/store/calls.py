@@ -22,6 +22,7 @@ from bridge.call.commands import (
     RecordStatistics,
     Ringing,
     StoreCommand,
+    VoicemailCommand,
 )
 from bridge.call.events import Placed, Talk
 from bridge.call.ids import CallId, Direction, Side, TrunkName, UserId
@@ -58,6 +59,8 @@ class Calls:
                     self._writer.put(_measured(call, side, flow, float(at)), important=False)
             case RecordSilence():
                 return  # The ladder tells it, and in the end the statistics do.
+            case VoicemailCommand():
+                return  # Recordings are kept elsewhere.
             case _:
                 self._writer.put(_write_of(command, float(at)))
 

@@ -2,11 +2,22 @@
 """People's rooms with the bot, and what they chose there."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from mautrix.util.async_db import Database
 
 from bridge.call.ids import Address, RoomId, UserId
 from bridge.ports import PersonSettings
+
+_COLUMNS: Final = (
+    "person",
+    "dnd",
+    "forward",
+    "withhold",
+    "voicemail",
+    "voicemail_delay",
+    "greeting",
+)
 
 
 class People:
@@ -17,28 +28,32 @@ class People:
 
     async def settings(self) -> Mapping[UserId, PersonSettings]:
         """What people chose, where it is not what everybody starts with."""
-        rows = await self._database.fetch(
-            "SELECT person, dnd, forward, withhold FROM person_settings"
-        )
+        rows = await self._database.fetch(f"SELECT {', '.join(_COLUMNS)} FROM person_settings")
         return {
             UserId(row["person"]): PersonSettings(
                 dnd=bool(row["dnd"]),
                 forward=None if row["forward"] is None else Address(row["forward"]),
                 withhold=None if row["withhold"] is None else bool(row["withhold"]),
+                voicemail=bool(row["voicemail"]),
+                voicemail_delay=row["voicemail_delay"],
+                greeting=bool(row["greeting"]),
             )
             for row in rows
         }
 
     async def save_settings(self, person: UserId, settings: PersonSettings) -> None:
         """Remember what a person chose."""
+        changes = ", ".join(f"{column}=excluded.{column}" for column in _COLUMNS[1:])
         await self._database.execute(
-            "INSERT INTO person_settings (person, dnd, forward, withhold) VALUES ($1, $2, $3, $4) "
-            "ON CONFLICT (person) DO UPDATE "
-            "SET dnd=excluded.dnd, forward=excluded.forward, withhold=excluded.withhold",
+            f"INSERT INTO person_settings ({', '.join(_COLUMNS)}) "
+            f"VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (person) DO UPDATE SET {changes}",
             person,
             settings.dnd,
             settings.forward,
             settings.withhold,
+            settings.voicemail,
+            settings.voicemail_delay,
+            settings.greeting,
         )
 
     async def person_of(self, room: RoomId) -> UserId | None:

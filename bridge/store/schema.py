@@ -190,6 +190,29 @@ async def _provisioned(connection: Connection, _: Scheme) -> None:
     )
 
 
+async def _voicemail(connection: Connection, _: Scheme) -> None:
+    """Recordings that are to be posted, and what people chose for their voicemail."""
+    await connection.execute(
+        """
+        CREATE TABLE voicemail (
+            call        TEXT PRIMARY KEY,
+            person      TEXT NOT NULL,
+            address     TEXT NOT NULL,
+            caller_name TEXT NOT NULL,
+            file        TEXT NOT NULL,
+            at          DOUBLE PRECISION NOT NULL
+        )
+        """
+    )
+    for column in ("voicemail", "greeting"):
+        await connection.execute(
+            f"ALTER TABLE person_settings ADD COLUMN {column} BOOLEAN NOT NULL DEFAULT FALSE"
+        )
+    await connection.execute(
+        "ALTER TABLE person_settings ADD COLUMN voicemail_delay DOUBLE PRECISION"
+    )
+
+
 migrations = UpgradeTable(version_table_name=VERSION_TABLE, database_name="matrix-sip")
 migrations.upgrades.append(_first)
 migrations.upgrades.append(_secrets)
@@ -201,3 +224,4 @@ migrations.upgrades.append(_trunks_and_callers)
 migrations.upgrades.append(_whole_records)
 migrations.upgrades.append(_quality)
 migrations.upgrades.append(_provisioned)
+migrations.upgrades.append(_voicemail)

@@ -11,6 +11,7 @@ from bridge.ports import CallRecord
 
 OUTCOMES: Final[Mapping[Outcome, str]] = {
     Outcome.SUCCESS: "went well",
+    Outcome.VOICEMAIL: "taken by voicemail",
     Outcome.CALLER: "given up by the caller",
     Outcome.CALLEE: "busy, declined, not there",
     Outcome.POLICY: "not allowed",
@@ -119,7 +120,9 @@ def sentences(record: CallRecord) -> Iterator[str]:
 def _course(record: CallRecord) -> Iterator[str]:
     if record.rang_at is not None:
         yield f"It rang after {record.rang_at - record.started_at:.1f} s."
-    if record.answered_at is not None:
+    if record.answered_at is not None and record.cause == Cause.VOICEMAIL.value:
+        yield f"Voicemail answered after {record.answered_at - record.started_at:.1f} s."
+    elif record.answered_at is not None:
         yield f"It was answered after {record.answered_at - record.started_at:.1f} s."
     elif record.ended_at is not None:
         yield "It was never answered." if record.rang_at is not None else "It never rang."
@@ -127,7 +130,9 @@ def _course(record: CallRecord) -> Iterator[str]:
 
 def _end(record: CallRecord) -> Iterator[str]:
     lasted = talked(record)
-    if lasted is not None:
+    if lasted is not None and record.cause == Cause.VOICEMAIL.value:
+        yield f"The caller was there for {duration(lasted)}."
+    elif lasted is not None:
         yield f"They talked for {duration(lasted)}."
     who = ENDERS.get(record.ended_by or "", record.ended_by or "")
     yield f"It was ended by {who}: {in_short(record)}."
@@ -152,6 +157,8 @@ def unheard(record: CallRecord) -> Iterator[str]:
         return
     figures = record.statistics
     for side, who in SIDES.items():
+        if side is Side.MATRIX and record.cause == Cause.VOICEMAIL.value:
+            continue  # Nobody was there.
         why = str(figures.get(f"{side.value}_silence", ""))
         if why:
             seconds = float(figures.get(f"{side.value}_silent_s", 0))

@@ -207,6 +207,10 @@ class Audit:
             self.beside[command.call] = command.other
         if isinstance(command, c.OfferMedia) and command.call in self.beside:
             assert command.side is Side.SIP or not command.sdp, "there is no client to say this"
+        if isinstance(command, c.PlayAudio | c.RecordAudio | c.EndAudio):
+            answered = c.RecordAnswer in self.records[command.call]
+            assert answered, "nobody is there to hear or to speak"
+            assert command.side is Side.SIP
         seen[type(command)] += 1
 
     def _record(self, command: c.StoreCommand) -> None:
@@ -216,9 +220,22 @@ class Audit:
             assert type(command) not in seen, f"{type(command).__name__} twice"
         if isinstance(command, c.RecordRinging):
             assert c.RecordAnswer not in seen, "it rings after it was answered"
-        if c.RecordEnd in seen:
+        if isinstance(command, c.VoicemailCommand):
+            self._record_voicemail(command, seen)
+        elif c.RecordEnd in seen:
             assert isinstance(command, c.RecordStatistics)
         seen.append(type(command))
+
+    def _record_voicemail(self, command: c.VoicemailCommand, seen: list[type]) -> None:
+        kept = c.KeepVoicemail in seen
+        settled = c.PostVoicemail in seen or c.DropVoicemail in seen
+        if isinstance(command, c.KeepVoicemail):
+            assert c.RecordAnswer in seen, "nobody can speak yet"
+            assert c.RecordEnd not in seen
+            assert not kept
+        else:
+            assert kept
+            assert not settled, "a recording was settled twice"
 
     def all_is_over(self) -> None:
         """Nothing is left that anybody believes in."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A switchboard on a table: everyone around it is played by the test, and everything is audited."""
 
+from dataclasses import replace
 from typing import TypeVar
 
 from bridge.call import commands as c
@@ -23,6 +24,7 @@ from bridge.call.policy import Access, Limits, Policy
 from bridge.call.rules import InboundRule, OutboundRule, TrunkPolicy
 from bridge.call.switchboard import PARTY, Switchboard
 from bridge.call.terms import Terms
+from bridge.call.voicemail_terms import VoicemailTerms
 from tests.call.audit import Audit
 
 C = TypeVar("C", bound=c.Command)
@@ -63,6 +65,10 @@ EARLY_POLICY = Policy(
     inbound=POLICY.inbound,
     limits=LIMITS,
 )
+VOICEMAIL = VoicemailTerms(
+    greeting="greeting.wav", beep="beep.wav", folder="folder", delay=20, longest=120, silence=8
+)
+VOICEMAIL_POLICY = replace(POLICY, voicemail=VOICEMAIL)
 SPARE, LAST = TrunkName("spare"), TrunkName("last")
 SPARE_POLICY = Policy(
     access=POLICY.access,
@@ -411,6 +417,39 @@ class Desk:
         assert (reinvite.call, reinvite.leg) == (CALL, leg)
         assert reinvite.sdp == "offer of another call"
         self.tell(e.SipReinviteAnswered(leg=leg, op=reinvite.op, sdp="moved"))
+
+    def voicemail_takes_it(self) -> None:
+        """It has rung at a person with voicemail for long enough."""
+        self.tell(e.PersonChanged(person=PERSON, voicemail=True))
+        self.rings_at_the_person()
+        self.wait(VOICEMAIL.delay)
+        hangup = self.said.pop(0)
+        assert isinstance(hangup, c.SendMatrixHangup)
+        assert hangup.reason == "invite_timeout"
+
+    def voicemail_answers(self, number: int = 1) -> None:
+        """Voicemail takes a call: it is answered, and the caller hears the greeting."""
+        joined = self.expect(c.JoinMedia)
+        assert (joined.matrix_sdp, joined.sip_sdp) == ("", "sip offer")
+        call, leg = joined.call, LegId(f"in-{number}")
+        self.tell(e.MediaJoined(call=call, op=joined.op, matrix_sdp="", sip_sdp="answer to sip"))
+        assert self.expect(c.AnswerSip).sdp == "answer to sip"
+        self.tell(e.MediaConnected(call=call, matrix_codec="PCMA/8000", sip_codec="PCMA/8000"))
+        self.phone_acknowledges(leg)
+
+    def voicemail_beeps(self, greeting: str = VOICEMAIL.greeting) -> None:
+        """The greeting and the tone were heard."""
+        for file in (greeting, VOICEMAIL.beep):
+            played = self.expect(c.PlayAudio)
+            assert (played.side, played.file) == (Side.SIP, file)
+            self.tell(e.MediaPlayed(call=played.call, op=played.op, seconds=2))
+
+    def voicemail_records(self) -> c.RecordAudio:
+        """A telephone called, nobody took it, and the caller speaks by now."""
+        self.voicemail_takes_it()
+        self.voicemail_answers()
+        self.voicemail_beeps()
+        return self.expect(c.RecordAudio)
 
     def connected_to_the_person(
         self, *, version: int = 1, capabilities: e.Capabilities = CAPABLE

@@ -28,6 +28,7 @@ SILENT = {
     Cause.ANSWERED_ELSEWHERE,
     Cause.REPLACED,
     Cause.TRANSFERRED,
+    Cause.VOICEMAIL,
 }
 
 

@@ -41,6 +41,7 @@ from tests.call.desk import (
     TABLET,
     THEIR_CALL,
     TRUNK,
+    VOICEMAIL_POLICY,
     Desk,
 )
 
@@ -92,7 +93,16 @@ def _room(person: UserId) -> RoomId:
 
 
 _POLICIES = st.sampled_from(
-    [POLICY, EARLY_POLICY, GROUP_POLICY, BOUNDED_POLICY, SPARE_POLICY, SPARE_POLICY]
+    [
+        POLICY,
+        EARLY_POLICY,
+        GROUP_POLICY,
+        BOUNDED_POLICY,
+        SPARE_POLICY,
+        SPARE_POLICY,
+        VOICEMAIL_POLICY,
+        VOICEMAIL_POLICY,
+    ]
 )
 
 
@@ -108,6 +118,7 @@ class Chaos(RuleBasedStateMachine):
     @initialize(policy=_POLICIES)
     def open(self, policy: Policy) -> None:
         self.desk = Desk(policy)
+        self.desk.tell(e.PersonChanged(person=PERSON, voicemail=True))
 
     def tell(self, event: e.Event) -> None:
         self.desk.tell(event)
@@ -386,6 +397,11 @@ class Chaos(RuleBasedStateMachine):
                 self.tell(e.MediaAnswerReady(call=call, op=op, sdp=sdp))
             case c.JoinMedia() if good:
                 self.tell(e.MediaJoined(call=call, op=op, matrix_sdp="m", sip_sdp="s"))
+            case c.PlayAudio() if good:
+                self.tell(e.MediaPlayed(call=call, op=op, seconds=1))
+            case c.RecordAudio() if good:
+                sound = 0.5 if sdp == "one" else 5
+                self.tell(e.MediaRecorded(call=call, op=op, seconds=5, sound=sound))
             case c.MediaCommand():
                 fault = e.MediaFault.NO_COMMON_CODEC
                 self.tell(e.MediaFailed(call=call, op=op, fault=fault))
@@ -428,6 +444,8 @@ class Chaos(RuleBasedStateMachine):
             self.desk.core.use(policy)
         if luck == 29:
             self.tell(e.DrainRequested(seconds=30))
+        if luck in (2, 3):
+            self.tell(e.VoicemailFilled(full=luck == 2))
         if luck == 30:
             self.tell(e.ShutdownRequested())
 
@@ -452,6 +470,7 @@ class Chaos(RuleBasedStateMachine):
                         dnd=what == "dnd",
                         forward=to if what == "forward" else None,
                         account=TRUNK if what == "account" else None,
+                        voicemail=elsewhere or what == "nothing",
                     )
                 )
 
@@ -564,6 +583,44 @@ class PutThrough(Chaos):
             self.tell(e.MediaConnected(call=calls[-1], matrix_codec="x", sip_codec="x"))
 
 
+class LeaveAMessage(Chaos):
+    """The same, where voicemail has taken a call."""
+
+    @initialize(how_far=st.integers(0, 3), dnd=st.booleans())
+    def open(self, how_far: int, dnd: bool) -> None:
+        self.desk = desk = Desk(VOICEMAIL_POLICY)
+        self.legs.append(IN)
+        self.ours.append(OUR_CALL)
+        if dnd:
+            desk.tell(e.PersonChanged(person=PERSON, voicemail=True, dnd=True))
+            desk.phone_calls()
+        else:
+            desk.voicemail_takes_it()
+        (joined,) = (each for each in desk.said if isinstance(each, c.JoinMedia))
+        self.asked.extend(each for each in desk.said if isinstance(each, c.PreparePortal))
+        desk.said = [joined]
+        if how_far:
+            desk.voicemail_answers()
+        if how_far > 1:
+            desk.voicemail_beeps()
+        self.notice()
+
+    @rule(how=st.integers(0, 3))
+    def speak(self, how: int) -> None:
+        """The caller goes on, or the engine tells what has become of that."""
+        if not self.asked:
+            return
+        call, op = self.asked[-1].call, self.asked[-1].op  # type: ignore[attr-defined]
+        events: list[e.Event] = [
+            e.MediaKeyPressed(call=call, key="#", duration=0.1),
+            e.MediaPlayed(call=call, op=op, seconds=2),
+            e.MediaRecorded(call=call, op=op, seconds=2, sound=1.5),
+            e.SipEnded(leg=IN, status=200),
+        ]
+        self.tell(events[how])
+
+
 TestChaos = Chaos.TestCase
 TestPutThrough = PutThrough.TestCase
 TestPassedOn = PassedOn.TestCase
+TestLeaveAMessage = LeaveAMessage.TestCase

@@ -209,6 +209,10 @@ class World:
 
     def tell(self, event: e.Event) -> None:
         self.desk.tell(event)
+        self.sort()
+
+    def sort(self) -> None:
+        """Send what the core said on its way."""
         for command in self.desk.said:
             match command:
                 case c.SendCallEvent():

@@ -2,6 +2,7 @@
 """The tables themselves, and every event in every situation that a call can be in."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -32,6 +33,7 @@ from bridge.call.states import (
     Table,
 )
 from bridge.call.switchboard import PARTY
+from bridge.call.voicemail_states import VOICEMAIL, VoicemailState
 from scripts.state_diagrams import PAGE, page
 from tests.call.desk import (
     CALL,
@@ -46,6 +48,7 @@ from tests.call.desk import (
     ROOM,
     SECOND,
     TRUNK,
+    VOICEMAIL_POLICY,
     Desk,
 )
 from tests.call.desk import THEIR_CALL as THEIRS
@@ -56,6 +59,7 @@ TABLES: list[tuple[Table, type[State]]] = [
     (MEDIA, MediaState),
     (RENEGOTIATION, RenegotiationState),
     (SUCCESSION, SuccessionState),
+    (VOICEMAIL, VoicemailState),
 ]
 
 
@@ -79,10 +83,16 @@ def test_every_state_has_a_row_and_can_be_reached_and_left(
         MediaState.NONE,
         RenegotiationState.CLOSED,
         SuccessionState.NONE,
+        VoicemailState.WAITING,
     }
     assert set(states) <= reached | forced | starts
     finals = {state for state, row in table.items() if not row}
-    assert finals <= {MatrixState.ENDED, SipState.ENDED, MediaState.CLOSED}
+    assert finals <= {
+        MatrixState.ENDED,
+        SipState.ENDED,
+        MediaState.CLOSED,
+        VoicemailState.DONE,
+    }
 
 
 @pytest.mark.parametrize(
@@ -311,6 +321,15 @@ def _moving(desk: Desk) -> None:
     desk.colleague_answers()
 
 
+def _greeting(desk: Desk) -> None:
+    desk.voicemail_takes_it()
+    desk.voicemail_answers()
+
+
+def _recording(desk: Desk) -> None:
+    desk.voicemail_records()
+
+
 def _ended(desk: Desk) -> None:
     desk.connected_to_the_phone()
     desk.person_hangs_up()
@@ -353,6 +372,9 @@ SITUATIONS: dict[str, Callable[[Desk], None]] = {
     "requested, and rings here": Desk.requested_and_rings_here,
     "requested, and rings there": _requested_and_answered,
     "abandoned before it rang": _telling,
+    "voicemail takes it": Desk.voicemail_takes_it,
+    "voicemail greets": _greeting,
+    "voicemail records": _recording,
 }
 
 
@@ -426,6 +448,8 @@ def events(op: OpId) -> Iterable[e.Event]:
     yield e.MediaAudible(call=CALL, side=Side.SIP)
     yield e.MediaPlayed(call=CALL, op=op, seconds=1)
     yield e.MediaRecorded(call=CALL, op=op, seconds=1)
+    yield e.MediaRecorded(call=CALL, op=op, seconds=3, sound=2)
+    yield e.VoicemailFilled(full=True)
     yield e.MediaMeasured(call=CALL, matrix=Measured(), sip=Measured())
     yield e.MediaLost(call=CALL, side=Side.SIP, fault=e.MediaFault.INTERNAL)
     yield e.MediaClosed(call=CALL)
@@ -452,7 +476,7 @@ def test_no_class_of_event_is_missing() -> None:
 def test_every_event_in_every_situation(situation: str) -> None:
     """Whatever comes, and comes twice: the audit holds, and then the call can be ended."""
     for number in range(len(list(events(OpId(0))))):
-        desk = Desk(EARLY_POLICY)
+        desk = Desk(replace(EARLY_POLICY, voicemail=VOICEMAIL_POLICY.voicemail))
         SITUATIONS[situation](desk)
         asked = [command.op for command in desk.said if hasattr(command, "op")]
         event = list(events(asked[-1] if asked else OpId(999)))[number]

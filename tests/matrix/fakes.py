@@ -12,6 +12,7 @@ from mautrix.api import Method, PathBuilder
 
 from bridge.call.ids import RoomId, UserId
 from bridge.matrix.homeserver import Homeserver, HomeserverError, Refused
+from bridge.matrix.repository import Repository, TooLarge
 
 BOT = UserId("@sipbot:example.org")
 
@@ -183,6 +184,33 @@ class FakeHomeserver(Homeserver):
         if event_type == "m.room.member" and key in room.members:
             return {"membership": room.members[key]}
         raise refused("M_NOT_FOUND", "Event not found.")
+
+
+class FakeRepository(Repository):
+    """Files in memory."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.kinds: dict[str, tuple[str, str]] = {}
+        """By whom, and as what."""
+        self.failures: list[HomeserverError] = []
+        self.size: int | None = 50_000
+
+    async def limit(self) -> int | None:
+        return self.size
+
+    async def upload(self, user: UserId, data: bytes, kind: str) -> str:
+        address = f"mxc://example.org/{len(self.files)}"
+        self.files[address], self.kinds[address] = data, (user, kind)
+        return address
+
+    async def download(self, address: str, most: int) -> bytes:
+        if self.failures:
+            raise self.failures.pop(0)
+        data = self.files[address]
+        if len(data) > most:
+            raise TooLarge("too large")
+        return data
 
 
 def refused(errcode: str, message: str) -> Refused:

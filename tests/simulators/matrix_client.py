@@ -98,6 +98,19 @@ class MatrixClient:
                 raise MatrixError(reply.status, answer)
             return answer
 
+    async def upload(self, data: bytes, kind: str) -> str:
+        """Keep a file; gives its address."""
+        headers, path = {"Content-Type": kind}, "/_matrix/media/v3/upload"
+        async with self._http.post(path, data=data, headers=headers) as reply:
+            return str((await reply.json())["content_uri"])
+
+    async def download(self, address: str) -> bytes:
+        """A file that somebody has kept."""
+        path = address.removeprefix("mxc:/")
+        async with self._http.get(f"/_matrix/client/v1/media/download{path}") as reply:
+            assert reply.status == 200, await reply.text()
+            return await reply.read()
+
     async def send(self, room: str, event_type: str, content: Content) -> str:
         """Send a message event; retried while the homeserver is away. Returns its event id."""
         transaction = f"{time.time_ns()}.{next(self._transactions)}"

@@ -224,6 +224,7 @@ class Stage:
             + [dict(rule) for rule in self._inbound],
             "limits": {"ring_time": self._ring_time},
             "media": {"listen": "127.0.0.1"},
+            "voicemail": {"enabled": self._ring_time > 5, "delay": 5},
             "logging": {"full_numbers": True, **self._logging},
             "web": {"port": free_port()},
             "api": {"write_token": "what a program has to show"},

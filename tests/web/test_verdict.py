@@ -44,6 +44,18 @@ def test_how_a_call_went() -> None:
     assert verdict.advice(odd) == ""
 
 
+def test_a_call_that_voicemail_took() -> None:
+    taken = record(
+        direction=Direction.TO_MATRIX,
+        cause="voicemail",
+        statistics={"matrix_packets_received": 0, "sip_packets_received": 250},
+    )
+    assert "Voicemail answered after 6.1 s. The caller was there for 1:05." in words(taken)
+    assert list(verdict.unheard(taken)) == []
+    silent = replace(taken, statistics={"mode": "relay"})
+    assert list(verdict.unheard(silent)) == ["No audio came from the telephone."]
+
+
 def test_what_went_wrong_comes_with_what_helps() -> None:
     ours = {Outcome.TRUNK, Outcome.MEDIA, Outcome.HOMESERVER}
     for cause in Cause:

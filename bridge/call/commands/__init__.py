@@ -69,6 +69,12 @@ from bridge.call.commands.sip import (
     SendSipReinvite,
     SipCommand,
 )
+from bridge.call.commands.voicemail import (
+    DropVoicemail,
+    KeepVoicemail,
+    PostVoicemail,
+    VoicemailCommand,
+)
 
 __all__ = [
     "AddRemoteCandidates",
@@ -83,8 +89,10 @@ __all__ = [
     "CloseMedia",
     "Command",
     "DropSuccessor",
+    "DropVoicemail",
     "EndAudio",
     "JoinMedia",
+    "KeepVoicemail",
     "MatrixCommand",
     "MediaCommand",
     "NotifySip",
@@ -92,6 +100,7 @@ __all__ = [
     "OfferSuccessor",
     "PlayAudio",
     "PlayKey",
+    "PostVoicemail",
     "PreparePortal",
     "RecordAnswer",
     "RecordAttempts",
@@ -125,4 +134,5 @@ __all__ = [
     "SipCommand",
     "StoreCommand",
     "SwitchMedia",
+    "VoicemailCommand",
 ]

@@ -17,11 +17,12 @@ class MediaCommand(Command):
 class OfferMedia(MediaCommand):
     """`side` offered `sdp`; what do we offer the other side? Answered by `MediaOfferReady`.
 
-    With `sdp` None, `side` offered nothing (INVITE without SDP): the engine offers all it can. In
-    an established session this is a renegotiation (hold, resume, codec, ICE restart). Before
-    anything was agreed, a new offer from either side replaces the one that was pending.
-    `terms`: the trunk's; None: as before. `near`: a call that this one may come to be bridged with
-    (`BridgeMedia`), which is easier where both are carried by the same process.
+    With `sdp` None, `side` offered nothing (INVITE without SDP): the engine offers all it can. An
+    empty one of the Matrix side says that there is no client, as in `JoinMedia`. In an established
+    session this is a renegotiation (hold, resume, codec, ICE restart). Before anything was agreed,
+    a new offer from either side replaces the one that was pending. `terms`: the trunk's; None: as
+    before. `near`: a call that this one may be bridged with (`BridgeMedia`), which is easier
+    where both are carried by the same process.
     """
 
     op: OpId
@@ -49,7 +50,9 @@ class AnswerMedia(MediaCommand):
 class JoinMedia(MediaCommand):
     """Both sides have offered (setup glare): answer both. Answered by `MediaJoined`.
 
-    Replaces whatever offer was pending on either side. `terms` as in `OfferMedia`.
+    Replaces whatever offer was pending on either side. `terms` as in `OfferMedia`. Where
+    `matrix_sdp` is empty, there is no client, and none will come: what SIP says can be recorded,
+    and files be played to it; keys that it presses are told (`MediaKeyPressed`).
     """
 
     op: OpId
@@ -139,12 +142,15 @@ class PlayAudio(MediaCommand):
 class RecordAudio(MediaCommand):
     """Write what `side` says into a file (Ogg Opus), which is made anew.
 
-    Answered by `MediaRecorded` when it is over: by `EndAudio`, or with the session.
+    Answered by `MediaRecorded` when it is over: by `EndAudio`, with the session, after `longest`
+    seconds, or when nothing was heard for `silence` seconds; None: it goes on.
     """
 
     op: OpId
     side: Side
     file: str
+    longest: float | None = None
+    silence: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

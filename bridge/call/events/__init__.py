@@ -56,6 +56,7 @@ from bridge.call.events.people import (
     ShutdownRequested,
     Talk,
     TalksRecalled,
+    VoicemailFilled,
 )
 from bridge.call.events.sip import (
     SipAnswered,
@@ -138,4 +139,5 @@ __all__ = [
     "SipReinviteReceived",
     "Talk",
     "TalksRecalled",
+    "VoicemailFilled",
 ]

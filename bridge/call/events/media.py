@@ -115,6 +115,7 @@ class MediaPictureWanted(MediaEvent):
 class MediaKeyPressed(MediaEvent):
     """A key that the client pressed, which cannot reach the SIP leg's far end within the audio.
 
+    Where there is no client (`JoinMedia`), one that the far end pressed within the audio.
     `key` and `duration` as in `SipKeyPressed`. Told when the key was let go.
     """
 
@@ -175,10 +176,14 @@ class MediaPlayed(MediaEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaRecorded(MediaEvent):
-    """Answers `RecordAudio`: the file is complete, and that many `seconds` long."""
+    """Answers `RecordAudio`: the file is complete, and that many `seconds` long.
+
+    `sound`: in how many of them something was to be heard.
+    """
 
     op: OpId
     seconds: float
+    sound: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,9 @@ class PersonChanged(Event):
 
     `dnd`: nothing rings. `forward`: who calls is told to call this instead. `account`: the trunk of
     their own SIP account, by which their calls leave, and whose calls ring them. `withhold`:
-    whether they stay unknown when they call; None: as the configuration has it.
+    whether they stay unknown when they call; None: as the configuration has it. `voicemail`:
+    whether it takes calls that they do not, after `voicemail_delay` seconds (None: as configured),
+    with the file `greeting` (empty: as configured).
     """
 
     person: UserId
@@ -21,6 +23,16 @@ class PersonChanged(Event):
     forward: Address | None = None
     account: TrunkName | None = None
     withhold: bool | None = None
+    voicemail: bool = False
+    voicemail_delay: float | None = None
+    greeting: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoicemailFilled(Event):
+    """Whether too many recordings wait to be posted for one more to be made."""
+
+    full: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

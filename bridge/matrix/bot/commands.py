@@ -16,6 +16,7 @@ from bridge.errors import NotDone
 from bridge.matrix.bot.reply import Reply
 from bridge.numbers import international
 from bridge.ports import CallRecord, Desk
+from bridge.voicemail import VoicemailStatus
 
 _CALLS: Final = 10
 _MOST_CALLS: Final = 50
@@ -97,6 +98,7 @@ async def status(request: Request) -> Reply:
         (
             f"Do not disturb: {'on' if settings.dnd else 'off'}",
             f"Forwarding: {forward}",
+            *_voicemail(desk.voicemail.status(person)),
             f"Your number: {_SHOWN[settings.withhold]}",
             "Your own SIP account: "
             + (f"`{account.name}`, {account.state}" if account else "none"),
@@ -117,14 +119,20 @@ def _left(allowance: Allowance, access: Access) -> Sequence[str]:
     return (calls, f"Time left for calls, of 24 hours: {spelled(allowance.seconds)}")
 
 
+def _voicemail(status: VoicemailStatus | None) -> Sequence[str]:
+    if status is None:
+        return ()
+    return (f"Voicemail: {f'on, after {status.delay:.0f} s' if status.on else 'off'}",)
+
+
 async def dnd(request: Request) -> Reply:
     """Do not disturb."""
     if request.words:
-        await request.desk.set_dnd(request.person, _switch(request.words))
+        await request.desk.set_dnd(request.person, switch(request.words))
     if request.desk.settings(request.person).dnd:
-        return Reply(
-            "Do not disturb is on: callers hear that you cannot be reached. `dnd off` ends it."
-        )
+        taken = request.desk.voicemail.status(request.person)
+        hear = "get your voicemail" if taken and taken.on else "hear that you cannot be reached"
+        return Reply(f"Do not disturb is on: callers {hear}. `dnd off` ends it.")
     return Reply("Do not disturb is off: your calls ring.")
 
 
@@ -144,7 +152,7 @@ async def withhold(request: Request) -> Reply:
     """Whether those who are called see the person's number."""
     if request.words:
         word = " ".join(request.words).lower()
-        on = None if word == "default" else _switch(request.words)
+        on = None if word == "default" else switch(request.words)
         await request.desk.set_withhold(request.person, on)
     chosen = request.desk.settings(request.person).withhold
     return Reply(f"Your number: {_SHOWN[chosen]}.")
@@ -178,6 +186,8 @@ def _outcome(record: CallRecord, *, own: bool) -> str:
         return _UNANSWERED[Cause.ANSWERED_ELSEWHERE.value]
     if record.ended_at is None:
         return "not over"
+    if record.answered_at is not None and record.cause == Cause.VOICEMAIL.value:
+        return f"voicemail {_clock(record.ended_at - record.answered_at)}"
     if record.answered_at is not None:
         return f"talked {_clock(record.ended_at - record.answered_at)}"
     cause = record.cause or "unknown"
@@ -200,7 +210,8 @@ def _count(words: tuple[str, ...]) -> int:
     return int(words[0])
 
 
-def _switch(words: tuple[str, ...]) -> bool:
+def switch(words: tuple[str, ...]) -> bool:
+    """On or off. Raises `Misused`."""
     word = " ".join(words).lower()
     if word not in (*_ON, *_OFF):
         raise Misused("`on` or `off`?")

@@ -11,6 +11,7 @@ import structlog
 from bridge.call.ids import RoomId, UserId
 from bridge.call.policy import Access
 from bridge.errors import NotDone
+from bridge.matrix.attachments import fetch
 from bridge.matrix.bot.commands import Request
 from bridge.matrix.bot.reading import Reader
 from bridge.matrix.bot.reply import Question, Reply
@@ -18,7 +19,8 @@ from bridge.matrix.bot.table import COMMANDS, run
 from bridge.matrix.encryption.seam import ENCRYPTED, ENCRYPTION, Encryption
 from bridge.matrix.envelope import RoomEvent
 from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience, Refused
-from bridge.matrix.words import is_correction, text_of
+from bridge.matrix.repository import Repository
+from bridge.matrix.words import is_correction, is_file, text_of
 from bridge.ports import Desk, ManagementRooms
 
 log = structlog.get_logger(__name__)
@@ -31,6 +33,9 @@ _STALE: Final = 300.0
 """Seconds after which a command is not carried out: whoever gave it has given up waiting."""
 _WAITS: Final = 300.0
 """Seconds for which a question stays open."""
+
+_LARGEST_FILE: Final = 10_000_000
+"""Octets that a person may send us."""
 
 _HELLO: Final = Reply("Hello! I am the telephone bridge. `help` shows what I can do for you.")
 _NOT_ALLOWED: Final = "You are not allowed to use this bridge; ask its administrator."
@@ -74,10 +79,12 @@ class Bot:
         clock: Callable[[], float],
         encryption: Encryption,
         again: Callable[[RoomEvent], None],
+        repository: Repository,
     ) -> None:
         """`again` is given an event to be handled once more, when its key has come."""
         self.user = user
         self._homeserver = homeserver
+        self._repository = repository
         self._encryption = encryption
         self._reader = Reader(user, encryption, again=again, lost=self._lost, sleep=patience.sleep)
         self._rooms = rooms
@@ -214,9 +221,11 @@ class Bot:
         # A notice is another bot's; and what was corrected has been done.
         if event.type != "m.room.message" or is_correction(event.content):
             return
-        if text := text_of(event.content):
+        opened = self._open.get(event.room)
+        heard = opened is not None and opened.question.heard is not None and is_file(event.content)
+        if (text := text_of(event.content)) or heard:
             self._told.discard(event.room)
-            await self._message(event, text)
+            await self._message(event, text or "")
 
     async def _message(self, event: RoomEvent, text: str) -> None:
         reply = await self._answer(event, text)
@@ -249,18 +258,23 @@ class Bot:
         if event.age(self._clock()) > _STALE:
             return Reply(_LATE)
         if opened is not None:
-            return await self._answered(opened, text)
+            return await self._answered(opened, text, event)
         name, *words = text.split()
         name = name.lstrip("!/").lower()
         known = name if name in COMMANDS else "unknown"
         log.info("command of the bot", person=event.sender, command=known)
         return await run(name, Request(event.sender, tuple(words), self._desk))
 
-    async def _answered(self, opened: _Open, text: str) -> Reply:
+    async def _answered(self, opened: _Open, text: str, event: RoomEvent) -> Reply:
         if self._clock() > opened.until:
             return Reply(_TOO_LATE)
         if text.strip().lower() == "cancel":
             return Reply(_STOPPED)
+        if opened.question.heard is not None and is_file(event.content):
+            audio = await self._persist(
+                lambda: fetch(self._repository, event.content, _LARGEST_FILE)
+            )
+            return await opened.question.heard(audio)
         return await opened.question.answered(text.strip())
 
     async def _redact(self, event: RoomEvent) -> bool:

@@ -37,10 +37,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The bot has asked something. `secret`: the message with the answer is to be deleted."""
+    """The bot has asked something. `secret`: the message with the answer is to be deleted.
+
+    `heard`: takes an answer that is an audio file.
+    """
 
     answered: Callable[[str], Awaitable[Reply]]
     secret: bool = False
+    heard: Callable[[bytes], Awaitable[Reply]] | None = None
 
 
 def _html(text: str) -> str:

@@ -9,6 +9,7 @@ from bridge.errors import NotDone
 from bridge.matrix.bot import account, admin, commands
 from bridge.matrix.bot.commands import Command, Misused, Request
 from bridge.matrix.bot.reply import Reply
+from bridge.matrix.bot.voicemail import voicemail
 
 
 async def _help(request: Request) -> Reply:
@@ -53,6 +54,11 @@ COMMANDS: Final[Mapping[str, Command]] = {
         help="call without showing your number; for a single call, put *67 in front of the number.",
         access=Access.CALL,
         run=commands.withhold,
+    ),
+    "voicemail": Command(
+        usage="[on|off|status|delay <seconds>|greeting|greeting remove]",
+        help="let callers leave you voice messages when you do not answer; the greeting is yours.",
+        run=voicemail,
     ),
     "login": Command(
         usage="[<username>@<server> [as <name>]]",

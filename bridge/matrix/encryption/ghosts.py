@@ -160,9 +160,13 @@ class GhostEncryption:
             return None
         return _PLAIN
 
+    async def covers(self, room: RoomId, user: UserId) -> bool:
+        """See `Encryption`."""
+        return await self.settled() and await self._rooms.encrypted(room, user)
+
     async def prepare(self, room: RoomId, user: UserId, person: UserId) -> None:
         """See `Encryption`."""
-        if not await self.settled() or not await self._rooms.encrypted(room, user):
+        if not await self.covers(room, user):
             return
         with _database():
             await self._identity.ready(user)
@@ -179,7 +183,7 @@ class GhostEncryption:
         content: Mapping[str, Any],
     ) -> tuple[str, Mapping[str, Any]]:
         """See `Encryption`."""
-        if not await self.settled() or not await self._rooms.encrypted(room, user):
+        if not await self.covers(room, user):
             return event_type, content
         with _database():
             await self._identity.ready(user)

@@ -73,6 +73,9 @@ class Encryption(Protocol):
     async def unfit(self, room: RoomId, user: UserId) -> str | None:
         """Why the settings want no calls in this room, as a sentence; None if they do."""
 
+    async def covers(self, room: RoomId, user: UserId) -> bool:
+        """Whether what `user` sends there is encrypted."""
+
     async def prepare(self, room: RoomId, user: UserId, person: UserId) -> None:
         """Let every device of the person have the key of what `user` will send next."""
 
@@ -128,6 +131,10 @@ class NoEncryption:
     async def unfit(self, room: RoomId, user: UserId) -> str | None:
         """Every room will do; encrypted events are answered when they come."""
         return None
+
+    async def covers(self, room: RoomId, user: UserId) -> bool:
+        """No."""
+        return False
 
     async def prepare(self, room: RoomId, user: UserId, person: UserId) -> None:
         """No keys."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from bridge.call.ids import Side
 from bridge.call.terms import NO_TERMS, Terms
+from bridge.media.embedded.beside import unbound
 from bridge.media.embedded.legs import Legs
 from bridge.media.embedded.successor import allowed_by
 from bridge.sdp.agreement import audio_of, codec_choices, leg_media, webrtc_peer
@@ -45,7 +46,7 @@ class Agreements:
         self.stale = False
         """Whether the client has yet to be told what another SIP peer wants."""
         self.bridged = False
-        """Whether another call's SIP peer is there in the client's place."""
+        """Whether another call's SIP peer is there in the client's place, or nobody."""
         self._allowed: tuple[Codec, ...] = AUDIO_CODECS
         self._legs = legs
 
@@ -118,6 +119,12 @@ class Agreements:
             Side.MATRIX: Exchange(local=to_matrix, remote=matrix),
             Side.SIP: Exchange(local=to_sip, remote=sip),
         }
+
+    def answer_alone(self, sip: SessionDescription) -> Exchange:
+        """Our answer to the offer of a SIP peer with whom nobody but ourselves will talk."""
+        codec = pair_codecs(AUDIO_CODECS, codec_choices(sip, self._allowed)).sip
+        answer = self._answer(Side.SIP, sip, codec, unbound(sip, codec), None)
+        return Exchange(local=answer, remote=sip)
 
     def _answer(
         self,

@@ -105,13 +105,14 @@ class Beside:
             other.ring()
 
 
-def unbound(exchange: Exchange) -> Exchange:
+def unbound_exchange(exchange: Exchange) -> Exchange:
     """The same without hold, and with no audio codec but the one in use."""
     codec = leg_media(exchange.local, exchange.remote).codec
-    return Exchange(local=_unbound(exchange.local, codec), remote=_unbound(exchange.remote, codec))
+    return Exchange(local=unbound(exchange.local, codec), remote=unbound(exchange.remote, codec))
 
 
-def _unbound(description: SessionDescription, codec: Codec) -> SessionDescription:
+def unbound(description: SessionDescription, codec: Codec) -> SessionDescription:
+    """The same of one description."""
     audio = audio_of(description)
     kept = [str(n) for n, c in codecs_of(audio).items() if c == codec or c not in AUDIO_CODECS]
     free = replace(audio, direction=MediaDirection.SENDRECV, formats=tuple(kept))

@@ -170,7 +170,7 @@ class Legs:
             self.tell(Side.MATRIX, self._hear_matrix)
 
     async def leave_matrix(self) -> None:
-        """The client is out of the call: the SIP peer of another one is there instead."""
+        """The client is out of the call: the SIP peer of another one is there, or nobody."""
         self.streams.to_matrix.lead(None)
         self.video.drop()
         await self.matrix.close()
@@ -180,10 +180,14 @@ class Legs:
     def tell(self, side: Side, hear: OnRtp | None) -> None:
         """Let somebody hear a side before its path does, or nobody any more."""
         if side is Side.MATRIX:
-            self._hear_matrix = hear or self.streams.to_sip.receive
+            self._hear_matrix = hear or self.ear_of(side)
             self.matrix.tell(self.video.divide(self._hear_matrix))
         elif self.sip is not None:
-            self.sip.tell(hear or self._hear_sip)
+            self.sip.tell(hear or self.ear_of(side))
+
+    def ear_of(self, side: Side) -> OnRtp:
+        """Who hears a side while nobody else is told to."""
+        return self.streams.to_sip.receive if side is Side.MATRIX else self._hear_sip
 
     def hear_elsewhere(self, hear: OnRtp) -> None:
         """What the SIP peer says is for somebody else from now on."""

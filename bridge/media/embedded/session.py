@@ -23,7 +23,8 @@ from bridge.call.ids import CallId, Side
 from bridge.call.terms import Keypad, Terms
 from bridge.errors import BridgeError, SdpError
 from bridge.media.embedded.agreements import Agreements, Pending
-from bridge.media.embedded.beside import Beside, unbound
+from bridge.media.embedded.alone import Alone
+from bridge.media.embedded.beside import Beside, unbound_exchange
 from bridge.media.embedded.keys import KeyListener, KeyPlayer
 from bridge.media.embedded.legs import Legs, Reports, Resources
 from bridge.media.embedded.sounds import Sounds
@@ -73,13 +74,13 @@ class Session:
         )
         self._agreements = Agreements(legs)
         self._player = KeyPlayer(legs.streams.to_matrix)
-        self._beside: Beside | None = None
+        self._beside: Beside | Alone | None = None
         self._successor: Successor | None = None
         self._video_told = ""
         self._answered_at = 0.0
         self._connected_at = 0.0
         self._upkeep = Upkeep(legs.streams, legs.matrix.send_rtcp, legs.send_sip_rtcp)
-        self.sounds = Sounds(call, legs.streams, legs.tell, emit)
+        self.sounds = Sounds(call, legs.streams, legs.tell, legs.ear_of, emit)
         self._watch = Watch(call, legs.streams, self._wants, legs.facts, emit)
 
     # --- offers -------------------------------------------------------------------------------
@@ -88,6 +89,8 @@ class Session:
         """`side` offered: see `OfferMedia`. Raises SdpError, LocalError."""
         agreements = self._agreements
         agreements.accept(terms)
+        if side is Side.MATRIX and sdp == "":
+            await self._be_alone()
         if self._beside is not None and side is Side.MATRIX:
             return self._offer_beside()
         asked = agreements.read_offer(side, sdp) if sdp is not None else None
@@ -167,6 +170,8 @@ class Session:
         """Answer two offers: see `JoinMedia`. Raises SdpError, LocalError."""
         agreements = self._agreements
         agreements.accept(terms)
+        if not matrix_sdp:
+            return "", await self._answer_alone(sip_sdp)
         matrix = agreements.read_offer(Side.MATRIX, matrix_sdp)
         sip = agreements.read_offer(Side.SIP, sip_sdp)
         agreements.on.clear()
@@ -250,13 +255,35 @@ class Session:
         agreements = self._agreements
         agreements.pending, agreements.bridged = None, True
         if Side.MATRIX in agreements.on:
-            agreements.on[Side.MATRIX] = unbound(agreements.on[Side.MATRIX])
+            agreements.on[Side.MATRIX] = unbound_exchange(agreements.on[Side.MATRIX])
         other = session_of(name)
         theirs = other._beside if other is not None else None
-        if theirs is not None and theirs.other == self._call:
+        if isinstance(theirs, Beside) and theirs.other == self._call:
             ours.meet(theirs)
         if Side.SIP in agreements.on:
             self._commit({Side.SIP: agreements.on[Side.SIP]})
+
+    async def _be_alone(self) -> None:
+        """There is no client; what was offered to it is void."""
+        if self._beside is not None:
+            return
+        await self._legs.leave_matrix()
+        self._agreements.pending, self._agreements.bridged = None, True
+        self._beside = Alone(
+            self._legs.streams,
+            hear=self._legs.hear_elsewhere,
+            follow=self._follow_beside,
+            on_key=self._key_told,
+        )
+
+    async def _answer_alone(self, sdp: str) -> str:
+        """Answer a SIP peer with whom nobody but ourselves will talk."""
+        offer = self._agreements.read_offer(Side.SIP, sdp)
+        await self._be_alone()
+        self._legs.open_sip(offer)
+        exchange = self._agreements.answer_alone(offer)
+        self._commit({Side.SIP: exchange})
+        return str(exchange.local)
 
     def _offer_beside(self) -> Offered:
         """What to offer our SIP peer now, if it is not what it has."""
@@ -273,7 +300,7 @@ class Session:
 
     def _follow_beside(self, exchange: Exchange) -> None:
         """The other call's SIP peer agreed to something."""
-        self._agreements.on[Side.MATRIX] = unbound(exchange)
+        self._agreements.on[Side.MATRIX] = unbound_exchange(exchange)
         self._commit({})
 
     # --- putting it into force ------------------------------------------------------------------
@@ -347,6 +374,9 @@ class Session:
         if self._agreements.terms.keypad is Keypad.EVENTS:
             return
         self._legs.streams.to_sip.events += 1
+        self._key_told(key, duration)
+
+    def _key_told(self, key: str, duration: float) -> None:
         self._emit(MediaKeyPressed(call=self._call, key=key, duration=round(duration, 3)))
 
     def _codec_changed(self) -> None:

@@ -12,12 +12,12 @@ from time import monotonic
 import structlog
 
 from bridge.call.commands import PlayAudio, RecordAudio
-from bridge.call.events import MediaEvent, MediaPlayed, MediaRecorded
-from bridge.call.ids import CallId, Side
+from bridge.call.events import MediaEvent, MediaFailed, MediaFault, MediaPlayed, MediaRecorded
+from bridge.call.ids import CallId, OpId, Side
 from bridge.errors import LocalError
 from bridge.media.embedded.codecs import make_encoder, packet_time_for, rate_for
 from bridge.media.embedded.codecs.base import SAMPLE_SIZE
-from bridge.media.embedded.files import OggOpus, read_samples
+from bridge.media.embedded.files import OggOpus, loud_seconds, read_samples
 from bridge.media.embedded.path import Path
 from bridge.media.embedded.rtp import HEADER, payload_of
 from bridge.media.embedded.srtp import Packet
@@ -88,6 +88,9 @@ class _Recorder:
         self._samples = bytearray()
         self._length = 0
         """Octets that are written already."""
+        self._heard_at = asyncio.get_running_loop().time()
+        self.sound = 0.0
+        """In how many seconds something was to be heard."""
 
     def take(self, packet: Packet, now: float) -> None:
         """Take a packet, and hand it on."""
@@ -103,18 +106,29 @@ class _Recorder:
                 self._samples += samples
         self._hear(packet, now)
 
-    async def run(self) -> None:
-        """Write from time to time."""
-        while True:
+    async def run(self, longest: float | None, silence: float | None) -> None:
+        """Write from time to time, until it is long enough, or nothing is heard any more."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while longest is None or loop.time() < began + longest:
             await asyncio.sleep(FLUSH)
             await self.flush()
+            if silence is not None and loop.time() >= self._heard_at + silence:
+                return
 
     async def flush(self) -> None:
         """Write what there is."""
         samples = bytes(self._samples)
         self._length += len(samples)
         self._samples.clear()
-        await asyncio.to_thread(self._file.write, samples)
+        loud = await asyncio.to_thread(self._write, samples)
+        if loud:
+            self.sound += loud
+            self._heard_at = asyncio.get_running_loop().time()
+
+    def _write(self, samples: bytes) -> float:
+        self._file.write(samples)
+        return loud_seconds(samples, self._file.rate)
 
     async def finish(self) -> float:
         """Complete the file; how many seconds it has."""
@@ -127,11 +141,18 @@ class Sounds:
     """What is played and recorded in one call."""
 
     def __init__(
-        self, call: CallId, streams: Streams, tell: Tell, emit: Callable[[MediaEvent], None]
+        self,
+        call: CallId,
+        streams: Streams,
+        tell: Tell,
+        ear_of: Callable[[Side], OnRtp],
+        emit: Callable[[MediaEvent], None],
     ) -> None:
+        """`ear_of`: who hears a side while nobody records it."""
         self._call = call
         self._streams = streams
         self._tell = tell
+        self._ear_of = ear_of
         self._emit = emit
         self._players: dict[Side, asyncio.Task[None]] = {}
         self._recorders: dict[Side, asyncio.Task[None]] = {}
@@ -145,6 +166,7 @@ class Sounds:
         path = self._streams.path_to(command.side)
         player = _Player(path, leg, samples, rate)
         self._players[command.side] = asyncio.create_task(self._play(player, command))
+        await asyncio.sleep(0)  # What is ended before it has begun would never tell.
 
     async def _play(self, player: _Player, command: PlayAudio) -> None:
         try:
@@ -159,17 +181,28 @@ class Sounds:
         leg = self._leg(side)
         await _end(self._recorders, side)
         file = await asyncio.to_thread(OggOpus, command.file, rate_for(leg.codec, G722))
-        recorder = _Recorder(file, leg, self._streams.path_to(side.other).receive)
+        recorder = _Recorder(file, leg, self._ear_of(side))
         self._tell(side, recorder.take)
         self._recorders[side] = asyncio.create_task(self._record(recorder, command))
+        await asyncio.sleep(0)
 
     async def _record(self, recorder: _Recorder, command: RecordAudio) -> None:
         try:
-            await recorder.run()
+            await recorder.run(command.longest, command.silence)
+        except LocalError as error:
+            log.error("a recording was cut short", error=str(error))
         finally:
             self._tell(command.side, None)
+            self._emit(await self._complete(recorder, command.op))
+
+    async def _complete(self, recorder: _Recorder, op: OpId) -> MediaEvent:
+        try:
             seconds = round(await recorder.finish(), 3)
-            self._emit(MediaRecorded(call=self._call, op=command.op, seconds=seconds))
+        except LocalError as error:
+            fault, detail = MediaFault.NO_RESOURCES, str(error)
+            return MediaFailed(call=self._call, op=op, fault=fault, detail=detail)
+        sound = round(recorder.sound, 3)
+        return MediaRecorded(call=self._call, op=op, seconds=seconds, sound=sound)
 
     def _leg(self, side: Side) -> LegMedia:
         leg = self._streams.legs.get(side)

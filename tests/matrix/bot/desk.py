@@ -14,12 +14,51 @@ from bridge.call.view import CallView
 from bridge.errors import NotDone
 from bridge.numbers import read_address
 from bridge.ports import CallRecord, LineView, PersonSettings
+from bridge.voicemail import VoicemailStatus
 
 ALICE = UserId("@alice:example.org")
 CHIEF = UserId("@chief:example.org")
 GUEST = UserId("@guest:example.org")
 EVE = UserId("@eve:example.com")
 NUMBER = Address("tel:+12025550123")
+
+
+class FakeVoicemail:
+    """Voicemail of everybody."""
+
+    def __init__(self, desk: "FakeDesk") -> None:
+        self._desk = desk
+        self.allowed = True
+        self.answers: tuple[str, ...] = ("no_answer", "do_not_disturb", "busy", "declined")
+        self.greetings: dict[UserId, bytes] = {}
+
+    def status(self, person: UserId) -> VoicemailStatus | None:
+        chosen = self._desk.settings(person)
+        if not self.allowed:
+            return None
+        return VoicemailStatus(
+            on=chosen.voicemail,
+            delay=chosen.voicemail_delay or 20,
+            own_delay=chosen.voicemail_delay is not None,
+            own_greeting=person in self.greetings,
+            answers=self.answers,
+        )
+
+    async def switch(self, person: UserId, on: bool) -> None:
+        self._desk.chosen[person] = replace(self._desk.settings(person), voicemail=on)
+
+    async def set_delay(self, person: UserId, seconds: float | None) -> None:
+        chosen = self._desk.settings(person)
+        self._desk.chosen[person] = replace(chosen, voicemail_delay=seconds)
+
+    async def set_greeting(self, person: UserId, audio: bytes | None) -> float:
+        if audio is None:
+            self.greetings.pop(person, None)
+            return 0
+        if not audio:
+            raise NotDone("I cannot use that.")
+        self.greetings[person] = audio
+        return 7.0
 
 
 class FakeDesk:
@@ -40,6 +79,7 @@ class FakeDesk:
         self.works = True
         self.allowance = Allowance(calls=1, seconds=None)
         self.fault: Exception | None = None
+        self.voicemail = FakeVoicemail(self)
 
     def access(self, person: UserId) -> Access:
         return self.permissions.get(person, Access.BLOCKED)

@@ -155,6 +155,7 @@ async def test_status_shows_everything_of_the_person(desk: FakeDesk) -> None:
         "You may call and be called.",
         "- Do not disturb: on",
         f"- Forwarding: to {SHOWN}",
+        "- Voicemail: off",
         "- Your number: as the bridge is set up",
         "- Your own SIP account: `alice@pbx.example.org`, registered",
         "- Trunks that work: 1 of 2",

@@ -26,6 +26,7 @@ from tests.matrix.fakes import (
     ROOM,
     FakeClock,
     FakeHomeserver,
+    FakeRepository,
     FakeRoom,
     member,
     refused,
@@ -115,6 +116,7 @@ class Bench:
         self.desk = FakeDesk()
         self.clock = FakeClock()
         self.encryption = FakeEncryption()
+        self.repository = FakeRepository()
         self.told: list[Event] = []
         self.sleep: Callable[[float], Awaitable[None]] = self.clock.sleep
         self.ids = itertools.count()
@@ -151,6 +153,7 @@ class Bench:
             clock=self.clock,
             encryption=self.encryption,
             again=self.inbox.again,
+            repository=self.repository,
         )
         self.inbox.elsewhere = self.bot.handle
 
@@ -176,6 +179,11 @@ class Bench:
         others = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.gather(*others, return_exceptions=True)
         return self.said()[before:]
+
+    async def hear_audio(self, kind: str = "m.audio", **content: Any) -> list[str]:
+        """The person sends a file."""
+        said = {"msgtype": kind, "body": "voice.ogg", "url": "mxc://example.org/1", **content}
+        return await self.receive(room_event("m.room.message", said, event_id=self.id()))
 
     def sealed(self, text: str, session: str = "known") -> dict[str, Any]:
         """What somebody said encrypted."""
@@ -553,3 +561,58 @@ async def test_one_room_that_is_gone_does_not_keep_it_from_the_others(room: Benc
     room.homeserver.rooms[RoomId("!gone")] = FakeRoom()
     await room.bot.notify_admins("The trunk is down.", "alert.1")
     assert room.said()[-1] == "The trunk is down."
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+async def test_a_greeting_is_spoken_into_the_room(room: Bench) -> None:
+    room.repository.files["mxc://example.org/1"] = b"hello"
+    [asked] = await room.hear("voicemail greeting")
+    assert "voice message" in asked
+    [done] = await room.hear_audio()
+    assert "hear now: 7 s" in done
+    assert room.desk.voicemail.greetings == {ALICE: b"hello"}
+    assert await room.hear_audio() == []
+
+
+@pytest.mark.parametrize("kind", ["m.audio", "m.file"])
+async def test_audio_that_nobody_asked_for_is_not_looked_at(room: Bench, kind: str) -> None:
+    assert await room.hear_audio(kind) == []
+    await room.hear("login alice@sip.example.com")
+    assert await room.hear_audio(kind) == []
+
+
+async def test_who_writes_instead_keeps_what_they_have(room: Bench) -> None:
+    await room.hear("voicemail greeting")
+    [why] = await room.hear("hello?")
+    assert "no audio" in why
+    await room.hear("voicemail greeting")
+    assert await room.hear("cancel") == ["All right, nothing is changed."]
+    assert room.desk.voicemail.greetings == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ({"info": {"size": 20_000_000}}, "too large"),
+        ({"url": None}, "cannot read"),
+        ({"file": {"url": "mxc://example.org/1", "key": {"k": "x"}}}, "cannot read"),
+        ({"file": {"url": "mxc://example.org/large"}}, "too large"),
+        ({}, "cannot use"),
+    ],
+)
+async def test_what_is_no_greeting(room: Bench, content: dict[str, Any], why: str) -> None:
+    room.repository.files["mxc://example.org/1"] = b""
+    room.repository.files["mxc://example.org/large"] = bytes(10_000_001)
+    await room.hear("voicemail greeting")
+    [said] = await room.hear_audio(**content)
+    assert why in said
+
+
+async def test_the_homeserver_may_be_away_for_a_while(room: Bench) -> None:
+    room.repository.files["mxc://example.org/1"] = b"hello"
+    await room.hear("voicemail greeting")
+    room.repository.failures.append(Unavailable("away"))
+    [done] = await room.hear_audio()
+    assert "hear now" in done
