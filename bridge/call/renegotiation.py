@@ -150,7 +150,7 @@ class Renegotiation(Machine):
         """The SIP peer has gone, and another may come: what the client waits for goes on alone."""
         match self.state:
             case _R.REINVITING:
-                self._answered(Side.SIP, self._sip.description)
+                self._stays(Side.SIP)
             case _R.SIP_OFFERED | _R.NEGOTIATING | _R.ANSWERING_SIP | _R.AWAITING_ANSWER:
                 self._roll_back()
 
@@ -168,7 +168,7 @@ class Renegotiation(Machine):
         """The client has gone, and the call goes on: what it asked of the SIP peer is void."""
         self._alone, self._waiting = True, ""
         if self.state in _ASKING:
-            self._answered(Side.MATRIX, self._matrix.description)
+            self._stays(Side.MATRIX)
         elif self.state is _R.STABLE:
             self._next()
 
@@ -187,7 +187,7 @@ class Renegotiation(Machine):
             case ReofferAnswered(sdp=sdp) if self.state in _ASKING:
                 self._answered(Side.MATRIX, sdp)
             case ReofferRefused(op=op) if self.state in _ASKING and op == self._asked:
-                self._answered(Side.MATRIX, self._matrix.description)
+                self._stays(Side.MATRIX)
 
     def _matrix_offered(self, sdp: str) -> None:
         if self.state is _R.CLOSED:
@@ -251,7 +251,7 @@ class Renegotiation(Machine):
         if status in _DIALOG_GONE:  # RFC 3261 12.2.1.2
             return Over(cause=Cause.CONNECTION_LOST, by="sip", status=status)
         if status != _PENDING or self._attempts >= _ATTEMPTS:
-            self._answered(Side.SIP, self._sip.description)
+            self._stays(Side.SIP)
             return None
         self._waiting = self._waiting or self._offer
         self._offer = ""
@@ -309,7 +309,7 @@ class Renegotiation(Machine):
             case _R.REINVITING:
                 return self._refused(_NO_ANSWER)
             case _R.NEGOTIATING | _R.TELLING:
-                self._answered(Side.MATRIX, self._matrix.description)
+                self._stays(Side.MATRIX)
             case _R.BACKOFF:
                 self._next()
             case _R.AWAITING_ANSWER:
@@ -322,7 +322,7 @@ class Renegotiation(Machine):
         if self._waiting is not None:  # A newer offer took its place, and expects the answer.
             self._roll_back()
         elif event.needed and self._sip.state is SipState.ENDED:
-            self._answered(Side.SIP, self._sip.description)
+            self._stays(Side.SIP)
         elif event.needed:
             self._asked = self._effects.op()
             self.says(self._sip.reoffer(self._asked, event.sdp))
@@ -340,7 +340,7 @@ class Renegotiation(Machine):
             self._asked = self._effects.op()
             self.says(self._matrix.reoffer(self._asked, event.sdp))
         else:
-            self._answered(Side.MATRIX, self._matrix.description)
+            self._stays(Side.MATRIX)
 
     def _catch_up(self, event: MediaOfferReady) -> None:
         """Offer the client what another SIP peer wants; nobody waits for its answer but us."""
@@ -350,7 +350,7 @@ class Renegotiation(Machine):
             self._asked = self._effects.op()
             self.says(self._matrix.reoffer(self._asked, event.sdp))
         else:
-            self._answered(Side.MATRIX, self._matrix.description)
+            self._stays(Side.MATRIX)
 
     def _switched(self, event: MediaSwitched) -> Switched:
         assert self._successor is not None
@@ -422,11 +422,17 @@ class Renegotiation(Machine):
         self._op = self._effects.op()
         self.says(OfferMedia(call=self._call, op=self._op, side=side, sdp=sdp), _FROM[side])
 
-    def _answered(self, side: Side, sdp: str) -> None:
-        """`side` answered. One that refused or cannot be asked says what it said before."""
+    def _answered(self, side: Side, sdp: str, *, refused: bool = False) -> None:
+        """`side` answered."""
         self._answer = sdp
         self._op = self._effects.op()
-        self.says(AnswerMedia(call=self._call, op=self._op, side=side, sdp=sdp), _FROM[side])
+        answer = AnswerMedia(call=self._call, op=self._op, side=side, sdp=sdp, refused=refused)
+        self.says(answer, _FROM[side])
+
+    def _stays(self, side: Side) -> None:
+        """`side` refused, or cannot be asked: what it said before goes on."""
+        leg = self._matrix if side is Side.MATRIX else self._sip
+        self._answered(side, leg.description, refused=True)
 
     def _answer_matrix(self, sdp: str) -> None:
         self._matrix.description = self._offer

@@ -46,7 +46,7 @@ from bridge.sdp.sdes import (
     answered_line,
     kept_lines,
 )
-from bridge.sdp.sections import audio_numbers, audio_section, connection_of, unused
+from bridge.sdp.sections import audio_numbers, audio_section, connection_of, idle, unused
 from bridge.sdp.video_codecs import VideoCodec
 from bridge.sdp.video_sections import answered_video, offered_video, place_of
 
@@ -165,8 +165,9 @@ def _offer(
 
 def _not_offered(section: Media, local: Local, audio: Media) -> Media:
     """A section that was there before: a client's stays ready, unless it was declined."""
-    declined = section.declined or isinstance(local, LocalRtp)
-    return unused(section, local, audio, declined=declined)
+    if section.declined or isinstance(local, LocalRtp):
+        return unused(section, local, audio, declined=True)
+    return idle(section, audio)
 
 
 def _events(local: Local, codecs: Sequence[Codec]) -> tuple[Codec, ...]:
@@ -225,11 +226,20 @@ def _answer(
     if video is not None:
         used[video[0]] = video[1]
     media = tuple(
-        used.get(n) or unused(section, local, audio, declined=n not in kept)
+        used.get(n) or _not_used(section, n, local, audio, previous, kept=n in kept)
         for n, section in enumerate(offer.media)
     )
     bundled = audio.mid in offer.bundle()
     return _session(local, media, previous.local if previous else None, bundled=bundled)
+
+
+def _not_used(
+    section: Media, place: int, local: Local, audio: Media, previous: Exchange | None, *, kept: bool
+) -> Media:
+    """A section of an offer that is of no use now; a source that it had is named on: see `idle`."""
+    nothing = unused(section, local, audio, declined=not kept)
+    before = previous.local.media[place : place + 1] if previous and kept else ()
+    return replace(nothing, sources=before[0].sources) if before else nothing
 
 
 def _kept_unused(

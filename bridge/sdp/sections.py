@@ -129,7 +129,20 @@ def unused(section: Media, local: Local, audio: Media, *, declined: bool) -> Med
         rtpmaps=tuple(entry for entry in section.rtpmaps if str(entry.payload_type) in kept),
         mid=section.mid,
     )
-    return nothing if declined else bundled(nothing, audio)
+    if declined:
+        return nothing
+    fmtps = tuple(entry for entry in section.fmtps if entry.format in kept)
+    return bundled(replace(nothing, fmtps=fmtps), audio)
+
+
+def idle(section: Media, audio: Media) -> Media:
+    """A section of ours that is there for later: what its payload types mean must not change.
+
+    Its source goes on to be named: what still comes from it would be taken for that of another, and
+    Chromium would not show it any more when the section is used again.
+    """
+    nothing = replace(section, direction=MediaDirection.INACTIVE, msids=())
+    return bundled(nothing, audio)
 
 
 def bundled(section: Media, audio: Media) -> Media:

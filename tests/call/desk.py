@@ -316,11 +316,12 @@ class Desk:
         assert (asked.side, asked.sdp) == (side, sdp)
         self.tell(e.MediaOfferReady(call=CALL, op=asked.op, sdp=f"offer to {side.other.value}"))
 
-    def media_answers(self, side: Side, sdp: str) -> None:
+    def media_answers(self, side: Side, sdp: str) -> c.AnswerMedia:
         """The engine was told an answer, and has one for the other side."""
         told = self.expect(c.AnswerMedia)
         assert (told.side, told.sdp, told.provisional) == (side, sdp, False)
         self.tell(e.MediaAnswerReady(call=CALL, op=told.op, sdp=f"answer to {side.other.value}"))
+        return told
 
     def media_joins(self) -> None:
         """The engine was given two offers, and has answered both."""

@@ -98,8 +98,17 @@ def test_a_refused_reinvite_leaves_sip_as_it_was() -> None:
     desk.tell(e.SipReinviteFailed(leg=OUT, op=OpId(reinvite.op + 99), status=488))
     assert desk.said == []
     desk.tell(e.SipReinviteFailed(leg=OUT, op=reinvite.op, status=488))
-    desk.media_answers(Side.SIP, "sip answer")  # What SIP said before.
+    told = desk.media_answers(Side.SIP, "sip answer")  # What SIP said before.
+    assert told.refused
     assert desk.expect(c.SendMatrixNegotiate).type is ANSWER
+
+
+def test_an_answer_that_says_what_was_said_before_is_no_refusal() -> None:
+    desk = Desk()
+    connected(desk)
+    reinvite = person_holds(desk)
+    desk.tell(e.SipReinviteAnswered(leg=OUT, op=reinvite.op, sdp="sip answer"))
+    assert not desk.media_answers(Side.SIP, "sip answer").refused
 
 
 @pytest.mark.parametrize("status", [408, 481])

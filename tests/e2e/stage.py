@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stage that the tests play on: nine telephone lines, and people enough for each test."""
+"""The stage that the tests play on: ten telephone lines, and people enough for each test."""
 
 import asyncio
 from pathlib import Path
@@ -29,6 +29,8 @@ _PASSWORDS = {"gateway": "open-sesame", PROXIED.number: "battery-staple"}
 LOBBY = Line("lobby", "127.0.0.31", "+12025550101", ("PCMU",), refers=False)
 GUEST = Line("guest", "127.0.0.32", "+12025550102", ("G722",), refers=False)
 """Two that do not transfer calls: the bridge has to."""
+DOOR = Line("door", "127.0.0.33", "+12025550103", ("PCMU",), video="relay")
+"""One with a camera."""
 REGISTRARS = tuple(
     Line(f"registrar{n}", f"127.0.0.{20 + n}", "+12025550160", ("PCMU",)) for n in range(10)
 )
@@ -69,7 +71,7 @@ class GatedStage(Stage):
         """It knows one telephone, and sends all other numbers to the bridge."""
         super().__init__(
             directory,
-            (PCMU, PCMA, G722, OPUS, KEYED, SECURE, DESK, LOBBY, GUEST),
+            (PCMU, PCMA, G722, OPUS, KEYED, SECURE, DESK, LOBBY, GUEST, DOOR),
             [Subscriber(f"person{n}", _number(n)) for n in range(_PEOPLE)],
             ring_time=RING_TIME,
             permissions={CHIEF: "admin", BARRED: "blocked"},

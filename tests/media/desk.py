@@ -97,11 +97,18 @@ class Desk:
         assert isinstance(event, MediaOfferReady), event
         return event
 
-    async def answer(self, side: Side, sdp: str, *, provisional: bool = False) -> str:
+    async def answer(
+        self, side: Side, sdp: str, *, provisional: bool = False, refused: bool = False
+    ) -> str:
         """`AnswerMedia` that succeeds."""
         event = await self.ask(
             lambda op: AnswerMedia(
-                call=self.call, op=op, side=side, sdp=sdp, provisional=provisional
+                call=self.call,
+                op=op,
+                side=side,
+                sdp=sdp,
+                provisional=provisional,
+                refused=refused,
             )
         )
         assert isinstance(event, MediaAnswerReady), event

@@ -298,7 +298,7 @@ async def test_a_telephone_that_refuses_to_be_taken_off_hold(
     await desk.answer(Side.SIP, last)
     await calls_target(desk, target)
     assert (await desk.offer(Side.MATRIX, "")).needed
-    assert await desk.answer(Side.SIP, last) == ""
+    assert await desk.answer(Side.SIP, last, refused=True) == ""
     target.send(*Sender(0).packets([THERE] * 5))
     await phone.received.reaches(5)
     assert (await desk.offer(Side.MATRIX, "")).needed

@@ -384,7 +384,7 @@ async def test_a_client_that_cannot_be_asked_stays_as_it_is(
     await desk.event(MediaConnected)
     hold = await desk.offer(Side.SIP, phone.sdp(direction="sendonly"))
     assert hold.needed
-    answer = await desk.answer(Side.MATRIX, offer)
+    answer = await desk.answer(Side.MATRIX, offer, refused=True)
     assert "a=recvonly" in answer
     await client.send(*client.sender("PCMU").packets([b"h" * 160] * 3))
     phone.send(*phone_sender("PCMU").packets([b"p" * 160] * 3))
@@ -393,7 +393,7 @@ async def test_a_client_that_cannot_be_asked_stays_as_it_is(
     assert not phone.received.packets
     resume = await desk.offer(Side.SIP, phone.sdp(("PCMA",)))
     assert resume.needed
-    assert "PCMA" in await desk.answer(Side.MATRIX, offer)
+    assert "PCMA" in await desk.answer(Side.MATRIX, offer, refused=True)
     phone.send(*phone_sender("PCMA").packets(tone("PCMA", 440)))
     packets = (await client.received.reaches(48))[3:]
     assert {packet.payload_type for packet in packets} == {WEB_TYPES["PCMU"]}

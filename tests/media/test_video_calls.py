@@ -258,6 +258,21 @@ async def test_video_is_added_and_dropped_in_a_call(stage: Make) -> None:
     assert int(found["sip_video_frames"]) >= 5
 
 
+async def test_a_phone_that_answers_as_it_offered_is_shown_what_it_agreed_to(stage: Make) -> None:
+    """It had offered both ways, and was taken at one; its description is the same (RFC 3264 8)."""
+    on = stage("VP8")
+    door = on.phone_sdp()
+    offered = await on.desk.offer(Side.SIP, door, terms=TERMS)
+    answer = await on.client_sdp(answer_to=offered.sdp, direction="recvonly")
+    on.aim(await on.desk.answer(Side.MATRIX, answer))
+    await on.client.connect(offered.sdp)
+    await on.desk.event(MediaConnected)
+    shown = await on.desk.offer(Side.MATRIX, await on.client_sdp())
+    assert video_section(shown.sdp).direction.value == "sendrecv"
+    await on.desk.answer(Side.SIP, door)
+    await on.roll(lambda: len(on.phone_screen.shown) >= 3, on.client_camera)
+
+
 async def test_without_a_port_the_call_has_no_picture(stage: Make) -> None:
     on = stage("VP8")
     engine = on.desk.engine

@@ -30,6 +30,7 @@ MESSAGES: list[Message] = [
     Report(longest_pause=0.25),
     OfferMedia(call=CALL, op=OpId(1), side=Side.SIP, sdp=None, terms=TERMS),
     AnswerMedia(call=CALL, op=OpId(2), side=Side.MATRIX, sdp="v=0\r\n\x01 ü", provisional=True),
+    AnswerMedia(call=CALL, op=OpId(2), side=Side.SIP, sdp="v=0\r\n", refused=True),
     AddRemoteCandidates(call=CALL, candidates=("candidate:1", "")),
     PlayKey(call=CALL, key="#", duration=0.25),
     MediaConnected(call=CALL, matrix_codec="opus/48000/2", sip_codec="PCMU/8000"),

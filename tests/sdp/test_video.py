@@ -552,11 +552,26 @@ def test_a_telephone_adds_video_and_drops_it() -> None:
     ours = call.matrix.local.media[1]
     assert (ours.port, ours.direction, ours.mid) == (40000, D.INACTIVE, "1")
     assert ours.msids == ()
+    assert ours.formats == offered.formats
+    assert ours.fmtps == offered.fmtps
+    assert ours.sources == offered.sources
     assert call.directions == [None, None]
     # And again.
     call.telephone_offers(PHONE, answer)
     assert section(call.matrix.local).mid == "1"
     assert call.directions == [D.SENDONLY, D.RECVONLY]
+
+
+def test_the_source_is_named_on_where_the_telephone_stops_on_hold() -> None:
+    call = called()
+    h264 = ("a=rtpmap:97 H264/90000", "a=fmtp:97 packetization-mode=1")
+    call.client_offers(CLIENT, with_video(*h264, formats="97"))
+    before = section(call.matrix.local)
+    held = changed(CLIENT, 1, direction=D.SENDONLY)
+    call.client_offers(held, with_video(*h264, formats="97", port=0))
+    ours = call.matrix.local.media[1]
+    assert (ours.port, ours.direction, ours.msids) == (40000, D.INACTIVE, ())
+    assert ours.sources == before.sources
 
 
 AUDIO_PHONE_STILL = with_video(*H264, port=0)

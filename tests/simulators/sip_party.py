@@ -3,7 +3,7 @@
 
 import asyncio
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final, Self
 
@@ -22,8 +22,18 @@ class Reply:
     sdp: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Dialog:
+    """What requests within the call say."""
+
+    target: str
+    ours: str
+    theirs: str
+    call_id: str
+
+
 class SipParty(asyncio.DatagramProtocol):
-    """One call over UDP, from the callee's side. Audio is the test's own affair.
+    """One call over UDP, mostly from the callee's side. Media is the test's own affair.
 
     It answers re-INVITEs and UPDATEs with `description`, and BYE with 200.
     """
@@ -36,6 +46,7 @@ class SipParty(asyncio.DatagramProtocol):
         self._here = (address, port)
         self._tag = secrets.token_hex(4)
         self._invite: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._dialog: _Dialog | None = None
         self._acknowledged = asyncio.Event()
         self._peer: tuple[str, int] = ("", 0)
         self._replies: dict[str, asyncio.Future[Message]] = {}
@@ -75,6 +86,24 @@ class SipParty(asyncio.DatagramProtocol):
     def points_to(self, contact: str) -> None:
         """Refuse the call with 302."""
         self._respond(self._invite.result(), 302, contact=contact)
+
+    async def calls(self, uri: str, sdp: str) -> Reply:
+        """Call somebody, and wait for whatever answer."""
+        host, _, port = uri.rpartition("@")[2].partition(":")
+        self._peer, self.description = (host, int(port)), sdp
+        us = f"<sip:door@{self._address}>;tag={self._tag}"
+        self._dialog = _Dialog(uri, us, f"<{uri}>", secrets.token_hex(8))
+        reply = self._replies[f"{self._cseq} INVITE"] = asyncio.get_running_loop().create_future()
+        invite = self._request("INVITE", sdp)
+        async with asyncio.timeout(PATIENCE):
+            while not reply.done():
+                self._send(invite)
+                await asyncio.wait([reply], timeout=_AGAIN)
+        response = reply.result()
+        there = parse_name_addr(response.first("contact")).uri
+        self._dialog = replace(self._dialog, theirs=response.first("to"), target=there)
+        self._send(self._request("ACK", ""))
+        return Reply(response.status, response.sdp or "")
 
     async def takes_over(self, other: "SipParty", peer: tuple[str, int], sdp: str) -> Reply:
         """Call the other side of another party's call in its place (Replaces, RFC 3891)."""
@@ -147,8 +176,14 @@ class SipParty(asyncio.DatagramProtocol):
 
     def _asked(self, message: Message) -> None:
         match message.method:
-            case "INVITE" if not self._invite.done():
+            case "INVITE" if self._dialog is None:
                 self._invite.set_result(message)
+                self._dialog = _Dialog(
+                    target=parse_name_addr(message.first("contact")).uri,
+                    ours=f"{message.first('to')};tag={self._tag}",
+                    theirs=message.first("from"),
+                    call_id=message.first("call-id"),
+                )
                 self._respond(message, 180)
             case "ACK":
                 self._acknowledged.set()
@@ -175,15 +210,14 @@ class SipParty(asyncio.DatagramProtocol):
         self._send(answer)
 
     def _request(self, method: str, sdp: str) -> bytes:
-        invite = self._invite.result()
-        target = parse_name_addr(invite.first("contact")).uri
+        assert self._dialog
         lines = [
-            f"{method} {target} SIP/2.0",
+            f"{method} {self._dialog.target} SIP/2.0",
             f"Via: SIP/2.0/UDP {self._address};branch=z9hG4bK{secrets.token_hex(6)}",
             "Max-Forwards: 70",
-            f"From: {invite.first('to')};tag={self._tag}",
-            f"To: {invite.first('from')}",
-            f"Call-ID: {invite.first('call-id')}",
+            f"From: {self._dialog.ours}",
+            f"To: {self._dialog.theirs}",
+            f"Call-ID: {self._dialog.call_id}",
             f"CSeq: {self._cseq} {method}",
         ]
         return self._written(lines, sdp)

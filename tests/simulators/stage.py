@@ -35,6 +35,7 @@ class Line:
     """With `tls`, the telephone is called at the port above, and calls from 127.0.0.1."""
     refers: bool = True
     """Whether the bridge may send REFER."""
+    video: str = "off"
 
     @property
     def ghost(self) -> str:
@@ -210,6 +211,7 @@ class Stage:
                     "messages": line.messages,
                     "srtp": line.srtp,
                     "refer": line.refers,
+                    "video": line.video,
                     "peers": ["127.0.0.1/32"] if line.transport == "tls" else [],
                 }
                 for line in self._lines

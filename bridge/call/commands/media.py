@@ -36,14 +36,16 @@ class OfferMedia(MediaCommand):
 class AnswerMedia(MediaCommand):
     """`side` answered our offer with `sdp`. Answered by `MediaAnswerReady` for the other side.
 
-    `provisional`: an early answer (18x); a later one replaces it. In a renegotiation that `side`
-    refuses or cannot take part in, `sdp` is the last description it sent: nothing changes there.
+    `provisional`: an early answer (18x); a later one replaces it. `refused`: `side` refuses a
+    renegotiation, or cannot take part in it; `sdp` is then the last description it sent, and
+    nothing changes there.
     """
 
     op: OpId
     side: Side
     sdp: str
     provisional: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,10 +141,10 @@ class Agreements:
         webrtc = self._legs.local_webrtc(video=video is not None)
         return answer_to_matrix(webrtc, offer, codec, sip=other, previous=previous, video=video)
 
-    def what_counts(self, side: Side, exchange: Exchange) -> Exchange:
+    def what_counts(self, side: Side, exchange: Exchange, *, refused: bool) -> Exchange:
         """Where `side` was not asked, or refused, what it agreed to before goes on."""
         kept = self.on.get(side)
-        if kept is None or kept.remote != exchange.remote or kept.local == exchange.local:
+        if kept is None or not refused:
             return exchange
         # But as new as what was sent since: version numbers only rise (RFC 3264 8).
         return replace(kept, local=replace(kept.local, origin=exchange.local.origin))

@@ -212,7 +212,9 @@ class _Call:
         )
 
     async def _answer(self, command: AnswerMedia) -> MediaAnswerReady:
-        sdp = await self.session.answer(command.side, command.sdp, provisional=command.provisional)
+        sdp = await self.session.answer(
+            command.side, command.sdp, provisional=command.provisional, refused=command.refused
+        )
         return MediaAnswerReady(call=self._call, op=command.op, sdp=sdp)
 
     async def _join(self, command: JoinMedia) -> MediaJoined:

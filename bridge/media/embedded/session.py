@@ -134,7 +134,9 @@ class Session:
 
     # --- answers ------------------------------------------------------------------------------
 
-    async def answer(self, side: Side, sdp: str, *, provisional: bool) -> str:
+    async def answer(
+        self, side: Side, sdp: str, *, provisional: bool = False, refused: bool = False
+    ) -> str:
         """`side` answered our offer: see `AnswerMedia`. Raises SdpError, LocalError."""
         agreements = self._agreements
         pending = agreements.pending
@@ -143,12 +145,12 @@ class Session:
         agreed = Exchange(local=pending.offered, remote=parse(sdp))
         if pending.asker is None:
             agreements.pending = pending if provisional else None
-            agreed = agreed if self._beside is None else agreements.what_counts(side, agreed)
+            agreed = agreements.what_counts(side, agreed, refused=refused)
             self._commit({side: agreed}, early=provisional)
             return ""
         if pending.asked is None:
             return self._offer_late(side, agreed)
-        exchange = agreements.what_counts(side, agreed)
+        exchange = agreements.what_counts(side, agreed, refused=refused)
         ours = agreements.answer(side.other, pending.asked, exchange)
         exchanges = {side: exchange, side.other: Exchange(local=ours, remote=pending.asked)}
         self._commit(exchanges, early=provisional)

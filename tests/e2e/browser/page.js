@@ -5,6 +5,7 @@ import { OnlySignedDevicesIsolationMode } from "matrix-js-sdk/lib/crypto-api/ind
 import { CallErrorCode, CallEvent } from "matrix-js-sdk/lib/webrtc/call.js";
 import { CallEventHandlerEvent } from "matrix-js-sdk/lib/webrtc/callEventHandler.js";
 import { delayOffers, onlyCodecs, statistics, trickleAll, videoDirection } from "./peer.js";
+import { picture, watchPicture } from "./picture.js";
 import { hearInsteadOfMicrophone, play, tone } from "./sound.js";
 
 // Pure tones do not survive the processing that is meant for voices.
@@ -80,7 +81,10 @@ function watch(started) {
     started.on(CallEvent.Replaced, (by) => note("replaced", started.callId, by.callId));
     started.on(CallEvent.RemoteHoldUnhold, (held) => note("remote hold", started.callId, held));
     started.on(CallEvent.FeedsChanged, (feeds) => {
-        for (const feed of feeds) if (!feed.isLocal()) play(feed.stream);
+        for (const feed of feeds.filter((one) => !one.isLocal())) {
+            play(feed.stream);
+            watchPicture(feed);
+        }
     });
 }
 
@@ -201,8 +205,8 @@ function rtcSession(roomId) {
 }
 
 // Does not wait until the call is placed.
-function beginToPlace(roomId) {
-    place(roomId).catch((error) => note("place failed", String(error)));
+function beginToPlace(roomId, options) {
+    place(roomId, options).catch((error) => note("place failed", String(error)));
 }
 
 // As a person who reaches for the telephone: one that rings already is answered.
@@ -220,6 +224,7 @@ window.mx = {
     placeOrAnswer,
     snapshot,
     theirFeeds,
+    picture,
     onlyCodecs,
     videoDirection: () => videoDirection(call.peerConn),
     signalingState: () => call.peerConn.signalingState,
