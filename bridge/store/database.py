@@ -2,9 +2,10 @@
 """Opening the database: SQLite by default, PostgreSQL by URL."""
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -134,7 +135,12 @@ async def version(database: Database) -> int:
 
 
 def _try_file(path: str) -> None:
-    """Raise what is wrong with the file: a pool that fails half-way leaves threads behind."""
+    """Raise what is wrong with the file: a pool that fails half-way leaves threads behind.
+
+    A new one is its owner's alone.
+    """
+    with suppress(OSError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")

@@ -2,6 +2,7 @@
 """Opening: migrations, what lasts, and errors that help."""
 
 import asyncio
+import stat
 from datetime import datetime
 from pathlib import Path
 
@@ -111,6 +112,17 @@ async def test_what_is_cancelled_holds_up_nobody(url: str, late: bool) -> None:
 async def test_sqlite_writes_ahead(tmp_path: Path) -> None:
     async with open_database(f"sqlite:{tmp_path}/a.db") as database:
         assert await database.fetchval("PRAGMA journal_mode") == "wal"
+
+
+def modes_in(directory: Path) -> dict[str, int]:
+    return {each.name: stat.S_IMODE(each.stat().st_mode) for each in directory.iterdir()}
+
+
+async def test_sqlite_files_are_for_nobody_else(tmp_path: Path) -> None:
+    async with open_database(f"sqlite:{tmp_path}/a.db") as database:
+        await Portals(database).save_ghost_name(NUMBER, "Ann")
+        modes = modes_in(tmp_path)
+    assert modes == dict.fromkeys(("a.db", "a.db-wal", "a.db-shm"), 0o600)
 
 
 async def test_sqlite_names_the_file_that_it_cannot_open(tmp_path: Path) -> None:
