@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Final
 
 import numpy as np
+from aiortc.codecs.base import Encoder
 from aiortc.codecs.h264 import H264Decoder, H264Encoder, h264_depayload
 from aiortc.codecs.vpx import Vp8Decoder, Vp8Encoder, vp8_depayload
 from aiortc.jitterbuffer import JitterFrame
@@ -25,7 +26,7 @@ HEIGHT: Final = 96
 RATE: Final = 15
 _BITS: Final = 8
 _PLI, _FIR, _NACK = 1, 4, 1
-ENCODERS: Final = {"VP8": Vp8Encoder, "H264": H264Encoder}
+ENCODERS: Final[dict[str, Callable[[], Encoder]]] = {"VP8": Vp8Encoder, "H264": H264Encoder}
 _DECODERS: Final = {"VP8": Vp8Decoder, "H264": H264Decoder}
 _DEPAYLOAD: Final = {"VP8": vp8_depayload, "H264": h264_depayload}
 
