@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from benchmarks.homeserver import Homeserver
 from benchmarks.load import Client
-from bridge.media.embedded.webrtc import DtlsError
+from bridge.media.embedded.dtls import DtlsError
 from tests.simulators.processes import Child
 
 DOMAIN: Final = "mx.test"

@@ -21,12 +21,13 @@ from aiortc import RTCCertificate
 from benchmarks.network import HOST
 from benchmarks.video import KIND as VIDEO
 from benchmarks.video import Film, Mirror, client_lines
+from bridge.media.embedded.dtls import DtlsAssociation, fingerprint
 from bridge.media.embedded.ice_servers import IceServers
 from bridge.media.embedded.rtp import HEADER, HEADER_SIZE, is_rtcp
 from bridge.media.embedded.sip_srtp import SipSrtp
 from bridge.media.embedded.sockets import bound_socket
 from bridge.media.embedded.srtp import ARRIVAL, Packet
-from bridge.media.embedded.webrtc import DtlsAssociation, IceConnection, fingerprint
+from bridge.media.embedded.webrtc import IceConnection
 from bridge.sdp.agreement import sip_audio
 from bridge.sdp.parser import parse
 from bridge.sdp.sdes import KEY_LENGTHS, Keys, crypto_line, key_of

@@ -631,7 +631,7 @@ async def test_trouble_inside_the_libraries_is_told_as_a_loss(
     async def broken(self: object, **_: object) -> None:
         raise AttributeError("moved")
 
-    monkeypatch.setattr("bridge.media.embedded.webrtc.DtlsAssociation.handshake", broken)
+    monkeypatch.setattr("bridge.media.embedded.dtls.DtlsAssociation.handshake", broken)
     await desk.offer(Side.MATRIX, await client.offer())
     answer = await desk.answer(Side.SIP, phone.sdp())
     connecting = asyncio.create_task(client.connect(answer))

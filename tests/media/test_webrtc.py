@@ -21,12 +21,10 @@ from bridge.media.embedded.candidates import (
     default_address,
     parse_candidate,
 )
+from bridge.media.embedded.dtls import CertificateSource
 from bridge.media.embedded.ice_servers import REST, IceServers, configured, named
 from bridge.media.embedded.sockets import bound_socket
-from bridge.media.embedded.webrtc import (
-    CertificateSource,
-    IceConnection,
-)
+from bridge.media.embedded.webrtc import IceConnection
 from bridge.ports import IceServer
 
 
@@ -104,7 +102,7 @@ def test_the_certificate_is_made_once_and_renewed_in_time(
     first = source.get()
     assert source.get() is first
     later = datetime.datetime.now(tz=datetime.UTC) + datetime.timedelta(days=30)
-    monkeypatch.setattr("bridge.media.embedded.webrtc._tomorrow", lambda: later)
+    monkeypatch.setattr("bridge.media.embedded.dtls._tomorrow", lambda: later)
     assert source.get() is not first
 
 

@@ -9,8 +9,9 @@ from aiortc import RTCCertificate
 from bridge.call.ids import Side
 from bridge.call.terms import Keypad, Srtp, Terms
 from bridge.media.embedded.candidates import candidate_lines, default_address
+from bridge.media.embedded.dtls import fingerprint
 from bridge.media.embedded.sip_leg import SipLeg
-from bridge.media.embedded.webrtc import IceConnection, fingerprint
+from bridge.media.embedded.webrtc import IceConnection
 from bridge.sdp.description import Crypto, Fingerprint, Setup
 from bridge.sdp.ends import LocalRtp, LocalWebRtc
 from bridge.sdp.sdes import KEY_LENGTHS, Encryption, crypto_line

@@ -37,12 +37,12 @@ from bridge.call.ids import CallId
 from bridge.config import Media as MediaSettings
 from bridge.errors import BridgeError, LocalError, SdpError
 from bridge.media.early import Early, failed, refuse
+from bridge.media.embedded.dtls import CertificateSource
 from bridge.media.embedded.ice_servers import configured, named
 from bridge.media.embedded.legs import Resources
 from bridge.media.embedded.session import Session
 from bridge.media.embedded.sockets import PortRange
 from bridge.media.embedded.streams import Statistics
-from bridge.media.embedded.webrtc import CertificateSource
 from bridge.ports import Emit, IceServer
 from bridge.sdp.codecs import NoCommonCodec
 from bridge.sdp.sdes import EncryptionMismatch

@@ -14,6 +14,7 @@ from bridge.call.events import MediaFault
 from bridge.call.ids import Side
 from bridge.call.terms import Terms
 from bridge.config import Media as MediaSettings
+from bridge.media.embedded.dtls import CertificateSource
 from bridge.media.embedded.ends import OwnEnds
 from bridge.media.embedded.ice_servers import IceServers
 from bridge.media.embedded.matrix_leg import Callbacks, MatrixLeg, our_setup
@@ -24,7 +25,7 @@ from bridge.media.embedded.streams import Statistics, Streams
 from bridge.media.embedded.video.path import MAX_PACKET
 from bridge.media.embedded.video.relay import VideoRelay
 from bridge.media.embedded.watch import Facts
-from bridge.media.embedded.webrtc import CertificateSource, SendMedia
+from bridge.media.embedded.webrtc import SendMedia
 from bridge.sdp.agreement import LegMedia, audio_of, webrtc_peer
 from bridge.sdp.description import SessionDescription
 from bridge.sdp.ends import Exchange, LocalRtp, LocalWebRtc

@@ -14,14 +14,10 @@ from pylibsrtp import Error as SrtpError
 
 from bridge.call.events import MediaFault
 from bridge.media.embedded.candidates import candidate_ufrag
+from bridge.media.embedded.dtls import DtlsAssociation, DtlsError
 from bridge.media.embedded.ice_servers import IceServers
 from bridge.media.embedded.srtp import Packet
-from bridge.media.embedded.webrtc import (
-    DtlsAssociation,
-    DtlsError,
-    IceConnection,
-    SendMedia,
-)
+from bridge.media.embedded.webrtc import IceConnection, SendMedia
 from bridge.sdp.agreement import WebRtcPeer
 from bridge.sdp.description import Setup
 

@@ -13,6 +13,7 @@ from typing import Final
 from bridge.call.terms import Terms
 from bridge.config import Media
 from bridge.media.embedded.codecs import make_encoder, packet_time_for, rate_for
+from bridge.media.embedded.dtls import CertificateSource
 from bridge.media.embedded.ends import OwnEnds
 from bridge.media.embedded.rtcp import FarEnd, Reporter
 from bridge.media.embedded.rtp import HEADER, HEADER_SIZE, MARKER, VERSION, Emission, Reception
@@ -21,7 +22,6 @@ from bridge.media.embedded.sip_leg import SipLeg
 from bridge.media.embedded.sockets import PortRange, local_address
 from bridge.media.embedded.srtp import Packet
 from bridge.media.embedded.transcoder import make_recording
-from bridge.media.embedded.webrtc import CertificateSource
 from bridge.sdp.agreement import LegMedia, leg_media
 from bridge.sdp.codecs import AUDIO_CODECS, G722, codec_named
 from bridge.sdp.description import SessionDescription
