@@ -25,7 +25,8 @@ WORKDIR /src
 
 COPY requirements/build.txt requirements/
 RUN python3 -m venv /opt/build \
-    && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt
+    && /opt/build/bin/pip install --no-cache-dir --no-compile --require-hashes \
+        -r requirements/build.txt
 
 COPY requirements/runtime.txt requirements/
 RUN /opt/build/bin/pip wheel --no-cache-dir --require-hashes --no-build-isolation \
