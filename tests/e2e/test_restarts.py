@@ -95,6 +95,7 @@ async def test_a_killed_bridge_ends_what_only_rang_or_was_held(
         await dials.sees("CALL_RINGING")
         calling = await calls.call(await calls.client.direct_room(PCMU.ghost))
         await rings.sees("CALL_INCOMING")
+        await until(lambda: _rings_on_the_record(stage.bridge, caller), what="it is on the record")
         await stage.bridge.kill()
         stage.bridge.config.write_text(written)
         await stage.bridge.start()
@@ -105,6 +106,12 @@ async def test_a_killed_bridge_ends_what_only_rang_or_was_held(
     for person in (caller, called, holder):
         record = await stage.bridge.ended(person.user_id)
         assert (record.cause, record.ended_by) == ("shutdown", "bridge")
+
+
+def _rings_on_the_record(bridge: BridgeProcess, person: Person) -> bool:
+    """Whether what ends the call of a person that rings is in the database by now."""
+    calls = bridge.calls(person.user_id)
+    return any(rung.summary == "ringing" for call in calls for rung in bridge.ladder(call.call))
 
 
 async def _ring_longer(bridge: BridgeProcess) -> str:
