@@ -9,14 +9,9 @@ from pathlib import Path
 
 from bridge.call.deadlines import DEADLINES
 from bridge.call.states import (
-    MATRIX,
     MATRIX_ENDS,
-    MEDIA,
-    RENEGOTIATION,
-    SIP,
     SIP_ENDS,
     STEPS,
-    SUCCESSION,
     MatrixState,
     MediaState,
     Message,
@@ -26,6 +21,7 @@ from bridge.call.states import (
     SuccessionState,
     Table,
 )
+from bridge.call.tables import MATRIX, MEDIA, RENEGOTIATION, SIP, SUCCESSION
 from bridge.call.voicemail_states import VOICEMAIL, VoicemailState
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "discussion" / "state-machines.md"

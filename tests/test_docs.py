@@ -19,7 +19,7 @@ from bridge.config import InvalidConfig, parse
 from bridge.config.template import fresh_tokens
 from bridge.media.embedded import streams
 from bridge.media.embedded.video import streams as video_streams
-from bridge.ports import CallRecord, LadderEntry
+from bridge.records import CallRecord, LadderEntry
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"

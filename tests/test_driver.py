@@ -66,7 +66,7 @@ from bridge.call.quality import Flow, Measured
 from bridge.driver import Driver, Ports, ladder
 from bridge.driver.calendar import Calendar
 from bridge.driver.times import time_of_day, timed
-from bridge.ports import CallRecord, IceServer, LadderEntry
+from bridge.records import CallRecord, IceServer, LadderEntry
 
 CALL = CallId("c1")
 LEG = LegId("leg1")

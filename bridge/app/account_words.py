@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """People's SIP accounts, and what their servers say, in words."""
 
-from bridge.ports import SipAccount
+from bridge.records import SipAccount
 from bridge.sip.trunks import Registration
 
 

@@ -20,7 +20,7 @@ from bridge.call.ids import TrunkName, UserId
 from bridge.config import Accounts, Transport, Trunk
 from bridge.config.checks_sip import is_server
 from bridge.errors import BridgeError, NotDone, Unfit
-from bridge.ports import LineView, SipAccount
+from bridge.records import LineView, SipAccount
 from bridge.sip.lookup import split_host_port
 from bridge.sip.trunks import Registration, RegistrationState
 

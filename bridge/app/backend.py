@@ -14,7 +14,7 @@ from bridge.call.view import CallView
 from bridge.config import Config, Permission
 from bridge.config.provisioned import Kind, Provisioned, ProvisionedRule
 from bridge.errors import NotDone, Unfit
-from bridge.ports import CallQuery, CallRecord, LineView, SipAccount
+from bridge.records import CallQuery, CallRecord, LineView, SipAccount
 from bridge.sip.trunks import Registration, RegistrationState
 from bridge.web.api.backend import AccountView, NoCall
 

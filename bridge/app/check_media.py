@@ -15,7 +15,7 @@ from bridge.media.embedded.codecs.base import SAMPLE_SIZE
 from bridge.media.embedded.ice_servers import IceServers, configured, named
 from bridge.media.embedded.reach import relayed_at, seen_at
 from bridge.media.embedded.sockets import local_address
-from bridge.ports import IceServer
+from bridge.records import IceServer
 from bridge.sdp.codecs import AUDIO_CODECS, G722
 
 IpAddress = IPv4Address | IPv6Address

@@ -345,7 +345,7 @@ def list_calls(
     with _explaining():
         settings = load(config, os.environ)
         from bridge.app import history
-        from bridge.ports import CallQuery
+        from bridge.records import CallQuery
         from bridge.web import exports
 
         query = CallQuery(

@@ -20,7 +20,8 @@ from bridge.call.limits import Allowance
 from bridge.call.policy import Access, Refusal, access_of
 from bridge.call.view import CallView
 from bridge.errors import NotDone
-from bridge.ports import Accounts, CallRecord, Emit, LineView, PersonSettings
+from bridge.ports import Accounts, Emit
+from bridge.records import CallRecord, LineView, PersonSettings
 from bridge.sip.trunks import Registration, RegistrationState
 
 log = structlog.get_logger(__name__)

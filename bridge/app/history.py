@@ -11,7 +11,7 @@ from bridge.call.causes import MEANINGS, Cause
 from bridge.call.ids import CallId, Direction
 from bridge.config import Config
 from bridge.errors import LocalError
-from bridge.ports import CallQuery, CallRecord, LadderEntry, QualitySample
+from bridge.records import CallQuery, CallRecord, LadderEntry, QualitySample
 from bridge.store.calls import Calls
 from bridge.store.database import open_database
 from bridge.store.writer import Writer

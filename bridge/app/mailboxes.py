@@ -7,7 +7,7 @@ import structlog
 
 from bridge.app.in_force import InForce
 from bridge.call.ids import TrunkName, UserId
-from bridge.ports import Mailbox
+from bridge.records import Mailbox
 
 log = structlog.get_logger(__name__)
 

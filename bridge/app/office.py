@@ -14,7 +14,7 @@ from bridge.call.causes import Cause
 from bridge.call.ids import CallId, UserId
 from bridge.call.outcomes import Outcome, outcome_of
 from bridge.call.view import CallView
-from bridge.ports import (
+from bridge.records import (
     CallQuery,
     CallRecord,
     LadderEntry,

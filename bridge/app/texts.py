@@ -16,7 +16,8 @@ from bridge.call.ids import Address, RoomId, TrunkName, UserId
 from bridge.call.policy import Refusal
 from bridge.errors import BridgeError
 from bridge.matrix.lanes import Lanes
-from bridge.ports import SipText, TextRooms, Typed
+from bridge.ports import TextRooms
+from bridge.records import SipText, Typed
 
 log = structlog.get_logger(__name__)
 

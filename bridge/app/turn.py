@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import structlog
 
 from bridge.errors import BridgeError
-from bridge.ports import IceServer
+from bridge.records import IceServer
 
 log = structlog.get_logger(__name__)
 

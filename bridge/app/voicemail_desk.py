@@ -11,7 +11,7 @@ from bridge.app.voicemail_files import greeting_of
 from bridge.call.ids import UserId
 from bridge.config import LEAST_DELAY
 from bridge.errors import LocalError, NotDone
-from bridge.ports import PersonSettings
+from bridge.records import PersonSettings
 from bridge.voicemail import VoicemailStatus
 
 LONGEST: Final = 60.0

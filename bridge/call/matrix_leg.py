@@ -56,7 +56,6 @@ from bridge.call.leg import HandedOver, Over, Reoffer, ReofferAnswered, ReofferR
 from bridge.call.machine import Effects, Machine
 from bridge.call.states import (
     ANOTHER_PARTY,
-    MATRIX,
     MATRIX_ENDS,
     NOBODY_HERE,
     OF_A_REJECT,
@@ -64,6 +63,7 @@ from bridge.call.states import (
     MatrixState,
     State,
 )
+from bridge.call.tables import MATRIX
 
 _UP = (MatrixState.ANSWERED, MatrixState.ACTIVE)
 _UNANSWERED: dict[State, Cause] = {

@@ -28,15 +28,8 @@ from bridge.call.events import (
 from bridge.call.ids import CallId, OpId, Side
 from bridge.call.leg import Over
 from bridge.call.machine import Effects, Machine
-from bridge.call.states import (
-    EARLY,
-    FROM_MATRIX,
-    FROM_SIP,
-    MEDIA,
-    TO_BARE_INVITE,
-    MediaState,
-    SetupGlare,
-)
+from bridge.call.states import EARLY, FROM_MATRIX, FROM_SIP, TO_BARE_INVITE, MediaState, SetupGlare
+from bridge.call.tables import MEDIA
 from bridge.call.terms import Terms
 
 _FROM = {Side.MATRIX: FROM_MATRIX, Side.SIP: FROM_SIP}

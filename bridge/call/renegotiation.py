@@ -44,12 +44,12 @@ from bridge.call.states import (
     FROM_SIP,
     LET_GO,
     OF_ANOTHER,
-    RENEGOTIATION,
     WITH_OUR_OFFER,
     BothConnected,
     RenegotiationState,
     SipState,
 )
+from bridge.call.tables import RENEGOTIATION
 from bridge.call.terms import Terms
 
 _NO_ANSWER = 408

@@ -53,16 +53,8 @@ from bridge.call.leg import (
     Signal,
 )
 from bridge.call.machine import Effects, Machine
-from bridge.call.states import (
-    REFUSED,
-    SIP,
-    SIP_ENDS,
-    HandOver,
-    PassOn,
-    Promise,
-    Settled,
-    SipState,
-)
+from bridge.call.states import REFUSED, SIP_ENDS, HandOver, PassOn, Promise, Settled, SipState
+from bridge.call.tables import SIP
 from bridge.call.terms import NO_TERMS
 
 _RINGING = 180

@@ -22,7 +22,8 @@ from bridge.call.ids import Address, CallId, OpId
 from bridge.call.leg import Over
 from bridge.call.machine import Effects, Machine
 from bridge.call.sip_leg import SipLeg
-from bridge.call.states import SUCCESSION, SipState, SuccessionState
+from bridge.call.states import SipState, SuccessionState
+from bridge.call.tables import SUCCESSION
 from bridge.call.terms import NO_TERMS, Terms
 
 _CANCELLED = 487

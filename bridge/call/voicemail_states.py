@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The state machine of voicemail in one call, as a table: see states.py."""
+"""The state machine of voicemail in one call, as a table: see tables.py."""
 
 from bridge.call import commands as c
 from bridge.call import events as e

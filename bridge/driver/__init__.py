@@ -41,7 +41,8 @@ from bridge.call.ids import CallId, LegId
 from bridge.driver import ladder
 from bridge.driver.calendar import Calendar
 from bridge.driver.times import timed
-from bridge.ports import CallStore, LadderEntry, MatrixPort, MediaEngine, SipPort
+from bridge.ports import CallStore, MatrixPort, MediaEngine, SipPort
+from bridge.records import LadderEntry
 
 __all__ = ["Core", "Driver", "Handle", "Observer", "Ports", "Scheduler"]
 

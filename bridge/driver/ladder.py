@@ -10,7 +10,7 @@ from typing import Any, Final
 from bridge.call import commands as do
 from bridge.call import events as happened
 from bridge.call.ids import CallId, Direction
-from bridge.ports import LadderEntry
+from bridge.records import LadderEntry
 
 _MATRIX_EVENTS: Final[dict[type[happened.Event], str]] = {
     happened.MatrixInviteReceived: "m.call.invite",

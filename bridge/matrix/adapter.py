@@ -43,16 +43,8 @@ from bridge.matrix.repository import Repository
 from bridge.matrix.transactions import Transactions
 from bridge.matrix.unanswered import Unanswered
 from bridge.matrix.voice import VoiceRooms
-from bridge.ports import (
-    CallRecord,
-    Desk,
-    Emit,
-    IceServer,
-    ManagementRooms,
-    Portal,
-    PortalStore,
-    Typed,
-)
+from bridge.ports import Desk, Emit, ManagementRooms, PortalStore
+from bridge.records import CallRecord, IceServer, Portal, Typed
 
 log = structlog.get_logger(__name__)
 

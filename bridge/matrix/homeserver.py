@@ -15,7 +15,7 @@ from mautrix.types import UserID as MautrixUserId
 from bridge.call.ids import RoomId, UserId
 from bridge.errors import RemoteError, StoreUnavailable
 from bridge.matrix import pacing
-from bridge.ports import IceServer
+from bridge.records import IceServer
 
 T = TypeVar("T")
 

@@ -22,7 +22,8 @@ from bridge.matrix.portals import Portals
 from bridge.matrix.rtc import RTC_EVENT_TYPES, RtcWatch
 from bridge.matrix.sealed import Sealed
 from bridge.matrix.words import is_correction, is_notice, text_of
-from bridge.ports import Emit, Portal, PortalStore, Typed
+from bridge.ports import Emit, PortalStore
+from bridge.records import Portal, Typed
 
 log = structlog.get_logger(__name__)
 

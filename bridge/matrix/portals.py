@@ -19,7 +19,8 @@ from bridge.matrix.invitations import Invitations
 from bridge.matrix.post import Post
 from bridge.matrix.rooms import PUBLIC, Look, Rooms
 from bridge.matrix.search import Search
-from bridge.ports import Portal, PortalStore
+from bridge.ports import PortalStore
+from bridge.records import Portal
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from bridge.call.ids import RoomId
 from bridge.matrix.encryption.seam import NONE, Encryption
 from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.homeserver import Homeserver, Refused
-from bridge.ports import Portal
+from bridge.records import Portal
 
 PUBLIC: Final = "This room is public, so calls do not work here. Please start a direct chat."
 CROWDED: Final = (

@@ -15,7 +15,7 @@ import structlog
 
 from bridge.call.ids import RoomId
 from bridge.matrix.envelope import RoomEvent, finite
-from bridge.ports import Portal
+from bridge.records import Portal
 
 log = structlog.get_logger(__name__)
 

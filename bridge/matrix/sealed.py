@@ -17,7 +17,7 @@ from bridge.matrix.encryption.seam import (
 from bridge.matrix.encryption.waiting import Waiting
 from bridge.matrix.envelope import RoomEvent
 from bridge.matrix.portals import Portals
-from bridge.ports import Portal
+from bridge.records import Portal
 
 log = structlog.get_logger(__name__)
 

@@ -10,7 +10,8 @@ from bridge.matrix.doubles import Doubles
 from bridge.matrix.envelope import RoomEvent
 from bridge.matrix.homeserver import Homeserver
 from bridge.matrix.rooms import Rooms
-from bridge.ports import Portal, PortalStore
+from bridge.ports import PortalStore
+from bridge.records import Portal
 
 _MOST_LOOKED_AT: Final = 200
 """Rooms of a ghost among which the one with a certain person is searched for."""

@@ -10,7 +10,8 @@ from bridge.matrix.encryption.seam import ENCRYPTED, Encryption, MissingKey, Unr
 from bridge.matrix.envelope import RoomEvent, read_room_event
 from bridge.matrix.homeserver import Homeserver, HomeserverError
 from bridge.matrix.portals import Portals
-from bridge.ports import Portal, PortalStore
+from bridge.ports import PortalStore
+from bridge.records import Portal
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,8 @@ from bridge.call.events import SipEvent
 from bridge.call.ids import Address, LegId, TrunkName
 from bridge.config import Sip, Trunk
 from bridge.errors import LocalError
-from bridge.ports import CallRecord, Emit, Mailbox, SipMessageTap, SipText
+from bridge.ports import Emit, SipMessageTap
+from bridge.records import CallRecord, Mailbox, SipText
 from bridge.sip.callers import origin_of
 from bridge.sip.checks import check_listeners, check_transport
 from bridge.sip.errands import Errands, detached

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from bridge.call.events import SipEvent
 from bridge.call.ids import LegId, TrunkName
-from bridge.ports import Mailbox, SipText
+from bridge.records import Mailbox, SipText
 from bridge.sip.successors import Decisions
 from bridge.sip.tap import Tapped
 from bridge.sip.trunks import Registration

@@ -5,7 +5,7 @@ import re
 from typing import Final
 
 from bridge.call.ids import TrunkName
-from bridge.ports import Mailbox
+from bridge.records import Mailbox
 from bridge.sip.messages import Message, parse_uri
 
 EVENT: Final = "message-summary"

@@ -18,7 +18,7 @@ import structlog
 
 from bridge.call.ids import TrunkName
 from bridge.config import Sip, SipTransport, Trunk
-from bridge.ports import CallRecord
+from bridge.records import CallRecord
 from bridge.sip.dialog_state import CSEQ_GAP, DialogState
 from bridge.sip.digest import parse_challenge, reply
 from bridge.sip.early import EarlyState

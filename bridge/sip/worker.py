@@ -29,7 +29,7 @@ from bridge.call.commands import (
 from bridge.call.events import SipReferProgressed
 from bridge.call.ids import TrunkName
 from bridge.config import Sip
-from bridge.ports import SipText
+from bridge.records import SipText
 from bridge.sip.account import Account, Callbacks
 from bridge.sip.accounts import Accounts
 from bridge.sip.callers import origin_of

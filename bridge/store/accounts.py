@@ -7,7 +7,7 @@ import structlog
 from mautrix.util.async_db import Database
 
 from bridge.call.ids import UserId
-from bridge.ports import SipAccount
+from bridge.records import SipAccount
 from bridge.store.secrets import Sealer, UnsealError
 
 log = structlog.get_logger(__name__)

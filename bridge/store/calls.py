@@ -28,7 +28,7 @@ from bridge.call.events import Placed, Talk
 from bridge.call.ids import CallId, Direction, Side, TrunkName, UserId
 from bridge.call.meter import DAY, MINUTE
 from bridge.call.quality import Flow
-from bridge.ports import CallQuery, CallRecord, LadderEntry, QualitySample
+from bridge.records import CallQuery, CallRecord, LadderEntry, QualitySample
 from bridge.store.database import transaction
 from bridge.store.finding import PRUNE, condition_of
 from bridge.store.writer import Row, Write, Writer

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from bridge.call.ids import Direction
 from bridge.call.outcomes import causes_of
-from bridge.ports import CallQuery
+from bridge.records import CallQuery
 
 _OLD: Final = "SELECT call FROM call WHERE ended_at < $1"
 PRUNE: Final = (

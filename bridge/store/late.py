@@ -11,7 +11,7 @@ from mautrix.util.async_db import Database
 
 from bridge.call.ids import Address, RoomId, UserId
 from bridge.errors import StoreUnavailable
-from bridge.ports import Portal
+from bridge.records import Portal
 from bridge.store.portals import NAME, SEEN, replace_portal, without_portal
 from bridge.store.remembered import RememberedPortals
 from bridge.store.writer import Row, Write, Writer

@@ -7,7 +7,7 @@ from typing import Final
 from mautrix.util.async_db import Database
 
 from bridge.call.ids import Address, RoomId, UserId
-from bridge.ports import PersonSettings
+from bridge.records import PersonSettings
 
 _COLUMNS: Final = (
     "person",

@@ -9,7 +9,7 @@ from mautrix.util.async_db import Connection, Database
 
 from bridge.call.ids import Address, Direction, RoomId, UserId
 from bridge.errors import StoreUnavailable
-from bridge.ports import Portal
+from bridge.records import Portal
 from bridge.store.database import TRANSIENT, transaction
 
 NAME: Final = (

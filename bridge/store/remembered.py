@@ -7,7 +7,7 @@ from typing import Any, Final
 from mautrix.util.async_db import Database
 
 from bridge.call.ids import Address, RoomId, UserId
-from bridge.ports import Portal
+from bridge.records import Portal
 from bridge.store.portals import Portals
 
 _MOST: Final = 10_000

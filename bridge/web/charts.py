@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bridge.call.ids import Side
-from bridge.ports import QualitySample
+from bridge.records import QualitySample
 
 WIDTH: Final = 420
 HEIGHT: Final = 130

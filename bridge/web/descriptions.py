@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bridge.ports import CallRecord, LadderEntry
+from bridge.records import CallRecord, LadderEntry
 
 _WHO: Final = {
     ("matrix", "in"): "client",

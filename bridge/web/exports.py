@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from bridge.call.ids import Direction
-from bridge.ports import CallRecord, LadderEntry
+from bridge.records import CallRecord, LadderEntry
 from bridge.web.verdict import outcome, talked
 
 COLUMNS: Final = (

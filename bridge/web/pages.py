@@ -15,7 +15,8 @@ from aiohttp import web
 
 from bridge.call.ids import CallId
 from bridge.errors import NotDone
-from bridge.ports import CallRecord, Office
+from bridge.ports import Office
+from bridge.records import CallRecord
 from bridge.web.access import LASTS, Access
 from bridge.web.charts import HEIGHT, WIDTH, charts_of
 from bridge.web.descriptions import agreement_of

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from bridge.call.ids import CallId, Direction
 from bridge.call.outcomes import Outcome
-from bridge.ports import CallQuery
+from bridge.records import CallQuery
 
 PAGE = 50
 """Calls on one page."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 from xml.sax.saxutils import escape
 
-from bridge.ports import CallRecord, LadderEntry
+from bridge.records import CallRecord, LadderEntry
 
 CLIENT, BRIDGE, TELEPHONE = "Matrix client", "bridge", "SIP peer"
 _WAYS: Final = {

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import jinja2
 
-from bridge.ports import CallRecord
+from bridge.records import CallRecord
 from bridge.web import rungs, verdict
 
 _FOLDER: Final = Path(__file__).parent / "templates"

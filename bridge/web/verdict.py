@@ -7,7 +7,7 @@ from typing import Final
 from bridge.call.causes import MEANINGS, Cause
 from bridge.call.ids import Direction, Side
 from bridge.call.outcomes import Outcome, outcome_of
-from bridge.ports import CallRecord
+from bridge.records import CallRecord
 
 OUTCOMES: Final[Mapping[Outcome, str]] = {
     Outcome.SUCCESS: "went well",

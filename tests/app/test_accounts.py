@@ -14,7 +14,7 @@ from bridge.app.accounts import PersonalAccounts, trunk_of
 from bridge.call.ids import TrunkName, UserId
 from bridge.config import Accounts, Trunk
 from bridge.errors import ConfigurationError, NotDone
-from bridge.ports import LineView, SipAccount
+from bridge.records import LineView, SipAccount
 from bridge.sip.trunks import Registration, RegistrationState
 from tests.simulators.waiting import until
 from tests.sip.phone import Bridge, Sipp

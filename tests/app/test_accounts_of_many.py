@@ -14,7 +14,7 @@ from bridge.call.commands import RejectSip, SendSipInvite
 from bridge.call.events import SipEnded, SipInviteReceived
 from bridge.call.ids import LegId, UserId
 from bridge.config import Accounts
-from bridge.ports import SipAccount
+from bridge.records import SipAccount
 from bridge.sip.messages import parse_name_addr, parse_uri
 from bridge.store.accounts import SipAccounts
 from bridge.store.database import open_database

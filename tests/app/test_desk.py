@@ -15,7 +15,8 @@ from bridge.call.policy import Access, Refusal
 from bridge.call.view import CallView
 from bridge.config import Config, InboundRule, OutboundRule, Permission, Trunk
 from bridge.errors import NotDone
-from bridge.ports import CallRecord, Desk, LineView, PersonSettings
+from bridge.ports import Desk
+from bridge.records import CallRecord, LineView, PersonSettings
 from bridge.sip.trunks import Registration, RegistrationState
 
 ALICE, CHIEF = UserId("@alice:mx.test"), UserId("@chief:mx.test")

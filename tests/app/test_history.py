@@ -23,7 +23,7 @@ from bridge.call.commands import (
 from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
 from bridge.call.quality import Flow
 from bridge.config.template import configuration, fresh_secrets
-from bridge.ports import LadderEntry
+from bridge.records import LadderEntry
 from bridge.store.calls import Calls
 from bridge.store.database import open_database
 from bridge.store.writer import Writer

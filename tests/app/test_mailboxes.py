@@ -7,7 +7,7 @@ from bridge.app.in_force import InForce
 from bridge.app.mailboxes import Mailboxes
 from bridge.call.ids import TrunkName, UserId
 from bridge.config import Accounts, Config, Trunk
-from bridge.ports import Mailbox
+from bridge.records import Mailbox
 
 ANN, BOB = UserId("@ann:mx.test"), UserId("@bob:mx.test")
 OFFICE, OTHER, HERS = TrunkName("office"), TrunkName("other"), TrunkName(f"account:{ANN}")

@@ -13,7 +13,7 @@ from bridge.call.ids import Address, RoomId, TrunkName, UserId
 from bridge.call.policy import Refusal
 from bridge.call.terms import Terms
 from bridge.errors import LocalError, RemoteError
-from bridge.ports import Portal, SipText, Typed
+from bridge.records import Portal, SipText, Typed
 
 ALICE = UserId("@alice:mx.test")
 NUMBER = Address("tel:+12025550123")

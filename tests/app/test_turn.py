@@ -8,7 +8,7 @@ import pytest
 
 from bridge.app.turn import follow_homeserver
 from bridge.errors import RemoteError
-from bridge.ports import IceServer
+from bridge.records import IceServer
 
 FIRST = IceServer(url="turn:turn.example.org", username="1", password="first")
 SECOND = IceServer(url="turn:turn.example.org", username="2", password="second")

@@ -26,7 +26,7 @@ from bridge.config.models import Notices
 from bridge.errors import ConfigurationError, NotDone, RemoteError
 from bridge.media import voice
 from bridge.media.embedded.files import OggOpus
-from bridge.ports import PersonSettings
+from bridge.records import PersonSettings
 from bridge.voicemail import Recording, Voice, VoicemailDesk
 from tests.simulators.audio import sine, write_wav
 

@@ -14,14 +14,9 @@ from bridge.call.machine import Effects, Machine
 from bridge.call.policy import Limits, Policy
 from bridge.call.quality import Measured
 from bridge.call.states import (
-    MATRIX,
     MATRIX_ENDS,
-    MEDIA,
-    RENEGOTIATION,
-    SIP,
     SIP_ENDS,
     STEPS,
-    SUCCESSION,
     UP,
     MatrixState,
     MediaState,
@@ -33,6 +28,7 @@ from bridge.call.states import (
     Table,
 )
 from bridge.call.switchboard import PARTY
+from bridge.call.tables import MATRIX, MEDIA, RENEGOTIATION, SIP, SUCCESSION
 from bridge.call.voicemail_states import VOICEMAIL, VoicemailState
 from scripts.state_diagrams import PAGE, page
 from tests.call.desk import (

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 
 from bridge.call.ids import Address, RoomId, UserId
-from bridge.ports import Portal
+from bridge.records import Portal
 
 
 class MemoryPortalStore:

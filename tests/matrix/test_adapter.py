@@ -48,7 +48,8 @@ from bridge.matrix import adapter as module
 from bridge.matrix.adapter import MatrixAdapter
 from bridge.matrix.lookups import Unreachable
 from bridge.numbers import is_canonical, read_address
-from bridge.ports import CallRecord, MatrixPort, Portal
+from bridge.ports import MatrixPort
+from bridge.records import CallRecord, Portal
 from tests.matrix.fakes import ROOM, FakeClock, room_event
 from tests.matrix.portal_store import MemoryPortalStore
 from tests.simulators.processes import free_port

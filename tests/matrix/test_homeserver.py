@@ -15,7 +15,7 @@ from bridge.call.ids import RoomId, UserId
 from bridge.matrix import homeserver as module
 from bridge.matrix.homeserver import Homeserver, Patience, Refused, Unavailable
 from bridge.matrix.transactions import Transactions
-from bridge.ports import IceServer
+from bridge.records import IceServer
 from tests.matrix.fakes import FakeClock
 
 ROOM = RoomId("!r/1")

@@ -21,7 +21,7 @@ from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.homeserver import Patience, Unavailable
 from bridge.matrix.inbox import Inbox
 from bridge.matrix.portals import Portals
-from bridge.ports import Portal, Typed
+from bridge.records import Portal, Typed
 from tests.matrix.fakes import BOT, FakeClock, FakeHomeserver, FakeRoom, room_event
 from tests.matrix.portal_store import MemoryPortalStore
 

@@ -15,7 +15,7 @@ from bridge.matrix.ghosts import AddressTooLongError, Ghosts
 from bridge.matrix.homeserver import Patience, Refused, Unavailable
 from bridge.matrix.portals import NoSuchPerson, PortalError, Portals
 from bridge.numbers import is_canonical
-from bridge.ports import Portal
+from bridge.records import Portal
 from tests.matrix.fakes import FakeClock, FakeHomeserver, FakeRoom, member, refused
 from tests.matrix.portal_store import MemoryPortalStore
 

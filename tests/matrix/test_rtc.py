@@ -10,7 +10,7 @@ import pytest
 from bridge.call.ids import Address, RoomId, UserId
 from bridge.matrix.envelope import RoomEvent, read_room_event
 from bridge.matrix.rtc import MEMBERSHIPS, NOTIFICATIONS, WHO_CAN_CALL, RtcWatch, Sessions
-from bridge.ports import Portal
+from bridge.records import Portal
 from tests.matrix.fakes import room_event
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -30,7 +30,8 @@ from bridge.call.events import (
 )
 from bridge.call.ids import CallId, OpId, Side
 from bridge.errors import SdpError
-from bridge.ports import Emit, IceServer
+from bridge.ports import Emit
+from bridge.records import IceServer
 from bridge.sdp.agreement import audio_of
 from bridge.sdp.codecs import NoCommonCodec
 from bridge.sdp.description import MediaDirection

@@ -16,7 +16,7 @@ from bridge.call.ids import Side
 from bridge.config import Config, Media, TurnServer
 from bridge.errors import RemoteError
 from bridge.media.embedded.engine import EmbeddedEngine
-from bridge.ports import IceServer
+from bridge.records import IceServer
 from tests.media.desk import Desk
 from tests.simulators.isolation import isolated
 from tests.simulators.processes import Child

@@ -25,7 +25,7 @@ from bridge.media.embedded.dtls import CertificateSource
 from bridge.media.embedded.ice_servers import REST, IceServers, configured, named
 from bridge.media.embedded.sockets import bound_socket
 from bridge.media.embedded.webrtc import IceConnection
-from bridge.ports import IceServer
+from bridge.records import IceServer
 
 
 class TestWhatTheLibrariesMustKeep:

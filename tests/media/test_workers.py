@@ -30,7 +30,7 @@ from bridge.media.workers.process import PRECEDENCE
 from bridge.media.workers.template import Template
 from bridge.media.workers.wire import Begin
 from bridge.media.workers.worker import Worker
-from bridge.ports import IceServer
+from bridge.records import IceServer
 from bridge.sdp.agreement import sip_audio
 from bridge.sdp.parser import parse
 from tests.media.conftest import SETTINGS

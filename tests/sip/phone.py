@@ -17,7 +17,7 @@ from bridge.call.events import Event, SipDialogChanged, SipEvent
 from bridge.call.ids import CallId, LegId, TrunkName
 from bridge.config import Sip, SipTransport, Trunk
 from bridge.numbers import from_sip
-from bridge.ports import Mailbox, SipText
+from bridge.records import Mailbox, SipText
 from bridge.sip.adapter import SipAdapter
 from bridge.sip.trunks import Registration
 from tests.simulators.processes import Child, free_port

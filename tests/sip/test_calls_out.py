@@ -21,7 +21,7 @@ from bridge.call.events import (
     SipReinviteReceived,
 )
 from bridge.call.ids import Address, Direction, OpId, UserId
-from bridge.ports import CallRecord
+from bridge.records import CallRecord
 from bridge.sip.dialog_state import DialogState
 from tests.simulators.waiting import until
 from tests.sip.calls import bye, calling

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.call.ids import TrunkName
 from bridge.config import Trunk
-from bridge.ports import Mailbox
+from bridge.records import Mailbox
 from bridge.sip.mailbox import read_mailbox
 from bridge.sip.messages import parse
 from bridge.sip.trunks import RegistrationState

@@ -14,7 +14,7 @@ from bridge.call.commands import RejectSip, SendSipProgress
 from bridge.call.events import SipEnded, SipInviteReceived, SipProgressed
 from bridge.call.ids import Address, CallId, Direction, UserId
 from bridge.config import Sip, SipTransport
-from bridge.ports import CallRecord
+from bridge.records import CallRecord
 from bridge.sip.adapter import SipAdapter
 from bridge.sip.dialog_state import DialogState
 from bridge.sip.early import EarlyState, early_of

@@ -12,7 +12,7 @@ from bridge.call.events import SipAnswered, SipEnded
 from bridge.call.ids import Address, TrunkName
 from bridge.config import Trunk
 from bridge.errors import LocalError
-from bridge.ports import SipText
+from bridge.records import SipText
 from bridge.sip.messages import parse
 from bridge.sip.tap import without_users
 from bridge.sip.texts import decoded, parts

@@ -8,7 +8,7 @@ from mautrix.util.async_db import Database
 from structlog.testing import capture_logs
 
 from bridge.call.ids import UserId
-from bridge.ports import SipAccount
+from bridge.records import SipAccount
 from bridge.store.accounts import SipAccounts
 from bridge.store.secrets import open_sealer
 

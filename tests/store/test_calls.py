@@ -35,7 +35,8 @@ from bridge.call.ids import (
 )
 from bridge.call.outcomes import Outcome
 from bridge.call.quality import Flow
-from bridge.ports import CallQuery, CallRecord, CallStore, LadderEntry, Portal, QualitySample
+from bridge.ports import CallStore
+from bridge.records import CallQuery, CallRecord, LadderEntry, Portal, QualitySample
 from bridge.store.calls import Calls
 from bridge.store.portals import Portals
 from bridge.store.writer import Writer

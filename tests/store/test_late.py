@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest_asyncio
 
 from bridge.call.ids import Address, RoomId, UserId
-from bridge.ports import Portal
+from bridge.records import Portal
 from bridge.store.database import open_database
 from bridge.store.late import LatePortals
 from bridge.store.portals import Portals

@@ -4,7 +4,8 @@
 from mautrix.util.async_db import Database
 
 from bridge.call.ids import Address, RoomId, UserId
-from bridge.ports import ManagementRooms, PersonSettings
+from bridge.ports import ManagementRooms
+from bridge.records import PersonSettings
 from bridge.store.people import People
 
 ANN, BOB = UserId("@ann:mx.test"), UserId("@bob:mx.test")

@@ -9,7 +9,8 @@ from mautrix.util.async_db import Database
 
 from bridge.call.ids import Address, Direction, RoomId, UserId
 from bridge.errors import StoreUnavailable
-from bridge.ports import Portal, PortalStore
+from bridge.ports import PortalStore
+from bridge.records import Portal
 from bridge.store.late import LatePortals
 from bridge.store.portals import Portals
 from bridge.store.remembered import RememberedPortals

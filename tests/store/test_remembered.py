@@ -9,7 +9,7 @@ import pytest
 
 from bridge.call.ids import Address, RoomId, UserId
 from bridge.errors import StoreUnavailable
-from bridge.ports import Portal
+from bridge.records import Portal
 from bridge.store.database import open_database
 from bridge.store.portals import Portals
 from bridge.store.remembered import RememberedPortals

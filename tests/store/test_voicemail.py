@@ -7,7 +7,7 @@ import pytest
 from mautrix.util.async_db import Database
 
 from bridge.call.ids import Address, CallId, UserId
-from bridge.ports import PersonSettings
+from bridge.records import PersonSettings
 from bridge.store.people import People
 from bridge.store.voicemail import Recordings
 from bridge.store.writer import Writer

@@ -13,7 +13,7 @@ from bridge.call.quality import Flow
 from bridge.call.silence import Silence
 from bridge.call.view import CallView
 from bridge.errors import NotDone
-from bridge.ports import (
+from bridge.records import (
     CallQuery,
     CallRecord,
     LadderEntry,

@@ -8,7 +8,7 @@ import pytest
 from bridge.call.causes import Cause
 from bridge.call.ids import Direction
 from bridge.call.outcomes import Outcome, outcome_of
-from bridge.ports import CallRecord, LadderEntry, QualitySample
+from bridge.records import CallRecord, LadderEntry, QualitySample
 from bridge.web import verdict
 from bridge.web.charts import charts_of
 from bridge.web.descriptions import agreement_of

@@ -4,7 +4,7 @@
 from bridge.call.ids import UserId
 from bridge.matrix.bot.commands import Misused, Request, current
 from bridge.matrix.bot.reply import Reply
-from bridge.ports import LineView
+from bridge.records import LineView
 
 
 async def trunks(request: Request) -> Reply:

@@ -15,7 +15,8 @@ from bridge.call.view import CallView
 from bridge.errors import NotDone
 from bridge.matrix.bot.reply import Reply
 from bridge.numbers import international
-from bridge.ports import CallRecord, Desk
+from bridge.ports import Desk
+from bridge.records import CallRecord
 from bridge.voicemail import VoicemailStatus
 
 _CALLS: Final = 10

@@ -43,7 +43,8 @@ from bridge.media.embedded.legs import Resources
 from bridge.media.embedded.session import Session
 from bridge.media.embedded.sockets import PortRange
 from bridge.media.embedded.streams import Statistics
-from bridge.ports import Emit, IceServer
+from bridge.ports import Emit
+from bridge.records import IceServer
 from bridge.sdp.codecs import NoCommonCodec
 from bridge.sdp.sdes import EncryptionMismatch
 

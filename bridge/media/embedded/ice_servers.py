@@ -10,7 +10,7 @@ from aiortc.rtcicetransport import parse_stun_turn_uri
 
 from bridge.config import TurnServer
 from bridge.errors import ConfigurationError
-from bridge.ports import IceServer
+from bridge.records import IceServer
 
 REST = 60.0
 """Seconds for which a server is left alone that has not answered."""

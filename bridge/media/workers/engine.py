@@ -27,7 +27,8 @@ from bridge.media.early import Early, failed, refuse
 from bridge.media.workers.template import Template
 from bridge.media.workers.wire import Begin, Unable
 from bridge.media.workers.worker import Worker
-from bridge.ports import Emit, IceServer
+from bridge.ports import Emit
+from bridge.records import IceServer
 
 FILL: Final = 8
 """Relayed calls that each worker carries before there is another."""

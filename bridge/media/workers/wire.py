@@ -31,7 +31,7 @@ from bridge.call.commands import media as commands
 from bridge.call.events import MediaEvent
 from bridge.call.events import media as events
 from bridge.config import Logging, Media
-from bridge.ports import IceServer
+from bridge.records import IceServer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from bridge.call.ids import CallId, OpId, Side
 from bridge.config import Logging
 from bridge.media.workers.template import Template
 from bridge.media.workers.wire import Begin, Channel, Logs, Message, Ready, Report, Servers, Unable
-from bridge.ports import IceServer
+from bridge.records import IceServer
 
 TRANSCODED: Final = 4
 """What a call costs whose audio is coded anew, in calls that are relayed."""

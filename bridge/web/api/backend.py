@@ -12,7 +12,7 @@ from bridge.call.view import CallView
 from bridge.config import Config, Permission
 from bridge.config.provisioned import Kind, Provisioned, ProvisionedRule
 from bridge.errors import NotDone
-from bridge.ports import CallQuery, CallRecord, SipAccount
+from bridge.records import CallQuery, CallRecord, SipAccount
 
 
 class NoCall(NotDone):

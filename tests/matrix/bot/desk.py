@@ -13,7 +13,7 @@ from bridge.call.terms import Terms
 from bridge.call.view import CallView
 from bridge.errors import NotDone
 from bridge.numbers import read_address
-from bridge.ports import CallRecord, LineView, PersonSettings
+from bridge.records import CallRecord, LineView, PersonSettings
 from bridge.voicemail import VoicemailStatus
 
 ALICE = UserId("@alice:example.org")

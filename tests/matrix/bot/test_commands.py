@@ -13,7 +13,8 @@ from bridge.errors import NotDone
 from bridge.matrix.bot.commands import Request
 from bridge.matrix.bot.reply import Reply
 from bridge.matrix.bot.table import COMMANDS, run, usage
-from bridge.ports import Desk, LineView, PersonSettings
+from bridge.ports import Desk
+from bridge.records import LineView, PersonSettings
 from tests.matrix.bot.desk import ALICE, CHIEF, EVE, GUEST, NUMBER, FakeDesk, record, view
 
 SHOWN = "+1 202-555-0123"

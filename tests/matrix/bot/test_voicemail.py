@@ -8,7 +8,8 @@ from bridge.call.ids import Direction
 from bridge.matrix.bot.commands import Request
 from bridge.matrix.bot.reply import Reply
 from bridge.matrix.bot.table import run
-from bridge.ports import Desk, PersonSettings
+from bridge.ports import Desk
+from bridge.records import PersonSettings
 from tests.matrix.bot.desk import ALICE, FakeDesk, record
 
 

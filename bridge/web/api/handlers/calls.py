@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 from bridge.call.ids import CallId, UserId
 from bridge.call.view import CallView
-from bridge.ports import CallQuery, CallRecord
+from bridge.records import CallQuery, CallRecord
 from bridge.web.api import models as m
 from bridge.web.api.backend import Backend
 from bridge.web.api.handlers.reply import Reply, missing
