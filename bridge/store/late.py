@@ -3,11 +3,12 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
 import structlog
-from mautrix.util.async_db import Database
+from mautrix.util.async_db import Connection, Database
 
 from bridge.call.ids import Address, RoomId, UserId
 from bridge.errors import StoreUnavailable
@@ -110,11 +111,17 @@ class LatePortals(RememberedPortals):
             if self._is_late:
                 work.close()
                 return None
+            attempt = asyncio.ensure_future(work)
+            await asyncio.wait((attempt,), timeout=self._patience)
+            if not attempt.done():
+                # SQLite cannot be kept from doing it yet: nothing may be written before it has.
+                self._later(partial(_ended, attempt))
+                log.warning("the database is written later", reason="no answer")
+                return None
             try:
-                async with asyncio.timeout(self._patience):
-                    return (await work,)
-            except (StoreUnavailable, TimeoutError) as error:
-                log.warning("the database is written later", reason=str(error) or "no answer")
+                return (attempt.result(),)
+            except StoreUnavailable as error:
+                log.warning("the database is written later", reason=str(error))
                 return None
 
     def _later(self, write: Write) -> None:
@@ -125,3 +132,9 @@ class LatePortals(RememberedPortals):
         if portal is not None:
             self._rooms[portal.room] = None
             self._pairs[portal.person, portal.address] = None
+
+
+async def _ended(attempt: asyncio.Future[Any], _: Connection) -> None:
+    """A `Write` that only waits for an earlier one, whatever comes of that."""
+    with suppress(StoreUnavailable):
+        await attempt

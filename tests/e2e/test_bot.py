@@ -2,6 +2,7 @@
 """People talk to the bot of a running bridge: every command once, and what comes of it."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest_asyncio
@@ -196,7 +197,7 @@ async def test_a_password_is_deleted_and_kept_nowhere(
     assert found["content"] == {}
     assert found["unsigned"]["redacted_because"]["sender"] == BOT
     assert "correct-horse" not in stage.bridge.output()
-    for file in stage.bridge.directory.iterdir():
+    for file in filter(Path.is_file, stage.bridge.directory.rglob("*")):
         assert b"correct-horse" not in file.read_bytes(), file
 
 

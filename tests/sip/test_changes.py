@@ -184,16 +184,16 @@ async def test_how_many_calls_there_may_be(tmp_path: Path) -> None:
         listener = SipTransport(listen=LOCALHOST, port=bridge.port)
         bridge.sip.use(Sip(transports=(listener,), max_calls=1))
         async with talking(bridge, folder(tmp_path, "call")):
-            await refused(bridge, folder(tmp_path, "second"), 503)
-            bridge.sip.use(Sip(transports=(listener,), max_calls=2))
-            keys = {"status": "486"}
-            async with Sipp(
-                "caller_is_refused", folder(tmp_path, "third"), calls=bridge.port, keys=keys
-            ) as phone:
-                invite = await bridge.expect(SipInviteReceived)
-                bridge.sip.do(RejectSip(call=CALL, leg=invite.leg, status=486))
-                await bridge.expect(SipEnded)
-                await phone.succeeds()
+            for most, full, status in ((1, True, 503), (2, False, 486)):
+                bridge.sip.use(Sip(transports=(listener,), max_calls=most))
+                at = folder(tmp_path, str(most))
+                keys = {"status": str(status)}
+                async with Sipp("caller_is_refused", at, calls=bridge.port, keys=keys) as phone:
+                    invite = await bridge.expect(SipInviteReceived)
+                    assert invite.full is full
+                    bridge.sip.do(RejectSip(call=CALL, leg=invite.leg, status=status))
+                    await bridge.expect(SipEnded)
+                    await phone.succeeds()
 
 
 async def test_unknown_trunk_does_not_go() -> None:
