@@ -101,5 +101,12 @@ class Machine:
         """Whether this state has lasted too long."""
         return self.deadline is not None and self.deadline <= self._effects.now
 
+    def rest(self) -> None:
+        """Let the state last on: what it calls for was said, and may be overruled.
+
+        A call that its person has handed over goes on without their audio.
+        """
+        self._kind = self.deadline = None
+
     def _seconds(self, kind: Deadline) -> float:
         return self._effects.timeouts.seconds(kind, self._limits)

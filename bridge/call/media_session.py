@@ -173,6 +173,7 @@ class MediaSession(Machine):
         if self.state is MediaState.CLOSING:
             self.enter(MediaState.CLOSED)
             return None
+        self.rest()
         agreed = self.state is MediaState.AGREED
         return Over(cause=Cause.ICE_TIMEOUT if agreed else Cause.MEDIA_FAILED, by="media")
 

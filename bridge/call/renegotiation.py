@@ -315,6 +315,7 @@ class Renegotiation(Machine):
             case _R.AWAITING_ANSWER:
                 self._roll_back()
             case _:
+                self.rest()
                 return self._media_failed(Cause.MEDIA_FAILED)
         return None
 

@@ -156,6 +156,20 @@ def test_the_colleague_may_hold_the_call_and_pass_it_back() -> None:
     assert (prepare.person, prepare.address) == (PERSON, NUMBER)
 
 
+def test_a_colleague_who_passes_it_back_before_they_were_heard_is_not_waited_for() -> None:
+    """The engine has not even written them an answer, and says nothing any more."""
+    desk = passed_on()
+    desk.colleague_answers()
+    desk.far_end_moves()
+    desk.tell(
+        e.MatrixReplacesReceived(
+            room=COLLEAGUES_ROOM, call_id=SECOND_CALL, sender=TABLET, target=None, person=PERSON
+        )
+    )
+    desk.wait(10_000)
+    assert not desk.core.active()
+
+
 def test_the_person_leaves_while_it_rings() -> None:
     desk = passed_on()
     client_is_gone(desk)
