@@ -98,6 +98,9 @@ class Roster:
         except BaseException:
             self.registrations[name] = stood
             raise
+        if not (settings.register or settings.probe_interval):
+            # An answer to the last probe may have come in before it was told to stop.
+            self.registrations[name] = _before(route)
         self._stay(name)
         self.routes[name] = route
         self.peers.change(route, found)
