@@ -55,6 +55,7 @@ class FarEnd:
         self._identify = identify
         self._succession = Succession(effects, call)
         self._former: list[SipLeg] = []
+        self._referral: SipReferReceived | None = None
         self._hops = 0
         self._over = False
 
@@ -164,6 +165,15 @@ class FarEnd:
         """The same, also where it waits for another call to take the person's place."""
         waits = self.leg.state is SipState.AWAITING
         return self.is_steady or (waits and self._succession.leg is None)
+
+    def note_referral(self, wanted: SipReferReceived) -> None:
+        """The far end wants us to call somebody else instead of it (RFC 3515)."""
+        self._referral = wanted
+
+    def take_referral(self) -> SipReferReceived | None:
+        """Whom the far end wants us to call, if that was not dealt with yet."""
+        wanted, self._referral = self._referral, None
+        return None if self._over else wanted
 
     def refuse_referral(self, op: OpId, status: int) -> None:
         """Tell the far end that nobody is called for it."""

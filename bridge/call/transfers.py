@@ -66,7 +66,7 @@ class Transfers:
 
     def follow(self, call: Call) -> None:
         """Do what was asked for by the last event of a call."""
-        redirected = call.take_redirection()
+        redirected = call.rerouting.take_redirection()
         if redirected is not None:
             self._redirect(call, redirected)
         wanted = call.leaving.take_wanted()
@@ -75,7 +75,7 @@ class Transfers:
         unreferred = call.leaving.take_unreferred()
         if unreferred is not None:
             self._transfer_otherwise(call, *unreferred)
-        referral = call.take_referral()
+        referral = call.far.take_referral()
         if referral is not None:
             self._follow_referral(call, referral)
 
@@ -277,7 +277,7 @@ class Transfers:
         route = self._elsewhere(call, call.sip.trunk, redirected.contacts)
         if route is not None:
             longest = self._limits.longest(route.trunk, call.person)
-            leg = call.place_elsewhere(route, longest)
+            leg = call.rerouting.place_elsewhere(route, longest)
             if leg is not None:
                 self._limits.placed(call.person, route.trunk)
                 self._calls.name(call, sip_name(leg))
