@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A change of what was agreed: hold, resume, other codecs or addresses, ICE restart.
 
-Whoever starts it, the shape is the same: one side offers, the engine says what the other side has
-to be asked (often nothing), that side answers, the engine says what to answer the first. One at a
-time; what arrives meanwhile waits or is told to come back.
+One exchange at a time (see offer_answer.py); what arrives meanwhile waits or is told to come back.
 
 Where both sides start at once, each side's own rule decides. SIP: who has a re-INVITE out answers
 the other's with 491, and who gets a 491 waits as RFC 3261 14.1 says. Matrix: the callee is polite
@@ -13,7 +11,7 @@ and takes its own offer back; the caller ignores the other's, who will make it a
 from binascii import crc32
 
 from bridge.call.causes import Cause, from_fault
-from bridge.call.commands import AnswerMedia, OfferMedia, RollbackMedia, SwitchMedia
+from bridge.call.commands import OfferMedia, RollbackMedia, SwitchMedia
 from bridge.call.events import (
     MediaAnswerReady,
     MediaEvent,
@@ -36,30 +34,24 @@ from bridge.call.leg import (
     ReofferRefused,
     Switched,
 )
-from bridge.call.machine import Effects, Machine
+from bridge.call.machine import Effects
+from bridge.call.offer_answer import OfferAnswer
 from bridge.call.sip_leg import SipLeg
 from bridge.call.states import (
     AFTER_491,
-    FROM_MATRIX,
-    FROM_SIP,
     LET_GO,
     OF_ANOTHER,
-    WITH_OUR_OFFER,
     BothConnected,
     RenegotiationState,
-    SipState,
 )
-from bridge.call.tables import RENEGOTIATION
 from bridge.call.terms import Terms
 
 _NO_ANSWER = 408
-_NOT_ACCEPTABLE = 488
 _PENDING = 491
 _SERVER_ERROR = 500
 _DIALOG_GONE = (408, 481)
 _ATTEMPTS = 6
 """Re-INVITEs that may meet 491 in a row, before the far end is taken to refuse."""
-_FROM = {Side.MATRIX: FROM_MATRIX, Side.SIP: FROM_SIP}
 
 _R = RenegotiationState
 _ASKING = (_R.NEGOTIATING, _R.TELLING)
@@ -75,38 +67,23 @@ def backoff(call: CallId, attempt: int, *, owns_call_id: bool) -> float:
     return (210 + lot % 191) / 100 if owns_call_id else lot % 201 / 100
 
 
-class Renegotiation(Machine):
+class Renegotiation(OfferAnswer):
     """The machine of later offers and answers."""
 
     def __init__(self, effects: Effects, call: CallId) -> None:
-        super().__init__(RENEGOTIATION, _R.CLOSED, effects)
-        self._call = call
-        self._waiting: str | None = None
-        """An offer of the client that waits for its turn: it has to be answered."""
-        self._offer = ""
-        """The offer that is being dealt with."""
-        self._answer = ""
-        """What the other side answered."""
-        self._op: OpId | None = None
-        """What the engine was asked last."""
-        self._asked: OpId | None = None
-        """What the other side was asked last."""
-        self._reinvite: OpId | None = None
-        """The far end's re-INVITE that waits for our answer."""
-        self._bare = False
+        super().__init__(effects, call)
         self._attempts = 0
+        """Re-INVITEs that have met 491 in a row."""
         self._successor: tuple[SipLeg, bool, Terms] | None = None
         """Who takes the SIP peer's place; whether it has offered; its trunk's terms."""
         self._moving: str | None = None
         """What another call offers the SIP peer, which is to go on there."""
-        self._alone = False
-        """Whether there is no client any more."""
 
     # --- what the call wants --------------------------------------------------------------
 
     def open(self, matrix: PersonLeg, sip: SipLeg) -> None:
         """Both legs are connected: from now on there is something to change."""
-        self._matrix, self._sip = matrix, sip
+        self._meet(matrix, sip)
         self.hears(BothConnected)
         self._next()
 
@@ -319,39 +296,12 @@ class Renegotiation(Machine):
                 return self._media_failed(Cause.MEDIA_FAILED)
         return None
 
-    def _offer_for_sip(self, event: MediaOfferReady) -> None:
-        if self._waiting is not None:  # A newer offer took its place, and expects the answer.
-            self._roll_back()
-        elif event.needed and self._sip.state is SipState.ENDED:
-            self._stays(Side.SIP)
-        elif event.needed:
-            self._asked = self._effects.op()
-            self.says(self._sip.reoffer(self._asked, event.sdp))
-        elif self._alone:
-            self._roll_back()
-        else:
-            self._answer_matrix(event.answer)
-
-    def _offer_for_matrix(self, event: MediaOfferReady) -> None:
-        if not event.needed:
-            self._answer_sip(event.answer)
-        elif self._waiting is not None:  # The client offered first: we must not offer now.
-            self._send_back(_PENDING)
-        elif self._matrix.can_renegotiate:
-            self._asked = self._effects.op()
-            self.says(self._matrix.reoffer(self._asked, event.sdp))
-        else:
-            self._stays(Side.MATRIX)
-
     def _catch_up(self, event: MediaOfferReady) -> None:
         """Offer the client what another SIP peer wants; nobody waits for its answer but us."""
         if not event.needed or self._waiting is not None:
             self._roll_back()
-        elif self._matrix.can_renegotiate:
-            self._asked = self._effects.op()
-            self.says(self._matrix.reoffer(self._asked, event.sdp))
         else:
-            self._stays(Side.MATRIX)
+            self._ask_matrix(event.sdp)
 
     def _switched(self, event: MediaSwitched) -> Switched:
         assert self._successor is not None
@@ -364,34 +314,6 @@ class Renegotiation(Machine):
         self.hears(MediaFailed)
         self._next()
         return NotSwitched(cause)
-
-    def _answer_ready(self, sdp: str) -> None:
-        match self.state:
-            case _R.ANSWERING_MATRIX:
-                self._sip.description = self._answer
-                self._answer_matrix(sdp)
-            case _R.ANSWERING_SIP:
-                self._matrix.description = self._answer
-                self._answer_sip(sdp)
-            case _R.FINISHING:
-                self._sip.description = self._answer
-                self.hears(MediaAnswerReady)
-                self._next()
-            case _R.TOLD:
-                self._matrix.description = self._answer
-                self.hears(MediaAnswerReady)
-                self._next()
-
-    def _media_failed(self, cause: Cause) -> Over | None:
-        """The engine cannot: refuse if nothing has changed yet, else the sides are at odds."""
-        match self.state:
-            case _R.MATRIX_OFFERED | _R.CATCHING_UP:  # There is no way to refuse a negotiate.
-                self._roll_back()
-            case _R.SIP_OFFERED | _R.ANSWERING_SIP:
-                self._send_back(_NOT_ACCEPTABLE)
-            case _:
-                return Over(cause=cause, by="media")
-        return None
 
     # --- inside ---------------------------------------------------------------------------
 
@@ -419,55 +341,7 @@ class Renegotiation(Machine):
             )
         )
 
-    def _ask_for_offer(self, side: Side, sdp: str | None) -> None:
-        self._op = self._effects.op()
-        self.says(OfferMedia(call=self._call, op=self._op, side=side, sdp=sdp), _FROM[side])
-
-    def _answered(self, side: Side, sdp: str, *, refused: bool = False) -> None:
-        """`side` answered."""
-        self._answer = sdp
-        self._op = self._effects.op()
-        answer = AnswerMedia(call=self._call, op=self._op, side=side, sdp=sdp, refused=refused)
-        self.says(answer, _FROM[side])
-
-    def _stays(self, side: Side) -> None:
-        """`side` refused, or cannot be asked: what it said before goes on."""
-        leg = self._matrix if side is Side.MATRIX else self._sip
-        self._answered(side, leg.description, refused=True)
-
-    def _answer_matrix(self, sdp: str) -> None:
-        self._matrix.description = self._offer
-        if self._waiting is None and not self._alone:
-            self.says(self._matrix.reanswer(sdp))
-        else:  # A newer offer took its place, and expects the answer; or nobody does.
-            self.hears(MediaAnswerReady)
-        self._settled()
-
-    def _answer_sip(self, sdp: str) -> None:
-        assert self._reinvite is not None
-        answer = self._sip.reanswer(self._reinvite, sdp)
-        self._reinvite = None
-        if self._bare:
-            self.says(answer, WITH_OUR_OFFER)
-            return
-        self._sip.description = self._offer
-        self.says(answer)
-        self._settled()
-
-    def _send_back(self, status: int) -> None:
-        """Refuse the re-INVITE that waits."""
-        assert self._reinvite is not None
-        self._sip.refuse(self._reinvite, status)
-        self._roll_back()
-
-    def _roll_back(self) -> None:
-        self.says(RollbackMedia(call=self._call))
-        self._settled()
-
     def _settled(self) -> None:
-        self._op = None
-        self._reinvite = None
-        self._offer = ""
         if self._waiting is None:
             self._attempts = 0
-        self._next()
+        super()._settled()
