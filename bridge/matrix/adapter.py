@@ -2,42 +2,33 @@
 """The Matrix side of the bridge: an application service that plays every telephone number."""
 
 import asyncio
-import itertools
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 import structlog
 
 from bridge import config
-from bridge.call.commands import (
-    MatrixCommand,
-    PreparePortal,
-    SendCallEvent,
-    SendMatrixAssertedIdentity,
-    SendMatrixHangup,
-    SendMatrixReject,
-    SendNotice,
-)
-from bridge.call.events import Event, MatrixSendFailed, PersonInvited, PortalFailed, PortalReady
-from bridge.call.ids import Address, Direction, MatrixCallId, OpId, PartyId, RoomId, UserId
-from bridge.errors import BridgeError, LocalError
+from bridge.call.commands import MatrixCommand
+from bridge.call.ids import Address, UserId
+from bridge.errors import LocalError
 from bridge.matrix.announced import Announced
 from bridge.matrix.bot.conversation import Bot
+from bridge.matrix.commands import Commands
 from bridge.matrix.doubles import Doubles
 from bridge.matrix.encryption.client import device_api
 from bridge.matrix.encryption.ghosts import GhostEncryption, Keys
 from bridge.matrix.encryption.seam import NONE, Encryption, KeyTraffic
 from bridge.matrix.ghosts import Ghosts
-from bridge.matrix.homeserver import Homeserver, HomeserverError, Patience
+from bridge.matrix.homeserver import Homeserver, Patience
 from bridge.matrix.inbox import Inbox
 from bridge.matrix.introduction import Introduction, check_tokens
 from bridge.matrix.lookups import Dial, Lookups
-from bridge.matrix.outbox import Outbox, asserted_identity, call_event, is_last, notice
-from bridge.matrix.portals import NoSuchPerson, Portals
+from bridge.matrix.orphans import last_words
+from bridge.matrix.outbox import Outbox, call_event
+from bridge.matrix.portals import Portals
 from bridge.matrix.post import Post
 from bridge.matrix.repository import Repository
 from bridge.matrix.transactions import Transactions
@@ -50,7 +41,6 @@ log = structlog.get_logger(__name__)
 
 _STOPPING: Final = 5.0
 """Seconds for last words when the bridge stops."""
-_ORPHAN: Final = OpId(-1)
 
 
 class MatrixAdapter:
@@ -81,7 +71,6 @@ class MatrixAdapter:
     ) -> None:
         self._settings = appservice
         self._address = homeserver.address
-        self._emit = emit
         self.join_time = join_time
         self._patience = Patience(monotonic, sleep)
         self._appservice = Transactions(
@@ -139,8 +128,16 @@ class MatrixAdapter:
         self._outbox = Outbox(post.send, self._patience)
         self._repository = Repository(self._appservice)
         self.voice = VoiceRooms(self._portals, self._repository, post, encryption)
-        self._notices = itertools.count()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._commands = Commands(
+            ghosts=self._ghosts,
+            portals=self._portals,
+            outbox=self._outbox,
+            patience=self._patience,
+            emit=emit,
+            spawn=self._spawn,
+            join_time=lambda: self.join_time,
+        )
         self._announced = Announced(self._homeserver)
         self._listening = False
 
@@ -235,17 +232,7 @@ class MatrixAdapter:
 
     def do(self, command: MatrixCommand) -> None:
         """Queue a command; order is kept per room."""
-        match command:
-            case PreparePortal():
-                self._spawn(self._prepare(command))
-            case SendMatrixAssertedIdentity():
-                self._spawn(self._identify(command))
-            case SendCallEvent():
-                self._send(command)
-            case SendNotice():
-                ghost = self._ghosts.user_id(command.address)
-                now, number = self._patience.clock(), next(self._notices)
-                self._outbox.put(notice(command, ghost, now, number))
+        self._commands.do(command)
 
     def serve(self, desk: Desk, rooms: ManagementRooms, typed: Callable[[Typed], None]) -> None:
         """Have the bot answer people, and `typed` told what they write into portals.
@@ -295,20 +282,8 @@ class MatrixAdapter:
 
     async def end_orphan(self, record: CallRecord) -> None:
         """Hang up the Matrix leg of a call that a crash left behind, or all that still rang."""
-        for each in record.ringing:
-            rang = replace(
-                record,
-                ringing=(),
-                room=each.room,
-                matrix_call_id=each.matrix_call_id,
-                matrix_version=1,
-                party=each.party,
-            )
-            await self.end_orphan(rang)
-        if record.room is None or record.matrix_call_id is None:
-            return
         ghost = self._ghosts.user_id(record.address)
-        for command in _last_words(record, record.room, record.matrix_call_id):
+        for command in last_words(record):
             event = call_event(command, ghost, self._patience.clock(), on_failure=None)
             await self._outbox.deliver(event)
 
@@ -338,90 +313,7 @@ class MatrixAdapter:
         if self._attendant:
             self._attendant.key_arrived(session)
 
-    def _send(self, command: SendCallEvent) -> None:
-        def failed(reason: str) -> None:
-            self._portals.changed(command.room)  # An admin may have closed the room.
-            self._emit(MatrixSendFailed(call=command.call, op=command.op, reason=reason))
-
-        ghost = self._ghosts.user_id(command.address)
-        event = call_event(command, ghost, self._patience.clock(), failed)
-        if is_last(command):
-            self._outbox.end(event)
-        else:
-            self._outbox.put(event)
-
-    async def _identify(self, command: SendMatrixAssertedIdentity) -> None:
-        """The other party needs a ghost first: clients may open a chat with it."""
-        try:
-            other = await self._portals.ensure_ghost(command.identity, command.name)
-        except (HomeserverError, ValueError) as error:
-            log.warning("identity not told", call=command.call, reason=str(error))
-            return
-        ghost, now = self._ghosts.user_id(command.address), self._patience.clock()
-        for event in asserted_identity(command, ghost, other, now):
-            self._outbox.put(event)
-
-    async def _prepare(self, command: PreparePortal) -> None:
-        bound = log.bind(call=command.call, person=command.person)
-
-        def invited(room: RoomId) -> None:
-            bound.info("waiting for the person to join the portal", room=room)
-            self._emit(PersonInvited(call=command.call, op=command.op, room=room))
-
-        event: Event
-        try:
-            async with asyncio.timeout(self.join_time):
-                room = await self._portals.prepare(
-                    command.person, command.address, command.display_name, invited
-                )
-            event = PortalReady(call=command.call, op=command.op, room=room)
-            bound.info("portal ready", room=room, address=command.address)
-        except TimeoutError:
-            reason = "The person has not accepted the invitation to the room."
-            event = PortalFailed(call=command.call, op=command.op, reason=reason)
-        except BridgeError as error:
-            unknown = isinstance(error, NoSuchPerson)
-            event = PortalFailed(
-                call=command.call, op=command.op, reason=str(error), unknown=unknown
-            )
-        except Exception:
-            bound.exception("portal could not be prepared")
-            reason = "The bridge failed to prepare the room."
-            event = PortalFailed(call=command.call, op=command.op, reason=reason)
-        if isinstance(event, PortalFailed):
-            bound.warning("no portal", reason=event.reason)
-        self._emit(event)
-
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _last_words(
-    record: CallRecord, room: RoomId, call_id: MatrixCallId
-) -> list[SendMatrixHangup | SendMatrixReject]:
-    """A hangup; and before it a reject if it was the person's call and nobody had answered.
-
-    matrix-js-sdk ignores the hangup of a party that it never saw answer, and ignores a reject after
-    an answer. The record may not know about an answer of the last moment, so say both.
-    """
-    version = 1 if record.matrix_version is None else record.matrix_version
-
-    def last(kind: type[SendMatrixHangup] | type[SendMatrixReject]) -> Any:
-        return kind(
-            call=record.call,
-            op=_ORPHAN,
-            room=room,
-            address=record.address,
-            call_id=call_id,
-            party=record.party or PartyId(""),
-            version=version,
-            reason="unknown_error",
-        )
-
-    unanswered = record.direction is Direction.TO_SIP and record.answered_at is None
-    return [
-        *([last(SendMatrixReject)] if unanswered and version > 0 else []),
-        last(SendMatrixHangup),
-    ]
