@@ -302,3 +302,8 @@ class RtpPeer:
 
     def _read_rtcp(self) -> None:
         self.received.rtcp.append(self.unprotect_rtcp(self._rtcp.recvfrom(2048)[0]))
+
+
+def phone_sender(codec: str) -> Sender:
+    """A phone's stream."""
+    return Sender(PAYLOAD_TYPES[codec], 960 if codec == "opus" else 160)
