@@ -173,8 +173,9 @@ class Media(Section):
         32000,
         ge=6000,
         le=128000,
-        description="Bits per second of Opus that is made of a telephone's other codec; less where "
-        "the client asks for less (maxaveragebitrate). What is relayed stays as it is.",
+        description="Bits per second of Opus that is made here: of a telephone's other codec, of "
+        "greetings and of tones; less where the receiver asks for less (maxaveragebitrate). What "
+        "is relayed stays as it is.",
     )
     ice_servers: tuple[TurnServer, ...] = Field(
         (),

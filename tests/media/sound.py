@@ -7,6 +7,9 @@ from collections.abc import Iterable
 
 import av
 
+from bridge.sdp.agreement import LegMedia
+from bridge.sdp.codecs import Codec
+from bridge.sdp.description import MediaDirection
 from tests.simulators.audio import Tone, find_tone, sine
 
 _NAMES = {"PCMU": "pcm_mulaw", "PCMA": "pcm_alaw", "G722": "g722", "opus": "libopus"}
@@ -50,3 +53,20 @@ def heard(codec: str, payloads: Iterable[bytes]) -> Tone:
         for frame in context.decode(av.Packet(payload)):
             samples.frombytes(bytes(frame.planes[0])[: frame.samples * 2])
     return find_tone(samples, rate)
+
+
+def agreed(codec: Codec, kind: int) -> LegMedia:
+    """A leg that agreed on a codec."""
+    return LegMedia(
+        codec=codec,
+        payload_type=kind,
+        receive={kind: codec},
+        event=None,
+        event_payload_type=None,
+        ptime=20,
+        parameters="useinbandfec=1",
+        direction=MediaDirection.SENDRECV,
+        address=("192.0.2.1", 4000),
+        rtcp_address=("192.0.2.1", 4001),
+        rtcp_mux=False,
+    )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Files that a side hears, and files into which a side is written."""
 
+import asyncio
 import wave
 from array import array
 from pathlib import Path
@@ -9,12 +10,16 @@ import av
 import pytest
 
 from bridge.call.commands import EndAudio, PlayAudio, RecordAudio
-from bridge.call.events import MediaFault, MediaPlayed, MediaRecorded
+from bridge.call.events import MediaEvent, MediaFault, MediaPlayed, MediaRecorded
 from bridge.call.ids import OpId, Side
-from tests.media.desk import Desk
-from tests.media.sound import heard, tone
+from bridge.media.embedded.sounds import Sounds
+from bridge.media.embedded.streams import Streams
+from bridge.sdp.codecs import OPUS, PCMU
+from tests.media.desk import CALL, Desk
+from tests.media.sound import agreed, heard, tone
 from tests.simulators.audio import Tone, find_tone, sine
 from tests.simulators.rtp import PAYLOAD_TYPES, RtpPeer, Sender
+from tests.simulators.waiting import until
 from tests.simulators.webrtc import CHROMIUM, WebRtcPeer
 
 OPUS_ONLY = (111, 110)
@@ -66,6 +71,25 @@ async def test_a_side_hears_a_file_in_place_of_the_other(
     numbers = [packet.sequence for packet in packets]
     assert numbers == [(numbers[0] + n) & 0xFFFF for n in range(len(numbers))]
     assert len({packet.ssrc for packet in packets}) == 1
+
+
+async def test_a_file_is_played_with_the_bit_rate_of_the_settings(tmp_path: Path) -> None:
+    file = written(tmp_path / "tone.wav", 700, 0.3)
+
+    async def size(bitrate: int) -> int:
+        streams = Streams("cname", lambda: None, lambda *_: None, bitrate)
+        sizes: list[int] = []
+        streams.to_sip.lead(lambda packet: sizes.append(len(packet)))
+        streams.follow(agreed(PCMU, 0), agreed(OPUS, 111))
+        events: list[MediaEvent] = []
+        sounds = Sounds(CALL, streams, lambda *_: None, lambda _: lambda *_: None, events.append)
+        await sounds.play(PlayAudio(call=CALL, op=OpId(1), side=Side.SIP, file=file))
+        await until(lambda: events, what="it was played", every=0.005)
+        await sounds.close()
+        return sum(sizes[2:12])
+
+    few, many = await asyncio.gather(size(8000), size(64000))
+    assert few < 0.7 * many
 
 
 @pytest.mark.parametrize(

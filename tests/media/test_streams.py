@@ -1,30 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the settings and the far end's reports do to the audio that is made."""
 
+import asyncio
+
+import pytest
+
+from bridge.media.embedded.ringback import Ringback
 from bridge.media.embedded.rtp import HEADER, HEADER_SIZE, VERSION
 from bridge.media.embedded.srtp import Packet
 from bridge.media.embedded.streams import Streams
-from bridge.sdp.agreement import LegMedia
-from bridge.sdp.codecs import OPUS, PCMU, Codec
-from bridge.sdp.description import MediaDirection
-from tests.media.sound import tone
-
-
-def leg(codec: Codec, kind: int) -> LegMedia:
-    """A leg that agreed on a codec."""
-    return LegMedia(
-        codec=codec,
-        payload_type=kind,
-        receive={kind: codec},
-        event=None,
-        event_payload_type=None,
-        ptime=20,
-        parameters="useinbandfec=1",
-        direction=MediaDirection.SENDRECV,
-        address=("192.0.2.1", 4000),
-        rtcp_address=("192.0.2.1", 4001),
-        rtcp_mux=False,
-    )
+from bridge.sdp.codecs import OPUS, PCMU
+from tests.media.sound import agreed, tone
+from tests.simulators.waiting import until
 
 
 def made(bitrate: int, losing: int = 0) -> list[bytes]:
@@ -36,7 +23,7 @@ def made(bitrate: int, losing: int = 0) -> list[bytes]:
         payloads.append(bytes(packet[HEADER_SIZE:]))
 
     streams.to_matrix.lead(keep)
-    streams.follow(leg(OPUS, 111), leg(PCMU, 0))
+    streams.follow(agreed(OPUS, 111), agreed(PCMU, 0))
     streams.matrix_rtcp.far_end.losing = losing
     streams.tick(0.0)
     sound = [payload for hertz in (300, 500, 700, 900) for payload in tone("PCMU", hertz, 6)]
@@ -49,6 +36,24 @@ def made(bitrate: int, losing: int = 0) -> list[bytes]:
 
 def test_the_bit_rate_of_opus_is_that_of_the_settings() -> None:
     assert sum(map(len, made(12000))) < 0.7 * sum(map(len, made(32000)))
+
+
+async def test_the_tone_of_ringing_has_that_bit_rate_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.media.embedded.ringback.FIRST", 0.0)
+
+    async def rung(bitrate: int) -> int:
+        streams = Streams("cname", lambda: None, lambda *_: None, bitrate)
+        sizes: list[int] = []
+        streams.to_sip.lead(lambda packet: sizes.append(len(packet)))
+        streams.follow(agreed(PCMU, 0), agreed(OPUS, 111))
+        ringback = Ringback(streams.to_sip, streams.opus_bitrate)
+        ringback.start(agreed(OPUS, 111))
+        await until(lambda: len(sizes) >= 12, what="it rings", every=0.005)
+        ringback.stop()
+        return sum(sizes[2:12])
+
+    few, many = await asyncio.gather(rung(8000), rung(64000))
+    assert few < 0.7 * many
 
 
 def test_redundancy_is_made_for_a_client_that_reports_loss() -> None:

@@ -50,7 +50,7 @@ class Beside:
         self._on_key = on_key
         self._met: Beside | None = None
         self._player = KeyPlayer(streams.to_sip)
-        self._ringback = Ringback(streams.to_sip)
+        self._ringback = Ringback(streams.to_sip, streams.opus_bitrate)
         streams.to_sip.restart()
 
     def meet(self, other: "Beside") -> None:

@@ -26,8 +26,10 @@ _AMPLITUDE = 4000
 class Ringback:
     """Plays into a path, in place of what would pass there."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, opus_bitrate: int) -> None:
+        """`opus_bitrate`: bits per second, where the peer wants Opus."""
         self._path = path
+        self._bitrate = opus_bitrate
         self._timer: asyncio.TimerHandle | None = None
         self._encoder: Encoder | None = None
         self._ptime = _FRAME
@@ -40,7 +42,7 @@ class Ringback:
         self._ptime = packet_time_for(leg.codec, _FRAME)
         self._clock = leg.codec.clock
         rate = rate_for(leg.codec, PCMU)
-        self._encoder = make_encoder(leg.codec, rate, self._ptime, leg.parameters)
+        self._encoder = make_encoder(leg.codec, rate, self._ptime, leg.parameters, self._bitrate)
         if self._timer is None:
             self._wait_until(asyncio.get_running_loop().time() + FIRST)
 

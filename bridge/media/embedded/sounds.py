@@ -39,12 +39,14 @@ log = structlog.get_logger(__name__)
 class _Player:
     """A file on its way into a path."""
 
-    def __init__(self, path: Path, leg: LegMedia, samples: bytes, rate: int) -> None:
+    def __init__(
+        self, path: Path, leg: LegMedia, samples: bytes, rate: int, opus_bitrate: int
+    ) -> None:
         self._path = path
         self._samples = samples
         self._rate = rate
         ptime = packet_time_for(leg.codec, leg.ptime)
-        self._encoder = make_encoder(leg.codec, rate, ptime, leg.parameters)
+        self._encoder = make_encoder(leg.codec, rate, ptime, leg.parameters, opus_bitrate)
         self._pause = ptime / 1000
         self._size = rate * ptime // 1000 * SAMPLE_SIZE
         self._step = leg.codec.clock * ptime // 1000
@@ -164,7 +166,7 @@ class Sounds:
         samples = await asyncio.to_thread(read_samples, command.file, rate)
         await _end(self._players, command.side)
         path = self._streams.path_to(command.side)
-        player = _Player(path, leg, samples, rate)
+        player = _Player(path, leg, samples, rate, self._streams.opus_bitrate)
         self._players[command.side] = asyncio.create_task(self._play(player, command))
         await asyncio.sleep(0)  # What is ended before it has begun would never tell.
 

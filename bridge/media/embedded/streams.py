@@ -75,7 +75,7 @@ class Streams:
         """What we send to each side, once that is agreed."""
         self._legs: dict[Side, LegMedia] = {}
         self._on_change = on_change
-        self._opus_bitrate = opus_bitrate
+        self.opus_bitrate = opus_bitrate
 
     @property
     def mode(self) -> str:
@@ -118,7 +118,7 @@ class Streams:
                 open=source.direction.receives and target.direction.sends,
                 transcoding=None if source.codec == target.codec else key,
             ),
-            lambda: make_transcoder(source, target, self._opus_bitrate),
+            lambda: make_transcoder(source, target, self.opus_bitrate),
         )
 
     @property

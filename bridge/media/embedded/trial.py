@@ -87,6 +87,7 @@ class TrialAudio:
         self._reporter = Reporter(self._emission, self._reception, secrets.token_hex(8))
         self._offered: SessionDescription | None = None
         self._media: LegMedia | None = None
+        self._bitrate = settings.opus_bitrate
         self._record: Callable[[int, int, bytes], None] = lambda *_: None
         self._samples = array("h")
         self._rate = 8000
@@ -121,7 +122,7 @@ class TrialAudio:
         assert media is not None
         loop = asyncio.get_running_loop()
         ptime = packet_time_for(media.codec, media.ptime)
-        encoder = make_encoder(media.codec, self._rate, ptime, media.parameters)
+        encoder = make_encoder(media.codec, self._rate, ptime, media.parameters, self._bitrate)
         size = self._rate * ptime // 1000
         step = media.codec.clock * ptime // 1000
         begun = loop.time()
