@@ -453,6 +453,8 @@ def test_ladder_of_an_outgoing_call(rig: Rig) -> None:
         trunk=TrunkName("spare"),
         failed=(Attempt(trunk=TrunkName("provider"), cause="congestion", status=503),),
     )
+    unseen = Attempt(trunk=TrunkName("spare"), cause="no_common_codec", status=488, video=True)
+    again = replace(failed, failed=(*failed.failed, unseen))
     rig.core.reactions = {
         MatrixInviteReceived: [
             START,
@@ -460,7 +462,7 @@ def test_ladder_of_an_outgoing_call(rig: Rig) -> None:
             OFFER,
         ],
         MediaOfferReady: [SIP_INVITE],
-        SipAnswered: [failed, answer, RecordAnswer(call=CALL)],
+        SipAnswered: [failed, again, answer, RecordAnswer(call=CALL)],
         MatrixHangupReceived: [ByeSip(call=CALL, leg=LEG)],
         SipEnded: [END],
     }
@@ -480,6 +482,7 @@ def test_ladder_of_an_outgoing_call(rig: Rig) -> None:
         "sip out: INVITE sip:1@192.0.2.1",
         "sip in: 200 OK (INVITE)",
         "bridge: provider could not: congestion (503); trying spare",
+        "bridge: spare could not with video: no_common_codec (488); trying without it",
         "matrix out: m.call.answer",
         "bridge: answer",
         "matrix in: m.call.hangup: user_hangup",

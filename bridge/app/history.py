@@ -103,7 +103,8 @@ def ladder(record: CallRecord, entries: Sequence[LadderEntry], *, full: bool) ->
     yield Text(f"{datetime.fromtimestamp(record.started_at):%Y-%m-%d %H:%M:%S}")
     for each in record.attempts:
         words = f"{each.cause.replace('_', ' ')} ({each.status})"
-        yield Text(f"not by {each.trunk}: {words}", style="yellow")
+        how = " with video" if each.video else ""
+        yield Text(f"not by {each.trunk}{how}: {words}", style="yellow")
     for entry in entries:
         yield _line(entry, since=record.started_at)
         if full and entry.detail:

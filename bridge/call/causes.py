@@ -322,6 +322,7 @@ _Q850 = {
 }
 
 _FULL = 47
+_NOT_ACCEPTABLE = (415, 488, 606)
 
 _OF_THE_CALLEE = frozenset(
     {
@@ -380,6 +381,11 @@ def blames_trunk(status: int, q850: int = 0) -> bool:
     """
     ours = status in (401, 407, 408) or 500 <= status < 600
     return ours and _Q850.get(q850) not in _OF_THE_CALLEE
+
+
+def blames_description(status: int, q850: int = 0) -> bool:
+    """Whether a call that ended so may get through with another description (RFC 3261 21.4.26)."""
+    return status in _NOT_ACCEPTABLE and from_sip(status, q850) is Cause.NO_COMMON_CODEC
 
 
 def best_of(causes: Sequence[Cause]) -> Cause:

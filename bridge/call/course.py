@@ -11,7 +11,7 @@ from bridge.call.commands import (
     RecordStart,
 )
 from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
-from bridge.call.leg import Over
+from bridge.call.leg import NotCarried, Over
 from bridge.call.machine import Effects
 from bridge.call.notices import Past
 from bridge.call.sip_leg import SipLeg
@@ -63,9 +63,10 @@ class Course:
             self._rung = True
             self._effects.emit(RecordRinging(call=self._call))
 
-    def goes_on(self, failed: TrunkName, over: Over, following: TrunkName) -> None:
-        """A trunk could not carry the call; another is tried."""
-        self._attempts.append(Attempt(trunk=failed, cause=over.cause.value, status=over.status))
+    def goes_on(self, failed: TrunkName, why: NotCarried, following: TrunkName) -> None:
+        """A trunk could not carry the call; another is tried, or the same without video."""
+        cause, status = why.over.cause.value, why.over.status
+        self._attempts.append(Attempt(trunk=failed, cause=cause, status=status, video=why.video))
         self._effects.emit(
             RecordAttempts(call=self._call, trunk=following, failed=tuple(self._attempts))
         )

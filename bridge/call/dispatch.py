@@ -169,8 +169,8 @@ class Dispatch:
                 self._judge(signal)
             case Redirected():
                 call.rerouting.note(signal)
-            case NotCarried(over=over):
-                self.act(call.rerouting.try_next_trunk(over))
+            case NotCarried():
+                self.act(call.rerouting.try_again(signal))
             case NotTransferred():
                 call.leaving.unrefer(signal)
             case Referred(event=event):

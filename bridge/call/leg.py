@@ -27,9 +27,13 @@ class Over:
 
 @dataclass(frozen=True, slots=True)
 class NotCarried:
-    """The trunk could not carry the call, which would be over, but there are others to try."""
+    """The trunk could not carry the call, which would be over, but there are others to try.
+
+    `video`: that was what it, or the far end, could not take; there is a call without it to try.
+    """
 
     over: Over
+    video: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ class MediaSession(Machine):
         """What to tell the Matrix side: an offer or an answer, as the state says."""
         self.to_sip = ""
         """What to tell the SIP side."""
+        self.offers_video = False
+        """Whether what was offered last has video in it."""
         self._call = call
         self._op: OpId | None = None
         self._early = ""
@@ -60,7 +62,9 @@ class MediaSession(Machine):
         """The SIP peer of another call takes the client's place."""
         self.says(BridgeMedia(call=self._call, other=other))
 
-    def offer(self, side: Side, sdp: str | None, terms: Terms) -> None:
+    def offer(
+        self, side: Side, sdp: str | None, terms: Terms, *, audio_alone: bool = False
+    ) -> None:
         """`side` offered."""
         self.says(
             OfferMedia(
@@ -70,6 +74,7 @@ class MediaSession(Machine):
                 sdp=sdp,
                 terms=terms,
                 near=self.near,
+                audio_alone=audio_alone,
             ),
             _FROM[side],
         )
@@ -156,8 +161,11 @@ class MediaSession(Machine):
                 return Over(cause=from_fault(fault), by="media")
             case MediaClosed():
                 self.hears(MediaClosed)
-            case MediaOfferReady(op=op) | MediaAnswerReady(op=op) if op == self._op:
-                self._written(type(event), event.sdp)
+            case MediaOfferReady(op=op) if op == self._op:
+                self.offers_video = event.video
+                self._written(MediaOfferReady, event.sdp)
+            case MediaAnswerReady(op=op) if op == self._op:
+                self._written(MediaAnswerReady, event.sdp)
             case MediaJoined(op=op) if op == self._op:
                 self.to_matrix, self.to_sip = event.matrix_sdp, event.sip_sdp
                 self._agreed(MediaJoined)

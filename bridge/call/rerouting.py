@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A call that we place goes another way: by the next trunk, or to where it was redirected (3xx).
+"""A call that we place goes another way: by the next trunk, without video, or redirected (3xx).
 
 A SIP leg of its own is made for each way; the one that failed is left behind.
 """
@@ -10,7 +10,7 @@ from bridge.call.course import Course
 from bridge.call.dialplan import OutboundRoute
 from bridge.call.far_end import HOPS
 from bridge.call.ids import LegId
-from bridge.call.leg import Over, Redirected
+from bridge.call.leg import NotCarried, Over, Redirected
 from bridge.call.sip_leg import SipLeg
 
 if TYPE_CHECKING:
@@ -48,12 +48,13 @@ class Rerouting:
         self._call.advance()
         return leg.leg
 
-    def try_next_trunk(self, over: Over) -> Over | None:
-        """Place the call by the next trunk; why it is over, if that cannot be."""
-        failed, leg = self._call.sip.trunk, self._call.sip.successor()
+    def try_again(self, why: NotCarried) -> Over | None:
+        """Place the call by the next trunk, or without video; why it is over, if that cannot be."""
+        failed = self._call.sip
+        leg = failed.without_video() if why.video else failed.successor()
         if leg is None or not self._go_by(leg):
-            return over
-        self._course.goes_on(failed, over, leg.trunk)
+            return why.over
+        self._course.goes_on(failed.trunk, why, leg.trunk)
         return None
 
     def _go_by(self, leg: SipLeg) -> bool:
@@ -62,7 +63,7 @@ class Rerouting:
         It cannot once the person hears what was there before, or has answered what it cannot take.
         """
         call = self._call
-        anew = leg.terms != call.terms
+        anew = leg.terms != call.terms or leg.audio_alone
         if not call.media.offer_stands or (anew and call.sip.bare):
             return False
         call.far.follow(leg)

@@ -13,9 +13,9 @@ def take(step: Step, matrix: PersonLeg, media: MediaSession, sip: SipLeg, terms:
     """Do what is due, now that the three have come to a certain point: see `states.STEPS`."""
     match step:
         case Step.OFFER_FROM_MATRIX:
-            media.offer(Side.MATRIX, matrix.description, terms)
+            media.offer(Side.MATRIX, matrix.description, terms, audio_alone=sip.audio_alone)
         case Step.INVITE_SIP:
-            sip.invite(media.to_sip)
+            sip.invite(media.to_sip, video=media.offers_video)
         case Step.TAKE_SIP_ANSWER:
             media.answer(Side.SIP, sip.description)
         case Step.ANSWER_MATRIX:

@@ -6,7 +6,7 @@ meets our CANCEL is followed by BYE (section 9.1), and BYE waits for the ACK to 
 15).
 """
 
-from bridge.call.causes import MEANINGS, Cause, blames_trunk, from_sip
+from bridge.call.causes import MEANINGS, Cause, blames_description, blames_trunk, from_sip
 from bridge.call.commands import (
     AnswerSip,
     AnswerSipReinvite,
@@ -119,6 +119,10 @@ class SipLeg(Machine):
         """When a call that we place has rung for long enough, by whichever trunk."""
         self._found = False
         """Whether the far end rang."""
+        self.audio_alone = False
+        """Whether it is called once more, because it has refused video."""
+        self._with_video = False
+        """Whether our INVITE offers video."""
 
     @classmethod
     def calling(
@@ -167,7 +171,17 @@ class SipLeg(Machine):
 
     def successor(self) -> "SipLeg | None":
         """The leg that tries the next trunk, if there is one, and time left to ring."""
-        route = self._route.following if self._route else None
+        return self._again(self._route.following if self._route else None)
+
+    def without_video(self) -> "SipLeg | None":
+        """The leg that calls the same far end without video, if there is time left to ring."""
+        made = self._again(self._route)
+        if made is not None:
+            made.audio_alone = True
+            made._replaces, made._referred_by = self._replaces, self._referred_by
+        return made
+
+    def _again(self, route: OutboundRoute | None) -> "SipLeg | None":
         if route is None or self._ring_until is None or self._ring_until <= self._effects.now:
             return None
         attempt = self._attempt + 1
@@ -198,8 +212,9 @@ class SipLeg(Machine):
         """Whether nothing was offered to us, so that we offer: in our INVITE, or our 200."""
         return self._bare
 
-    def invite(self, sdp: str) -> None:
-        """Call the far end."""
+    def invite(self, sdp: str, *, video: bool = False) -> None:
+        """Call the far end. `video`: there is some in the offer."""
+        self._with_video = video
         if self.stands_in:
             self.hears(Promise)
             return
@@ -386,7 +401,7 @@ class SipLeg(Machine):
 
     def _ended(self, event: SipEnded) -> Over | NotCarried | Redirected | None:
         handed_over, calling = self.state in _LEFT, self.state in _OUT
-        uncarried = self._is_uncarried(event)
+        uncarried, unseen = self._is_uncarried(event), self._is_unseen(event)
         if not self.hears(SipEnded):
             return None
         cause = from_sip(event.status, event.q850, remote=event.remote)
@@ -395,7 +410,7 @@ class SipLeg(Machine):
         over = Over(cause=cause, by="sip", status=event.status)
         if calling and event.contacts:
             return Redirected(event.contacts, over)
-        return NotCarried(over) if uncarried else over
+        return NotCarried(over, video=unseen) if uncarried or unseen else over
 
     def _is_uncarried(self, event: SipEnded) -> bool:
         """Whether it is the trunk's fault that nobody was reached.
@@ -407,6 +422,11 @@ class SipLeg(Machine):
             return False
         silent = self.state is SipState.CALLING
         return blames_trunk(event.status, event.q850) and (silent or event.status != 408)
+
+    def _is_unseen(self, event: SipEnded) -> bool:
+        """Whether it may be video alone that the far end did not want, before it rang."""
+        asked = self.state in _OUT and self._with_video and not self._found
+        return asked and event.remote and blames_description(event.status, event.q850)
 
     def _renegotiated(self, event: SipEvent) -> Signal | None:
         if self._cause is not None or self.state not in _UP:

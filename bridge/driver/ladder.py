@@ -113,7 +113,10 @@ def of_command(command: do.Command, at: float) -> LadderEntry | None:
             )
         case do.RecordAttempts(trunk=trunk, failed=failed):
             last = failed[-1]
-            summary = f"{last.trunk} could not: {last.cause} ({last.status}); trying {trunk}"
+            how, next_one = (" with video", "without it") if last.video else ("", trunk)
+            summary = (
+                f"{last.trunk} could not{how}: {last.cause} ({last.status}); trying {next_one}"
+            )
             return LadderEntry(at=at, leg="bridge", direction="", summary=summary)
         case do.StoreCommand():
             return _entry(at, "bridge", "", words(command).removeprefix("record "), command)

@@ -88,7 +88,7 @@ def _row(record: CallRecord) -> dict[str, object]:
         "matrix_reason": record.reason,
         "ended_by": record.ended_by,
         "detail": record.detail,
-        "other_trunks": " ".join(each.trunk for each in record.attempts),
+        "other_trunks": " ".join(each.trunk for each in record.attempts if not each.video),
         **{
             name: figures.get(name)
             for name in ("mode", "matrix_codec", "sip_codec", "matrix_mos", "sip_mos")

@@ -258,7 +258,7 @@ class Metrics:
         match command:
             case RecordStart(call=call, direction=direction):
                 self._calls[call] = _Course(direction, at)
-            case RecordAttempts(failed=failed):
+            case RecordAttempts(failed=failed) if not failed[-1].video:
                 self._uncarried.labels(failed[-1].trunk).inc()
             case RecordRinging(call=call) if call in self._calls:
                 self._rings(self._calls[call], at)

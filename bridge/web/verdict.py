@@ -111,7 +111,8 @@ def sentences(record: CallRecord) -> Iterator[str]:
     yield f"{caller} called {called}{way}."
     for attempt in record.attempts:
         words = attempt.cause.replace("_", " ")
-        yield f"Trunk {attempt.trunk} could not carry it: {words} ({attempt.status})."
+        it = "it with video" if attempt.video else "it"
+        yield f"Trunk {attempt.trunk} could not carry {it}: {words} ({attempt.status})."
     yield from _course(record)
     if record.ended_at is not None:
         yield from _end(record)

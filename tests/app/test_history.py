@@ -72,9 +72,13 @@ async def kept(config: Path) -> None:
             RecordEnd(call=CallId("a-1"), cause="normal", status=200, ended_by="sip"), START + 70
         )
         calls.do(begin("a-2", Direction.TO_SIP), START + 100)
-        failed = (Attempt(trunk=TrunkName("first"), cause="trunk_down", status=408),)
+        provider = TrunkName("provider")
+        failed = (
+            Attempt(trunk=TrunkName("first"), cause="trunk_down", status=408),
+            Attempt(trunk=provider, cause="no_common_codec", status=488, video=True),
+        )
         calls.do(
-            RecordAttempts(call=CallId("a-2"), trunk=TrunkName("provider"), failed=failed),
+            RecordAttempts(call=CallId("a-2"), trunk=provider, failed=failed),
             START + 100,
         )
         calls.do(
@@ -130,6 +134,7 @@ def test_a_ladder_shows_both_legs_with_times(config: Path) -> None:
 
     assert lines[0] == "a-2: @alice:mx.test calls +12025550123 by provider"
     assert lines.pop(2) == "not by first: trunk down (408)"
+    assert lines.pop(2) == "not by provider with video: no common codec (488)"
     assert lines[2].split() == ["0", "ms", "matrix", "→", "m.call.invite"]
     assert lines[3].split() == ["250", "ms", "sip", "→", "486", "Busy", "Here", "(INVITE)"]
     assert lines[4] == "ended: busy (486), by sip; talked: not at all"

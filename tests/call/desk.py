@@ -310,11 +310,12 @@ class Desk:
 
     # --- media ----------------------------------------------------------------------------
 
-    def media_offers(self, side: Side, sdp: str | None) -> None:
+    def media_offers(self, side: Side, sdp: str | None, *, video: bool = False) -> None:
         """The engine was asked for an offer, and has one for the other side."""
         asked = self.expect(c.OfferMedia)
         assert (asked.side, asked.sdp) == (side, sdp)
-        self.tell(e.MediaOfferReady(call=CALL, op=asked.op, sdp=f"offer to {side.other.value}"))
+        offer = f"offer to {side.other.value}"
+        self.tell(e.MediaOfferReady(call=CALL, op=asked.op, sdp=offer, video=video))
 
     def media_answers(self, side: Side, sdp: str) -> c.AnswerMedia:
         """The engine was told an answer, and has one for the other side."""

@@ -322,12 +322,12 @@ class Chaos(RuleBasedStateMachine):
         """A person calls, and the engine has an offer, so that a trunk is asked."""
         self.invite(call_id=call_id, capable=True, age=0.0, elsewhere=False, by=LAPTOP)
         for command in [each for each in self.asked[-1:] if isinstance(each, c.OfferMedia)]:
-            self.tell(e.MediaOfferReady(call=command.call, op=command.op, sdp="one"))
+            self.tell(e.MediaOfferReady(call=command.call, op=command.op, sdp="one", video=True))
 
     @precondition(lambda self: self.legs)
-    @rule(status=st.sampled_from([503, 408, 401]), remote=st.booleans())
+    @rule(status=st.sampled_from([503, 408, 401, 488, 606]), remote=st.booleans())
     def fail(self, status: int, remote: bool) -> None:
-        """The trunk that was asked last cannot carry the call."""
+        """The trunk that was asked last cannot carry the call, or the far end wants no video."""
         self.tell(e.SipEnded(leg=self.legs[-1], status=status, remote=remote))
 
     @rule(luck=st.integers(0, 2), kind=st.integers(0, 14), sdp=st.none() | _sdps)
@@ -384,9 +384,8 @@ class Chaos(RuleBasedStateMachine):
             case c.OfferMedia() if good:
                 needed = sdp != "one"
                 answer = "" if needed else "at once"
-                self.tell(
-                    e.MediaOfferReady(call=call, op=op, sdp=sdp, needed=needed, answer=answer)
-                )
+                ready = e.MediaOfferReady(call=call, op=op, sdp=sdp, needed=needed, answer=answer)
+                self.tell(replace(ready, video=sdp != "two" and not command.audio_alone))
             case c.NotifySip() | c.AnswerSipReinvite() | c.RejectSipReinvite():
                 pass
             case c.OfferSuccessor() if good:

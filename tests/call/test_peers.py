@@ -113,12 +113,13 @@ class Resolves(Client):
 class Phone:
     """A telephone that calls, and rings when it is called, but answers only if told to."""
 
-    def __init__(self, *, answers: bool, failing: int = 0) -> None:
-        """`failing`: so many of the trunks that lead here do not work."""
+    def __init__(self, *, answers: bool, failing: int = 0, blind: bool = False) -> None:
+        """`failing`: so many of the trunks that lead here do not work. `blind`: wants no video."""
         self.outbox: list[e.SipEvent] = []
         self.talks_on: LegId | None = None
         self._answers = answers
         self._failing = failing
+        self._blind = blind
 
     def calls(self) -> None:
         self.outbox.append(
@@ -139,6 +140,8 @@ class Phone:
             case c.SendSipInvite() if self._failing:
                 self._failing -= 1
                 self.outbox.append(e.SipEnded(leg=leg, status=503, remote=False))
+            case c.SendSipInvite(sdp="video") if self._blind:
+                self.outbox.append(e.SipEnded(leg=leg, status=488))
             case c.SendSipInvite():
                 self.outbox.append(e.SipProgressed(leg=leg, status=180))
                 if self._answers and self.talks_on is None:
@@ -164,8 +167,10 @@ def engine(command: c.Command) -> e.Event | None:
     match command:
         case c.PreparePortal(call=call, op=op):
             return e.PortalReady(call=call, op=op, room=ROOM)
+        case c.OfferMedia(call=call, op=op, audio_alone=True):
+            return e.MediaOfferReady(call=call, op=op, sdp="audio")
         case c.OfferMedia(call=call, op=op):
-            return e.MediaOfferReady(call=call, op=op, sdp="offer")
+            return e.MediaOfferReady(call=call, op=op, sdp="video", video=True)
         case c.AnswerMedia(call=call, op=op):
             return e.MediaAnswerReady(call=call, op=op, sdp="answer")
         case c.JoinMedia(call=call, op=op):
@@ -225,11 +230,11 @@ class World:
 
 
 @pytest.mark.parametrize("kind", [NeverResolves, Resolves])
-@given(answers=st.booleans(), failing=st.integers(0, 2), data=st.data())
+@given(answers=st.booleans(), failing=st.integers(0, 2), blind=st.booleans(), data=st.data())
 def test_both_sides_keep_the_same_call(
-    kind: type[Client], answers: bool, failing: int, data: st.DataObject
+    kind: type[Client], answers: bool, failing: int, blind: bool, data: st.DataObject
 ) -> None:
-    client, phone = kind(), Phone(answers=answers, failing=failing)
+    client, phone = kind(), Phone(answers=answers, failing=failing, blind=blind)
     world = World(client, phone)
     starts: list[Callable[[], None]] = [client.calls, phone.calls]
     while ways := world.ways() + starts:

@@ -88,11 +88,19 @@ class Desk:
         codecs: Sequence[str] = (),
         *,
         terms: Terms | None = None,
+        audio_alone: bool = False,
     ) -> MediaOfferReady:
         """`OfferMedia` that succeeds."""
         wanted = terms or (Terms(codecs=tuple(codecs)) if codecs else None)
         event = await self.ask(
-            lambda op: OfferMedia(call=self.call, op=op, side=side, sdp=sdp, terms=wanted)
+            lambda op: OfferMedia(
+                call=self.call,
+                op=op,
+                side=side,
+                sdp=sdp,
+                terms=wanted,
+                audio_alone=audio_alone,
+            )
         )
         assert isinstance(event, MediaOfferReady), event
         return event

@@ -101,6 +101,33 @@ async def test_a_call_of_the_phone_is_seen_too_and_audio_goes_its_own_way(stage:
     assert found["matrix_packets_lost"] == 0
 
 
+async def test_who_refuses_video_is_offered_audio_alone_and_may_be_shown_it_later(
+    stage: Make,
+) -> None:
+    on = stage("VP8")
+    client = await on.client_sdp()
+    first = await on.desk.offer(Side.MATRIX, client, terms=TERMS)
+    assert first.video
+    assert video_section(first.sdp).port
+    again = await on.desk.offer(Side.MATRIX, client, terms=TERMS, audio_alone=True)
+    assert not again.video
+    assert "m=video" not in again.sdp
+    on.phone.aim(again.sdp)
+    answer = await on.desk.answer(Side.SIP, on.phone.sdp(("PCMU",)))
+    assert video_section(answer).direction.value == "inactive"
+    await on.client.connect(answer)
+    await on.desk.event(MediaConnected)
+    await on.client.send(*on.client.sender("PCMU").packets([b"c" * 160] * 5))
+    await on.phone.received.reaches(5)
+    later = await on.desk.offer(Side.SIP, on.phone_sdp())
+    assert later.video
+    on.client_screen = Screen("VP8", int(video_section(later.sdp).formats[0]), on._client_says)
+    on.connect()
+    on.aim(await on.desk.answer(Side.MATRIX, await on.client_sdp(answer_to=later.sdp)))
+    await on.roll(lambda: len(on.client_screen.shown) >= 5, on.phone_camera)
+    await on.desk.hang_up()
+
+
 async def test_what_is_lost_on_the_way_from_the_phone_is_asked_for_and_repeated(
     stage: Make,
 ) -> None:

@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Video in the descriptions of a dialog, and whole pictures by INFO (RFC 5168)."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from bridge.call.commands import AnswerSipReinvite, AskSipForPicture, SendSipReinvite
+from bridge.call.commands import (
+    AnswerMedia,
+    AnswerSipReinvite,
+    AskSipForPicture,
+    OfferMedia,
+    SendSipInvite,
+    SendSipReinvite,
+)
 from bridge.call.events import (
+    MediaOfferReady,
     SipAnswered,
     SipEnded,
     SipPictureWanted,
@@ -16,9 +25,12 @@ from bridge.call.events import (
     SipReinviteFailed,
     SipReinviteReceived,
 )
-from bridge.call.ids import LegId, OpId
+from bridge.call.ids import LegId, OpId, Side
+from bridge.call.rules import TrunkPolicy
+from bridge.call.terms import Terms
 from bridge.sip.messages import parse
 from bridge.sip.pictures import ASK, CONTROL, asks_for_picture
+from tests.call.desk import POLICY, Desk
 from tests.sip.calls import bye
 from tests.sip.phone import CALL, TRUNK, Bridge, Sipp, description, trunk
 
@@ -93,3 +105,35 @@ async def test_video_comes_and_goes(tmp_path: Path, refusal: str) -> None:
             await phone.succeeds()
     about = {line["log_level"] for line in logs if "edia" in str(line.get("message"))}
     assert about == {"debug"}
+
+
+@pytest.mark.e2e
+async def test_who_wants_no_video_is_called_with_audio_alone(tmp_path: Path) -> None:
+    """The core on one side, and a telephone on the other: two INVITEs, and one call."""
+    shows = TrunkPolicy(terms=Terms(video=True))
+    core = Desk(replace(POLICY, trunks={TRUNK: shows}))
+    core.person_calls()
+    asked = core.expect(OfferMedia)
+    core.tell(MediaOfferReady(call=asked.call, op=asked.op, sdp=shown(), video=True))
+    keys = {"refusal": "488 Not Acceptable Here", "warning": "304"}
+    async with (
+        Sipp("callee_wants_no_video", tmp_path, keys=keys, times=2) as phone,
+        Bridge({TRUNK: trunk(phone.port)}) as bridge,
+    ):
+        bridge.sip.do(core.expect(SendSipInvite))
+        core.tell(await bridge.expect(SipEnded))
+        asked = core.expect(OfferMedia)
+        assert asked.audio_alone
+        core.tell(MediaOfferReady(call=asked.call, op=asked.op, sdp=description()))
+        second = core.expect(SendSipInvite)
+        bridge.sip.do(second)
+        core.tell(await bridge.expect(SipProgressed))
+        core.tell(await bridge.expect(SipAnswered))
+        assert core.expect(AnswerMedia).side is Side.SIP
+        bridge.sip.do(bye(second.leg))
+        await bridge.expect(SipEnded)
+        await phone.succeeds()
+        sent = [parse(text) for _, way, text in bridge.ladder if way == "sent"]
+    invites = [each for each in sent if each.method == "INVITE"]
+    assert ["m=video" in (each.sdp or "") for each in invites] == [True, False]
+    assert len({each.first("call-id") for each in invites}) == 2

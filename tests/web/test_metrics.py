@@ -191,10 +191,11 @@ def test_trunks_that_fail_are_counted() -> None:
     failed = tuple(
         Attempt(trunk=TrunkName(name), cause="congestion", status=503) for name in ("a", "b")
     )
-    for count, following in ((1, "b"), (2, "c")):
+    unseen = Attempt(trunk=TrunkName("c"), cause="no_common_codec", status=488, video=True)
+    for count, following in ((1, "b"), (2, "c"), (3, "c")):
+        tried = (*failed, unseen)[:count]
         metrics.observe(
-            RecordAttempts(call=CallId("1"), trunk=TrunkName(following), failed=failed[:count]),
-            100.0,
+            RecordAttempts(call=CallId("1"), trunk=TrunkName(following), failed=tried), 100.0
         )
     found = samples(metrics)
     assert found["matrix_sip_calls_uncarried_total", "a"] == 1

@@ -395,7 +395,9 @@ async def test_no_table_computes_what_callers_wrote() -> None:
 
 async def test_calls_for_programs(bench: Bench) -> None:
     calls: list[dict[str, Any]] = json.loads(await bench.page("/calls.json"))
-    assert calls[2]["other_trunks"] == [{"trunk": "backup", "cause": "congestion", "status": 503}]
+    assert calls[2]["other_trunks"] == [
+        {"trunk": "backup", "cause": "congestion", "status": 503, "video": False}
+    ]
     assert calls[-1]["statistics"]["sip_codec"] == "PCMA/8000"
     call = json.loads(await bench.page(f"{CALL}.json"))
     assert call["ladder"][0]["summary"] == "m.call.invite"

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from bridge.call.causes import Cause
-from bridge.call.ids import Direction
+from bridge.call.commands import Attempt
+from bridge.call.ids import Direction, TrunkName
 from bridge.call.outcomes import Outcome, outcome_of
 from bridge.records import CallRecord, LadderEntry, QualitySample
 from bridge.web import verdict
@@ -32,6 +33,10 @@ def test_how_a_call_went() -> None:
         "The person was told: \u201cThe line is busy.\u201d"
     )
     assert "Trunk backup could not carry it: congestion (503)." in words(DOWN)
+    unseen = Attempt(trunk=TrunkName("door"), cause="no_common_codec", status=488, video=True)
+    assert "Trunk door could not carry it with video: no common codec (488)." in words(
+        record(attempts=(unseen,))
+    )
     assert words(FAILED).startswith("+12025550144 called @pat:example.org by trunk provider.")
     assert "The person was told" not in words(FAILED)
     assert words(replace(REFUSED, detail="limits.forbidden")).endswith("limits.forbidden.")

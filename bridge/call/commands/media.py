@@ -22,7 +22,8 @@ class OfferMedia(MediaCommand):
     session this is a renegotiation (hold, resume, codec, ICE restart). Before anything was agreed,
     a new offer from either side replaces the one that was pending. `terms`: the trunk's; None: as
     before. `near`: a call that this one may be bridged with (`BridgeMedia`), which is easier
-    where both are carried by the same process.
+    where both are carried by the same process. `audio_alone`: whatever `side` has beside it is not
+    offered this time.
     """
 
     op: OpId
@@ -30,6 +31,7 @@ class OfferMedia(MediaCommand):
     sdp: str | None
     terms: Terms | None = None
     near: CallId | None = None
+    audio_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

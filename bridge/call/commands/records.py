@@ -64,16 +64,23 @@ class RecordLegs(StoreCommand):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """A trunk that could not carry the call. `cause` and `status` as in `RecordEnd`."""
+    """A trunk that could not carry the call. `cause` and `status` as in `RecordEnd`.
+
+    `video`: it was asked for it, and refused.
+    """
 
     trunk: TrunkName
     cause: str
     status: int
+    video: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordAttempts(StoreCommand):
-    """Another trunk is tried: `trunk`, after these could not carry the call."""
+    """Another trunk is tried: `trunk`, after these could not carry the call.
+
+    It is that of the last of them again, if that has refused video.
+    """
 
     trunk: TrunkName
     failed: tuple[Attempt, ...]

@@ -42,6 +42,8 @@ class MediaOfferReady(MediaEvent):
     sdp: str
     needed: bool = True
     answer: str = ""
+    video: bool = False
+    """Whether video is offered with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,9 +68,11 @@ class Agreements:
 
     # --- offers -------------------------------------------------------------------------------
 
-    def offer(self, to: Side, other: SessionDescription | None) -> SessionDescription:
+    def offer(
+        self, to: Side, other: SessionDescription | None, *, audio_alone: bool = False
+    ) -> SessionDescription:
         """Our offer `to` a side; `other` is what the opposite side said last."""
-        wanted = other is not None and self._may_have_video
+        wanted = other is not None and self._may_have_video and not audio_alone
         return self._offer(to, other, video_choices(other) if other and wanted else ())
 
     def offer_again(self, to: Side) -> SessionDescription:

@@ -203,13 +203,16 @@ class _Call:
         raise TypeError(f"unknown media command {type(command).__name__}")
 
     async def _offer(self, command: OfferMedia) -> MediaOfferReady:
-        offered = await self.session.offer(command.side, command.sdp, command.terms)
+        offered = await self.session.offer(
+            command.side, command.sdp, command.terms, audio_alone=command.audio_alone
+        )
         return MediaOfferReady(
             call=self._call,
             op=command.op,
             sdp=offered.offer,
             needed=bool(offered.offer),
             answer=offered.answer,
+            video=offered.video,
         )
 
     async def _answer(self, command: AnswerMedia) -> MediaAnswerReady:

@@ -37,7 +37,7 @@ from bridge.sdp.agreement import audio_of, leg_media, webrtc_peer
 from bridge.sdp.description import MediaDirection, SessionDescription
 from bridge.sdp.ends import Exchange
 from bridge.sdp.parser import parse
-from bridge.sdp.video import leg_video
+from bridge.sdp.video import leg_video, own_video_index
 
 logger = structlog.get_logger(__name__)
 
@@ -51,6 +51,8 @@ class Offered:
 
     offer: str = ""
     answer: str = ""
+    video: bool = False
+    """Whether video is offered."""
 
 
 class Session:
@@ -85,7 +87,9 @@ class Session:
 
     # --- offers -------------------------------------------------------------------------------
 
-    async def offer(self, side: Side, sdp: str | None, terms: Terms | None) -> Offered:
+    async def offer(
+        self, side: Side, sdp: str | None, terms: Terms | None, *, audio_alone: bool = False
+    ) -> Offered:
         """`side` offered: see `OfferMedia`. Raises SdpError, LocalError."""
         agreements = self._agreements
         agreements.accept(terms)
@@ -98,13 +102,15 @@ class Session:
             return await self._renegotiate(side, asked)
         self._legs.open_sip(asked if side is Side.SIP else None)
         await self._legs.matrix.gather(controlling=side is Side.SIP)
-        return self._ask(side, asked)
+        return self._ask(side, asked, audio_alone=audio_alone)
 
-    def _ask(self, side: Side, asked: SessionDescription | None) -> Offered:
+    def _ask(
+        self, side: Side, asked: SessionDescription | None, *, audio_alone: bool = False
+    ) -> Offered:
         """Ask the other side, for this one has offered something, or wants an offer."""
-        offered = self._agreements.offer(side.other, asked)
+        offered = self._agreements.offer(side.other, asked, audio_alone=audio_alone)
         self._agreements.pending = Pending(side, asked, offered)
-        return Offered(offer=str(offered))
+        return Offered(offer=str(offered), video=own_video_index(offered) is not None)
 
     async def _renegotiate(self, side: Side, asked: SessionDescription | None) -> Offered:
         """An offer in an established session. The other side is asked only if it has to know."""

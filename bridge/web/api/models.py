@@ -273,6 +273,9 @@ class Attempt(Section):
     trunk: str = Field(..., description="Its name.")
     cause: str = Field(..., description="Why, as in the table of causes.")
     status: int = Field(..., description="SIP status; 0: none.")
+    video: bool = Field(
+        False, description="Whether it was asked for video, which it refused; it got one without."
+    )
 
 
 class Call(Section):

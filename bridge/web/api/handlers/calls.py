@@ -120,7 +120,7 @@ def _call(
         ended_by=record.ended_by,
         detail=record.detail,
         other_trunks=[
-            m.Attempt(trunk=each.trunk, cause=each.cause, status=each.status)
+            m.Attempt(trunk=each.trunk, cause=each.cause, status=each.status, video=each.video)
             for each in record.attempts
         ],
         statistics=record.statistics,
