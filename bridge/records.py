@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from bridge.call.causes import Cause
 from bridge.call.commands import (
     Attempt,
     Ringing,
@@ -59,6 +60,31 @@ class CallRecord:
     detail: str = ""
     """More about a refusal: which rules were tried."""
     statistics: dict[str, int | float | str] = field(default_factory=dict)
+    times: int = 1
+    """How many attempts it stands for: more than one where a flood was summed up."""
+    source: str = ""
+    """Of what was refused at once: the address, or network, that it came from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedCalls:
+    """Calls that SIP refused at once: one, or many alike. Times are seconds since the epoch."""
+
+    since: float
+    until: float
+    times: int = 1
+    source: str
+    """The address that they came from, or the network; empty: several."""
+    trunk: TrunkName
+    """Empty: they came from no trunk."""
+    caller: Address
+    """Of many, the first one's, like `dialled`."""
+    dialled: str
+    cause: Cause
+    status: int
+    """Of the answer; 0: there was none."""
+    sip_call_id: str = ""
+    """Of many: empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +108,7 @@ class CallQuery:
     person: str = ""
     """Part of a Matrix id: of whose call it was, or at whom it rang."""
     number: str = ""
-    """Part of a number or address."""
+    """Part of a number or address, also of one that a refused call came from."""
     trunk: str = ""
     direction: Direction | None = None
     since: float | None = None

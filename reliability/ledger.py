@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What was placed, beside what the bridge has on record: one by one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -55,9 +55,14 @@ class Account:
     differences: tuple[str, ...]
 
 
-def compare(placed: Sequence[Placed], records: Iterable[Record]) -> Account:
-    """Each call has one record, which says what its ends saw; and no record is of nothing."""
-    every = list(records)
+def compare(
+    placed: Sequence[Placed], records: Iterable[Record], strangers: Collection[str] = ()
+) -> Account:
+    """Each call has one record, which says what its ends saw; and no record is of nothing.
+
+    `strangers`: addresses from which calls were tried that nobody counts here.
+    """
+    every = [record for record in records if record.source not in strangers]
     by_name: dict[str, list[Record]] = {}
     for record in every:
         for name in {record.matrix_call_id, record.sip_call_id} - {None, ""}:

@@ -93,7 +93,8 @@ def outcome(record: CallRecord) -> Text:
     if cause in _WELL:
         return Text(f"{words}, by {record.ended_by}")
     status = f" ({record.status})" if record.status else ""
-    return Text(f"{words}{status}, by {record.ended_by}", style="red")
+    times = f", {record.times} times" if record.times > 1 else ""
+    return Text(f"{words}{status}{times}, by {record.ended_by}", style="red")
 
 
 def ladder(record: CallRecord, entries: Sequence[LadderEntry], *, full: bool) -> Iterator[Text]:
@@ -144,7 +145,7 @@ def _indented(detail: str) -> str:
 
 def _ends(record: CallRecord) -> tuple[str, str]:
     """Caller and callee."""
-    ends = (str(record.person), record.address.removeprefix("tel:"))
+    ends = (str(record.person), record.address.removeprefix("tel:") or "several addresses")
     return ends if record.direction is Direction.TO_SIP else (ends[1], ends[0])
 
 

@@ -29,7 +29,7 @@ from bridge.app.media import open_media
 from bridge.app.page import AdminPage
 from bridge.app.programs import Programs
 from bridge.app.provisioning import Provisioning
-from bridge.app.refused import RefusedRequests
+from bridge.app.refused import RefusedAttempts, RefusedRequests
 from bridge.app.reload import Reload
 from bridge.app.texts import Texts
 from bridge.app.turn import follow_homeserver
@@ -180,6 +180,7 @@ class Service:
             admits=lambda text: texts.admits(text),
             on_message=lambda text: texts.received(text),
             on_mailbox=lambda mailbox: mailboxes.changed(mailbox),
+            on_refused=RefusedAttempts(calls.add, nonce=nonce).add,
         )
         mailboxes = Mailboxes(in_force, owner_of=accounts.owner_of, tell=matrix.notify)
         texts = Texts(

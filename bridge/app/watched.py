@@ -49,6 +49,12 @@ def watch_lines(
         "reason",
         lambda: sip.refused,
     )
+    metrics.watch_counts(
+        "calls_refused",
+        "Calls that SIP refused before the rest of the bridge heard of them, by cause.",
+        "cause",
+        lambda: sip.refused_calls,
+    )
 
 
 def watch_life(metrics: Metrics, draining: Callable[[], bool], reload: Reload) -> None:

@@ -35,6 +35,8 @@ class Cause(Enum):
     REFUSED = "refused"
     FORBIDDEN_NUMBER = "forbidden_number"
     NUMBER_WITHHELD = "number_withheld"
+    STRANGER = "stranger"
+    BAD_REQUEST = "bad_request"
     EMERGENCY_NUMBER = "emergency_number"
     PREMIUM_NUMBER = "premium_number"
     SATELLITE_NUMBER = "satellite_number"
@@ -121,6 +123,8 @@ MEANINGS: dict[Cause, Meaning] = {
     Cause.NUMBER_WITHHELD: Meaning(
         404, 1, "unknown_error", "This caller withheld their number, so you cannot call back."
     ),
+    Cause.STRANGER: Meaning(403, 21, "unknown_error", ""),
+    Cause.BAD_REQUEST: Meaning(400, 111, "unknown_error", ""),
     Cause.EMERGENCY_NUMBER: Meaning(
         403, 21, "unknown_error", "Emergency calls cannot be made from here. Use a telephone."
     ),

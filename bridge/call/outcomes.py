@@ -39,6 +39,7 @@ _CAUSES: Final[Mapping[Outcome, Sequence[Cause]]] = {
         Cause.NUMBER_INCOMPLETE,
         Cause.IN_CALL,
         Cause.NUMBER_WITHHELD,
+        Cause.BAD_REQUEST,
     ),
     Outcome.CALLEE: (
         Cause.ANSWERED_ELSEWHERE,
@@ -55,6 +56,7 @@ _CAUSES: Final[Mapping[Outcome, Sequence[Cause]]] = {
     Outcome.POLICY: (
         Cause.NO_ROUTE,
         Cause.NOT_PERMITTED,
+        Cause.STRANGER,
         Cause.FORBIDDEN_NUMBER,
         Cause.EMERGENCY_NUMBER,
         Cause.PREMIUM_NUMBER,

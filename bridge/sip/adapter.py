@@ -4,7 +4,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -15,7 +15,7 @@ from bridge.call.ids import Address, LegId, TrunkName
 from bridge.config import Sip, Trunk
 from bridge.errors import LocalError
 from bridge.ports import Emit, SipMessageTap
-from bridge.records import CallRecord, Mailbox, SipText
+from bridge.records import CallRecord, Mailbox, RefusedCalls, SipText
 from bridge.sip.callers import origin_of
 from bridge.sip.checks import check_listeners, check_transport
 from bridge.sip.errands import Errands, detached
@@ -49,6 +49,7 @@ _ONE_AT_A_TIME: Final = threading.Lock()
 
 TextObserver = Callable[[SipText], None]
 MailboxObserver = Callable[[Mailbox], None]
+RefusalObserver = Callable[[Sequence[RefusedCalls]], None]
 
 
 class SipAdapter:
@@ -56,7 +57,8 @@ class SipAdapter:
 
     `emit`, `tap` and the `on_…` are called on the loop that `start` was awaited on. `on_message` is
     told of texts (SIP MESSAGE) from trunks that `admits` gave a 2xx for: what to answer with.
-    `on_mailbox` is told what servers say of mailboxes, as often as they say it. `normalise` makes
+    `on_mailbox` is told what servers say of mailboxes, as often as they say it; `on_refused`, of
+    calls that were refused before the core heard of them. `normalise` makes
     the canonical address of a URI's user part (still %-escaped) and host. It and `admits` must be
     callable on another thread.
     """
@@ -73,6 +75,7 @@ class SipAdapter:
         admits: Callable[[SipText], int] = lambda text: _ACCEPTED,
         on_message: TextObserver | None = None,
         on_mailbox: MailboxObserver | None = None,
+        on_refused: RefusalObserver = lambda calls: None,
         registration_pause: Callable[[int, int], float] = registration_pause,
     ) -> None:
         self._sip = sip
@@ -86,6 +89,7 @@ class SipAdapter:
         self._admits = admits
         self._on_message = on_message
         self._on_mailbox = on_mailbox
+        self._on_refused = on_refused
         self._pause = registration_pause
         self._strangers = Strangers()
         self._legs: dict[str, LegId] = {}
@@ -262,6 +266,11 @@ class SipAdapter:
         """How many messages were turned away, by reason."""
         return self._strangers.counts
 
+    @property
+    def refused_calls(self) -> Mapping[str, int]:
+        """How many calls were refused of which the core heard nothing, by cause."""
+        return self._strangers.calls
+
     # --- the SIP thread ---------------------------------------------------------------------
 
     def _run(self, started: "asyncio.Future[None]", names: int) -> None:
@@ -335,6 +344,10 @@ class SipAdapter:
                 transport=message.transport,
                 text=without_secrets(message.text),
             )
+
+    def refused_at_once(self, calls: Sequence[RefusedCalls]) -> None:
+        """Pass refused calls on."""
+        self._errands.post(self._on_refused, calls)
 
     def registration(self, trunk: TrunkName, registration: Registration) -> None:
         """Pass a registration's new state on."""

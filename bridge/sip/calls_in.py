@@ -9,17 +9,20 @@ from typing import Final
 import pjsua2 as pj
 import structlog
 
+from bridge.call.causes import Cause
 from bridge.call.commands import AnswerSip
 from bridge.call.events import SipInviteReceived, SipReferReceived
 from bridge.call.ids import Address, LegId, OpId
 from bridge.sip.account import Account
 from bridge.sip.accounts import Accounts, Later
+from bridge.sip.attempts import Attempts
 from bridge.sip.dialled import dialled_in, diverted_by
 from bridge.sip.endings import FULL, STOPPING, Refusal, refusal_of, unavailable
 from bridge.sip.identity import FarParty, Normalise
 from bridge.sip.leg import Leg
 from bridge.sip.legs import Legs
 from bridge.sip.listener import Listener
+from bridge.sip.lookup import split_host_port
 from bridge.sip.messages import Message, caller_of, parse
 from bridge.sip.params import audio_only
 from bridge.sip.referrals import Referral
@@ -30,7 +33,7 @@ log = structlog.get_logger(__name__)
 _FORBIDDEN: Final = 403
 _SERVER_ERROR: Final = 500
 _REFUSED_ALOUD: Final = 16
-"""Calls beyond the limit that the core refuses, which keeps a record; a storm has none."""
+"""Calls beyond the limit that the core refuses, with a ladder; a storm is refused here."""
 
 
 class CallsIn:
@@ -48,10 +51,12 @@ class CallsIn:
         *,
         normalise: Normalise,
         call_later: Later,
+        attempts: Attempts,
         most: int,
         stopping: Callable[[], bool],
     ) -> None:
         self._accounts = accounts
+        self._attempts = attempts
         self._peers = peers
         self._listener = listener
         self._legs = legs
@@ -68,13 +73,13 @@ class CallsIn:
         leg.accept(account, prm.callId, invite)
         refusal = self._refusal(account.route, invite)
         if refusal:
-            self._turn_away(leg, refusal)
+            self._turn_away(leg, refusal, prm.rdata)
             return
         try:
             received = self._read(leg, account.route, invite)
         except Exception:
             log.exception("INVITE cannot be read", trunk=account.route.name)
-            self._turn_away(leg, Refusal(_SERVER_ERROR))
+            self._turn_away(leg, Refusal(_SERVER_ERROR, cause=Cause.ERROR), prm.rdata)
             return
         if len(self._legs) > self.most:
             log.warning("too many calls", limit=self.most)
@@ -136,10 +141,10 @@ class CallsIn:
         if self._stopping():
             return unavailable(STOPPING)
         if len(self._legs) > self.most + _REFUSED_ALOUD:
-            return unavailable(FULL, "Too many calls")
+            return unavailable(FULL, "Too many calls", Cause.NO_RESOURCES)
         if not self._safe(route, invite):
             log.warning("a call that has to be encrypted came without TLS", trunk=route.name)
-            return Refusal(_FORBIDDEN, "TLS required")
+            return Refusal(_FORBIDDEN, "TLS required", cause=Cause.NOT_ENCRYPTED)
         return refusal_of(invite, route.trunk)
 
     def _safe(self, route: Route, invite: Message) -> bool:
@@ -150,9 +155,12 @@ class CallsIn:
         came_by = {each.transport for each in self._legs.waiting(invite.first("call-id"))}
         return (came_by or {via}) == {"tls"}
 
-    def _turn_away(self, leg: Leg, refusal: Refusal) -> None:
+    def _turn_away(self, leg: Leg, refusal: Refusal, rdata: pj.SipRxData) -> None:
         """Refuse an INVITE that the core will not hear of."""
         leg.hush()
+        self._legs.settled(leg.sip_call_id)
+        host, _ = split_host_port(rdata.srcAddress)
+        self._attempts.refused(rdata.wholeMsg, host, refusal.cause, refusal.status, leg.trunk)
 
         def send() -> None:
             leg.hang_up(refusal.status, refusal.reason, headers=refusal.headers)

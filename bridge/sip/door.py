@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from bridge.call.causes import Cause
 from bridge.call.ids import TrunkName
 from bridge.sip.buckets import Buckets
 from bridge.sip.messages import parse
+from bridge.sip.repeats import Repeats
 from bridge.sip.served import NOT_UNDERSTOOD, TAKEN, overcharged, unserved
 from bridge.sip.sieve import Arrived, Fate, Refuse
 from bridge.sip.strangers import Reason, Strangers
@@ -29,13 +31,17 @@ _BURST_OF_ALL: Final = 200.0
 """The same of all strangers: over UDP, an address is easily forged."""
 _ANSWERS: Final = 50.0
 """Responses a second that are looked at from an address that is nobody's."""
-_BEGINS: Final = frozenset({b"INVITE", b"OPTIONS", b"MESSAGE"})
+_BEGINS: Final = frozenset({b"OPTIONS", b"MESSAGE"})
+"""INVITE has a way of its own."""
 _GONE: Final = Refuse(503, "Service Unavailable")
 """Of a trunk that has calls yet, but is used no more: it is no stranger."""
 _FORBIDDEN: Final = Refuse(403, "Forbidden")
 _MISMATCH: Final = Refuse(400, "CSeq Names Another Method")
 _BUSY: Final = Refuse(503, "Too Many Calls\r\nRetry-After: 5")
 """The stack's way to answer has no place for headers, but writes the phrase as it is."""
+
+Refused = Callable[[str, str, Cause, int, TrunkName | None], None]
+"""Told of a call that was refused: text, address, why, status (0: no answer), trunk."""
 
 
 @dataclass(slots=True)
@@ -46,6 +52,7 @@ class Door:
     for no call. `closing`: seconds after which the bridge, which is about
     to stop, takes calls again, as OPTIONS is told; 0: it takes them.
     `heard` and `welcome` are told by which connection a stranger's message came, or another's.
+    `call_refused` is told of each INVITE that went no further.
     """
 
     manner: Literal["reject", "drop"]
@@ -57,6 +64,8 @@ class Door:
     closing: Callable[[], int]
     heard: Callable[[int], None]
     welcome: Callable[[int], None]
+    call_refused: Refused
+    repeats: "Repeats[Fate | Refuse]"
 
     @classmethod
     def of(
@@ -70,10 +79,22 @@ class Door:
         closing: Callable[[], int] = lambda: 0,
         heard: Callable[[int], None] = lambda connection: None,
         welcome: Callable[[int], None] = lambda connection: None,
+        call_refused: Refused = lambda *call: None,
     ) -> "Door":
         """A door with nobody before it yet."""
-        buckets = Buckets(clock)
-        return cls(manner, peers, strangers, live, buckets, informed, closing, heard, welcome)
+        return cls(
+            manner,
+            peers,
+            strangers,
+            live,
+            Buckets(clock),
+            informed,
+            closing,
+            heard,
+            welcome,
+            call_refused,
+            Repeats(clock),
+        )
 
     def judge(self, arrived: Arrived) -> Fate | Refuse:
         """What becomes of a message."""
@@ -91,9 +112,11 @@ class Door:
         trunk = self._trunk_of(arrived) if known or b";line=" in rest.partition(b"\n")[0] else None
         if trunk is not None:
             self.welcome(arrived.connection)
+            if method == b"INVITE" and not _TO_TAG.search(arrived.data):
+                return self._call_of(trunk, arrived)
             return self._of_trunk(trunk, method, arrived.data)
         self.heard(arrived.connection)
-        return self._of_stranger(arrived.host, method.decode("ascii", "replace"))
+        return self._of_stranger(arrived, method.decode("ascii", "replace"))
 
     def malformed(self, host: str) -> None:
         """The stack threw away what came from `host`, as it could not be read."""
@@ -131,23 +154,49 @@ class Door:
             return _GONE
         if method == b"OPTIONS" and (seconds := self.closing()):
             return Refuse(503, f"Service Unavailable\r\nRetry-After: {seconds}")
-        if method != b"INVITE" or tagged:
-            return Fate.PASS
+        return Fate.PASS
+
+    def _call_of(self, trunk: TrunkName, arrived: Arrived) -> Fate | Refuse:
+        """Of an INVITE that begins a call: the same as before, if it is sent again."""
+        invite = (arrived.host, arrived.port, arrived.data)
+        fate = self.repeats.before(*invite)
+        if fate is None:
+            fate = self._new_call_of(trunk, arrived)
+            self.repeats.remember(fate, *invite)
+        return fate
+
+    def _new_call_of(self, trunk: TrunkName, arrived: Arrived) -> Fate | Refuse:
+        if refusal := _malformed(b"INVITE", arrived.data):
+            return self._no_call(arrived, refusal, Cause.BAD_REQUEST, trunk)
+        if self.peers.is_retired(trunk):
+            return self._no_call(arrived, _GONE, Cause.NOT_PERMITTED, trunk)
         rate = self.peers.calls_per_second(trunk)
         # Twice as many at once: what waited in a PBX that was restarted comes in a rush.
         if self.buckets.take(trunk, rate, max(1.0, 2 * rate)):
             return Fate.PASS
         self.strangers.trunk_refused(trunk)
-        return _BUSY
+        return self._no_call(arrived, _BUSY, Cause.TOO_FREQUENT, trunk)
 
-    def _of_stranger(self, host: str, method: str) -> Fate | Refuse:
+    def _no_call(
+        self, arrived: Arrived, fate: Fate | Refuse, cause: Cause, trunk: TrunkName | None = None
+    ) -> Fate | Refuse:
+        status = fate.status if isinstance(fate, Refuse) else 0
+        text = arrived.data.decode("utf-8", "surrogateescape")
+        self.call_refused(text, arrived.host, cause, status, trunk)
+        return fate
+
+    def _of_stranger(self, arrived: Arrived, method: str) -> Fate | Refuse:
         if method == "ACK":  # Of our refusal, most likely.
             return Fate.DROP
-        if not self._hears(host):
-            self.strangers.refused(host, Reason.RATE, method)
-            return Fate.DROP
-        self.strangers.refused(host, Reason.STRANGER, method)
-        return _FORBIDDEN if self.manner == "reject" else Fate.DROP
+        fate: Fate | Refuse = Fate.DROP
+        if not self._hears(arrived.host):
+            self.strangers.refused(arrived.host, Reason.RATE, method)
+        else:
+            self.strangers.refused(arrived.host, Reason.STRANGER, method)
+            fate = _FORBIDDEN if self.manner == "reject" else Fate.DROP
+        if method == "INVITE" and not _TO_TAG.search(arrived.data):
+            self._no_call(arrived, fate, Cause.STRANGER)
+        return fate
 
     def _hears(self, host: str) -> bool:
         """Whether a stranger is worth an answer, and a line in the log."""

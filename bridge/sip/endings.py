@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from bridge.call.causes import Cause
 from bridge.call.events import SipEnded
 from bridge.call.ids import Address, LegId
 from bridge.config import Trunk
@@ -30,6 +31,7 @@ class Refusal:
     status: int
     reason: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    cause: Cause = Cause.BAD_REQUEST
 
 
 def refusal_of(invite: Message, trunk: Trunk) -> Refusal | None:
@@ -43,9 +45,9 @@ def refusal_of(invite: Message, trunk: Trunk) -> Refusal | None:
     return None
 
 
-def unavailable(seconds: int, reason: str = "") -> Refusal:
+def unavailable(seconds: int, reason: str = "", cause: Cause = Cause.SHUTDOWN) -> Refusal:
     """503: the caller may try again in so many seconds."""
-    return Refusal(503, reason, headers_of(retry_after=seconds))
+    return Refusal(503, reason, headers_of(retry_after=seconds), cause)
 
 
 def headers_of(*, q850: int = 0, contact: str = "", retry_after: int = 0) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from bridge.call.events import SipEvent
 from bridge.call.ids import LegId, TrunkName
+from bridge.sip.attempts import refused_in
 from bridge.sip.endpoint import Endpoint
 from bridge.sip.leg import Leg
 from bridge.sip.listener import Listener
@@ -22,6 +23,7 @@ class Legs:
     """By the core's name and by Call-ID.
 
     `wire`: joins a new leg to whoever is to hear of it. `left`: told of each leg that is over.
+    `unheard`: told of each INVITE that the stack refused by itself, and the status.
     """
 
     def __init__(
@@ -31,17 +33,21 @@ class Legs:
         *,
         wire: Callable[[Leg], None],
         left: Callable[[Leg], None],
+        unheard: Callable[[Tapped, int], None],
     ) -> None:
         self._endpoint = endpoint
         self._listener = listener
         self._wire = wire
         self._left = left
+        self._unheard = unheard
         self._legs: dict[LegId, Leg] = {}
         self._given_up: set[Leg] = set()
         """Went to a server that did not answer, and are another server's call by now."""
         self._by_call_id: dict[str, Leg] = {}
         self._ended_call_ids: set[str] = set()
         self._unplaced: list[tuple[str, Tapped]] = []
+        self._settled: set[str] = set()
+        """Call-IDs of INVITEs of this turn that we know what became of."""
         # Negative, so that they never meet the operations of the core.
         self._ops = itertools.count(-1, -1)
 
@@ -119,9 +125,19 @@ class Legs:
         """The messages of a Call-ID that wait."""
         return [message for name, message in self._unplaced if name == call_id]
 
+    def settled(self, call_id: str) -> None:
+        """The INVITE with that Call-ID was refused by us, and not by the stack."""
+        self._settled.add(call_id)
+
     def end_turn(self) -> None:
         """What still waits begins no call."""
+        if not self._unplaced:
+            return
+        messages = [message for name, message in self._unplaced if name not in self._settled]
         self._unplaced.clear()
+        self._settled.clear()
+        for invite, status in refused_in(messages):
+            self._unheard(invite, status)
 
     def _pass_on(self, leg: Leg, message: Tapped) -> None:
         self._listener.tapped(leg.sip_call_id, message.direction, message.text)

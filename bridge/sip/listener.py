@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whom the SIP thread tells what happens."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from bridge.call.events import SipEvent
 from bridge.call.ids import LegId, TrunkName
-from bridge.records import Mailbox, SipText
+from bridge.records import Mailbox, RefusedCalls, SipText
 from bridge.sip.successors import Decisions
 from bridge.sip.tap import Tapped
 from bridge.sip.trunks import Registration
@@ -31,6 +32,9 @@ class Listener(Protocol):
 
     def seen(self, message: Tapped) -> None:
         """Any message at all."""
+
+    def refused_at_once(self, calls: Sequence[RefusedCalls]) -> None:
+        """Calls were refused of which the core does not hear."""
 
     def registration(self, trunk: TrunkName, registration: Registration) -> None:
         """A registration changed."""

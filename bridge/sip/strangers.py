@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from bridge.call.causes import Cause
 from bridge.sip.buckets import Buckets
 
 log = structlog.get_logger(__name__)
@@ -16,6 +17,19 @@ _METHODS: Final = frozenset(
     {"INVITE", "REGISTER", "OPTIONS", "MESSAGE", "SUBSCRIBE", "NOTIFY", "PUBLISH", "REFER"}
 )
 _MINUTE: Final = 1 / 60
+
+
+CAUSES: Final = (
+    Cause.STRANGER,
+    Cause.TOO_FREQUENT,
+    Cause.NO_RESOURCES,
+    Cause.SHUTDOWN,
+    Cause.NOT_PERMITTED,
+    Cause.NOT_ENCRYPTED,
+    Cause.BAD_REQUEST,
+    Cause.ERROR,
+)
+"""Why a call may be refused before the core hears of it."""
 
 
 class Reason(Enum):
@@ -36,16 +50,26 @@ class Reason(Enum):
 
 
 class Strangers:
-    """Counts what was turned away, and logs it. For the SIP thread; anybody may read `counts`."""
+    """Counts what was turned away, and logs it. For the SIP thread; anybody may read the counts."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._counts = {reason.value: 0 for reason in Reason}
+        self._calls = {cause.value: 0 for cause in CAUSES}
         self._lines = Buckets(clock)
 
     @property
     def counts(self) -> Mapping[str, int]:
         """How many messages were turned away, by reason."""
         return dict(self._counts)
+
+    @property
+    def calls(self) -> Mapping[str, int]:
+        """How many calls were refused of which the core heard nothing, by cause."""
+        return dict(self._calls)
+
+    def call_refused(self, cause: Cause) -> None:
+        """A call was, whoever placed it."""
+        self._calls[cause.value] += 1
 
     def refused(self, source: str, reason: Reason, method: str = "") -> None:
         """A request, or a connection, from an address that is no trunk's was turned away.

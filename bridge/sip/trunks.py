@@ -235,6 +235,10 @@ class Peers:
             address in self._near or any(_within(address, each) for each in self._networks)
         )
 
+    def route(self, trunk: TrunkName) -> Route | None:
+        """The trunk as it is known; None if it is gone."""
+        return self._routes.get(trunk)
+
     def calls_per_second(self, trunk: TrunkName) -> float:
         """How many calls the trunk may place; none if it is gone."""
         route = self._routes.get(trunk)

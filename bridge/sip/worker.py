@@ -10,6 +10,7 @@ from typing import Final
 import pjsua2 as pj
 import structlog
 
+from bridge.call.causes import Cause
 from bridge.call.commands import (
     AnswerSip,
     AnswerSipReinvite,
@@ -32,6 +33,7 @@ from bridge.config import Sip
 from bridge.records import SipText
 from bridge.sip.account import Account, Callbacks
 from bridge.sip.accounts import Accounts
+from bridge.sip.attempts import Attempts, cause_of, parties_by
 from bridge.sip.callers import origin_of
 from bridge.sip.calls_in import CallsIn
 from bridge.sip.calls_out import CallsOut
@@ -58,6 +60,7 @@ from bridge.sip.walk import Walk
 
 log = structlog.get_logger(__name__)
 
+_FORBIDDEN: Final = 403
 _UNAVAILABLE: Final = 503
 _CANCELLED: Final = 487
 _OK: Final = 200
@@ -87,6 +90,12 @@ class Worker:
         self._normalise = normalise
         self._admits = admits
         self._strangers = strangers
+        self._attempts = Attempts(
+            listener.refused_at_once,
+            strangers.call_refused,
+            parties_by(peers, normalise),
+            lambda delay, action: self._endpoint.call_later(delay, action),
+        )
         self._door = Door.of(
             sip.strangers,
             peers,
@@ -96,6 +105,7 @@ class Worker:
             closing=self._closing,
             heard=lambda number: self._connections.heard(number),
             welcome=lambda number: self._connections.closed(number),
+            call_refused=self._attempts.refused,
         )
         self._connections = Connections(
             knows=peers.knows,
@@ -124,7 +134,11 @@ class Worker:
         self._stopping = False
         self._closes_at: float | None = None
         self._legs = Legs(
-            self._endpoint, listener, wire=self._wire, left=lambda leg: self._calls_out.left(leg)
+            self._endpoint,
+            listener,
+            wire=self._wire,
+            left=lambda leg: self._calls_out.left(leg),
+            unheard=self._unheard,
         )
         self._calls_in = CallsIn(
             self._accounts,
@@ -133,6 +147,7 @@ class Worker:
             self._legs,
             normalise=normalise,
             call_later=self._endpoint.call_later,
+            attempts=self._attempts,
             most=sip.max_calls,
             stopping=lambda: self._stopping,
         )
@@ -212,6 +227,7 @@ class Worker:
         self._accounts.leave()
         self._endpoint.drain(_LEAVING, self._accounts.left)
         self._accounts.close()
+        self._attempts.flush()
         self._endpoint.stop()
 
     def send_text(
@@ -349,9 +365,19 @@ class Worker:
         call = pj.Call(account, prm.callId)
         self._endpoint.bury(call)
         answer = pj.CallOpParam()
-        answer.statusCode = pj.PJSIP_SC_FORBIDDEN
+        answer.statusCode = _FORBIDDEN
         self._turned_away(prm.rdata.srcAddress, "INVITE")
+        text, (host, _) = prm.rdata.wholeMsg, split_host_port(prm.rdata.srcAddress)
+        self._attempts.refused(text, host, Cause.STRANGER, _FORBIDDEN)
+        self._legs.settled(parse(text).first("call-id"))
         call.hangup(answer)
+
+    def _unheard(self, invite: Tapped, status: int) -> None:
+        """The stack refused a call by itself."""
+        host, _ = split_host_port(invite.peer)
+        trunk = self._peers.trunk_of(parse(invite.text), invite.peer)
+        cause = cause_of(status) if trunk else Cause.STRANGER
+        self._attempts.refused(invite.text, host, cause, status, trunk)
 
     def _turned_away(self, source: str, method: str) -> None:
         """A stranger came past the door: by what belongs to a call of ours, or was a trunk's."""

@@ -37,6 +37,11 @@ LEGS = ("person", "room", "matrix_call_id", "matrix_version", "party", "sip_call
 _RUNG: Final = (
     "INSERT INTO ladder (call, at, leg, direction, summary, detail) VALUES ($1, $2, $3, $4, $5, $6)"
 )
+_ATTEMPT: Final = (
+    "INSERT INTO call (call, direction, person, address, trunk, started_at, ended_at, cause, "
+    "status, ended_by, reason, detail, sip_call_id, times, source) "
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
+)
 _MEASURES: Final = ("packets", "lost", "lost_beyond", "jitter_ms", "round_trip_ms", "mos")
 _MEASURED: Final = (
     f"INSERT INTO quality (call, at, side, {', '.join(_MEASURES)}) "
@@ -67,6 +72,10 @@ class Calls:
     def trace(self, call: CallId, entry: LadderEntry) -> None:
         """Queue one line of a call's ladder; the first to go when the database is away for long."""
         self._writer.put(_rung(call, entry), important=False)
+
+    def add(self, record: CallRecord) -> None:
+        """Queue the record of what never was a call."""
+        self._writer.put(_whole(record))
 
     async def unfinished(self) -> Sequence[CallRecord]:
         """Calls without an end, oldest first."""
@@ -149,11 +158,11 @@ class Calls:
     async def causes(self, since: float) -> Mapping[str, int]:
         """How many calls that began since then (seconds since the epoch) ended for which cause."""
         rows = await self._database.fetch(
-            "SELECT cause, COUNT(*) AS calls FROM call "
+            "SELECT cause, SUM(times) AS calls FROM call "
             "WHERE started_at >= $1 AND cause IS NOT NULL GROUP BY cause",
             float(since),
         )
-        return {row["cause"]: row["calls"] for row in rows}
+        return {row["cause"]: int(row["calls"]) for row in rows}
 
     async def ladder(self, call: CallId) -> Sequence[LadderEntry]:
         """What both sides of a call said, in order."""
@@ -293,6 +302,29 @@ async def _statistics(connection: Connection, command: RecordStatistics) -> None
         "UPDATE call SET statistics=$2 WHERE call=$1",
         command.call,
         json.dumps(command.statistics),
+    )
+
+
+def _whole(record: CallRecord) -> Row:
+    return Row(
+        _ATTEMPT,
+        (
+            record.call,
+            record.direction.value,
+            record.person,
+            _storable(record.address),
+            record.trunk,
+            record.started_at,
+            record.ended_at,
+            record.cause,
+            record.status,
+            record.ended_by,
+            record.reason,
+            _storable(record.detail),
+            None if record.sip_call_id is None else _storable(record.sip_call_id),
+            record.times,
+            record.source,
+        ),
     )
 
 

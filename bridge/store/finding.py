@@ -47,7 +47,8 @@ def _conditions(query: CallQuery, value: _Value) -> Iterator[str]:
         like = f"LOWER(person) LIKE {value(_part(query.person.lower()))} ESCAPE '!'"
         yield f"({like} OR call IN (SELECT call FROM rang WHERE {like}))"
     if query.number:
-        yield f"LOWER(address) LIKE {value(_part(query.number.lower()))} ESCAPE '!'"
+        wanted = value(_part(query.number.lower()))
+        yield f"(LOWER(address) LIKE {wanted} ESCAPE '!' OR source LIKE {wanted} ESCAPE '!')"
     if query.trunk:
         yield f"trunk={value(query.trunk)}"
     if query.direction is not None:

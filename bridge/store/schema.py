@@ -213,6 +213,12 @@ async def _voicemail(connection: Connection, _: Scheme) -> None:
     )
 
 
+async def _refused(connection: Connection, _: Scheme) -> None:
+    """How many attempts a record stands for, and where those that were refused came from."""
+    await connection.execute("ALTER TABLE call ADD COLUMN times INTEGER NOT NULL DEFAULT 1")
+    await connection.execute("ALTER TABLE call ADD COLUMN source TEXT NOT NULL DEFAULT ''")
+
+
 migrations = UpgradeTable(version_table_name=VERSION_TABLE, database_name="matrix-sip")
 migrations.upgrades.append(_first)
 migrations.upgrades.append(_secrets)
@@ -225,3 +231,4 @@ migrations.upgrades.append(_whole_records)
 migrations.upgrades.append(_quality)
 migrations.upgrades.append(_provisioned)
 migrations.upgrades.append(_voicemail)
+migrations.upgrades.append(_refused)

@@ -31,6 +31,8 @@ COLUMNS: Final = (
     "matrix_reason",
     "ended_by",
     "detail",
+    "times",
+    "source",
     "other_trunks",
     "mode",
     "matrix_codec",
@@ -88,6 +90,8 @@ def _row(record: CallRecord) -> dict[str, object]:
         "matrix_reason": record.reason,
         "ended_by": record.ended_by,
         "detail": record.detail,
+        "times": record.times,
+        "source": record.source,
         "other_trunks": " ".join(each.trunk for each in record.attempts if not each.video),
         **{
             name: figures.get(name)

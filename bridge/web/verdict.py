@@ -44,6 +44,8 @@ _HELP: Final[Mapping[Cause, str]] = {
     Cause.ICE_TIMEOUT: _ICE,
     Cause.MEDIA_FAILED: "The log lines of this call say more.",
     Cause.UNDELIVERABLE: "The homeserver did not answer: is homeserver.address right?",
+    Cause.STRANGER: "Is it a provider's other address? Then add it to peers of the trunk.",
+    Cause.TOO_FREQUENT: "Does something call in circles? Look at limits, and calls_per_second.",
     Cause.NO_RESOURCES: "The bridge was at its limit: media.rtp_ports, memory, processors.",
     Cause.NOT_IN_SERVICE: "Does inbound have a rule for the number, as the trunk writes it?",
     Cause.TRUNK_BUSY: _STOLEN,
@@ -72,7 +74,7 @@ def ends(record: CallRecord) -> tuple[str, str]:
 
 def number(record: CallRecord) -> str:
     """The telephone's number or address."""
-    return record.address.removeprefix("tel:")
+    return record.address.removeprefix("tel:") or "several addresses"
 
 
 def cause_of(record: CallRecord) -> Cause | None:
@@ -94,7 +96,8 @@ def in_short(record: CallRecord) -> str:
     if record.ended_at is None:
         return "in progress"
     status = f" ({record.status})" if record.status and record.cause != "normal" else ""
-    return (record.cause or "unknown").replace("_", " ") + status
+    times = f", {record.times} times" if record.times > 1 else ""
+    return (record.cause or "unknown").replace("_", " ") + status + times
 
 
 def talked(record: CallRecord) -> float | None:
@@ -106,6 +109,9 @@ def talked(record: CallRecord) -> float | None:
 
 def sentences(record: CallRecord) -> Iterator[str]:
     """The verdict."""
+    if record.times > 1:
+        yield from _flood(record)
+        return
     caller, called = ends(record)
     way = f" by trunk {record.trunk}" if record.trunk else ""
     yield f"{caller} called {called}{way}."
@@ -116,6 +122,19 @@ def sentences(record: CallRecord) -> Iterator[str]:
     yield from _course(record)
     if record.ended_at is not None:
         yield from _end(record)
+
+
+def _flood(record: CallRecord) -> Iterator[str]:
+    way = f" by trunk {record.trunk}" if record.trunk else ""
+    lasted = max(1.0, (record.ended_at or record.started_at) - record.started_at)
+    where = record.source or "several addresses"
+    yield f"{record.times} calls within {duration(lasted)} from {where}{way}, all refused alike."
+    yield f"They were ended by the bridge: {in_short(record)}."
+    yield f"{_capital(record.detail)}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _course(record: CallRecord) -> Iterator[str]:

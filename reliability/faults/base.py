@@ -36,6 +36,10 @@ class Fault(ABC):
     def broken(self, scene: Scene) -> AbstractAsyncContextManager[None]:
         """It is so within the block. Raises OSError where it cannot be had."""
 
+    async def afterwards(self, scene: Scene) -> None:
+        """What has to hold once all works again."""
+        return
+
     async def meanwhile(self, scene: Scene) -> None:
         """What is tried while it is; calls both ways, if nothing else is said."""
         for way in Way:

@@ -7,7 +7,7 @@ import itertools
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -16,9 +16,13 @@ from reliability.faults.base import Fault
 from reliability.place import Place, persons_number
 from reliability.plan import Way
 from reliability.scene import Scene
+from tests.simulators.waiting import until
 
 STRANGER: Final = "127.0.0.66"
 _RATE: Final = 100
+_COUNTED: Final = 'matrix_sip_calls_refused_total{cause="stranger"}'
+_SUMMED: Final = 60.0
+"""Seconds until the last sum is on record: two of those that are summed up, and more."""
 _MORE: Final = 4
 """Calls each way beyond the limit."""
 _AT_ONCE: Final = 5.0
@@ -31,10 +35,14 @@ class Flood(Fault):
     name = "flood"
     what = f"a stranger sends {_RATE} INVITEs a second"
 
+    def __init__(self) -> None:
+        self._missing: Callable[[], float] = lambda: 0.0
+
     @asynccontextmanager
     async def broken(self, scene: Scene) -> AsyncIterator[None]:
         """They come all the time, and all are turned away."""
         before, began = _refused(await scene.place.metrics()), time.monotonic()
+        recorded = _recorded(scene.place)
         flood = asyncio.create_task(_flood(scene.place))
         try:
             yield
@@ -47,6 +55,17 @@ class Flood(Fault):
             scene.falls_short(f"only {refused:.0f} INVITEs were counted as turned away")
         else:
             scene.note(f"{refused:.0f} INVITEs were turned away, {refused / passed:.0f} a second")
+        self._missing = lambda: refused - (_recorded(scene.place) - recorded)
+
+    async def afterwards(self, scene: Scene) -> None:
+        """Records stand for each of them, whether by themselves or in sums."""
+        missing = self._missing
+        try:
+            await until(lambda: not missing(), what="all have a record", within=_SUMMED, every=1.0)
+        except TimeoutError:
+            scene.falls_short(f"{missing():.0f} of the stranger's INVITEs are in no record")
+        else:
+            scene.note("records stand for all of them")
 
 
 async def _flood(place: Place) -> None:
@@ -72,7 +91,12 @@ async def _flood(place: Place) -> None:
 
 
 def _refused(metrics: Mapping[str, float]) -> float:
-    return sum(v for name, v in metrics.items() if name.startswith("matrix_sip_sip_refused_total"))
+    return metrics.get(_COUNTED, 0.0)
+
+
+def _recorded(place: Place) -> int:
+    """For how many of the stranger's calls there are records."""
+    return sum(each.times for each in place.bridge.every_call() if each.source == STRANGER)
 
 
 class Overload(Fault):

@@ -11,6 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from bridge.app.cli import commands
+from bridge.app.history import outcome
+from bridge.app.refused import RefusedAttempts
+from bridge.call.causes import Cause
 from bridge.call.commands import (
     Attempt,
     RecordAnswer,
@@ -23,10 +26,11 @@ from bridge.call.commands import (
 from bridge.call.ids import Address, CallId, Direction, TrunkName, UserId
 from bridge.call.quality import Flow
 from bridge.config.template import configuration, fresh_secrets
-from bridge.records import LadderEntry
+from bridge.records import CallRecord, LadderEntry, RefusedCalls
 from bridge.store.calls import Calls
 from bridge.store.database import open_database
 from bridge.store.writer import Writer
+from bridge.web.exports import csv_of, json_of
 
 START = 1_700_000_000.0
 
@@ -110,6 +114,45 @@ def test_calls_lists_the_newest_first(config: Path) -> None:
     assert "+12025550123    @alice:mx.test" in talked
     assert "1:05" in talked
     assert talked.rstrip().endswith("normal, by sip")
+
+
+def test_what_was_refused_by_sip_is_kept_with_names_of_its_own() -> None:
+    kept: list[CallRecord] = []
+    attempts = RefusedAttempts(kept.append, nonce="n")
+    one = RefusedCalls(
+        since=START,
+        until=START,
+        source="192.0.2.7",
+        trunk=TrunkName("provider"),
+        caller=Address("tel:+12025550111"),
+        dialled="123",
+        cause=Cause.NO_RESOURCES,
+        status=503,
+        sip_call_id="a@mx.test",
+    )
+    many = replace(one, times=412, until=START + 10, sip_call_id="")
+    attempts.add([one, many])
+    attempts.add([replace(many, source="", dialled=""), replace(one, source="")])
+    assert [each.call for each in kept] == ["n-s1", "n-s2", "n-s3", "n-s4"]
+    assert [each.address for each in kept] == [
+        "tel:+12025550111",
+        "sip:192.0.2.7",
+        "",
+        "tel:+12025550111",
+    ]
+    assert [each.detail for each in kept] == [
+        "dialled 123, from 192.0.2.7",
+        "the first one: +12025550111 dialled 123",
+        "the first one: +12025550111 dialled nothing",
+        "dialled 123, from one of several addresses",
+    ]
+    assert [each.sip_call_id for each in kept] == ["a@mx.test", None, None, "a@mx.test"]
+    assert (kept[1].times, kept[1].cause, kept[1].ended_by) == (412, "no_resources", "bridge")
+    assert (kept[1].started_at, kept[1].ended_at, kept[1].status) == (START, START + 10, 503)
+    assert outcome(kept[1]).plain == "no resources (503), 412 times, by bridge"
+    (row,) = csv.DictReader(csv_of([kept[1]]).splitlines())
+    assert (row["times"], row["source"], row["outcome"]) == ("412", "192.0.2.7", "bridge")
+    assert json.loads(json_of([kept[1]]))[0]["times"] == 412
 
 
 @pytest.mark.usefixtures("kept")

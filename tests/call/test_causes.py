@@ -29,6 +29,8 @@ SILENT = {
     Cause.REPLACED,
     Cause.TRANSFERRED,
     Cause.VOICEMAIL,
+    Cause.STRANGER,
+    Cause.BAD_REQUEST,
 }
 
 

@@ -40,6 +40,8 @@ class Record:
     ended_by: str | None
     statistics: Mapping[str, Any]
     sip_call_id: str | None = None
+    times: int = 1
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

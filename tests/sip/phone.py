@@ -17,7 +17,7 @@ from bridge.call.events import Event, SipDialogChanged, SipEvent
 from bridge.call.ids import CallId, LegId, TrunkName
 from bridge.config import Sip, SipTransport, Trunk
 from bridge.numbers import from_sip
-from bridge.records import Mailbox, SipText
+from bridge.records import Mailbox, RefusedCalls, SipText
 from bridge.sip.adapter import SipAdapter
 from bridge.sip.trunks import Registration
 from tests.simulators.processes import Child, free_port
@@ -111,6 +111,7 @@ class Bridge:
         self.texts: list[SipText] = []
         self.answers_text = 202
         self.mailboxes: list[Mailbox] = []
+        self.refused: list[RefusedCalls] = []
         self.observer: Callable[[TrunkName, Registration], None] = lambda trunk, state: None
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         udp = SipTransport(listen=ip_address(listen), port=self.port)
@@ -129,6 +130,7 @@ class Bridge:
             admits=lambda text: self.answers_text,
             on_message=self.texts.append,
             on_mailbox=self.mailboxes.append,
+            on_refused=self.refused.extend,
             registration_pause=pause,
         )
 
@@ -211,6 +213,7 @@ class Sipp:
         port: int | None = None,
         calls: int | None = None,
         times: int = 1,
+        rate: int = 50,
         tcp: bool = False,
         address: str = LOCALHOST,
         keys: Mapping[str, str] | None = None,
@@ -221,7 +224,7 @@ class Sipp:
         self._name = scenario
         self._directory = directory
         self._calls = calls
-        self._times = times
+        self._times, self._rate = times, rate
         self._tcp = tcp
         self._address = address
         self._keys = {**_DEFAULTS, **(keys or {})}
@@ -244,7 +247,7 @@ class Sipp:
             [
                 *(sipp, *(target if self._calls else ()), "-sf", str(scenario)),
                 *("-i", self._address, "-p", str(self.port), "-t", "t1" if self._tcp else "u1"),
-                *("-m", str(self._times), "-r", "50", "-nostdin"),
+                *("-m", str(self._times), "-r", str(self._rate), "-nostdin"),
                 *("-timeout", f"{PATIENCE:.0f}", "-timeout_error"),
                 *("-trace_msg", "-message_file", "messages", "-trace_err", "-error_file", "errors"),
             ],

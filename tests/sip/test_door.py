@@ -15,8 +15,10 @@ import structlog
 from structlog.testing import capture_logs
 
 from bridge import logs
+from bridge.call.causes import Cause
 from bridge.call.ids import TrunkName
 from bridge.config import Trunk
+from bridge.sip import repeats
 from bridge.sip.buckets import Buckets
 from bridge.sip.door import Door
 from bridge.sip.sieve import Arrived, Fate, Refuse
@@ -49,8 +51,14 @@ class Visit:
         self.clock = Clock()
         self.strangers = Strangers(self.clock)
         self.peers = Peers([self.route])
+        self.refused: list[tuple[str, str, Cause, int, TrunkName | None]] = []
         self.door = Door.of(
-            manner, self.peers, self.strangers, lambda call_id: call_id == LIVE, self.clock
+            manner,
+            self.peers,
+            self.strangers,
+            lambda call_id: call_id == LIVE,
+            self.clock,
+            call_refused=lambda *call: self.refused.append(call),
         )
 
     def send(
@@ -237,7 +245,7 @@ def test_responses_of_nobody_are_looked_at_in_moderation() -> None:
 def test_trunk_that_calls_in_circles_is_told_to_wait() -> None:
     visit = Visit(calls_per_second=2)
     with capture_logs() as lines:
-        fates = [visit.send(host=PROVIDER) for _ in range(6)]
+        fates = [visit.send(host=PROVIDER, call_id=f"{number}") for number in range(6)]
     assert fates[:4] == [Fate.PASS] * 4
     assert isinstance(fates[4], Refuse)
     assert (fates[4].status, "Retry-After: 5" in fates[4].reason) == (503, True)
@@ -246,7 +254,43 @@ def test_trunk_that_calls_in_circles_is_told_to_wait() -> None:
     assert visit.send("OPTIONS", PROVIDER) is Fate.PASS
     assert visit.send(host=PROVIDER, tag=";tag=1") is Fate.PASS
     visit.clock.now = 1.0
-    assert visit.send(host=PROVIDER) is Fate.PASS
+    assert visit.send(host=PROVIDER, call_id="6") is Fate.PASS
+    # What is sent again is no new call: it is let in, or refused, as it was.
+    assert [visit.send(host=PROVIDER, call_id=f"{number}") for number in range(6)] == fates
+    assert visit.strangers.counts["trunk_rate"] == 2
+    assert [call[1:] for call in visit.refused] == [
+        (PROVIDER, Cause.TOO_FREQUENT, 503, TrunkName("provider"))
+    ] * 2
+    visit.clock.now = 70.0
+    assert visit.send(host=PROVIDER, call_id="5") is Fate.PASS
+
+
+def test_every_call_that_is_turned_away_is_told() -> None:
+    visit = Visit()
+    for call_id in ("1", "2"):
+        visit.send(call_id=call_id)
+    visit.send("REGISTER")
+    visit.send(tag=";tag=x")
+    assert [call[1:] for call in visit.refused] == [(STRANGER, Cause.STRANGER, 403, None)] * 2
+    for number in range(3, 30):
+        visit.send(call_id=str(number))
+    assert [call[3] for call in visit.refused].count(0) == 11
+    assert len(visit.refused) == 29
+    visit.peers.retire(TrunkName("provider"))
+    visit.send(host=PROVIDER)
+    assert visit.refused[-1][1:] == (PROVIDER, Cause.NOT_PERMITTED, 503, TrunkName("provider"))
+    text = "INVITE sip:b@b.test SIP/2.0\r\nCall-ID: c\r\nCSeq: 1 BYE\r\n\r\n"
+    visit.door.judge(Arrived(PROVIDER, 5060, text.encode()))
+    assert visit.refused[-1] == (text, PROVIDER, Cause.BAD_REQUEST, 400, TrunkName("provider"))
+
+
+def test_only_so_many_invites_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repeats, "_MOST", 2)
+    known: repeats.Repeats[int] = repeats.Repeats(Clock())
+    for number in range(3):
+        known.remember(number, STRANGER, b"%d" % number)
+    assert [known.before(STRANGER, b"%d" % number) for number in range(3)] == [None, 1, 2]
+    assert known.before(PROVIDER, b"1") is None
 
 
 def test_what_cannot_be_read_is_a_strangers_fault_or_a_trunks() -> None:

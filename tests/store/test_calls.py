@@ -353,6 +353,48 @@ async def test_calls_are_found_by_what_is_known_of_them(calls: Calls, writer: Wr
     assert await search(limit=2, after=CallId("c3")) == ["c2", "c1"]
 
 
+def refused(call: str, at: float, times: int = 1, source: str = "192.0.2.7") -> CallRecord:
+    return CallRecord(
+        call=CallId(call),
+        direction=Direction.TO_MATRIX,
+        person=UserId(""),
+        address=Address("sip:100\0@mx.test"),
+        trunk=TrunkName(""),
+        started_at=at,
+        ended_at=at + 10,
+        cause="stranger",
+        status=403,
+        ended_by="bridge",
+        reason="unknown_error",
+        detail="dialled \ud800",
+        sip_call_id="a@mx.test" if times == 1 else None,
+        times=times,
+        source=source,
+    )
+
+
+async def test_what_was_refused_at_once_is_found_counted_and_forgotten(
+    calls: Calls, writer: Writer
+) -> None:
+    for number in range(3):
+        calls.add(refused(f"r{number}", AT + number))
+    calls.add(refused("r3", AT + 100, 412, "2001:db8::/64"))
+    calls.do(start(), AT + 200)
+    await writer.flush()
+    assert found(await calls.search(CallQuery(number="192.0.2.7"))) == ["r2", "r1", "r0"]
+    assert found(await calls.search(CallQuery(number="2001:DB8"))) == ["r3"]
+    policy = CallQuery(outcomes=(Outcome.POLICY,))
+    assert sum(each.times for each in await calls.search(policy)) == 415
+    assert await calls.causes(AT) == {"stranger": 415}
+    kept = await calls.call(CallId("r3"))
+    expected = refused("r3", AT + 100, 412, "2001:db8::/64")
+    shown = {"address": "sip:100\ufffd@mx.test", "detail": "dialled ?"}
+    assert kept == replace(expected, **shown)  # type: ignore[arg-type]
+    assert [each.call for each in await calls.unfinished()] == [CALL]
+    await calls.prune_calls(AT + 50)
+    assert found(await calls.recent(9)) == [CALL, "r3"]
+
+
 async def test_ends_are_counted_by_cause(calls: Calls, writer: Writer) -> None:
     for number, cause in enumerate(("busy", "normal", "busy", "no_route")):
         call = CallId(f"c{number}")

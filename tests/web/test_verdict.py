@@ -7,7 +7,7 @@ import pytest
 
 from bridge.call.causes import Cause
 from bridge.call.commands import Attempt
-from bridge.call.ids import Direction, TrunkName
+from bridge.call.ids import Address, Direction, TrunkName
 from bridge.call.outcomes import Outcome, outcome_of
 from bridge.records import CallRecord, LadderEntry, QualitySample
 from bridge.web import verdict
@@ -59,6 +59,33 @@ def test_a_call_that_voicemail_took() -> None:
     assert list(verdict.unheard(taken)) == []
     silent = replace(taken, statistics={"mode": "relay"})
     assert list(verdict.unheard(silent)) == ["No audio came from the telephone."]
+
+
+def test_a_flood_is_told_as_one() -> None:
+    flood = record(
+        person="",
+        direction=Direction.TO_MATRIX,
+        address="sip:192.0.2.7",
+        trunk="",
+        rang_at=None,
+        answered_at=None,
+        ended_at=START + 10,
+        cause="stranger",
+        status=403,
+        ended_by="bridge",
+        times=412,
+        source="192.0.2.7",
+        detail="the first one: 100 dialled 123",
+    )
+    assert words(flood) == (
+        "412 calls within 0:10 from 192.0.2.7, all refused alike. "
+        "They were ended by the bridge: stranger (403), 412 times. "
+        "The first one: 100 dialled 123."
+    )
+    many = replace(flood, address=Address(""), source="", trunk=TrunkName("pbx"))
+    assert "from several addresses by trunk pbx" in words(many)
+    assert verdict.ends(many) == ("several addresses", "nobody here")
+    assert "peers" in verdict.advice(many)
 
 
 def test_what_went_wrong_comes_with_what_helps() -> None:

@@ -300,6 +300,12 @@ class Call(Section):
     sip_status: int | None = Field(..., description="SIP status with which it ended.")
     ended_by: str | None = Field(..., description="matrix, sip, media or bridge.")
     detail: str = Field(..., description="More about its end: who ended it, and why.")
+    times: int = Field(
+        ..., description="How many attempts it stands for: more than one of a flood, refused alike."
+    )
+    source: str = Field(
+        ..., description="Of what SIP refused at once: the address or network it came from."
+    )
     other_trunks: list[Attempt] = Field(..., description="Trunks that could not carry it.")
     statistics: dict[str, int | float | str] = Field(
         ..., description="What was measured, once it has ended."

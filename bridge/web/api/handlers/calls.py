@@ -119,6 +119,8 @@ def _call(
         sip_status=record.status or None,
         ended_by=record.ended_by,
         detail=record.detail,
+        times=record.times,
+        source=record.source,
         other_trunks=[
             m.Attempt(trunk=each.trunk, cause=each.cause, status=each.status, video=each.video)
             for each in record.attempts
