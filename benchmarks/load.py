@@ -22,11 +22,12 @@ from benchmarks.network import HOST
 from benchmarks.video import KIND as VIDEO
 from benchmarks.video import Film, Mirror, client_lines
 from bridge.media.embedded.dtls import DtlsAssociation, fingerprint
+from bridge.media.embedded.flow import Ear
 from bridge.media.embedded.ice_servers import IceServers
 from bridge.media.embedded.rtp import HEADER, HEADER_SIZE, is_rtcp
 from bridge.media.embedded.sip_srtp import SipSrtp
 from bridge.media.embedded.sockets import bound_socket
-from bridge.media.embedded.srtp import ARRIVAL, Packet
+from bridge.media.embedded.srtp import ARRIVAL, Packet, protector
 from bridge.media.embedded.webrtc import IceConnection
 from bridge.sdp.agreement import sip_audio
 from bridge.sdp.parser import parse
@@ -154,12 +155,13 @@ class Client:
         await self._dtls.handshake(
             active=remote.setup != "active", fingerprints=remote.fingerprints
         )
-        self._send = self._dtls.sender(self._ice.raw_sender())
+        self._send = self._ice.outlet(self._dtls.outgoing).send
         self.film = Film(self._send) if self.video else None
         # The socket that hears the gateway alone is the transport's own affair.
         transport: Any = self._ice._nominated[1].protocol.transport
         self._socket = transport._twin
-        self._ice.on_media = self._dtls.listener(self._back, lambda report: None, lambda: None)
+        hearing = self._dtls.hearing(Ear(self._back), lambda report: None, lambda: None)
+        self._ice.hear(hearing)
 
     def send(self) -> None:
         """The next packet."""
@@ -223,6 +225,7 @@ class Phone:
         if self._key:
             theirs = next(one for one in sip_audio(parse(offer)).crypto if one.suite == SUITE)
             self._srtp = SipSrtp(Keys(SUITE, self._key, key_of(theirs) or b""))
+            self._encrypt = protector(self._srtp.outgoing)
             lines.append(f"a=crypto:{crypto_line(theirs.tag, SUITE, self._key)}")
         if self._mirror is not None:
             lines += self._mirror.answer(offer)
@@ -243,7 +246,7 @@ class Phone:
         payload = self._client.back.stamp(bytes(packet[HEADER_SIZE:]))
         packet[HEADER_SIZE:] = payload
         with contextlib.suppress(OSError):
-            self._socket.send(packet if self._srtp is None else self._srtp.encrypt(packet))
+            self._socket.send(packet if self._srtp is None else self._encrypt(packet))
 
     def close(self) -> None:
         """Hang up."""

@@ -23,6 +23,7 @@ from bridge.media.embedded.codecs import make_decoder
 from bridge.media.embedded.codecs.resampler import Resampler
 from bridge.media.embedded.path import Path, Plan
 from bridge.media.embedded.rtp import HEADER, HEADER_SIZE, VERSION, Emission, Reception
+from bridge.media.embedded.srtp import Outlet
 from bridge.media.embedded.transcoder import make_transcoder
 from bridge.sdp.agreement import LegMedia
 from bridge.sdp.codecs import AUDIO_CODECS, G722, OPUS, PCMA, PCMU, Codec
@@ -200,7 +201,7 @@ def bridged(
         ),
         lambda: make_transcoder(_leg(source), _leg(target)),
     )
-    path.lead(keep)
+    path.lead(Outlet(keep))
     if condition.beyond:
         path.expect_loss(condition.percent)
         condition = CLEAN

@@ -9,6 +9,8 @@ import pytest
 
 from bridge.config import Media
 from bridge.media.embedded.engine import EmbeddedEngine
+from bridge.media.embedded.path import Path as AudioPath
+from bridge.media.embedded.srtp import Packet
 from tests.media.desk import Desk
 from tests.media.page import Page, open_page
 from tests.simulators.audio import sine, write_wav
@@ -41,6 +43,20 @@ async def phone() -> AsyncIterator[RtpPeer]:
     peer = RtpPeer()
     yield peer
     peer.close()
+
+
+@pytest.fixture
+def long_way(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A number for each packet that a path of audio has seen."""
+    seen: list[int] = []
+    receive = AudioPath.receive
+
+    def count(path: AudioPath, packet: Packet, now: float) -> None:
+        seen.append(len(seen))
+        receive(path, packet, now)
+
+    monkeypatch.setattr(AudioPath, "receive", count)
+    return seen
 
 
 @pytest.fixture

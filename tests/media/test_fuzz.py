@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bridge.call.ids import Side
 from bridge.media.embedded.ice_servers import IceServers
 from bridge.media.embedded.sockets import bound_socket
-from bridge.media.embedded.srtp import ARRIVAL
+from bridge.media.embedded.srtp import ARRIVAL, Outlet
 from bridge.media.embedded.streams import Streams
 from bridge.media.embedded.webrtc import IceConnection, SocketTransport
 from bridge.sdp.agreement import LegMedia, leg_media
@@ -107,7 +107,7 @@ def _streams(*, transcoding: bool) -> tuple[Streams, list[bytes]]:
     """A call whose SIP side fuzzes, and what the client gets of it."""
     streams = Streams("cname", lambda: None, lambda *_: None)
     sent: list[bytes] = []
-    streams.to_matrix.lead(lambda packet: sent.append(bytes(packet)))
+    streams.to_matrix.lead(Outlet(lambda packet: sent.append(bytes(packet))))
     streams.follow(_leg(_OPUS if transcoding else _PCMU), _leg(_PCMU))
     return streams, sent
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bridge.media.embedded.path import Path, Plan
 from bridge.media.embedded.rtp import Emission, Reception
+from bridge.media.embedded.srtp import Outlet
 from bridge.media.embedded.transcoder import Transcoder
 from tests.simulators.rtp import Packet, Sender
 
@@ -25,7 +26,7 @@ class Line:
             Emission(ssrc=7, sequence=65533, timestamp=0xFFFFFF00, clock=8000),
             self.switch,
         )
-        self.path.lead(lambda data: self.out.append(Packet.read(bytes(data))))
+        self.path.lead(Outlet(lambda data: self.out.append(Packet.read(bytes(data)))))
 
     def switch(self, kind: int) -> bool:
         """Another codec came: nothing is done about it."""
@@ -176,7 +177,7 @@ def test_before_there_is_a_way_packets_are_dropped_and_not_counted_as_sent(line:
     line.path.lead(None)
     sender = Sender(0)
     line.take(*sender.packets([b"a"] * 5))
-    line.path.lead(lambda data: line.out.append(Packet.read(bytes(data))))
+    line.path.lead(Outlet(lambda data: line.out.append(Packet.read(bytes(data)))))
     line.take(*sender.packets([b"b"] * 2))
     assert [packet.payload for packet in line.out] == [b"b"] * 2
     assert line.out[0].marker

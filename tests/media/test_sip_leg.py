@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bridge.errors import SdpError
+from bridge.media.embedded.flow import Ear
 from bridge.media.embedded.sip_leg import PROBATION, SipLeg
 from bridge.media.embedded.sockets import PortRange
 from tests.simulators.rtp import RtpPeer, Sender
@@ -25,7 +26,7 @@ class Legs:
         self.rtcp: list[bytes] = []
         self.leg = SipLeg(
             *PortRange(23000, 23999).pair(HOST),
-            lambda packet, now: self.rtp.append(bytes(packet)),
+            Ear(lambda packet, now: self.rtp.append(bytes(packet))),
             self.rtcp.append,
         )
 
@@ -77,7 +78,7 @@ async def test_before_signalling_names_an_address_nobody_is_heard(
     early, peer = peers
     early.send(*Sender(0).packets([b"x"] * 10))
     early.send_rtcp(RTCP)
-    legs.leg.send_rtp(b"nowhere")
+    legs.leg.outlet.send(b"nowhere")
     legs.leg.send_rtcp(b"nowhere")
     for _ in range(20):  # A packet is read in each round of the loop.
         await asyncio.sleep(0)
@@ -144,7 +145,7 @@ async def test_a_new_address_starts_over(legs: Legs, peers: tuple[RtpPeer, RtpPe
     await legs.heard(2)
     first.send(*Sender(0).packets([b"1"] * 10))
     await legs.refused(10)
-    legs.leg.send_rtp(Sender(0).next(b"back").write())
+    legs.leg.outlet.send(Sender(0).next(b"back").write())
     assert [packet.payload for packet in await second.received.reaches(1)] == [b"back"]
 
 
@@ -192,7 +193,7 @@ async def test_hold_the_old_way_keeps_the_address(
     peer, _ = peers
     legs.aim(peer)
     legs.leg.aim(("0.0.0.0", 4000), ("0.0.0.0", 4001), muxed=False)
-    legs.leg.send_rtp(Sender(0).next(b"still").write())
+    legs.leg.outlet.send(Sender(0).next(b"still").write())
     await peer.received.reaches(1)
 
 
@@ -241,13 +242,14 @@ def has_ipv6() -> bool:
 async def test_ipv6_addresses_are_compared_by_value() -> None:
     heard: list[bytes] = []
     ports = PortRange(23000, 23999)
-    leg = SipLeg(*ports.pair("::1"), lambda packet, now: heard.append(bytes(packet)), heard.append)
+    ear = Ear(lambda packet, now: heard.append(bytes(packet)))
+    leg = SipLeg(*ports.pair("::1"), ear, heard.append)
     with ports.single("::1") as peer:
         port = peer.getsockname()[1]
         leg.aim(("0:0:0:0:0:0:0:1", port), ("0:0:0:0:0:0:0:1", port + 1), muxed=False)
         peer.sendto(Sender(0).next(b"six").write(), ("::1", leg.port))
         await until(lambda: heard, what="the packet was heard")
-        leg.send_rtp(b"back")
+        leg.outlet.send(b"back")
         await until(lambda: _readable(peer) == b"back", what="the answer came")
     assert not leg.latched
     leg.close()
@@ -264,7 +266,7 @@ async def test_peer_at_the_highest_port_gets_no_rtcp(
     legs: Legs, peers: tuple[RtpPeer, RtpPeer]
 ) -> None:
     legs.leg.aim((HOST, 65535), (HOST, 65536), muxed=False)
-    legs.leg.send_rtp(b"x")
+    legs.leg.outlet.send(b"x")
     legs.leg.send_rtcp(RTCP)
     legs.aim(peers[0])
     legs.leg.send_rtcp(RTCP)

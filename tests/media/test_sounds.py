@@ -12,7 +12,9 @@ import pytest
 from bridge.call.commands import EndAudio, PlayAudio, RecordAudio
 from bridge.call.events import MediaEvent, MediaFault, MediaPlayed, MediaRecorded
 from bridge.call.ids import OpId, Side
+from bridge.media.embedded.flow import Ear
 from bridge.media.embedded.sounds import Sounds
+from bridge.media.embedded.srtp import Outlet, Packet
 from bridge.media.embedded.streams import Streams
 from bridge.sdp.codecs import OPUS, PCMU
 from tests.media.desk import CALL, Desk
@@ -73,16 +75,20 @@ async def test_a_side_hears_a_file_in_place_of_the_other(
     assert len({packet.ssrc for packet in packets}) == 1
 
 
+def _unheard(_: Packet, _now: float) -> None:
+    """Nobody listens."""
+
+
 async def test_a_file_is_played_with_the_bit_rate_of_the_settings(tmp_path: Path) -> None:
     file = written(tmp_path / "tone.wav", 700, 0.3)
 
     async def size(bitrate: int) -> int:
         streams = Streams("cname", lambda: None, lambda *_: None, bitrate)
         sizes: list[int] = []
-        streams.to_sip.lead(lambda packet: sizes.append(len(packet)))
+        streams.to_sip.lead(Outlet(lambda packet: sizes.append(len(packet))))
         streams.follow(agreed(PCMU, 0), agreed(OPUS, 111))
         events: list[MediaEvent] = []
-        sounds = Sounds(CALL, streams, lambda *_: None, lambda _: lambda *_: None, events.append)
+        sounds = Sounds(CALL, streams, lambda *_: None, lambda _: Ear(_unheard), events.append)
         await sounds.play(PlayAudio(call=CALL, op=OpId(1), side=Side.SIP, file=file))
         await until(lambda: events, what="it was played", every=0.005)
         await sounds.close()

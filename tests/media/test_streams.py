@@ -7,7 +7,7 @@ import pytest
 
 from bridge.media.embedded.ringback import Ringback
 from bridge.media.embedded.rtp import HEADER, HEADER_SIZE, VERSION
-from bridge.media.embedded.srtp import Packet
+from bridge.media.embedded.srtp import Outlet, Packet
 from bridge.media.embedded.streams import Streams
 from bridge.sdp.codecs import OPUS, PCMU
 from tests.media.sound import agreed, tone
@@ -22,7 +22,7 @@ def made(bitrate: int, losing: int = 0) -> list[bytes]:
     def keep(packet: bytes | Packet) -> None:
         payloads.append(bytes(packet[HEADER_SIZE:]))
 
-    streams.to_matrix.lead(keep)
+    streams.to_matrix.lead(Outlet(keep))
     streams.follow(agreed(OPUS, 111), agreed(PCMU, 0))
     streams.matrix_rtcp.far_end.losing = losing
     streams.tick(0.0)
@@ -44,7 +44,7 @@ async def test_the_tone_of_ringing_has_that_bit_rate_too(monkeypatch: pytest.Mon
     async def rung(bitrate: int) -> int:
         streams = Streams("cname", lambda: None, lambda *_: None, bitrate)
         sizes: list[int] = []
-        streams.to_sip.lead(lambda packet: sizes.append(len(packet)))
+        streams.to_sip.lead(Outlet(lambda packet: sizes.append(len(packet))))
         streams.follow(agreed(PCMU, 0), agreed(OPUS, 111))
         ringback = Ringback(streams.to_sip, streams.opus_bitrate)
         ringback.start(agreed(OPUS, 111))

@@ -28,7 +28,7 @@ class Line:
         self.missed: list[list[int]] = []
         self.now = 100.0
         self.path = VideoPath()
-        self.path.emission.sequence = 65533
+        self.path.emission.passed(0, 0, sequence=65533, timestamp=0, now=0.0)
         self.path.lead(lambda data: self.out.append(Packet.read(bytes(data))))
         self.path.ask_picture = self.asked.append
         self.path.ask_again = self.missed.append

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from bridge.call.ids import Side
 from bridge.media.embedded.rtcp import ntp_time, signed
+from bridge.media.embedded.srtp import Outlet
 from bridge.media.embedded.streams import Streams
 from bridge.media.embedded.video import feedback
 from bridge.media.embedded.video.bandwidth import LEAST, Bandwidth
@@ -327,7 +328,7 @@ def reported(compound: bytes) -> tuple[float, int]:
 @pytest.mark.parametrize("clock", [0.0, -5e8, 7.25], ids=["same", "far off", "near"])
 def test_pictures_stay_with_their_sound(call: Call, clock: float) -> None:
     """Video that takes 300 ms longer than sound is reported so that they meet again."""
-    call.audio.to_sip.lead(lambda _: None)
+    call.audio.to_sip.lead(Outlet(lambda _: None))
     call.audio.follow(sound(), sound())
     theirs = WALL + call.now + clock
     # At this instant of the client's clock, sound has timestamp 8000, the picture 90,000.
@@ -351,7 +352,7 @@ def test_pictures_stay_with_their_sound(call: Call, clock: float) -> None:
 
 
 def test_a_sender_whose_clocks_disagree_is_taken_by_arrival(call: Call) -> None:
-    call.audio.to_sip.lead(lambda _: None)
+    call.audio.to_sip.lead(Outlet(lambda _: None))
     call.audio.follow(sound(), sound())
     call.tells(MATRIX, sender_report(CLIENT, WALL, 90_000))
     call.audio.matrix_rtcp.receive(sender_report(77, WALL + 3600, 8000), call.now, WALL)

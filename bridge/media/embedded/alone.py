@@ -7,9 +7,9 @@ It stands where another call's SIP peer might (see `beside`), and lets ours be h
 from collections.abc import Callable
 
 from bridge.call.ids import CallId
+from bridge.media.embedded.flow import Ear
 from bridge.media.embedded.keys import KeyListener
 from bridge.media.embedded.rtp import HEADER, HEADER_SIZE
-from bridge.media.embedded.sip_leg import OnRtp
 from bridge.media.embedded.srtp import Packet
 from bridge.media.embedded.streams import Streams
 from bridge.sdp.ends import Exchange
@@ -28,7 +28,7 @@ class Alone:
         self,
         streams: Streams,
         *,
-        hear: Callable[[OnRtp], None],
+        hear: Callable[[Ear], None],
         follow: Callable[[Exchange], None],
         on_key: OnKey,
     ) -> None:
@@ -38,7 +38,7 @@ class Alone:
         self._keys = KeyListener(on_key)
         self.talks = False
         """Whether our own SIP peer is agreed on."""
-        hear(self._hear)
+        hear(Ear(self._hear))
 
     def agree(self, exchange: Exchange) -> None:
         """Our SIP peer has agreed to something."""

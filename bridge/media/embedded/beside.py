@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from bridge.call.ids import CallId
+from bridge.media.embedded.flow import Ear
 from bridge.media.embedded.keys import KeyPlayer
 from bridge.media.embedded.path import NO_TYPE
 from bridge.media.embedded.ringback import Ringback
-from bridge.media.embedded.sip_leg import OnRtp
 from bridge.media.embedded.streams import Streams
 from bridge.sdp.agreement import audio_of, leg_media
 from bridge.sdp.codecs import AUDIO_CODECS, Codec, codecs_of
@@ -32,7 +32,7 @@ class Beside:
         other: CallId,
         streams: Streams,
         *,
-        hear: Callable[[OnRtp], None],
+        hear: Callable[[Ear], None],
         follow: Callable[[Exchange], None],
         on_key: OnKey,
     ) -> None:
@@ -58,7 +58,7 @@ class Beside:
         for one, two in ((self, other), (other, self)):
             one._met = two
             two._streams.to_sip.hear(one._streams.to_matrix.reception)
-            one._hear(two._streams.to_sip.receive)
+            one._hear(two._streams.to_sip.ear)
         for one, two in ((self, other), (other, self)):
             if one.agreed is not None:
                 two._follow(one.agreed)
@@ -101,7 +101,7 @@ class Beside:
         other, self._met = self._met, None
         if other is not None:
             other._met = None
-            other._hear(other._streams.to_matrix.receive)
+            other._hear(other._streams.to_matrix.ear)
             other.ring()
 
 

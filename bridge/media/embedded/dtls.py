@@ -12,9 +12,11 @@ from typing import cast
 
 from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport
 from aiortc.rtcicetransport import RTCIceTransport
+from pylibsrtp import Session
 
-from bridge.media.embedded.srtp import Packet, protected_listener, protected_sender
-from bridge.media.embedded.webrtc import IceConnection, OnMedia, SendMedia
+from bridge.media.embedded.flow import Ear
+from bridge.media.embedded.srtp import protected_listener
+from bridge.media.embedded.webrtc import Hearing, IceConnection
 
 
 class DtlsError(Exception):
@@ -109,18 +111,18 @@ class DtlsAssociation:
         profile = self._dtls._ssl.get_selected_srtp_profile().decode()
         return _SUITES.get(profile, profile.removeprefix("SRTP_"))
 
-    def sender(self, send: Callable[[bytes | Packet], object]) -> SendMedia:
-        """What encrypts an RTP packet and sends it, with nothing in between."""
-        return protected_sender(self._dtls._tx_srtp, send)
+    @property
+    def outgoing(self) -> Session:
+        """Encrypts what we send; only with keys."""
+        return self._dtls._tx_srtp
 
-    def listener(
-        self,
-        on_rtp: Callable[[Packet, float], None],
-        on_rtcp: Callable[[bytes], None],
-        on_undecipherable: Callable[[], None],
-    ) -> OnMedia:
-        """What decrypts a packet of either kind and passes it on, with nothing in between."""
-        return protected_listener(self._dtls._rx_srtp, on_rtp, on_rtcp, on_undecipherable)
+    def hearing(
+        self, ear: Ear, on_rtcp: Callable[[bytes], None], forged: Callable[[], None]
+    ) -> Hearing:
+        """Decrypts packets of either kind and passes them on, with nothing in between."""
+        session = self._dtls._rx_srtp
+        take = protected_listener(session, ear.receive, on_rtcp, forged)
+        return Hearing(take=take, ear=ear, session=session, suite=self.suite, forged=forged)
 
     @property
     def protect_rtcp(self) -> Callable[[bytes], bytes]:

@@ -16,16 +16,17 @@ from bridge.call.terms import Terms
 from bridge.config import Media as MediaSettings
 from bridge.media.embedded.dtls import CertificateSource
 from bridge.media.embedded.ends import OwnEnds
+from bridge.media.embedded.flow import Ear
 from bridge.media.embedded.ice_servers import IceServers
 from bridge.media.embedded.matrix_leg import Callbacks, MatrixLeg, our_setup
 from bridge.media.embedded.path import OnEvent
-from bridge.media.embedded.sip_leg import OnRtp, SipLeg
+from bridge.media.embedded.sip_leg import SipLeg
 from bridge.media.embedded.sockets import PortRange, gathering_addresses, local_address
+from bridge.media.embedded.srtp import Outlet
 from bridge.media.embedded.streams import Statistics, Streams
 from bridge.media.embedded.video.path import MAX_PACKET
 from bridge.media.embedded.video.relay import VideoRelay
 from bridge.media.embedded.watch import Facts
-from bridge.media.embedded.webrtc import SendMedia
 from bridge.sdp.agreement import LegMedia, audio_of, webrtc_peer
 from bridge.sdp.description import SessionDescription
 from bridge.sdp.ends import Exchange, LocalRtp, LocalWebRtc
@@ -78,16 +79,16 @@ class Legs:
             cname=cname,
         )
         self.sip: SipLeg | None = None
-        self._hear_sip: OnRtp = self.streams.to_matrix.receive
-        self._hear_matrix: OnRtp = self.streams.to_sip.receive
+        self._hear_sip = self.streams.to_matrix.ear
+        self._hear_matrix = self.streams.to_sip.ear
         self.matrix = MatrixLeg(
             certificate=certificate,
             sockets=self._ice_sockets,
             servers=lambda: resources.servers,
             callbacks=Callbacks(
-                rtp=self.streams.to_sip.receive,
+                ear=self._hear_matrix,
                 rtcp=self._matrix_rtcp,
-                sender=self._set_matrix_sender,
+                outlet=self._lead_to_matrix,
                 connected=reports.connected,
                 failed=reports.failed,
             ),
@@ -106,7 +107,7 @@ class Legs:
         """Have sockets for the SIP peer, of which this is known. Raises SdpError, LocalError."""
         if self.sip is None:
             self.sip = self.sip_leg(remote)
-            self.streams.to_sip.lead(self.sip.send_rtp)
+            self.streams.to_sip.lead(self.sip.outlet)
 
     def sip_leg(self, remote: SessionDescription | None) -> SipLeg:
         """Sockets for a SIP peer, of which this is known. Raises SdpError, LocalError."""
@@ -116,11 +117,11 @@ class Legs:
         rtp, rtcp = self._resources.ports.pair(address)
         return SipLeg(rtp, rtcp, self._hear_sip, self._sip_rtcp, self._reports.sip_blind)
 
-    def _video_leg(self, on_rtp: OnRtp, on_rtcp: Callable[[bytes], None]) -> SipLeg:
+    def _video_leg(self, ear: Ear, on_rtcp: Callable[[bytes], None]) -> SipLeg:
         assert self.sip is not None
         rtp, rtcp = self._resources.ports.pair(self.sip.address)
         return SipLeg(
-            rtp, rtcp, on_rtp, on_rtcp, self._reports.sip_blind, most=MAX_PACKET, repeats=True
+            rtp, rtcp, ear, on_rtcp, self._reports.sip_blind, most=MAX_PACKET, repeats=True
         )
 
     def succeed(self, leg: SipLeg) -> None:
@@ -129,7 +130,7 @@ class Legs:
         self.sip.close()
         self.video.drop()
         self.sip = leg
-        self.streams.to_sip.lead(leg.send_rtp)
+        self.streams.to_sip.lead(leg.outlet)
 
     def _ice_sockets(self) -> list[Socket]:
         addresses = gathering_addresses(self._resources.settings.listen)
@@ -178,27 +179,27 @@ class Legs:
 
     # --- who hears what ---------------------------------------------------------------------------
 
-    def tell(self, side: Side, hear: OnRtp | None) -> None:
+    def tell(self, side: Side, ear: Ear | None) -> None:
         """Let somebody hear a side before its path does, or nobody any more."""
         if side is Side.MATRIX:
-            self._hear_matrix = hear or self.ear_of(side)
+            self._hear_matrix = ear or self.ear_of(side)
             self.matrix.tell(self.video.divide(self._hear_matrix))
         elif self.sip is not None:
-            self.sip.tell(hear or self.ear_of(side))
+            self.sip.tell(ear or self.ear_of(side))
 
-    def ear_of(self, side: Side) -> OnRtp:
+    def ear_of(self, side: Side) -> Ear:
         """Who hears a side while nobody else is told to."""
-        return self.streams.to_sip.receive if side is Side.MATRIX else self._hear_sip
+        return self.streams.to_sip.ear if side is Side.MATRIX else self._hear_sip
 
-    def hear_elsewhere(self, hear: OnRtp) -> None:
+    def hear_elsewhere(self, ear: Ear) -> None:
         """What the SIP peer says is for somebody else from now on."""
-        self._hear_sip = hear
+        self._hear_sip = ear
         if self.sip is not None:
-            self.sip.tell(hear)
+            self.sip.tell(ear)
 
-    def _set_matrix_sender(self, send: SendMedia | None) -> None:
-        self.streams.to_matrix.lead(send)
-        self.video.lead(send)
+    def _lead_to_matrix(self, outlet: Outlet | None) -> None:
+        self.streams.to_matrix.lead(outlet)
+        self.video.lead(outlet)
 
     def _matrix_rtcp(self, packet: bytes) -> None:
         self.streams.matrix_rtcp.receive(packet, monotonic(), time())
@@ -232,7 +233,7 @@ class Legs:
             result["sip_strangers"] = self.sip.strangers
             result["sip_latched"] = int(self.sip.latched)
             result["sip_undecipherable"] = self.sip.undecipherable
-            result["sip_unsent"] = self.sip.unsent
+            result["sip_unsent"] = self.sip.outlet.unsent
             unread = self.streams.sip_rtcp.far_end.malformed
             result["sip_malformed"] = self.sip.malformed + self.sip.oversize + unread
         if self.sip is not None and self.sip.srtp is not None:

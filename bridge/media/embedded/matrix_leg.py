@@ -15,9 +15,10 @@ from pylibsrtp import Error as SrtpError
 from bridge.call.events import MediaFault
 from bridge.media.embedded.candidates import candidate_ufrag
 from bridge.media.embedded.dtls import DtlsAssociation, DtlsError
+from bridge.media.embedded.flow import Ear
 from bridge.media.embedded.ice_servers import IceServers
-from bridge.media.embedded.srtp import Packet
-from bridge.media.embedded.webrtc import IceConnection, SendMedia
+from bridge.media.embedded.srtp import Outlet, Packet
+from bridge.media.embedded.webrtc import IceConnection
 from bridge.sdp.agreement import WebRtcPeer
 from bridge.sdp.description import Setup
 
@@ -38,12 +39,12 @@ logger = structlog.get_logger(__name__)
 class Callbacks:
     """What the session wants to know of its Matrix leg."""
 
-    rtp: Callable[[Packet, float], None]
-    """A decrypted packet, and when it came."""
+    ear: Ear
+    """Hears decrypted packets."""
     rtcp: Callable[[bytes], None]
     """A decrypted compound packet."""
-    sender: Callable[[SendMedia | None], None]
-    """How RTP is sent from now on; None: there is no way."""
+    outlet: Callable[[Outlet | None], None]
+    """Where RTP is sent from now on; None: there is no way."""
     connected: Callable[[], None]
     """Audio can pass: after the first handshake and after each ICE restart."""
     failed: Callable[[MediaFault, str], None]
@@ -102,7 +103,7 @@ class MatrixLeg:
         self._connecting: _Generation | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._trickled: deque[str] = deque(maxlen=MAX_CANDIDATES)
-        self._send: SendMedia | None = None
+        self._send: Callable[[bytes | Packet], None] | None = None
         self.setup: Setup | None = None
         """Our DTLS role, once there is an association."""
         self.suite = ""
@@ -156,9 +157,9 @@ class MatrixLeg:
         """Whether audio can pass."""
         return self._current is not None
 
-    def tell(self, rtp: Callable[[Packet, float], None]) -> None:
+    def tell(self, ear: Ear) -> None:
         """Hand packets to somebody else from now on."""
-        self._callbacks = replace(self._callbacks, rtp=rtp)
+        self._callbacks = replace(self._callbacks, ear=ear)
         for generation in (self._current, self._connecting):
             if generation is not None and generation.dtls.established:
                 self._listen(generation)
@@ -259,8 +260,9 @@ class MatrixLeg:
 
     def _listen(self, generation: _Generation) -> None:
         """Take what comes over a generation whose keys are known."""
-        on_rtp, on_rtcp = self._callbacks.rtp, self._callbacks.rtcp
-        generation.ice.on_media = generation.dtls.listener(on_rtp, on_rtcp, self._forged)
+        callbacks = self._callbacks
+        hearing = generation.dtls.hearing(callbacks.ear, callbacks.rtcp, self._forged)
+        generation.ice.hear(hearing)
 
     def _forged(self) -> None:
         self.undecipherable += 1
@@ -270,9 +272,9 @@ class MatrixLeg:
         generation = self._current
         if generation is None or generation.ice is not ice:
             return
-        self._send = ice.sender()
+        self._send = ice.outlet().send
         self.pair = ice.pair
-        self._callbacks.sender(generation.dtls.sender(ice.raw_sender()))
+        self._callbacks.outlet(ice.outlet(generation.dtls.outgoing))
 
     def _failed(self, generation: _Generation, fault: MediaFault, detail: str) -> None:
         """A generation is lost: that matters when there is no other."""
@@ -281,7 +283,7 @@ class MatrixLeg:
         elif generation is self._current:
             self._current = None
             self._send = None
-            self._callbacks.sender(None)
+            self._callbacks.outlet(None)
         if self._current is None and self._connecting is None:
             self._callbacks.failed(fault, detail)
         self._retire(generation)

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One direction of a call: packets of one side leave on the other under a header of ours.
 
-Runs for every packet: a few calls, one struct each way, no copy, no task, no queue, no log line.
+Packets that are relayed as they follow each other do not come here: see `flow`.
 """
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 
+from bridge.media.embedded.flow import Ear, Flow
 from bridge.media.embedded.rtp import (
     HEADER,
     HEADER_SIZE,
@@ -16,10 +17,9 @@ from bridge.media.embedded.rtp import (
     Reception,
     strip,
 )
-from bridge.media.embedded.srtp import Packet
+from bridge.media.embedded.srtp import NOWHERE, Outlet, Packet
 from bridge.media.embedded.transcoder import Frame, Transcoder
 
-Send = Callable[[bytes | Packet], None]
 OnEvent = Callable[[int, bytes, int], None]
 """Told of a packet of a telephone-event that cannot be passed on: timestamp, payload, clock."""
 Switch = Callable[[int], bool]
@@ -30,9 +30,6 @@ NO_TYPE = -1
 """Stands for a payload type that a side has not agreed to."""
 NO_EVENT = -1
 """Stands for the timestamp of an event when none is under way."""
-
-
-_unpack, _pack = HEADER.unpack_from, HEADER.pack_into
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +55,6 @@ CLOSED = Plan(audio_in=frozenset(), audio_out=0, clock_in=8000, clock_out=8000, 
 """Before anything is agreed: packets are counted and dropped."""
 
 
-def _nowhere(_: bytes | Packet) -> None:
-    """There is no way to that side yet, or no more."""
-
-
 def _never(_: int) -> bool:
     """The plan stays as it is."""
     return False
@@ -83,14 +76,14 @@ class Path:
         "_event_last",
         "_event_source",
         "_event_target",
+        "_flow",
         "_insisted",
         "_led",
         "_occupied",
         "_on_event",
         "_open",
+        "_outlet",
         "_plan",
-        "_relayed",
-        "_send",
         "_sequence_offset",
         "_switch",
         "_timestamp_offset",
@@ -110,7 +103,8 @@ class Path:
     ) -> None:
         self.reception = reception
         self.emission = emission
-        self._send: Send = _nowhere
+        self._outlet = NOWHERE
+        self._flow: Flow | None = None
         self._led = self._occupied = False
         self._switch = switch
         self._on_event = on_event
@@ -126,8 +120,6 @@ class Path:
         self._event_base = 0
         """What earlier segments of the event lasted, in its sender's clock."""
         self._event_last = bytes(4)
-        self._relayed: frozenset[int] = frozenset()
-        """Payload types that are relayed as they follow each other."""
         self._plan = CLOSED
         self._apply(CLOSED)
 
@@ -136,10 +128,27 @@ class Path:
         """What is in force."""
         return self._plan
 
-    def lead(self, send: Send | None) -> None:
+    @property
+    def ear(self) -> Ear:
+        """Hears what is to go this way."""
+        return Ear(self.receive, self._adopt)
+
+    def _adopt(self, flow: Flow) -> None:
+        """Let this pass on what it can."""
+        self._stop()
+        self._flow = flow
+        self.emission.settle = flow.settle
+
+    def _stop(self) -> None:
+        """See every packet, until one is relayed."""
+        if self._flow is not None:
+            self._flow.stop()
+
+    def lead(self, outlet: Outlet | None) -> None:
         """Send this way from now on; None: there is no way."""
-        led, self._led = self._led, send is not None
-        self._send = send or _nowhere
+        self._stop()
+        led, self._led = self._led, outlet is not None
+        self._outlet = outlet or NOWHERE
         if led != self._led:
             self._apply(self._plan)
 
@@ -172,7 +181,8 @@ class Path:
         self._audio_out = plan.audio_out
         self._open = plan.open and self._led and not self._occupied
         # What is not sent meanwhile must not look lost to the receiver.
-        self._unanchor()
+        self._stop()
+        self._anchored = False
         self._sequence_offset = self._timestamp_offset = 0
 
     def close(self) -> None:
@@ -187,51 +197,8 @@ class Path:
         self.restart()
 
     def receive(self, packet: Packet, now: float) -> None:
-        """Take a whole RTP packet (`is_rtp` is true of it), rewrite it, and send it on.
-
-        What follows in order and is to be relayed is nearly everything. For that, all is written
-        out that `Reception.note`, `note_time`, `_relay` and `Emission.sent` would do: half of what
-        a packet costs in Python is calling.
-        """
-        first, kind, sequence, timestamp, ssrc = _unpack(packet)
-        reception = self.reception
-        size = len(packet) - HEADER_SIZE
-        transit = reception.transit
-        if (
-            sequence != reception.next
-            or first != VERSION
-            or kind not in self._relayed
-            or ssrc != reception.ssrc
-            or transit is None
-            or size <= 0
-        ):
-            self._receive(packet, now)
-            return
-        reception.packets += 1
-        reception.octets += size
-        reception.run += 1
-        reception.highest = sequence
-        reception.next = sequence + 1
-        clock = reception.clock
-        came = reception.transit = now * clock - timestamp
-        difference = abs(came - transit)
-        if difference < clock:
-            reception.jitter += (difference - reception.jitter) / 16
-        sequence = (sequence + self._sequence_offset) & 0xFFFF
-        timestamp = (timestamp + self._timestamp_offset) & 0xFFFFFFFF
-        emission = self.emission
-        _pack(packet, 0, VERSION, self._audio_out, sequence, timestamp, emission.ssrc)
-        self._send(packet)
-        emission.packets += 1
-        emission.octets += size
-        if (sequence - emission.sequence) & 0x8000:
-            return
-        emission.sequence = sequence
-        emission.timestamp = timestamp
-        emission.sent_at = now
-
-    def _receive(self, packet: Packet, now: float) -> None:
-        """Take a packet that may be any."""
+        """Take a whole RTP packet (`is_rtp` is true of it), rewrite it, and send it on."""
+        self._stop()
         first, second, sequence, timestamp, ssrc = HEADER.unpack_from(packet)
         if first != VERSION:
             packet = strip(packet)
@@ -248,6 +215,21 @@ class Path:
         else:
             self.reception.note_time(timestamp, now)
             self._pass(second & MARKER, sequence, timestamp, packet, now)
+            self._start(kind)
+
+    def _start(self, kind: int) -> None:
+        """Let what follows pass by itself, if it is to be relayed."""
+        if self._flow is None or not self._anchored or self._transcoder is not None:
+            return
+        self._flow.start(
+            kind,
+            self.reception,
+            self.emission,
+            self._outlet,
+            kind_out=self._audio_out,
+            sequence_offset=self._sequence_offset,
+            timestamp_offset=self._timestamp_offset,
+        )
 
     def _pass(self, marker: int, sequence: int, timestamp: int, packet: Packet, now: float) -> None:
         """Pass on a packet of audio."""
@@ -295,7 +277,8 @@ class Path:
 
     def restart(self) -> None:
         """What follows is numbered anew: another source, or the same after a restart."""
-        self._unanchor()
+        self._stop()
+        self._anchored = False
         self._event_source = NO_EVENT
         if self._transcoder is not None:
             self._transcoder.restart()
@@ -312,7 +295,7 @@ class Path:
         HEADER.pack_into(
             packet, 0, VERSION, marker | self._audio_out, sequence, timestamp, emission.ssrc
         )
-        self._send(packet)
+        self._outlet.send(packet)
         emission.sent(len(packet) - HEADER_SIZE, sequence, timestamp, now)
 
     def _anchor(self, sequence: int, timestamp: int, now: float) -> None:
@@ -320,12 +303,6 @@ class Path:
         self._sequence_offset = (self.emission.sequence + 1 - sequence) & 0xFFFF
         self._timestamp_offset = (self.emission.next_timestamp(now) - timestamp) & 0xFFFFFFFF
         self._anchored = True
-        if self._open and self._transcoder is None:
-            self._relayed = self._audio_in
-
-    def _unanchor(self) -> None:
-        self._anchored = False
-        self._relayed = frozenset()
 
     def expect_loss(self, percent: int) -> None:
         """So much does not arrive of what is sent here, as its receiver reports."""
@@ -348,11 +325,16 @@ class Path:
 
     def _emit(self, kind: int, payload: bytes, timestamp: int, *, marker: bool, now: float) -> None:
         """Send under the next sequence number."""
+        sequence = self._next(kind, payload, timestamp, marker=marker)
+        self.emission.sent(len(payload), sequence, timestamp, now)
+
+    def _next(self, kind: int, payload: bytes, timestamp: int, *, marker: bool) -> int:
         emission = self.emission
         sequence = (emission.sequence + 1) & 0xFFFF
         second = kind | MARKER if marker else kind
-        self._send(HEADER.pack(VERSION, second, sequence, timestamp, emission.ssrc) + payload)
-        emission.sent(len(payload), sequence, timestamp, now)
+        header = HEADER.pack(VERSION, second, sequence, timestamp, emission.ssrc)
+        self._outlet.send(header + payload)
+        return sequence
 
     def _event(self, clock: int, sequence: int, timestamp: int, payload: bytes, now: float) -> None:
         """Pass on a telephone-event (RFC 4733): all its packets carry the time it began."""
@@ -379,7 +361,7 @@ class Path:
             return
         second = plan.event_out | MARKER if begins else plan.event_out
         sequence = (sequence + self._sequence_offset) & 0xFFFF
-        self._send(
+        self._outlet.send(
             HEADER.pack(VERSION, second, sequence, self._event_target, self.emission.ssrc) + payload
         )
         self.emission.sent(len(payload), sequence, self._event_target, now)
@@ -439,10 +421,9 @@ class Path:
         kind = self._plan.event_out
         if not self._open or kind == NO_TYPE:
             return
+        self._stop()
+        sequence = self._next(kind, payload, timestamp, marker=marker)
         emission = self.emission
-        sequence = (emission.sequence + 1) & 0xFFFF
-        second = kind | MARKER if marker else kind
-        self._send(HEADER.pack(VERSION, second, sequence, timestamp, emission.ssrc) + payload)
         emission.sent(len(payload), sequence, emission.timestamp_at(now), now)
         self._sequence_offset = (self._sequence_offset + 1) & 0xFFFF
 

@@ -8,10 +8,11 @@ from ipaddress import ip_address
 from typing import Any
 
 from bridge.errors import SdpError
+from bridge.media.embedded.flow import Ear, Flow
 from bridge.media.embedded.rtp import HEADER, HEADER_SIZE, is_rtcp, is_rtp
 from bridge.media.embedded.sip_srtp import UNREADABLE, SipSrtp
 from bridge.media.embedded.sockets import connected_twin
-from bridge.media.embedded.srtp import ARRIVAL, PACKETS, Packet
+from bridge.media.embedded.srtp import ARRIVAL, NOWHERE, PACKETS, Outlet, Packet, tag_of
 from bridge.media.packets import unwatch, watch
 from bridge.sdp.sdes import Keys
 
@@ -22,7 +23,6 @@ PROBATION = 5
 BLIND = 50
 """Packets in a row that cannot be decrypted before that is told."""
 
-OnRtp = Callable[[Packet, float], None]
 OnRtcp = Callable[[bytes], None]
 
 
@@ -39,7 +39,7 @@ class SipLeg:
         self,
         rtp: socket.socket,
         rtcp: socket.socket,
-        on_rtp: OnRtp,
+        ear: Ear,
         on_rtcp: OnRtcp,
         on_blind: Callable[[], None] = lambda: None,
         *,
@@ -54,8 +54,6 @@ class SipLeg:
         self.port: int = rtp.getsockname()[1]
         self.strangers = 0
         """Packets dropped for where they came from."""
-        self.unsent = 0
-        """Packets that the network stack refused."""
         self.malformed = 0
         """Packets of the peer's that are neither RTP nor RTCP."""
         self.oversize = 0
@@ -74,8 +72,10 @@ class SipLeg:
         self._rtp = rtp
         self._rtcp = rtcp
         self._twin: socket.socket | None = None
-        self._send: Callable[[bytes | Packet], object] | None = None
-        self._on_rtp = on_rtp
+        self._flow: Flow | None = None
+        self.outlet = Outlet(NOWHERE.transmit)
+        """Where the peer is sent what it is to hear."""
+        self._ear = ear
         self._on_rtcp = on_rtcp
         self._signalled: tuple[Any, ...] | None = None
         self._left: set[tuple[Any, ...]] = set()
@@ -124,6 +124,10 @@ class SipLeg:
         elif self.srtp.keys != keys:
             self.srtp.renew(keys)
             self._blind = 0
+        else:
+            return
+        self.outlet.seal(self.srtp.outgoing if self.srtp else None)
+        self._listen()
 
     def _socket_address(self, address: tuple[str, int]) -> tuple[Any, ...]:
         host, port = address
@@ -146,34 +150,46 @@ class SipLeg:
         try:
             twin = self._twin = connected_twin(self._rtp, peer)
         except OSError:  # No way there at present: there may be one later.
-            self._send = lambda packet: self._rtp.sendto(packet, peer)
+            self.outlet.transmit = lambda packet: self._rtp.sendto(packet, peer)
             return
-        self._send = twin.send
-        watch(twin, self._reader(twin))
+        self.outlet.transmit = twin.send
+        self._listen()
 
     def _drop_twin(self) -> None:
         twin, self._twin = self._twin, None
         if twin is not None:
-            unwatch(twin)
+            self._turn_away(twin)
             twin.close()
 
-    def tell(self, on_rtp: OnRtp) -> None:
-        """Give what comes to somebody else from now on."""
-        self._on_rtp = on_rtp
-        if self._twin is not None:
-            unwatch(self._twin)
-            watch(self._twin, self._reader(self._twin))
+    def _turn_away(self, twin: socket.socket) -> None:
+        flow, self._flow = self._flow, None
+        if flow is not None:
+            unwatch(twin)
+            flow.stop()
 
-    def send_rtp(self, packet: bytes | Packet) -> None:
-        """Send now or never."""
-        if self._send is None:
+    def tell(self, ear: Ear) -> None:
+        """Give what comes to somebody else from now on."""
+        self._ear = ear
+        self._listen()
+
+    def _listen(self) -> None:
+        """Hear the peer on its socket, with the keys that there are."""
+        twin, srtp = self._twin, self.srtp
+        if twin is None:
             return
-        try:
-            self._send(packet if self.srtp is None else self.srtp.encrypt(packet))
-        except OSError:
-            self.unsent += 1
-        except UNREADABLE:  # Too old for its context to be sent.
-            self.unsent += 1
+        self._turn_away(twin)
+        session = srtp.incoming if srtp else None
+        readable = srtp is None or session is not None
+        flow = self._flow = Flow(
+            twin.recv_into,
+            lambda size, now: self._take(PACKETS[size], now),
+            session=session,
+            tag=tag_of(srtp.keys.suite) if srtp else 0,
+            most=self._most if readable else 0,
+            forged=self._count_undecipherable,
+        )
+        self._ear.adopt(flow)
+        watch(twin, flow.readable)
 
     def send_rtcp(self, packet: bytes) -> None:
         """Send a compound RTCP packet where the peer wants it."""
@@ -186,7 +202,7 @@ class SipLeg:
     def close(self) -> None:
         """Stop reading and free the ports."""
         self._drop_twin()
-        self._send = None
+        self.outlet.transmit = NOWHERE.transmit
         for sock in (self._rtp, self._rtcp):
             if sock.fileno() >= 0:
                 unwatch(sock)
@@ -206,25 +222,6 @@ class SipLeg:
         elif self._admit(packet, source):
             self._take(packet, now)
 
-    def _reader(self, twin: socket.socket) -> Callable[[float], None]:
-        """What takes a packet from the twin. Runs for each: what it needs is at hand."""
-        receive, arrival, packets = twin.recv_into, ARRIVAL, PACKETS
-        on_rtp, most = self._on_rtp, self._most
-
-        def readable(now: float) -> None:
-            try:
-                size = receive(arrival)
-            except OSError:
-                return
-            plain = self.srtp is None and HEADER_SIZE <= size <= most
-            if plain and 127 < arrival[0] < 192 and not 64 <= arrival[1] & 0x7F < 96:
-                self._locked = True
-                on_rtp(packets[size], now)
-            else:
-                self._take(packets[size], now)
-
-        return readable
-
     def _take_plain(self, packet: Packet, now: float) -> None:
         size = len(packet)
         if size < 8 or size > self._most or packet[0] >> 6 != 2:
@@ -234,7 +231,7 @@ class SipLeg:
             self._on_rtcp(bytes(packet))
         elif size >= HEADER_SIZE:
             self._locked = True
-            self._on_rtp(packet, now)
+            self._ear.receive(packet, now)
         else:
             self.malformed += 1
 
@@ -254,7 +251,9 @@ class SipLeg:
             return
         self._blind = 0
         self._locked = True
-        self._on_rtp(packet, now)
+        if self._flow is not None and self._flow.session is not srtp.incoming:
+            self._listen()
+        self._ear.receive(packet, now)
 
     def _count_unfit(self, size: int) -> None:
         if size > self._most:
@@ -272,7 +271,7 @@ class SipLeg:
             with contextlib.suppress(*UNREADABLE):
                 packet = srtp.decrypt(len(packet))
                 if self._admit(packet, source):
-                    self._on_rtp(packet, now)
+                    self._ear.receive(packet, now)
                 return
         self.strangers += 1
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pylibsrtp import Error as SrtpError
 from pylibsrtp import Session
 
-from bridge.media.embedded.srtp import ARRIVAL, Packet, protector, receiver, sender, unprotector
+from bridge.media.embedded.srtp import ARRIVAL, Packet, receiver, sender, unprotector
 from bridge.sdp.sdes import Keys
 
 UNREADABLE = (SrtpError, ValueError)
@@ -21,11 +21,16 @@ class SipSrtp:
         self.keys = keys
         self._repeats = repeats
         self._incoming = receiver(keys.suite, keys.theirs, repeats=repeats)
-        self._outgoing = sender(keys.suite, keys.ours, repeats=repeats)
+        self.outgoing = sender(keys.suite, keys.ours, repeats=repeats)
+        """Encrypts what we send."""
         self._before: Session | None = None
-        self.encrypt: Callable[[bytes | Packet], Packet] = protector(self._outgoing)
         self.decrypt: Callable[[int], Packet] = unprotector(self._incoming)
         """Decrypts the RTP packet of that many bytes in `ARRIVAL`."""
+
+    @property
+    def incoming(self) -> Session | None:
+        """Decrypts all that the peer sends; None while it may still use the keys before."""
+        return self._incoming if self._before is None else None
 
     def renew(self, keys: Keys) -> None:
         """Go on with these keys; what has not changed goes on as it is.
@@ -34,8 +39,7 @@ class SipSrtp:
         """
         before, self.keys = self.keys, keys
         if (keys.suite, keys.ours) != (before.suite, before.ours):
-            self._outgoing = sender(keys.suite, keys.ours, repeats=self._repeats)
-            self.encrypt = protector(self._outgoing)
+            self.outgoing = sender(keys.suite, keys.ours, repeats=self._repeats)
         if (keys.suite, keys.theirs) != (before.suite, before.theirs):
             self._before = self._incoming
             self._incoming = receiver(keys.suite, keys.theirs, repeats=self._repeats)
@@ -43,7 +47,7 @@ class SipSrtp:
 
     def encrypt_rtcp(self, packet: bytes) -> bytes:
         """A compound packet encrypted."""
-        return self._outgoing.protect_rtcp(packet)
+        return self.outgoing.protect_rtcp(packet)
 
     def decrypt_rtcp(self, packet: bytes) -> bytes:
         """A compound packet decrypted."""

@@ -18,6 +18,7 @@ from bridge.errors import LocalError
 from bridge.media.embedded.codecs import make_encoder, packet_time_for, rate_for
 from bridge.media.embedded.codecs.base import SAMPLE_SIZE
 from bridge.media.embedded.files import OggOpus, loud_seconds, read_samples
+from bridge.media.embedded.flow import Ear
 from bridge.media.embedded.path import Path
 from bridge.media.embedded.rtp import HEADER, payload_of
 from bridge.media.embedded.srtp import Packet
@@ -29,8 +30,7 @@ from bridge.sdp.codecs import G722, Codec
 FLUSH = 1.0
 """Seconds of a recording that are written at once."""
 
-OnRtp = Callable[[Packet, float], None]
-Tell = Callable[[Side, OnRtp | None], None]
+Tell = Callable[[Side, Ear | None], None]
 """Hands packets of a side to somebody else; None: to its path again."""
 
 log = structlog.get_logger(__name__)
@@ -81,10 +81,10 @@ class _Player:
 class _Recorder:
     """One side on its way into a file."""
 
-    def __init__(self, file: OggOpus, leg: LegMedia, hear: OnRtp) -> None:
+    def __init__(self, file: OggOpus, leg: LegMedia, ear: Ear) -> None:
         self._file = file
         self._leg = leg
-        self._hear = hear
+        self._hear = ear.receive
         self._made: Transcoder = make_recording(leg.codec, file.rate)
         self._ssrc = -1
         self._samples = bytearray()
@@ -147,7 +147,7 @@ class Sounds:
         call: CallId,
         streams: Streams,
         tell: Tell,
-        ear_of: Callable[[Side], OnRtp],
+        ear_of: Callable[[Side], Ear],
         emit: Callable[[MediaEvent], None],
     ) -> None:
         """`ear_of`: who hears a side while nobody records it."""
@@ -184,7 +184,7 @@ class Sounds:
         await _end(self._recorders, side)
         file = await asyncio.to_thread(OggOpus, command.file, rate_for(leg.codec, G722))
         recorder = _Recorder(file, leg, self._ear_of(side))
-        self._tell(side, recorder.take)
+        self._tell(side, Ear(recorder.take))
         self._recorders[side] = asyncio.create_task(self._record(recorder, command))
         await asyncio.sleep(0)
 

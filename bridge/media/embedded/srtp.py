@@ -8,6 +8,7 @@ before the next one is read, so that two buffers serve all calls.
 
 import struct
 from collections.abc import Callable
+from typing import Any
 
 from pylibsrtp import ERRORS, Error, Policy, Session
 from pylibsrtp._binding import ffi, lib
@@ -31,7 +32,14 @@ PACKETS: list[Packet] = [ARRIVAL[:size] for size in range(SIZE + 1)]
 """What was received, by its size: looking it up costs less than cutting it out."""
 _DEPARTURE: Packet = memoryview(ffi.buffer(_departure)).cast("B")
 _DEPARTURES: list[Packet] = [_DEPARTURE[:size] for size in range(SIZE + 1)]
-_size: list[int] = ffi.new("int *")  # One, in C.
+LENGTH: list[int] = ffi.new("int *")  # One, in C.
+"""Bytes of what `protect` and `unprotect` are given, and of what they make of it."""
+ARRIVED: Any = _arrival
+"""`ARRIVAL`, as they want it."""
+protect: Callable[[Any, Any, list[int]], int] = lib.srtp_protect
+"""Encrypts a packet where it lies, with room for `TRAILER`; anything but 0: it could not."""
+unprotect: Callable[[Any, Any, list[int]], int] = lib.srtp_unprotect
+"""Decrypts a packet where it lies; anything but 0: it could not."""
 
 _POLICY = struct.Struct("=IiIiiI")
 """libsrtp's `srtp_crypto_policy_t`: cipher, its key, authentication, its key, tag, services."""
@@ -76,17 +84,26 @@ def _session(suite: str, key: bytes, direction: int, *, repeats: bool) -> Sessio
     return Session(policy)
 
 
+def context_of(session: Session) -> Any:
+    """What `protect` and `unprotect` want of a session, which has to live as long."""
+    return session._srtp[0]
+
+
+def tag_of(suite: str) -> int:
+    """Bytes that a suite adds to each packet."""
+    return 16 if "GCM" in suite else 4 if suite.endswith("_32") else 10
+
+
 def unprotector(session: Session) -> Callable[[int], Packet]:
     """What decrypts the packet of that many bytes in `ARRIVAL`; raises pylibsrtp.Error."""
-    unprotect, context = lib.srtp_unprotect, session._srtp[0]
-    size, arrival, packets = _size, _arrival, PACKETS
+    context = context_of(session)
 
     def decrypt(received: int, _: Session = session) -> Packet:  # The context lives as long.
-        size[0] = received
-        status = unprotect(context, arrival, size)
+        LENGTH[0] = received
+        status = unprotect(context, ARRIVED, LENGTH)
         if status:
             raise Error(ERRORS[status])
-        return packets[size[0]]
+        return PACKETS[LENGTH[0]]
 
     return decrypt
 
@@ -96,50 +113,56 @@ def protector(session: Session) -> Callable[[bytes | Packet], Packet]:
 
     One that lies in `ARRIVAL` is encrypted where it lies.
     """
-    protect, context, most = lib.srtp_protect, session._srtp[0], SIZE - TRAILER
-    size, arrival, packets = _size, _arrival, PACKETS
-    departure, departures = _departure, _DEPARTURES
+    context, most = context_of(session), SIZE - TRAILER
 
     def encrypt(packet: bytes | Packet, _: Session = session) -> Packet:
-        length = size[0] = len(packet)
+        length = LENGTH[0] = len(packet)
         if length > most:
             raise ValueError("packet is too long")
         if type(packet) is memoryview:
-            status = protect(context, arrival, size)
+            status = protect(context, ARRIVED, LENGTH)
             if not status:
-                return packets[size[0]]
+                return PACKETS[LENGTH[0]]
         else:
-            departures[length][:] = packet
-            status = protect(context, departure, size)
+            _DEPARTURES[length][:] = packet
+            status = protect(context, _departure, LENGTH)
             if not status:
-                return departures[size[0]]
+                return _DEPARTURES[LENGTH[0]]
         raise Error(ERRORS[status])
 
     return encrypt
 
 
-# --- both in one, for packets without end: half of their cost in Python is calling -----------
+class Outlet:
+    """Where packets of a side leave: encrypted, if they have to be, and sent now or never."""
 
+    __slots__ = ("_encrypt", "sealing", "transmit", "unsent")
 
-def protected_sender(
-    session: Session, send: Callable[[bytes | Packet], object]
-) -> Callable[[bytes | Packet], None]:
-    """What encrypts and sends; what cannot be encrypted, or the network does not take, is lost."""
-    encrypt = protector(session)
-    protect, context, most = lib.srtp_protect, session._srtp[0], SIZE - TRAILER
-    length, arrival, packets = _size, _arrival, PACKETS
+    def __init__(
+        self, transmit: Callable[[bytes | Packet], object], session: Session | None = None
+    ) -> None:
+        """`transmit` raises OSError where the network does not take a packet."""
+        self.transmit = transmit
+        self.unsent = 0
+        """Packets that the network did not take, or that were too old to be encrypted."""
+        self.seal(session)
 
-    def send_protected(packet: bytes | Packet) -> None:
-        size = length[0] = len(packet)
+    def seal(self, session: Session | None) -> None:
+        """Encrypt with this from now on; None: not at all."""
+        self._encrypt = None if session is None else protector(session)
+        self.sealing = None if session is None else context_of(session)
+        """The context that `protect` takes."""
+
+    def send(self, packet: bytes | Packet) -> None:
+        """Send an RTP packet."""
         try:
-            if type(packet) is not memoryview or size > most:
-                send(encrypt(packet))
-            elif not protect(context, arrival, length):
-                send(packets[length[0]])
+            self.transmit(packet if self._encrypt is None else self._encrypt(packet))
         except (OSError, Error, ValueError):
-            pass
+            self.unsent += 1
 
-    return send_protected
+
+NOWHERE = Outlet(lambda _: None)
+"""There is no way to a side yet, or no more."""
 
 
 def protected_listener(
@@ -152,26 +175,21 @@ def protected_listener(
 
     `on_rtp` is told of the time, too. RTCP is told by its payload types (RFC 5761 4).
     """
-    unprotect, context, unprotect_rtcp = (
-        lib.srtp_unprotect,
-        session._srtp[0],
-        session.unprotect_rtcp,
-    )
-    length, arrival, received, packets = _size, _arrival, ARRIVAL, PACKETS
+    context, unprotect_rtcp = context_of(session), session.unprotect_rtcp
 
     def take(size: int, now: float) -> None:
-        if 64 <= received[1] & 0x7F < 96:
+        if 64 <= ARRIVAL[1] & 0x7F < 96:
             try:
-                report = unprotect_rtcp(bytes(packets[size]))
+                report = unprotect_rtcp(bytes(PACKETS[size]))
             except (Error, ValueError):
                 on_undecipherable()
                 return
             on_rtcp(report)
             return
-        length[0] = size
-        if unprotect(context, arrival, length):
+        LENGTH[0] = size
+        if unprotect(context, ARRIVED, LENGTH):
             on_undecipherable()
             return
-        on_rtp(packets[length[0]], now)
+        on_rtp(PACKETS[LENGTH[0]], now)
 
     return take

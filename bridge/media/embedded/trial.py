@@ -15,6 +15,7 @@ from bridge.config import Media
 from bridge.media.embedded.codecs import make_encoder, packet_time_for, rate_for
 from bridge.media.embedded.dtls import CertificateSource
 from bridge.media.embedded.ends import OwnEnds
+from bridge.media.embedded.flow import Ear
 from bridge.media.embedded.rtcp import FarEnd, Reporter
 from bridge.media.embedded.rtp import HEADER, HEADER_SIZE, MARKER, VERSION, Emission, Reception
 from bridge.media.embedded.rtp import payload_of as payload_of_packet
@@ -70,7 +71,7 @@ class TrialAudio:
     def __init__(self, settings: Media) -> None:
         address = local_address(settings.listen, None)
         rtp, rtcp = PortRange(*settings.rtp_ports).pair(address)
-        self._leg = SipLeg(rtp, rtcp, self._receive, self._report_came)
+        self._leg = SipLeg(rtp, rtcp, Ear(self._receive), self._report_came)
         self._ends = OwnEnds(
             public_address=settings.public_address,
             certificate=CertificateSource().get(),
@@ -132,7 +133,7 @@ class TrialAudio:
             payload = encoder.encode(_tone(number * size, size, self._rate))
             kind = media.payload_type | (0 if number else MARKER)
             header = HEADER.pack(VERSION, kind, sequence, timestamp, self._emission.ssrc)
-            self._leg.send_rtp(header + payload)
+            self._leg.outlet.send(header + payload)
             now = monotonic()
             self._emission.sent(len(payload), sequence, timestamp, now)
             sequence, timestamp = (sequence + 1) & 0xFFFF, (timestamp + step) & 0xFFFFFFFF

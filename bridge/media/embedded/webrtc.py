@@ -11,6 +11,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -22,11 +23,13 @@ from aioice.ice import (
     relayed_candidate,
     server_reflexive_candidate,
 )
+from pylibsrtp import Session
 
 from bridge.media.embedded.candidates import parse_candidate
+from bridge.media.embedded.flow import Ear, Flow
 from bridge.media.embedded.ice_servers import IceServers
 from bridge.media.embedded.sockets import connected_twin
-from bridge.media.embedded.srtp import ARRIVAL, SIZE, Packet
+from bridge.media.embedded.srtp import ARRIVAL, SIZE, TRAILER, Outlet, Packet, tag_of
 from bridge.media.packets import unwatch, watch
 
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, struct.error)
@@ -37,8 +40,6 @@ GATHER_TIMEOUT = 3.0
 OnDatagram = Callable[[bytes], None]
 OnMedia = Callable[[int, float], None]
 """Takes a packet of that many bytes out of `ARRIVAL`, and when it came (monotonic, seconds)."""
-SendMedia = Callable[[bytes | Packet], None]
-
 
 _Asking = Coroutine[Any, Any, tuple[Candidate, StunProtocol | None]]
 _Asked = tuple[tuple[str, int], _Asking]
@@ -58,6 +59,7 @@ class SocketTransport(asyncio.DatagramTransport):
         self._protocol = StunProtocol(ice)
         self._loop = asyncio.get_running_loop()
         self._twin: socket.socket | None = None
+        self._flow: Flow | None = None
         self._peer: Any = None
         self._closing = False
         watch(sock, self._readable)
@@ -94,29 +96,43 @@ class SocketTransport(asyncio.DatagramTransport):
             except OSError:  # It works without, at a higher price.
                 return lambda data: self.sock.sendto(data, peer)
             self._peer = peer
-            watch(self._twin, self._reader(self._twin, peer))
+            self.listen()
         return self._twin.send
 
-    def _reader(self, twin: socket.socket, peer: Any) -> Callable[[float], None]:
-        """What takes a packet from the twin. Runs for each: what it needs is at hand."""
-        receive, ice, arrival = twin.recv_into, self._ice, ARRIVAL
+    def listen(self) -> None:
+        """Hear the favoured peer, with the keys that there are and for who is there to hear."""
+        twin, hearing = self._twin, self._ice.hearing
+        if twin is None or hearing is None:
+            return
+        self._turn_away(twin)
+        flow = self._flow = Flow(
+            twin.recv_into,
+            self._taken,
+            session=hearing.session,
+            tag=tag_of(hearing.suite),
+            most=SIZE - TRAILER,
+            forged=hearing.forged,
+        )
+        hearing.ear.adopt(flow)
+        watch(twin, flow.readable)
 
-        def readable(now: float) -> None:
-            try:
-                size = receive(arrival)
-            except OSError:
-                return
-            if size and 127 < arrival[0] < 192:
-                ice.on_media(size, now)
-            elif size:
-                self._hand_over(bytes(arrival[:size]), peer)
+    def _taken(self, size: int, now: float) -> None:
+        """Something of the favoured peer's that is not simply passed on."""
+        if size and 127 < ARRIVAL[0] < 192:
+            self._ice.on_media(size, now)
+        elif size:
+            self._hand_over(bytes(ARRIVAL[:size]), self._peer)
 
-        return readable
+    def _turn_away(self, twin: socket.socket) -> None:
+        flow, self._flow = self._flow, None
+        if flow is not None:
+            unwatch(twin)
+            flow.stop()
 
     def _drop_twin(self) -> None:
         twin, self._twin = self._twin, None
         if twin is not None:
-            unwatch(twin)
+            self._turn_away(twin)
             twin.close()
 
     def sendto(self, data: Any, addr: Any = None) -> None:
@@ -143,8 +159,16 @@ def _nobody() -> None:
     """Nobody counts."""
 
 
-def _no_media(_: int, _now: float) -> None:
-    """Media before the keys are known: lost."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hearing:
+    """Who takes media, and with which keys."""
+
+    take: OnMedia
+    ear: Ear
+    session: Session
+    suite: str
+    forged: Callable[[], None]
+    """Told of each packet that could not be decrypted."""
 
 
 class IceConnection(Connection):
@@ -164,7 +188,8 @@ class IceConnection(Connection):
         on_selected: Callable[["IceConnection"], None],
     ) -> None:
         super().__init__(ice_controlling=controlling)
-        self.on_media: OnMedia = _no_media
+        self.hearing: Hearing | None = None
+        """None: there are no keys yet, and media is lost."""
         self.on_malformed: Callable[[], None] = _nobody
         """Called for what is neither STUN that can be read, nor anything else."""
         self._make_sockets = sockets
@@ -231,6 +256,18 @@ class IceConnection(Connection):
         elif data:
             self.on_dtls(data)
 
+    def hear(self, hearing: Hearing) -> None:
+        """Let media go there from now on."""
+        self.hearing = hearing
+        for protocol in self._protocols:
+            if isinstance(protocol.transport, SocketTransport):
+                protocol.transport.listen()
+
+    def on_media(self, size: int, now: float) -> None:
+        """A packet of that many bytes is in `ARRIVAL`."""
+        if self.hearing is not None:
+            self.hearing.take(size, now)
+
     def check_complete(self, pair: CandidatePair) -> None:
         """Follow the nominated pair: a client changes it when it changes networks."""
         super().check_complete(pair)
@@ -248,21 +285,13 @@ class IceConnection(Connection):
             for each in (pair.local_candidate, pair.remote_candidate)
         )
 
-    def sender(self) -> SendMedia:
-        """What sends a packet as it is to the selected pair."""
+    def outlet(self, session: Session | None = None) -> Outlet:
+        """Sends packets to the selected pair, encrypted by `session` if there is one."""
         pair = self._nominated[1]
         transport, address = pair.protocol.transport, pair.remote_addr
         if isinstance(transport, SocketTransport):
-            return _to_socket(transport.favour(address))
-        return lambda data: transport.sendto(bytes(data), address)  # TURN
-
-    def raw_sender(self) -> Callable[[bytes | Packet], object]:
-        """As `sender`, but it raises OSError where a packet is not taken."""
-        pair = self._nominated[1]
-        transport, address = pair.protocol.transport, pair.remote_addr
-        if isinstance(transport, SocketTransport):
-            return transport.favour(address)
-        return lambda data: transport.sendto(bytes(data), address)  # TURN
+            return Outlet(transport.favour(address), session)
+        return Outlet(lambda data: transport.sendto(bytes(data), address), session)  # TURN
 
     async def add_remote(self, candidate: str) -> bool:
         """Add a candidate line; False if it is one that cannot be used (TCP, mDNS, malformed)."""
@@ -271,16 +300,6 @@ class IceConnection(Connection):
             return False
         await self.add_remote_candidate(parsed)
         return True
-
-
-def _to_socket(send: Callable[[bytes | Packet], object]) -> SendMedia:
-    def attempt(data: bytes | Packet) -> None:
-        try:
-            send(data)
-        except OSError:  # A full buffer, a network that went: lost.
-            pass
-
-    return attempt
 
 
 def _host_candidate(component: int, protocol: StunProtocol) -> Candidate:

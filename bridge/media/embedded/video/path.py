@@ -183,10 +183,7 @@ class VideoPath:
         size = len(packet) - HEADER_SIZE
         reception = self.reception
         if sequence == reception.next and ssrc == reception.ssrc:
-            reception.packets += 1
             reception.octets += size
-            reception.run += 1
-            reception.highest = sequence
             reception.next = sequence + 1
             late = False
         else:

@@ -14,11 +14,11 @@ from bridge.call.ids import Side
 from bridge.call.terms import Srtp, Terms
 from bridge.errors import LocalError, SdpError
 from bridge.media.embedded.ends import new_keys
-from bridge.media.embedded.sip_leg import OnRtp, SipLeg
-from bridge.media.embedded.srtp import Packet
+from bridge.media.embedded.flow import Ear
+from bridge.media.embedded.sip_leg import SipLeg
+from bridge.media.embedded.srtp import Outlet, Packet
 from bridge.media.embedded.streams import Statistics, Streams
 from bridge.media.embedded.video.streams import Send, VideoStreams
-from bridge.media.embedded.webrtc import SendMedia
 from bridge.sdp.ends import Exchange, LocalRtpVideo, LocalWebRtcVideo
 from bridge.sdp.video import LegVideo, leg_video
 
@@ -37,7 +37,7 @@ class VideoRelay:
         cname: str,
         audio: Streams,
         to_matrix: Send,
-        open_leg: Callable[[OnRtp, Send], SipLeg],
+        open_leg: Callable[[Ear, Send], SipLeg],
         on_wanted: Callable[[], None],
     ) -> None:
         """`to_matrix`: sends RTCP. `open_leg`: makes the SIP side's sockets.
@@ -47,7 +47,7 @@ class VideoRelay:
         send = {Side.MATRIX: to_matrix, Side.SIP: self._to_sip}
         self._make_streams = partial(VideoStreams, cname, audio, send, on_wanted)
         self._made: VideoStreams | None = None
-        self._lead: SendMedia | None = None
+        self._lead: Outlet | None = None
         self._open_leg = open_leg
         self._track_id = secrets.token_hex(16)
         self._sip: SipLeg | None = None
@@ -59,7 +59,7 @@ class VideoRelay:
         """Most calls never need them."""
         if self._made is None:
             self._made = self._make_streams()
-            self._made.to_matrix.lead(self._lead)
+            self._lead_to_matrix(self._made)
         return self._made
 
     @property
@@ -73,11 +73,11 @@ class VideoRelay:
         """Our end on the SIP side, with new keys if it may be encrypted; None: there is no port."""
         if self._sip is None:
             try:
-                self._sip = self._open_leg(self._streams.to_matrix.receive, self._sip_rtcp)
+                self._sip = self._open_leg(Ear(self._streams.to_matrix.receive), self._sip_rtcp)
             except LocalError as error:  # Without a picture the call goes on.
                 logger.warning("no port for video", error=str(error))
                 return None
-            self._streams.to_sip.lead(self._sip.send_rtp)
+            self._streams.to_sip.lead(self._sip.outlet.send)
         crypto = () if terms.srtp is Srtp.OFF else new_keys()
         return LocalRtpVideo(port=self._sip.port, crypto=crypto)
 
@@ -120,11 +120,11 @@ class VideoRelay:
             self._streams.to_sip.lead(None)
             sip.close()
 
-    def divide(self, audio: OnRtp) -> OnRtp:
-        """What takes packets of the client's: `audio` all that is no video."""
+    def divide(self, ear: Ear) -> Ear:
+        """What takes packets of the client's: `ear` all that is no video."""
         if not self._kinds:
-            return audio
-        kinds, video = self._kinds, self._streams.to_sip.receive
+            return ear
+        kinds, audio, video = self._kinds, ear.receive, self._streams.to_sip.receive
 
         def take(packet: Packet, now: float) -> None:
             if packet[1] & 0x7F in kinds:
@@ -132,15 +132,18 @@ class VideoRelay:
             else:
                 audio(packet, now)
 
-        return take
+        return Ear(take, ear.adopt)
 
     # --- what comes and goes ----------------------------------------------------------------------
 
-    def lead(self, send: SendMedia | None) -> None:
+    def lead(self, outlet: Outlet | None) -> None:
         """Send to the client this way from now on; None: there is no way."""
-        self._lead = send
+        self._lead = outlet
         if self._made is not None:
-            self._made.to_matrix.lead(send)
+            self._lead_to_matrix(self._made)
+
+    def _lead_to_matrix(self, made: VideoStreams) -> None:
+        made.to_matrix.lead(self._lead.send if self._lead else None)
 
     def matrix_rtcp(self, packet: bytes) -> None:
         """Take what the client says; it may be about audio."""
