@@ -296,6 +296,8 @@ def reload_settings(config: ConfigOption = _CONFIG) -> None:
             output.print(f"[green]in force[/] {escape(key)}")
         for key in done.restart:
             output.print(f"[yellow]restart[/]  {escape(key)}")
+        for warning in done.warnings:
+            errors.print(f"[yellow]warning[/]  {escape(warning)}")
         if not done.applied and not done.restart:
             output.print("nothing is different")
 

@@ -12,6 +12,7 @@ from bridge.call.ids import TrunkName
 from bridge.config import Config, Trunk, differences, merged
 from bridge.config.problems import dotted
 from bridge.errors import BridgeError
+from bridge.sip.certificates import Renewed
 from bridge.web.reloading import Reloaded
 
 log = structlog.get_logger(__name__)
@@ -33,6 +34,9 @@ class Lines(Protocol):
 
     def retire_trunk(self, name: TrunkName) -> None:
         """Use the trunk no more; its calls go on."""
+
+    def renew_certificates(self) -> Renewed:
+        """Have listeners show the certificates that are in their files by now."""
 
 
 class Reload:
@@ -79,9 +83,14 @@ class Reload:
                 problems=(*str(error).splitlines(), *_why_not(later)),
                 restart=tuple(map(dotted, later)),
             )
+        renewed = self._lines.renew_certificates()
         return Reloaded(
-            applied=tuple(map(dotted, differences(before, written))),
+            applied=(
+                *map(dotted, differences(before, written)),
+                *(f"sip.transports[{number}].certificate" for number in renewed.listeners),
+            ),
             restart=tuple(map(dotted, later)),
+            warnings=renewed.problems,
         )
 
     async def _apply(self, config: Config, replace: Callable[[], None]) -> None:
@@ -122,7 +131,7 @@ class Reload:
             self._tell(_refused(done))
             return
         log.info("settings applied", live=done.applied, restart=done.restart)
-        if done.applied or done.restart:
+        if done.applied or done.restart or done.warnings:
             self._tell(_applied(done))
 
 
@@ -144,6 +153,7 @@ def _applied(done: Reloaded) -> str:
         said.append(f"In force now: {_named(done.applied)}.")
     if done.restart:
         said.append(f"In force when the bridge is started again: {_named(done.restart)}.")
+    said += [f"Not so: {warning}." for warning in done.warnings]
     return " ".join(said)
 
 

@@ -88,6 +88,8 @@ class Account(pj.Account):
         self.servers = Servers()
         self.target: Target | None = None
         """The server in use; None while none is known."""
+        self.transport: int = pj.INVALID_ID
+        """The stack's number of a transport of the trunk's own."""
         self.answered: Callable[[int, str], None] = _nobody
         """Told the status and reason of the final response to a request outside of calls."""
         self._ways = _NOWHERE
@@ -116,6 +118,7 @@ class Account(pj.Account):
         settings = self._settings()
         settings.regConfig.registerOnAdd = settings.regConfig.registerOnAdd and at_once
         self.create(settings)
+        self.transport = settings.sipConfig.transportId
 
     @property
     def reachable(self) -> bool:
@@ -148,6 +151,7 @@ class Account(pj.Account):
         settings.regConfig.disableRegOnModify = True
         try:
             self.modify(settings)
+            self.transport = settings.sipConfig.transportId
             if self._registrar:
                 self.setRegistration(True)
         except pj.Error as error:
@@ -170,6 +174,7 @@ class Account(pj.Account):
         except BaseException:
             self.route, self.target = before
             raise
+        self.transport = settings.sipConfig.transportId
         self.servers = servers
         self.register()
 

@@ -67,7 +67,7 @@ class Accounts:
         self._retiring: set[TrunkName] = set()
         """Are used no more, and have calls yet."""
         self._old: list[Account] = []
-        """Have calls yet."""
+        """Unregister, or have calls yet."""
         self._spare: list[Account] = []
 
     def open_strangers(self, callbacks: Callbacks) -> None:
@@ -187,6 +187,7 @@ class Accounts:
         probe: Probe | None,
         done: Callable[[bool], None],
     ) -> None:
+        self._old.append(account)
         if probe:
             probe.stop()
         if registrar and account.route:
@@ -223,6 +224,10 @@ class Accounts:
         """The stack's number of a trunk's account; of the strangers' if there is none."""
         account = self._accounts.get(trunk) if trunk else self._strangers
         return account.getId() if account else None
+
+    def transports(self) -> set[int]:
+        """The transports of their own that trunks use, or that those use which leave."""
+        return {account.transport for account in (*self._accounts.values(), *self._old)}
 
     def leave(self) -> None:
         """Unregister every account, and ask for none."""
@@ -265,7 +270,6 @@ class Accounts:
         if registrar:
             self._leaving.remove(registrar)
         account.silence()
-        self._old.append(account)
         self._delete(account)
         done(registrar is None or not registrar.registered)
 

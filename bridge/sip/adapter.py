@@ -17,6 +17,7 @@ from bridge.errors import LocalError
 from bridge.ports import Emit, SipMessageTap
 from bridge.records import CallRecord, Mailbox, RefusedCalls, SipText
 from bridge.sip.callers import origin_of
+from bridge.sip.certificates import Certificates, Renewed
 from bridge.sip.checks import check_listeners, check_transport
 from bridge.sip.errands import Errands, detached
 from bridge.sip.loader import check_pjsua2
@@ -41,6 +42,8 @@ _TOO_LARGE: Final = 513
 _ACCEPTED: Final = 202
 _STUCK: Final = 5.0
 _ERRANDS_PER_TURN: Final = 32
+_LOOK: Final = 60.0
+"""Seconds between two looks at the files of certificates."""
 _REMEMBER_CALL_ID: Final = 64.0
 """Seconds that the last messages of an ended leg may still come in for."""
 
@@ -92,6 +95,8 @@ class SipAdapter:
         self._on_refused = on_refused
         self._pause = registration_pause
         self._strangers = Strangers()
+        self._certificates = Certificates(sip.transports)
+        self._unfit: Sequence[str] = ()
         self._legs: dict[str, LegId] = {}
         self.decisions = Decisions()
         """What the core says of INVITEs for which the SIP thread waits."""
@@ -100,6 +105,7 @@ class SipAdapter:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._resolver: asyncio.Task[None] | None = None
+        self._renewal: asyncio.Task[None] | None = None
 
     # --- SipPort ----------------------------------------------------------------------------
 
@@ -137,12 +143,25 @@ class SipAdapter:
             self._names.close()
             raise
         self._resolver = asyncio.create_task(self._roster.keep_resolving(), name="sip-resolver")
+        self._renewal = asyncio.create_task(self._keep_renewing(), name="sip-certificates")
         log.info("SIP is up", pjsip=version, trunks=len(self._roster.routes))
 
     def use(self, sip: Sip) -> None:
         """Have other settings count, of which listeners, user agent and name servers stay."""
         self._sip = sip
         self._errands.send(lambda worker: worker.use(sip))
+
+    def renew_certificates(self) -> Renewed:
+        """Have listeners show certificates that were renewed; connections and calls go on."""
+        found = self._certificates.look()
+        if found.problems != self._unfit:
+            self._unfit = found.problems
+            for problem in found.problems:
+                log.warning("a certificate cannot be renewed", problem=problem)
+        if found.listeners:
+            log.info("certificates were renewed", listeners=found.listeners)
+            self._errands.send(lambda worker: worker.renew(found.listeners))
+        return found
 
     def drain(self, seconds: float) -> None:
         """Tell trunks that ask (OPTIONS) that no call is taken: in so many seconds it stops.
@@ -153,9 +172,10 @@ class SipAdapter:
 
     async def stop(self) -> None:
         """Hang up what is left, unregister, and destroy the stack."""
-        if self._resolver:
-            self._resolver.cancel()
-            await asyncio.gather(self._resolver, return_exceptions=True)
+        tasks = [task for task in (self._resolver, self._renewal) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._roster.close()
         if self._thread:
             self._errands.refuse()
@@ -163,7 +183,7 @@ class SipAdapter:
             await asyncio.to_thread(self._thread.join)
             self._errands.cancel()
         self._names.close()
-        self._thread = self._resolver = None
+        self._thread = self._resolver = self._renewal = None
 
     async def end_orphans(self, records: Iterable[CallRecord]) -> None:
         """BYE every dialog that a crash left behind; never raises. For use before `start`."""
@@ -364,6 +384,11 @@ class SipAdapter:
             self._errands.post(self._on_mailbox, mailbox)
 
     # --- on the loop --------------------------------------------------------------------------
+
+    async def _keep_renewing(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK)
+            self.renew_certificates()
 
     def _forget_later(self, sip_call_id: str) -> None:
         assert self._loop

@@ -6,7 +6,7 @@ import heapq
 import itertools
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol
 
 import pjsua2 as pj
@@ -16,6 +16,7 @@ from bridge.config import Sip, SipTransport
 from bridge.errors import ConfigurationError, LocalError
 from bridge.sip.connections import FIRST
 from bridge.sip.guard import guarded
+from bridge.sip.listeners import open_anew
 from bridge.sip.lookup import Target
 from bridge.sip.names import LOOPBACK
 from bridge.sip.sieve import Judge, Sieve
@@ -27,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 _POLL: Final = 10
 """Milliseconds that a command may wait for while nothing comes in from the network."""
+_AGAIN: Final = 5.0
+"""Seconds until a listener that could not be opened anew is tried again."""
 _MESSAGES: Final = 4
 """pjsip's log level at which whole messages are written."""
 _TYPES: Final = {
@@ -122,6 +125,7 @@ class Endpoint:
         self._library: _Library | None = None
         self._own: dict[SipTransport, int] = {}
         """Transports of trunks with TLS of their own."""
+        self._listeners: list[int] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._grave: list[pj.Call] = []
@@ -139,8 +143,10 @@ class Endpoint:
         _ask(names)
         self._sieve.register()
         library.audDevManager().setNoDev()
-        for number, transport in enumerate(self._sip.transports):
+        self._listeners = [
             self._open(f"sip.transports.{number}", transport)
+            for number, transport in enumerate(self._sip.transports)
+        ]
         library.libStart()
 
     def poll(self, slots_in_use: Callable[[], set[int]]) -> None:
@@ -248,17 +254,29 @@ class Endpoint:
             self._own[wanted] = self._open(f"trunks.{route.name}.tls", wanted, port=0)
         return self._own[wanted]
 
+    @property
+    def own(self) -> Collection[int]:
+        """The stack's numbers of transports of trunks with TLS of their own."""
+        return self._own.values()
+
+    def shut(self, number: int) -> None:
+        """Close one of those, by which nothing may come or go any more."""
+        assert self._library
+        self._own = {tls: own for tls, own in self._own.items() if own != number}
+        self._library.transportClose(number)
+
+    def renew(self, number: int) -> None:
+        """Open a TLS listener anew, which then shows the certificate that is in its file by now.
+
+        `number`: its place in `sip.transports`. Connections stay.
+        """
+        transport = self._sip.transports[number]
+        if not open_anew(self._listeners[number], transport, _config_of(transport)):
+            self.call_later(_AGAIN, lambda: self.renew(number))
+
     def _open(self, key: str, transport: SipTransport, port: int | None = None) -> int:
         assert self._library
-        config = pj.TransportConfig()
-        config.port = transport.port if port is None else port
-        if not transport.listen.is_unspecified:
-            # Left out, Contact has the address that faces the peer; given as 0.0.0.0, the one of
-            # the default route, which a peer in another network cannot reach.
-            config.boundAddress = str(transport.listen)
-        config.publicAddress = transport.public_address or ""
-        if transport.protocol == "tls":
-            _secure(config.tlsConfig, transport)
+        config = _config_of(transport, port)
         kind = _TYPES[transport.protocol, transport.listen.version]
         try:
             return self._library.transportCreate(kind, config)
@@ -301,6 +319,19 @@ def _ask(port: int) -> None:
 def _silence() -> None:
     """Keep pjlib from writing to standard output until it is told where to log."""
     ctypes.CDLL(pj._pjsua2.__file__).pj_log_set_level(0)
+
+
+def _config_of(transport: SipTransport, port: int | None = None) -> pj.TransportConfig:
+    config = pj.TransportConfig()
+    config.port = transport.port if port is None else port
+    if not transport.listen.is_unspecified:
+        # Left out, Contact has the address that faces the peer; given as 0.0.0.0, the one of
+        # the default route, which a peer in another network cannot reach.
+        config.boundAddress = str(transport.listen)
+    config.publicAddress = transport.public_address or ""
+    if transport.protocol == "tls":
+        _secure(config.tlsConfig, transport)
+    return config
 
 
 def _secure(tls: pj.TlsConfig, transport: SipTransport) -> None:

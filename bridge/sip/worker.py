@@ -56,6 +56,7 @@ from bridge.sip.registrar import Pause
 from bridge.sip.strangers import Reason, Strangers
 from bridge.sip.tap import Tapped
 from bridge.sip.trunks import Peers, Registration, RegistrationState, Route
+from bridge.sip.unused import EVERY, Unused
 from bridge.sip.walk import Walk
 
 log = structlog.get_logger(__name__)
@@ -140,6 +141,12 @@ class Worker:
             left=lambda leg: self._calls_out.left(leg),
             unheard=self._unheard,
         )
+        self._unused = Unused(
+            lambda: self._endpoint.own,
+            self._accounts.transports,
+            lambda: [leg.id for leg in self._legs.all()],
+            self._endpoint.shut,
+        )
         self._calls_in = CallsIn(
             self._accounts,
             peers,
@@ -169,6 +176,11 @@ class Worker:
         )
         for route in routes:
             self.add(route)
+        self._look_after_transports()
+
+    def _look_after_transports(self) -> None:
+        self._unused.look()
+        self._endpoint.call_later(EVERY, self._look_after_transports)
 
     def add(self, route: Route) -> None:
         """Use another trunk. Raises LocalError."""
@@ -201,6 +213,11 @@ class Worker:
         """Have other settings count, as far as that is possible while the stack runs."""
         self._door.manner = sip.strangers
         self._calls_in.most = self._calls_out.most = sip.max_calls
+
+    def renew(self, listeners: Sequence[int]) -> None:
+        """Certificates of these listeners were renewed; by their place in `sip.transports`."""
+        for number in listeners:
+            self._endpoint.renew(number)
 
     def follow(self) -> None:
         """The trunks' servers may have moved."""

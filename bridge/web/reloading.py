@@ -23,6 +23,8 @@ class Reloaded:
     """Keys that differ, and count when the bridge is started again."""
     problems: tuple[str, ...] = ()
     """What is wrong; then nothing has changed."""
+    warnings: tuple[str, ...] = ()
+    """What else is wrong, and stays as it was."""
 
 
 def key_of(as_token: str) -> str:

@@ -11,6 +11,7 @@ from bridge.app.reload import Reload
 from bridge.call.ids import TrunkName
 from bridge.config import Config, OutboundRule, Trunk, parse
 from bridge.errors import BridgeError, ConfigurationError, LocalError
+from bridge.sip.certificates import Renewed
 from bridge.web.reloading import Reloaded
 
 HEAD = """
@@ -43,6 +44,7 @@ class Bench:
         """What was done to which trunks; `all` at the moment of the rest."""
         self.fails: dict[str, BridgeError] = {}
         self.told: list[str] = []
+        self.renewed = Renewed()
         self.in_force.follow(lambda: self.done.append(("all", "")))
         self.reload = Reload(
             self.in_force, self, read=lambda: settings(self.text), tell=self.told.append
@@ -55,6 +57,9 @@ class Bench:
         self, name: TrunkName, settings: Trunk, *, mailbox: bool = False
     ) -> None:
         await self._do("change", name)
+
+    def renew_certificates(self) -> Renewed:
+        return self.renewed
 
     def retire_trunk(self, name: TrunkName) -> None:
         self.done.append(("retire", name))
@@ -104,6 +109,19 @@ async def test_what_needs_a_restart_is_named_and_left() -> None:
     again = await bench.reload.run()
     assert again == Reloaded(restart=("media.opus_bitrate",))
     assert bench.done == [("all", "")] * 2
+
+
+async def test_certificates_are_renewed_with_it() -> None:
+    bench = Bench()
+    bench.renewed = Renewed((1,), ("sip.transports[2]: no",))
+    done = await bench.read(BEFORE)
+    assert done == Reloaded(
+        applied=("sip.transports[1].certificate",), warnings=("sip.transports[2]: no",)
+    )
+    assert bench.told == [
+        "The settings were read anew. In force now: `sip.transports[1].certificate`."
+        " Not so: sip.transports[2]: no."
+    ]
 
 
 async def test_nothing_is_told_where_nothing_is_different() -> None:
