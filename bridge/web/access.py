@@ -4,35 +4,11 @@
 import hashlib
 import hmac
 import secrets
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 LASTS: Final = 12 * 3600.0
 """Seconds for which a browser that showed the token is let in."""
-_TRIES: Final = 5
-"""Wrong tokens within a minute; after that nobody may try, for the page may be behind a proxy."""
-_MINUTE: Final = 60.0
-
-
-class Tries:
-    """Counts wrong tokens. `wall` tells seconds since the epoch."""
-
-    def __init__(self, wall: Callable[[], float]) -> None:
-        self._wall = wall
-        self._wrong: deque[float] = deque()
-
-    @property
-    def closed_for(self) -> float:
-        """Seconds until a token may be tried; 0.0: now."""
-        now = self._wall()
-        while self._wrong and self._wrong[0] <= now - _MINUTE:
-            self._wrong.popleft()
-        return self._wrong[0] + _MINUTE - now if len(self._wrong) >= _TRIES else 0.0
-
-    def count(self) -> None:
-        """One more was wrong."""
-        self._wrong.append(self._wall())
 
 
 def same(one: str, other: str) -> bool:
@@ -41,7 +17,7 @@ def same(one: str, other: str) -> bool:
 
 
 class Access:
-    """Compares in constant time, and keeps nothing but when wrong tokens came.
+    """Compares in constant time, and keeps nothing of tokens.
 
     What a browser keeps is a time and a name of no meaning, signed with the token: another token
     ends every session. `wall` tells seconds since the epoch.
@@ -51,19 +27,10 @@ class Access:
         self._token = token
         self._key = hashlib.sha256(b"session:" + token.encode()).digest()
         self._wall = wall
-        self._tries = Tries(wall)
-
-    @property
-    def is_closed(self) -> float:
-        """Seconds until a token may be tried; 0.0: now."""
-        return self._tries.closed_for
 
     def opens(self, token: str) -> bool:
-        """Whether it is the token; wrong ones are counted."""
-        right = same(token, self._token)
-        if not right:
-            self._tries.count()
-        return right
+        """Whether it is the token."""
+        return same(token, self._token)
 
     def session(self) -> str:
         """A new one, for a browser to keep."""

@@ -24,6 +24,7 @@ from bridge.web.exports import call_json, csv_of, json_of
 from bridge.web.reading import MOST, PAGE, Asked, NotUnderstood
 from bridge.web.rungs import rungs_of, svg_of, text_of
 from bridge.web.templating import Templates
+from bridge.web.tries import Tries
 from bridge.web.verdict import ends
 
 log = structlog.get_logger(__name__)
@@ -71,6 +72,7 @@ class Pages:
     ) -> None:
         self._opened: Office | None = None
         self._access = Access(token, wall)
+        self._tries = Tries(wall)
         self._actions = actions
         self._wall = wall
         self._pace, self._idle = pace, idle
@@ -129,14 +131,16 @@ class Pages:
     def _shown(self, request: web.Request, header: str) -> bool:
         """Whether a program sends the token."""
         scheme, _, token = header.partition(" ")
-        if scheme.lower() != "bearer" or self._access.is_closed:
+        if scheme.lower() != "bearer" or self._tries.closed_for(request.remote):
             return False
         return self._right(request, token.strip())
 
     def _right(self, request: web.Request, token: str) -> bool:
         if self._access.opens(token):
+            self._tries.right(request.remote)
             return True
-        log.warning("admin page: a wrong token", source=request.remote)
+        if self._tries.wrong(request.remote):
+            log.warning("admin page: a wrong token", source=request.remote)
         return False
 
     async def _show_login(self, request: web.Request) -> web.Response:
@@ -145,7 +149,7 @@ class Pages:
     async def _log_in(self, request: web.Request) -> web.Response:
         form = await request.post()
         target = _own(str(form.get("next", "")))
-        if wait := self._access.is_closed:
+        if wait := self._tries.closed_for(request.remote):
             problem = f"There were too many wrong tokens. Please wait {wait:.0f} seconds."
             page = self._login_page(problem, next_page=target, status=429)
             page.headers["Retry-After"] = f"{wait + 1:.0f}"

@@ -156,6 +156,15 @@ async def test_a_wrong_token_is_logged_and_soon_not_even_compared(
         assert (await bench.log_in()).status == 303
 
 
+async def test_who_is_logged_in_stays_so_whoever_guesses(bench: Bench) -> None:
+    for _ in range(8):
+        assert (await bench.log_in("a guess")).status == 403
+    await bench.page("/")
+    assert (await bench.log_in()).status == 303
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    assert (await bench.client.get("/calls.json", headers=bearer)).status == 200
+
+
 async def test_a_session_ends_by_itself_and_by_logging_out(bench: Bench) -> None:
     stamp = await bench.stamp()
     assert (await bench.client.post("/logout", data={"stamp": "other"})).status == 403

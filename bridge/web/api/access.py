@@ -7,8 +7,9 @@ from enum import IntEnum
 import structlog
 from aiohttp import web
 
-from bridge.web.access import Tries, same
+from bridge.web.access import same
 from bridge.web.api.problems import Kind, Refused
+from bridge.web.tries import Tries
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +22,7 @@ class Scope(IntEnum):
 
 
 class Tokens:
-    """Compares in constant time; after some wrong ones nobody may try for a while.
+    """Compares in constant time; who sends some wrong ones may not try for a while.
 
     `read` and `write`: one of them may be empty, which opens nothing. `wall` tells seconds since
     the epoch.
@@ -36,14 +37,15 @@ class Tokens:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise _unauthorized("Send it as Authorization: Bearer TOKEN.")
-        if wait := self._tries.closed_for:
+        if wait := self._tries.closed_for(request.remote):
             headers = {"Retry-After": f"{wait + 1:.0f}"}
             raise Refused(Kind.TOO_MANY, f"Wait {wait + 1:.0f} seconds.", headers=headers)
         granted = self._granted(token.strip())
         if granted is None:
-            self._tries.count()
-            log.warning("api: a wrong token", source=request.remote)
+            if self._tries.wrong(request.remote):
+                log.warning("api: a wrong token", source=request.remote)
             raise _unauthorized("That is not the token.")
+        self._tries.right(request.remote)
         if granted < scope:
             raise Refused(Kind.FORBIDDEN, "Wanted: the token of api.write_token.")
 
