@@ -19,6 +19,7 @@ from bridge.sip.guard import guarded
 from bridge.sip.listeners import open_anew
 from bridge.sip.lookup import Target
 from bridge.sip.names import LOOPBACK
+from bridge.sip.pjlib import Text, endpoint, library
 from bridge.sip.sieve import Judge, Sieve
 from bridge.sip.tap import Tapped, read_entry, unreadable_from, without_users
 from bridge.sip.trunks import Route
@@ -289,28 +290,19 @@ class Endpoint:
             ) from error
 
 
-class _Text(ctypes.Structure):
-    """`pj_str_t`."""
-
-    _fields_ = (("ptr", ctypes.c_char_p), ("slen", ctypes.c_ssize_t))
-
-
 def _ask(port: int) -> None:
     """Have the stack ask the name server at a port of loopback, which pjsua2 can only at 53.
 
     Raises LocalError.
     """
-    library = ctypes.CDLL(pj._pjsua2.__file__)
-    library.pjsua_get_pjsip_endpt.restype = ctypes.c_void_p
-    endpoint = ctypes.c_void_p(library.pjsua_get_pjsip_endpt())
-    resolver = ctypes.c_void_p()
-    server = _Text(LOOPBACK.encode(), len(LOOPBACK))
+    pjsip = library()
+    at, resolver, server = endpoint(pjsip), ctypes.c_void_p(), Text.of(LOOPBACK)
     failed = (
-        library.pjsip_endpt_create_resolver(endpoint, ctypes.byref(resolver))
-        or library.pj_dns_resolver_set_ns(
+        pjsip.pjsip_endpt_create_resolver(at, ctypes.byref(resolver))
+        or pjsip.pj_dns_resolver_set_ns(
             resolver, 1, ctypes.byref(server), ctypes.byref(ctypes.c_uint16(port))
         )
-        or library.pjsip_endpt_set_resolver(endpoint, resolver)
+        or pjsip.pjsip_endpt_set_resolver(at, resolver)
     )
     if failed:
         raise LocalError(f"the SIP stack takes no name server: pjlib status {failed}")
@@ -318,7 +310,7 @@ def _ask(port: int) -> None:
 
 def _silence() -> None:
     """Keep pjlib from writing to standard output until it is told where to log."""
-    ctypes.CDLL(pj._pjsua2.__file__).pj_log_set_level(0)
+    library().pj_log_set_level(0)
 
 
 def _config_of(transport: SipTransport, port: int | None = None) -> pj.TransportConfig:

@@ -70,12 +70,11 @@ class Hunt:
     def _is_overdue(self, leg: Leg) -> None:
         if self._settled or self.between or leg is not self._leg or leg.heard:
             return
-        # Should an answer come yet, the stack ends what it began (RFC 3261 section 9.1).
-        leg.hush()
-        if leg.ending:
+        ending = leg.ending
+        leg.give_up(_CANCELLED)
+        if ending:
             self.cancel()
             return
-        leg.hang_up(_CANCELLED, "")
         if not self._goes_on(_TIMEOUT):
             reason = "The server does not answer"
             self._settle(SipEnded(leg=self._id, status=_TIMEOUT, reason=reason, remote=False))

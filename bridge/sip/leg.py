@@ -32,6 +32,7 @@ from bridge.sip.params import add_headers, audio_only, message_in
 from bridge.sip.pictures import ASK, CONTROL, asks_for_picture
 from bridge.sip.refer import Transfer
 from bridge.sip.referrals import Referral, Referrals
+from bridge.sip.transactions import send_no_more
 from bridge.sip.trunks import Route
 
 log = structlog.get_logger(__name__)
@@ -292,6 +293,15 @@ class Leg:
     def refused(self, status: int) -> None:
         """The stack has refused the INVITE by itself, or is about to."""
         self._end(SipEnded(leg=self.id, status=status, remote=False))
+
+    def give_up(self, status: int) -> None:
+        """Have nobody called who has not said a word so far, and report nothing more.
+
+        Should an answer come yet, the stack ends what it began (RFC 3261 section 9.1).
+        """
+        self.hush()
+        self.hang_up(status, "")
+        send_no_more(self._placed)
 
     def hush(self) -> None:
         """Report nothing more."""

@@ -19,6 +19,7 @@ import structlog
 from bridge.call.ids import OpId
 from bridge.sip.messages import Message, Uri, parse_name_addr, parse_uri
 from bridge.sip.params import header_list
+from bridge.sip.pjlib import library
 
 log = structlog.get_logger(__name__)
 
@@ -128,8 +129,8 @@ def _header(headers: str, wanted: str) -> str:
 
 def _accept(rdata: pj.SipRxData) -> bool:
     """Send 202; whether that could be done."""
-    library = ctypes.CDLL(pj._pjsua2.__file__)
-    find, respond = library.pjsip_rdata_get_dlg, library.pjsip_dlg_respond
+    pjsip = library()
+    find, respond = pjsip.pjsip_rdata_get_dlg, pjsip.pjsip_dlg_respond
     find.argtypes, find.restype = [ctypes.c_void_p], ctypes.c_void_p
     respond.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, *[ctypes.c_void_p] * 3]
     respond.restype = ctypes.c_int

@@ -11,10 +11,11 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
-import pjsua2 as pj
 import structlog
+
+from bridge.sip.pjlib import Text, endpoint, library
 
 log = structlog.get_logger(__name__)
 
@@ -56,12 +57,6 @@ class Refuse:
 
 
 Judge = Callable[[Arrived], Fate | Refuse]
-
-
-class _Text(ctypes.Structure):
-    """`pj_str_t`."""
-
-    _fields_ = (("ptr", ctypes.c_char_p), ("slen", ctypes.c_ssize_t))
 
 
 class _Transport(ctypes.Structure):
@@ -110,7 +105,7 @@ class _Module(ctypes.Structure):
     _fields_ = (
         ("prev", ctypes.c_void_p),
         ("next", ctypes.c_void_p),
-        ("name", _Text),
+        ("name", Text),
         ("id", ctypes.c_int),
         ("priority", ctypes.c_int),
         ("life", ctypes.c_void_p * 4),
@@ -125,12 +120,11 @@ class Sieve:
 
     def __init__(self, judge: Judge) -> None:
         self._judge: Judge | None = judge
-        self._library: Any = ctypes.CDLL(pj._pjsua2.__file__)
-        self._library.pjsua_get_pjsip_endpt.restype = ctypes.c_void_p
+        self._library = library()
         self._complained = False
         # pjsip keeps the address of this until it is destroyed.
         self._module = _Module(
-            name=_Text(b"mod-sieve", len(b"mod-sieve")),
+            name=Text.of("mod-sieve"),
             id=-1,
             priority=_FIRST,
             on_rx_request=_OnReceived(lambda rdata: self._received(rdata, request=True)),
@@ -140,7 +134,7 @@ class Sieve:
     def register(self) -> None:
         """Begin; comes between `libInit` and `libStart`."""
         status = self._library.pjsip_endpt_register_module(
-            self._endpoint(), ctypes.byref(self._module)
+            endpoint(self._library), ctypes.byref(self._module)
         )
         if status:
             raise RuntimeError(f"pjsip takes no module of ours: {status}")
@@ -165,12 +159,11 @@ class Sieve:
         if fate is Fate.PASS:
             return _ON
         if request and isinstance(fate, Refuse):
-            reason = fate.reason.encode()
             self._library.pjsip_endpt_respond_stateless(
-                self._endpoint(),
+                endpoint(self._library),
                 ctypes.c_void_p(address),
                 fate.status,
-                ctypes.byref(_Text(reason, len(reason))),
+                ctypes.byref(Text.of(fate.reason)),
                 None,
                 None,
             )
@@ -190,6 +183,3 @@ class Sieve:
             return None
         data = ctypes.string_at(start, received.len)
         return Arrived(host, packet.src_port, data, received.tp_info.transport or 0)
-
-    def _endpoint(self) -> Any:
-        return ctypes.c_void_p(self._library.pjsua_get_pjsip_endpt())

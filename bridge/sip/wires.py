@@ -6,11 +6,12 @@ it here is read by ctypes, in the library that pjsua2 is.
 """
 
 import ctypes
-from typing import Any, Final
+from typing import Final
 
 import pjsua2 as pj
 import structlog
 
+from bridge.sip.pjlib import library
 from bridge.sip.trunks import address_in
 
 log = structlog.get_logger(__name__)
@@ -80,7 +81,7 @@ class Wires:
     """For the SIP thread only."""
 
     def __init__(self) -> None:
-        self._library: Any = ctypes.CDLL(pj._pjsua2.__file__)
+        self._library = library()
         self._complained = False
         self._settings = _Settings.in_dll(self._library, "pjsip_sip_cfg_var")
         self._usual = self.kept_alive

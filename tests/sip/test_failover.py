@@ -68,6 +68,23 @@ async def test_call_goes_to_the_server_that_answers(tmp_path: Path) -> None:
         assert first.recv(9999).startswith(b"INVITE ")
 
 
+async def test_a_server_that_was_given_up_is_sent_no_more(tmp_path: Path) -> None:
+    """It would ring for nobody, if it came to itself: INVITE is sent again after 0.5 s, 1 s, ..."""
+    async with silent() as first, silent() as second, Sipp("callee_answers", tmp_path) as third:
+        ports = [each.getsockname()[1] for each in (first, second)]
+        async with names(*ports, third.port) as dns:
+            settings = several(answer_within=0.4)
+            async with Bridge({TRUNK: settings}, nameservers=(dns.address,)) as bridge:
+                await talk_and_hang_up(bridge, third)
+                invites = [
+                    call_id
+                    for call_id, direction, text in bridge.ladder
+                    if direction == "sent" and text.startswith("INVITE ")
+                ]
+    assert len(set(invites)) == 3
+    assert invites == sorted(invites, key=invites.index), "the first was asked again"
+
+
 async def test_next_call_goes_there_at_once(tmp_path: Path) -> None:
     async with silent() as first, Sipp("callee_answers", tmp_path, times=2) as second:
         async with names(first.getsockname()[1], second.port) as dns:
