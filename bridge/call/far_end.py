@@ -18,7 +18,7 @@ from bridge.call.events import (
     SipReferReceived,
 )
 from bridge.call.ids import Address, CallId, OpId
-from bridge.call.leg import Over, Redirected, Reoffer, Signal, Switched
+from bridge.call.leg import NotCarried, Over, Redirected, Reoffer, Signal, Switched
 from bridge.call.machine import Effects
 from bridge.call.renegotiation import Renegotiation
 from bridge.call.sip_leg import SipLeg
@@ -70,6 +70,12 @@ class FarEnd:
         self.leg.end(cause)
 
     @property
+    def legs(self) -> tuple[SipLeg, ...]:
+        """That with the far end, and that with who may take its place."""
+        successor = self._succession.leg
+        return (self.leg,) if successor is None else (self.leg, successor)
+
+    @property
     def is_ended(self) -> bool:
         """Whether no leg is left."""
         legs = (self.leg, *self._former)
@@ -77,9 +83,7 @@ class FarEnd:
 
     def deadlines(self) -> Iterator[float | None]:
         """When `expire` has something to do."""
-        successor = self._succession.leg
-        legs = (self.leg, *self._former, *(() if successor is None else (successor,)))
-        yield from (leg.deadline for leg in legs)
+        yield from (leg.deadline for leg in (*self.legs, *self._former))
         yield self._succession.deadline
 
     def expire(self) -> Iterator[Signal | None]:
@@ -140,8 +144,7 @@ class FarEnd:
 
     def _dialogs(self) -> str:
         """What ends each leg after a crash, one a line."""
-        legs = (self.leg, self._succession.leg)
-        return "\n".join(leg.dialog for leg in legs if leg is not None and leg.dialog)
+        return "\n".join(leg.dialog for leg in self.legs if leg.dialog)
 
     def _said(self, leg: SipLeg, event: SipEvent) -> None:
         """What needs no answer, whichever leg says it."""
@@ -243,6 +246,8 @@ class FarEnd:
         signal = leg.handle(event)
         if isinstance(signal, Redirected):
             return signal
+        if isinstance(signal, NotCarried):
+            return self._try_next_trunk(leg, signal.over)
         if isinstance(signal, Over):
             return self._failed(signal)
         if isinstance(signal, Reoffer) and signal.op is not None:
@@ -250,6 +255,14 @@ class FarEnd:
         elif self._succession.answered(leg):
             self._identify(*self._succession.party)
             self._renegotiation.switch(leg, self._succession.terms, offered=False)
+        return None
+
+    def _try_next_trunk(self, failed: SipLeg, over: Over) -> Over | None:
+        """The trunk could not carry the call to the successor; another may."""
+        leg = failed.successor()
+        if leg is None:
+            return self._failed(over)
+        self._former.append(self._succession.go_elsewhere(leg, leg.terms))
         return None
 
     def _failed(self, over: Over | None) -> Over | None:

@@ -95,7 +95,7 @@ class Register:
             self._deadlines.pop(call.id, None)
             self._past.append((now + self._forget_after, call.id))
             return
-        for name in (*call.matrix.keys, sip_name(call.sip.leg)):
+        for name in (*call.matrix.keys, *(sip_name(leg.leg) for leg in call.far.legs)):
             self.name(call, name)
         if call.deadline != self._deadlines.get(call.id):
             self._deadlines[call.id] = call.deadline

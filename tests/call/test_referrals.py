@@ -12,7 +12,7 @@ from bridge.call.ids import Address, LegId, OpId, Side
 from bridge.call.notices import NOT_TRANSFERRED
 from bridge.call.policy import Access
 from bridge.call.rules import TrunkPolicy
-from tests.call.desk import CALL, IN, LIMITS, NUMBER, OUT, POLICY, TRUNK, Desk
+from tests.call.desk import CALL, IN, LIMITS, NUMBER, OUT, POLICY, SPARE, SPARE_POLICY, TRUNK, Desk
 from tests.call.successors import (
     NEXT,
     REFER,
@@ -106,6 +106,38 @@ def test_without_a_successor_the_far_end_goes_on(status: int, cause: str) -> Non
     assert isinstance(desk.said[0], c.NotifySip)
     assert desk.said[0].status == 487
     desk.is_over("normal", "matrix")
+
+
+def test_whom_a_trunk_does_not_carry_to_is_not_waited_for() -> None:
+    desk = Desk()
+    desk.connected_to_the_phone()
+    referred(desk)
+    successor_is_called(desk)
+    desk.phone_ends(NEXT, 503)
+    _, notify = desk.expect_all(c.DropSuccessor, c.NotifySip)
+    assert isinstance(notify, c.NotifySip)
+    assert notify.status == 503
+    desk.phone_ends(OUT)
+    desk.is_over("normal", "sip")
+
+
+def test_whom_a_trunk_does_not_carry_to_the_next_one_may() -> None:
+    desk = Desk(policy=SPARE_POLICY)
+    desk.connected_to_the_phone()
+    referred(desk)
+    assert successor_is_called(desk).trunk == TRUNK
+    desk.phone_ends(NEXT, 503)
+    offer = desk.expect(c.OfferSuccessor)
+    desk.tell(e.MediaOfferReady(call=CALL, op=offer.op, sdp="offer to the next"))
+    invite = desk.expect(c.SendSipInvite)
+    assert (invite.trunk, invite.target) == (SPARE, "+12025550177")
+    desk.tell(e.SipProgressed(leg=invite.leg, status=180))
+    told(desk, 180)
+    desk.tell(e.SipAnswered(leg=invite.leg, sdp="answer of the next", refers=True))
+    _, switch = desk.expect_all(c.SendMatrixAssertedIdentity, c.SwitchMedia)
+    assert isinstance(switch, c.SwitchMedia)
+    switched(desk, switch)
+    desk.expect_all(c.NotifySip, c.ByeSip)
 
 
 def test_a_successor_that_points_elsewhere_is_followed() -> None:

@@ -10,9 +10,9 @@ from bridge.call.register import Register
 
 def call(number: int) -> Any:
     matrix = SimpleNamespace(keys=(), rooms=(), people=())
-    sip = SimpleNamespace(leg=f"c{number}-out")
+    far = SimpleNamespace(legs=(SimpleNamespace(leg=f"c{number}-out"),))
     return SimpleNamespace(
-        id=f"c{number}", is_finished=False, deadline=None, matrix=matrix, sip=sip
+        id=f"c{number}", is_finished=False, deadline=None, matrix=matrix, far=far
     )
 
 
