@@ -13,6 +13,7 @@ from bridge.call.limits import Allowances
 from bridge.call.machine import Effects
 from bridge.call.matrix_leg import MatrixLeg
 from bridge.call.other_telephone import OtherTelephone
+from bridge.call.placing import Placing
 from bridge.call.sip_leg import SipLeg
 from bridge.call.states import MatrixState
 
@@ -39,7 +40,8 @@ class LegMaker:
         # Whichever trunk carries it, the call lasts no longer than the strictest of them allows.
         longest = min(self._limits.longest(way.trunk, person) for way in route.ways)
         leg = LegId(f"{call}-out")
-        return SipLeg.calling(self._effects, call, leg, route, longest=longest, bare=bare)
+        placing = Placing.of(route, leg, bare=bare)
+        return SipLeg.calling(self._effects, call, placing, longest=longest)
 
     def referred(
         self, call: CallId, person: UserId, route: OutboundRoute, referral: SipReferReceived
@@ -48,7 +50,8 @@ class LegMaker:
         self._made += 1
         name = LegId(f"{call}-out-{self._made}")
         longest = self._limits.longest(route.trunk, person)
-        return SipLeg.calling(self._effects, call, name, route, longest=longest, referral=referral)
+        placing = Placing.of(route, name, referral=referral)
+        return SipLeg.calling(self._effects, call, placing, longest=longest)
 
     def promised(self, call: CallId, whose: SipLeg) -> SipLeg:
         """The SIP leg of a call that is to have the far end of another."""

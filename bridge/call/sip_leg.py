@@ -6,7 +6,7 @@ meets our CANCEL is followed by BYE (section 9.1), and BYE waits for the ACK to 
 15).
 """
 
-from bridge.call.causes import MEANINGS, Cause, blames_description, blames_trunk, from_sip
+from bridge.call.causes import MEANINGS, Cause, from_sip
 from bridge.call.commands import (
     AnswerSip,
     AnswerSipReinvite,
@@ -17,7 +17,6 @@ from bridge.call.commands import (
     ReferSip,
     RejectSip,
     RejectSipReinvite,
-    SendSipInvite,
     SendSipKey,
     SendSipProgress,
     SendSipReinvite,
@@ -53,13 +52,12 @@ from bridge.call.leg import (
     Signal,
 )
 from bridge.call.machine import Effects, Machine
+from bridge.call.placing import Placing
 from bridge.call.states import REFUSED, SIP_ENDS, HandOver, PassOn, Promise, Settled, SipState
 from bridge.call.tables import SIP
 from bridge.call.terms import NO_TERMS
 
 _RINGING = 180
-_RINGS = (180, 181, 182)
-"""The callee was found: RFC 3261 21.1."""
 _OUT = (SipState.CALLING, SipState.PROCEEDING)
 _TALKS = (SipState.CONFIRMED, SipState.PASSING)
 _LEFT = (SipState.REFERRING, SipState.AWAITING)
@@ -98,8 +96,10 @@ class SipLeg(Machine):
         self.owns_call_id = state is SipState.IDLE
         """Whether the dialog's Call-ID is ours, which decides how long we wait after a 491."""
         self._call = call
-        self._route: OutboundRoute | None = None
-        self._bare = state is SipState.INVITED_BARE
+        self._unoffered = state is SipState.INVITED_BARE
+        """Whether a call came in without an offer."""
+        self._placing: Placing | None = None
+        """How, if it is a call that we place."""
         self._cause: Cause | None = None
         self._contact = ""
         self._refer: OpId | None = None
@@ -113,84 +113,26 @@ class SipLeg(Machine):
         """Whether the far end lets itself be transferred."""
         self._asked: set[OpId] = set()
         """What the far end has asked for so far, which may be heard twice."""
-        self._replaces = self._referred_by = ""
-        self._base, self._attempt = leg, 1
         self._ring_until: float | None = None
         """When a call that we place has rung for long enough, by whichever trunk."""
-        self._found = False
-        """Whether the far end rang."""
-        self.audio_alone = False
-        """Whether it is called once more, because it has refused video."""
-        self._with_video = False
-        """Whether our INVITE offers video."""
 
     @classmethod
     def calling(
-        cls,
-        effects: Effects,
-        call: CallId,
-        leg: LegId,
-        route: OutboundRoute,
-        *,
-        longest: float,
-        bare: bool = False,
-        referral: SipReferReceived | None = None,
+        cls, effects: Effects, call: CallId, placing: Placing, *, longest: float
     ) -> "SipLeg":
-        """The leg of a call that we are going to place. `bare`: with an offer of our own.
-
-        `referral`: who asked for the call, and whose place it is to take.
-        """
-        made = cls(effects, SipState.IDLE, call=call, leg=leg, trunk=route.trunk, longest=longest)
-        made._route, made.terms = route, route.terms
-        made._bare = bare
-        if referral is not None:
-            made._replaces, made._referred_by = referral.replaces, referral.referred_by
+        """The leg of a call that we are going to place."""
+        trunk = placing.route.trunk
+        made = cls(effects, SipState.IDLE, call=call, leg=placing.leg, trunk=trunk, longest=longest)
+        made._placing, made.terms = placing, placing.route.terms
         return made
-
-    def elsewhere(self, leg: LegId, route: OutboundRoute, longest: float) -> "SipLeg":
-        """The leg that places the same call by another route."""
-        made = SipLeg.calling(
-            self._effects, self._call, leg, route, longest=longest, bare=self._bare
-        )
-        made._referred_by = self._referred_by
-        return made
-
-    @property
-    def replaces(self) -> bool:
-        """Whether it is to take the place of a dialog, which is at one place only."""
-        return bool(self._replaces)
 
     @classmethod
     def promised(cls, effects: Effects, call: CallId, leg: LegId, another: "SipLeg") -> "SipLeg":
         """The leg of a call that waits for the dialog of `another`."""
         longest = another._longest
         made = cls(effects, SipState.IDLE, call=call, leg=leg, trunk=another.trunk, longest=longest)
-        made.stands_in = made._bare = True
+        made.stands_in = True
         made.terms, made.refers = another.terms, another.refers
-        return made
-
-    def successor(self) -> "SipLeg | None":
-        """The leg that tries the next trunk, if there is one, and time left to ring."""
-        return self._again(self._route.following if self._route else None)
-
-    def without_video(self) -> "SipLeg | None":
-        """The leg that calls the same far end without video, if there is time left to ring."""
-        made = self._again(self._route)
-        if made is not None:
-            made.audio_alone = True
-            made._replaces, made._referred_by = self._replaces, self._referred_by
-        return made
-
-    def _again(self, route: OutboundRoute | None) -> "SipLeg | None":
-        if route is None or self._ring_until is None or self._ring_until <= self._effects.now:
-            return None
-        attempt = self._attempt + 1
-        leg = LegId(f"{self._base}-{attempt}")
-        made = SipLeg.calling(
-            self._effects, self._call, leg, route, longest=self._longest, bare=self._bare
-        )
-        made._attempt, made._base = attempt, self._base
-        made.deadline = made._ring_until = self._ring_until
         return made
 
     @classmethod
@@ -205,35 +147,55 @@ class SipLeg(Machine):
         made.sip_call_id = invite.sip_call_id
         return made
 
+    # --- another way of placing the call ---------------------------------------------------
+
+    def elsewhere(self, leg: LegId, route: OutboundRoute, longest: float) -> "SipLeg":
+        """The leg that places the same call by another route."""
+        assert self._placing is not None
+        placing = self._placing.elsewhere(route, leg)
+        return SipLeg.calling(self._effects, self._call, placing, longest=longest)
+
+    def successor(self) -> "SipLeg | None":
+        """The leg that tries the next trunk, if there is one, and time left to ring."""
+        return self._again(self._placing.by_next_trunk() if self._placing else None)
+
+    def without_video(self) -> "SipLeg | None":
+        """The leg that calls the same far end without video, if there is time left to ring."""
+        return self._again(self._placing.without_video() if self._placing else None)
+
+    def _again(self, placing: Placing | None) -> "SipLeg | None":
+        late = self._ring_until is None or self._ring_until <= self._effects.now
+        if placing is None or late:
+            return None
+        made = SipLeg.calling(self._effects, self._call, placing, longest=self._longest)
+        made.deadline = made._ring_until = self._ring_until
+        return made
+
     # --- what the call wants --------------------------------------------------------------
 
     @property
     def bare(self) -> bool:
         """Whether nothing was offered to us, so that we offer: in our INVITE, or our 200."""
-        return self._bare
+        placing = self._placing
+        return self.stands_in or self._unoffered or (placing is not None and placing.bare)
+
+    @property
+    def replaces(self) -> bool:
+        """Whether it is to take the place of a dialog, which is at one place only."""
+        return self._placing is not None and bool(self._placing.replaces)
+
+    @property
+    def audio_alone(self) -> bool:
+        """Whether it is called once more, because it has refused video."""
+        return self._placing is not None and self._placing.audio_alone
 
     def invite(self, sdp: str, *, video: bool = False) -> None:
         """Call the far end. `video`: there is some in the offer."""
-        self._with_video = video
         if self.stands_in:
             self.hears(Promise)
             return
-        assert self._route is not None
-        self.says(
-            SendSipInvite(
-                call=self._call,
-                leg=self.leg,
-                trunk=self.trunk,
-                target=self._route.target,
-                caller=self._route.caller,
-                caller_name=self._route.caller_name,
-                sdp=sdp,
-                replaces=self._replaces,
-                referred_by=self._referred_by,
-                withheld=self._route.withheld,
-                spare=bool(self._route.others),
-            )
-        )
+        assert self._placing is not None
+        self.says(self._placing.invite(self._call, sdp, video=video))
         self._ring_until = self.deadline = self._ring_until or self.deadline
 
     def ring(self) -> None:
@@ -364,8 +326,10 @@ class SipLeg(Machine):
         return self._renegotiated(event)
 
     def _progressed(self, status: int, sdp: str | None) -> EarlyMedia | None:
-        self._found = self._found or status in _RINGS
-        early = self._route is not None and self._route.early_media
+        placing = self._placing
+        if placing is not None:
+            placing.progressed(status)
+        early = placing is not None and placing.route.early_media
         return EarlyMedia(sdp) if self.hears(SipProgressed) and early and sdp else None
 
     def _answered(self, event: SipAnswered) -> None:
@@ -381,7 +345,7 @@ class SipLeg(Machine):
     def _confirmed(self, sdp: str | None) -> Signal | None:
         if not self.hears(SipConfirmed):
             return OwnOfferAnswered(sdp) if sdp else None
-        if not self._bare:
+        if not self.bare:
             return None
         if not sdp:  # RFC 3261 13.2.1: the ACK has to carry the answer.
             return Over(cause=Cause.MEDIA_FAILED, by="sip")
@@ -400,33 +364,21 @@ class SipLeg(Machine):
         return NotTransferred(status, self._refer_taken)
 
     def _ended(self, event: SipEnded) -> Over | NotCarried | Redirected | None:
-        handed_over, calling = self.state in _LEFT, self.state in _OUT
-        uncarried, unseen = self._is_uncarried(event), self._is_unseen(event)
+        handed_over, silent = self.state in _LEFT, self.state is SipState.CALLING
+        placing = self._placing if self.state in _OUT else None
         if not self.hears(SipEnded):
             return None
         cause = from_sip(event.status, event.q850, remote=event.remote)
         if handed_over and cause is Cause.NORMAL:
             cause = Cause.TRANSFERRED
         over = Over(cause=cause, by="sip", status=event.status)
-        if calling and event.contacts:
+        if placing is None:
+            return over
+        if event.contacts:
             return Redirected(event.contacts, over)
+        unseen = placing.blames_video(event)
+        uncarried = placing.blames_trunk(event, silent=silent)
         return NotCarried(over, video=unseen) if uncarried or unseen else over
-
-    def _is_uncarried(self, event: SipEnded) -> bool:
-        """Whether it is the trunk's fault that nobody was reached.
-
-        Once the far end rang it is not called a second time. Where it may have rung, by what was to
-        be heard (183), that nobody answered (408) is what it says.
-        """
-        if self.state not in _OUT or self._found:
-            return False
-        silent = self.state is SipState.CALLING
-        return blames_trunk(event.status, event.q850) and (silent or event.status != 408)
-
-    def _is_unseen(self, event: SipEnded) -> bool:
-        """Whether it may be video alone that the far end did not want, before it rang."""
-        asked = self.state in _OUT and self._with_video and not self._found
-        return asked and event.remote and blames_description(event.status, event.q850)
 
     def _renegotiated(self, event: SipEvent) -> Signal | None:
         if self._cause is not None or self.state not in _UP:

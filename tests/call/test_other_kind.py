@@ -17,6 +17,7 @@ from bridge.call.dialplan import OutboundRoute
 from bridge.call.ids import Address, Direction, LegId, OpId, RoomId, UserId
 from bridge.call.leg import Over, Signal
 from bridge.call.machine import Effects
+from bridge.call.placing import Placing
 from bridge.call.policy import Policy
 from bridge.call.sip_leg import SipLeg
 from bridge.call.states import MatrixState, State
@@ -146,7 +147,7 @@ class Table:
         outgoing = direction is Direction.TO_SIP
         self.slot = SlotLeg(self.effects, offer="offer of the person" if outgoing else "")
         sip = (
-            SipLeg.calling(self.effects, CALL, OUT, TO_PHONE, longest=3600)
+            SipLeg.calling(self.effects, CALL, Placing.of(TO_PHONE, OUT), longest=3600)
             if outgoing
             else SipLeg.called(self.effects, CALL, called(), longest=3600)
         )
