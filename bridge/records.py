@@ -64,6 +64,8 @@ class CallRecord:
     """How many attempts it stands for: more than one where a flood was summed up."""
     source: str = ""
     """Of what was refused at once: the address, or network, that it came from."""
+    message_s: float | None = None
+    """Seconds of the message that a caller left, 0: none; None: no voicemail, or not known yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from bridge.records import CallQuery, CallRecord, LadderEntry, QualitySample
 from bridge.store.calls import Calls
 from bridge.store.database import open_database
 from bridge.store.writer import Writer
+from bridge.web.verdict import message
 
 LAST = "last"
 _ARROWS = {"in": "→", "out": "←", "": " "}
@@ -92,6 +93,8 @@ def outcome(record: CallRecord) -> Text:
     words = cause.replace("_", " ")
     if cause in _WELL:
         return Text(f"{words}, by {record.ended_by}")
+    if cause == Cause.VOICEMAIL.value:
+        return Text(", ".join(filter(None, (words, message(record), f"by {record.ended_by}"))))
     status = f" ({record.status})" if record.status else ""
     times = f", {record.times} times" if record.times > 1 else ""
     return Text(f"{words}{status}{times}, by {record.ended_by}", style="red")

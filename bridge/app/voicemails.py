@@ -14,10 +14,12 @@ import structlog
 from bridge.app.following import zone_of
 from bridge.app.in_force import InForce
 from bridge.app.voicemail_files import tones_of
+from bridge.call.causes import Cause
 from bridge.call.commands import (
     DropVoicemail,
     KeepVoicemail,
     PostVoicemail,
+    RecordEnd,
     StoreCommand,
 )
 from bridge.call.events import VoicemailFilled
@@ -49,6 +51,9 @@ class Store(Protocol):
 
     def forget(self, call: CallId) -> None:
         """It is not to be posted any more."""
+
+    def measure(self, call: CallId, seconds: float) -> None:
+        """Say in the call's record how long the message is; 0: there is none. The first counts."""
 
     async def waiting(self) -> Sequence[Recording]:
         """All of them, oldest first."""
@@ -171,8 +176,12 @@ class Voicemails:
             case PostVoicemail(call=call):
                 self._post(self._recording.pop(call))
             case DropVoicemail(call=call):
+                self._store.measure(call, 0.0)
                 self._forget(self._recording.pop(call))
                 self._count()
+            case RecordEnd(call=call, cause=Cause.VOICEMAIL.value):
+                if call not in self._recording and call not in self._posting:
+                    self._store.measure(call, 0.0)  # They hung up before the beep.
 
     def _post(self, recording: Recording) -> None:
         if self._closed:  # The next start posts it.
@@ -197,6 +206,7 @@ class Voicemails:
         try:
             most = await self._insist(recording, self._rooms.most)
             voice = await self._read(recording, most)
+            self._store.measure(recording.call, voice.seconds if voice else 0.0)
             if voice is not None:
                 await self._insist(recording, partial(self._deliver_voice, recording, voice))
                 bound.info("voice message posted", seconds=round(voice.seconds, 1))

@@ -219,6 +219,11 @@ async def _refused(connection: Connection, _: Scheme) -> None:
     await connection.execute("ALTER TABLE call ADD COLUMN source TEXT NOT NULL DEFAULT ''")
 
 
+async def _messages(connection: Connection, _: Scheme) -> None:
+    """How long the message was that a caller left."""
+    await connection.execute("ALTER TABLE call ADD COLUMN message_s DOUBLE PRECISION")
+
+
 migrations = UpgradeTable(version_table_name=VERSION_TABLE, database_name="matrix-sip")
 migrations.upgrades.append(_first)
 migrations.upgrades.append(_secrets)
@@ -232,3 +237,4 @@ migrations.upgrades.append(_quality)
 migrations.upgrades.append(_provisioned)
 migrations.upgrades.append(_voicemail)
 migrations.upgrades.append(_refused)
+migrations.upgrades.append(_messages)

@@ -14,6 +14,7 @@ _KEEP: Final = (
     "INSERT INTO voicemail (call, person, address, caller_name, file, at) "
     "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (call) DO NOTHING"
 )
+_MEASURE: Final = "UPDATE call SET message_s=$2 WHERE call=$1 AND message_s IS NULL"
 _FORGET: Final = "DELETE FROM voicemail WHERE call=$1"
 
 
@@ -39,6 +40,10 @@ class Recordings:
     def forget(self, call: CallId) -> None:
         """It is posted, or nothing worth it; harmless if there is none."""
         self._writer.put(Row(_FORGET, (call,)))
+
+    def measure(self, call: CallId, seconds: float) -> None:
+        """Say in the call's record how long the message is; 0: there is none. The first counts."""
+        self._writer.put(Row(_MEASURE, (call, float(seconds))))
 
     async def waiting(self) -> Sequence[Recording]:
         """All of them, oldest first."""

@@ -33,6 +33,7 @@ COLUMNS: Final = (
     "detail",
     "times",
     "source",
+    "message_s",
     "other_trunks",
     "mode",
     "matrix_codec",
@@ -92,6 +93,7 @@ def _row(record: CallRecord) -> dict[str, object]:
         "detail": record.detail,
         "times": record.times,
         "source": record.source,
+        "message_s": None if record.message_s is None else round(record.message_s, 1),
         "other_trunks": " ".join(each.trunk for each in record.attempts if not each.video),
         **{
             name: figures.get(name)

@@ -97,7 +97,15 @@ def in_short(record: CallRecord) -> str:
         return "in progress"
     status = f" ({record.status})" if record.status and record.cause != "normal" else ""
     times = f", {record.times} times" if record.times > 1 else ""
-    return (record.cause or "unknown").replace("_", " ") + status + times
+    left = f", {recorded}" if (recorded := message(record)) else ""
+    return (record.cause or "unknown").replace("_", " ") + status + times + left
+
+
+def message(record: CallRecord) -> str:
+    """What voicemail has recorded of it; empty if it did not take it, or that is not known yet."""
+    if record.message_s is None:
+        return ""
+    return f"message of {duration(record.message_s)}" if record.message_s else "no message"
 
 
 def talked(record: CallRecord) -> float | None:
@@ -151,7 +159,11 @@ def _course(record: CallRecord) -> Iterator[str]:
 def _end(record: CallRecord) -> Iterator[str]:
     lasted = talked(record)
     if lasted is not None and record.cause == Cause.VOICEMAIL.value:
-        yield f"The caller was there for {duration(lasted)}."
+        left = message(record)
+        article = "a " if record.message_s else ""
+        yield f"The caller was there for {duration(lasted)}" + (
+            f", and left {article}{left}." if left else "."
+        )
     elif lasted is not None:
         yield f"They talked for {duration(lasted)}."
     who = ENDERS.get(record.ended_by or "", record.ended_by or "")

@@ -18,7 +18,7 @@ from bridge.app.voicemail_desk import VoicemailSettings
 from bridge.app.voicemail_files import greeting_of
 from bridge.app.voicemails import KEPT, Voicemails
 from bridge.call.causes import Cause
-from bridge.call.commands import DropVoicemail, KeepVoicemail, PostVoicemail
+from bridge.call.commands import DropVoicemail, KeepVoicemail, PostVoicemail, RecordEnd
 from bridge.call.events import Event, VoicemailFilled
 from bridge.call.ids import Address, CallId, UserId
 from bridge.config import AppService, Config, Encryption, EncryptionMode, Limits, Voicemail
@@ -53,6 +53,7 @@ class Bench:
         self.folder = folder
         self.in_force = InForce(config(folder, max_waiting=2))
         self.rows: dict[CallId, Recording] = {}
+        self.lengths: dict[CallId, float] = {}
         self.posted: list[tuple[UserId, Address, str, Voice, str, str]] = []
         self.failures: list[Exception] = []
         self.emitted: list[Event] = []
@@ -85,6 +86,9 @@ class Bench:
 
     def forget(self, call: CallId) -> None:
         self.rows.pop(call, None)
+
+    def measure(self, call: CallId, seconds: float) -> None:
+        self.lengths.setdefault(call, seconds)
 
     async def waiting(self) -> Sequence[Recording]:
         return list(self.rows.values())
@@ -143,9 +147,22 @@ async def test_a_message_is_posted_and_forgotten(bench: Bench) -> None:
     assert (person, address, name, key) == (ANN, NUMBER, "Pat", "voicemail.ab-1")
     assert body == "Voice message from Pat (+1 202-555-0123), 12:00 UTC, 0:02"
     assert said.seconds == pytest.approx(2, abs=0.05)
+    assert bench.lengths == {CALL: said.seconds}
     assert bench.rows == {}
     assert not file.exists()
     assert bench.voicemails.waiting == 0
+
+
+async def test_who_hangs_up_before_the_beep_has_left_no_message(bench: Bench) -> None:
+    bench.records()
+    for call, cause in (("ab-1", "voicemail"), ("ab-2", "voicemail"), ("ab-3", "normal")):
+        end = RecordEnd(call=CallId(call), cause=cause, status=200, ended_by="sip")
+        bench.voicemails.observe(end, NOON)
+    assert bench.lengths == {CallId("ab-2"): 0}
+    bench.voicemails.observe(PostVoicemail(call=CALL), NOON + 5)
+    bench.voicemails.observe(replace(end, call=CALL, cause="voicemail"), NOON + 5)
+    await bench.voicemails.settled()
+    assert bench.lengths[CALL] == pytest.approx(2, abs=0.05)
 
 
 async def test_a_caller_without_a_name(bench: Bench) -> None:
@@ -160,6 +177,7 @@ async def test_nothing_worth_it_is_deleted(bench: Bench) -> None:
     assert not file.exists()
     assert bench.rows == {}
     assert bench.posted == []
+    assert bench.lengths == {CALL: 0}
 
 
 @pytest.mark.parametrize("error", [RemoteError("away"), RuntimeError("a bug")])

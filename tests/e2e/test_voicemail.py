@@ -14,6 +14,7 @@ from tests.e2e.conftest import NewMatrixPhone
 from tests.e2e.stage import G722, PCMU, GatedStage
 from tests.simulators.audio import find_tone, sine, write_wav
 from tests.simulators.bot_chat import BOT, BotChat
+from tests.simulators.bridge_process import Record
 from tests.simulators.encrypted_client import ENCRYPTION, EncryptedClient
 from tests.simulators.matrix_client import MatrixClient, RoomEvent
 from tests.simulators.stage import Line, Person
@@ -62,7 +63,13 @@ def _is_well_described(content: Mapping[str, Any], size: int) -> None:
 async def _is_told_as_such(stage: GatedStage, person: Person, chat: BotChat) -> None:
     record = await stage.bridge.ended(person.user_id)
     assert (record.cause, record.ended_by) == ("voicemail", "sip")
-    assert "voicemail 0:" in await chat.say("calls")
+
+    def measured() -> list[Record]:
+        return [one for one in stage.bridge.calls(person.user_id) if one.message_s is not None]
+
+    [record] = await until(measured, what="the message's length is on record")
+    assert 2 < (record.message_s or 0) < 30
+    assert "voicemail, message of 0:" in await chat.say("calls")
 
 
 async def test_nobody_answers(stage: GatedStage, new_matrix_phone: NewMatrixPhone) -> None:

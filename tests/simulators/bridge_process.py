@@ -42,6 +42,7 @@ class Record:
     sip_call_id: str | None = None
     times: int = 1
     source: str = ""
+    message_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

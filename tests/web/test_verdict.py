@@ -56,6 +56,12 @@ def test_a_call_that_voicemail_took() -> None:
         statistics={"matrix_packets_received": 0, "sip_packets_received": 250},
     )
     assert "Voicemail answered after 6.1 s. The caller was there for 1:05." in words(taken)
+    assert verdict.in_short(taken) == "voicemail (200)"
+    said, unsaid = replace(taken, message_s=12.4), replace(taken, message_s=0.0)
+    assert "The caller was there for 1:05, and left a message of 0:12." in words(said)
+    assert verdict.in_short(said) == "voicemail (200), message of 0:12"
+    assert "and left no message." in words(unsaid)
+    assert verdict.in_short(unsaid) == "voicemail (200), no message"
     assert list(verdict.unheard(taken)) == []
     silent = replace(taken, statistics={"mode": "relay"})
     assert list(verdict.unheard(silent)) == ["No audio came from the telephone."]

@@ -188,13 +188,21 @@ def _outcome(record: CallRecord, *, own: bool) -> str:
     if record.ended_at is None:
         return "not over"
     if record.answered_at is not None and record.cause == Cause.VOICEMAIL.value:
-        return f"voicemail {_clock(record.ended_at - record.answered_at)}"
+        there = record.ended_at - record.answered_at
+        return f"voicemail{_message(record.message_s, there)}"
     if record.answered_at is not None:
         return f"talked {_clock(record.ended_at - record.answered_at)}"
     cause = record.cause or "unknown"
     if record.direction is Direction.TO_MATRIX and cause in _UNANSWERED:
         return _UNANSWERED[cause]
     return cause.replace("_", " ")
+
+
+def _message(seconds: float | None, there: float) -> str:
+    """What voicemail recorded; for how long the caller was there, as long as that is not known."""
+    if seconds is None:
+        return f" {_clock(there)}"
+    return f", message of {_clock(seconds)}" if seconds else ", no message"
 
 
 def _clock(seconds: float) -> str:

@@ -306,6 +306,11 @@ class Call(Section):
     source: str = Field(
         ..., description="Of what SIP refused at once: the address or network it came from."
     )
+    message_s: float | None = Field(
+        ...,
+        description="Seconds of the message that voicemail recorded, 0 if there is none; null: it "
+        "did not take the call, or is not that far.",
+    )
     other_trunks: list[Attempt] = Field(..., description="Trunks that could not carry it.")
     statistics: dict[str, int | float | str] = Field(
         ..., description="What was measured, once it has ended."

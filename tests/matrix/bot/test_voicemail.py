@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Voicemail, as people set it."""
 
+from dataclasses import replace
+
 import pytest
 
 from bridge.call.causes import Cause
@@ -84,3 +86,6 @@ async def test_calls_that_it_took_are_told_from_others(desk: FakeDesk) -> None:
     desk.records = [record(Direction.TO_MATRIX, talked=83, cause=Cause.VOICEMAIL.value)]
     [item] = (await say(desk, "calls")).items
     assert item.endswith("from +1 202-555-0123, voicemail 1:23")
+    for seconds, words in ((12.4, "message of 0:12"), (0.0, "no message")):
+        desk.records = [replace(desk.records[0], message_s=seconds)]
+        assert f"voicemail, {words}" in (await say(desk, "calls")).items[0]

@@ -121,6 +121,7 @@ def _call(
         detail=record.detail,
         times=record.times,
         source=record.source,
+        message_s=None if record.message_s is None else round(record.message_s, 1),
         other_trunks=[
             m.Attempt(trunk=each.trunk, cause=each.cause, status=each.status, video=each.video)
             for each in record.attempts
