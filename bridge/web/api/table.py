@@ -57,10 +57,6 @@ class Endpoint:
         return sorted(every, key=lambda kind: kind.status)
 
 
-_RULE_LINKS: Final = {
-    kind: [(f"{verb}_{kind}", "name") for verb in ("get", "delete")]
-    for kind in ("outbound", "inbound")
-}
 _RULES: Final = (
     "Rules are tried in order: first those set here, by priority and name, then those of the "
     "configuration, which are to read only. One that was set here and does not fit the "
@@ -76,6 +72,69 @@ _PUT_RULE: Final = (
     "In force at once, for calls that begin from now on; kept in the database. A rule that "
     "contradicts the settings (no such trunk, somebody who may not be called) is a conflict."
 )
+
+
+def _of_rules(
+    kind: Literal["outbound", "inbound"],
+    summary: str,
+    calls: str,
+    handlers: tuple[Handler, Handler, Handler, Handler],
+    models: tuple[type[Section], type[Section], type[Section]],
+) -> Sequence[Endpoint]:
+    """Those of one kind of rules.
+
+    `handlers`: to list, get, put and delete; `models`: of all, one, and what is set.
+    """
+    list_them, get, put, delete = handlers
+    every, one, settings = models
+    path, named = f"/routes/{kind}", f"/routes/{kind}/{{name}}"
+    return (
+        Endpoint(
+            method="GET",
+            path=path,
+            name=f"list_{kind}",
+            summary=summary,
+            about=_RULES,
+            handler=list_them,
+            answers={200: every},
+        ),
+        Endpoint(
+            method="GET",
+            path=named,
+            name=f"get_{kind}",
+            summary="One rule",
+            handler=get,
+            parameters=m.RulePath,
+            answers={200: one},
+            errors=[Kind.NOT_FOUND],
+        ),
+        Endpoint(
+            method="PUT",
+            path=named,
+            name=f"put_{kind}",
+            summary=f"Set a rule for {calls}",
+            about=_PUT_RULE,
+            handler=put,
+            scope=Scope.WRITE,
+            parameters=m.RulePath,
+            body=settings,
+            answers={200: one, 201: one},
+            errors=[Kind.CONFLICT],
+            links=[(f"{verb}_{kind}", "name") for verb in ("get", "delete")],
+        ),
+        Endpoint(
+            method="DELETE",
+            path=named,
+            name=f"delete_{kind}",
+            summary="Delete a rule that was set here",
+            handler=delete,
+            scope=Scope.WRITE,
+            parameters=m.RulePath,
+            answers={204: None},
+            errors=[Kind.NOT_FOUND, Kind.CONFLICT],
+        ),
+    )
+
 
 ENDPOINTS: Final = (
     Endpoint(
@@ -121,93 +180,29 @@ ENDPOINTS: Final = (
         answers={204: None},
         errors=[Kind.NOT_FOUND],
     ),
-    Endpoint(
-        method="GET",
-        path="/routes/outbound",
-        name="list_outbound",
-        summary="Where calls from Matrix go",
-        about=_RULES,
-        handler=routes.list_outbound,
-        answers={200: m.OutboundRoutes},
+    *_of_rules(
+        "outbound",
+        "Where calls from Matrix go",
+        "calls from Matrix",
+        (
+            routes.list_outbound,
+            routes.get_outbound,
+            routes.put_outbound,
+            routes.delete_outbound,
+        ),
+        (m.OutboundRoutes, m.OutboundRoute, m.OutboundSettings),
     ),
-    Endpoint(
-        method="GET",
-        path="/routes/outbound/{name}",
-        name="get_outbound",
-        summary="One rule",
-        handler=routes.get_outbound,
-        parameters=m.RulePath,
-        answers={200: m.OutboundRoute},
-        errors=[Kind.NOT_FOUND],
-    ),
-    Endpoint(
-        method="PUT",
-        path="/routes/outbound/{name}",
-        name="put_outbound",
-        summary="Set a rule for calls from Matrix",
-        about=_PUT_RULE,
-        handler=routes.put_outbound,
-        scope=Scope.WRITE,
-        parameters=m.RulePath,
-        body=m.OutboundSettings,
-        answers={200: m.OutboundRoute, 201: m.OutboundRoute},
-        errors=[Kind.CONFLICT],
-        links=_RULE_LINKS["outbound"],
-    ),
-    Endpoint(
-        method="DELETE",
-        path="/routes/outbound/{name}",
-        name="delete_outbound",
-        summary="Delete a rule that was set here",
-        handler=routes.delete_outbound,
-        scope=Scope.WRITE,
-        parameters=m.RulePath,
-        answers={204: None},
-        errors=[Kind.NOT_FOUND, Kind.CONFLICT],
-    ),
-    Endpoint(
-        method="GET",
-        path="/routes/inbound",
-        name="list_inbound",
-        summary="Whom calls from SIP ring",
-        about=_RULES,
-        handler=routes.list_inbound,
-        answers={200: m.InboundRoutes},
-    ),
-    Endpoint(
-        method="GET",
-        path="/routes/inbound/{name}",
-        name="get_inbound",
-        summary="One rule",
-        handler=routes.get_inbound,
-        parameters=m.RulePath,
-        answers={200: m.InboundRoute},
-        errors=[Kind.NOT_FOUND],
-    ),
-    Endpoint(
-        method="PUT",
-        path="/routes/inbound/{name}",
-        name="put_inbound",
-        summary="Set a rule for calls from SIP",
-        about=_PUT_RULE,
-        handler=routes.put_inbound,
-        scope=Scope.WRITE,
-        parameters=m.RulePath,
-        body=m.InboundSettings,
-        answers={200: m.InboundRoute, 201: m.InboundRoute},
-        errors=[Kind.CONFLICT],
-        links=_RULE_LINKS["inbound"],
-    ),
-    Endpoint(
-        method="DELETE",
-        path="/routes/inbound/{name}",
-        name="delete_inbound",
-        summary="Delete a rule that was set here",
-        handler=routes.delete_inbound,
-        scope=Scope.WRITE,
-        parameters=m.RulePath,
-        answers={204: None},
-        errors=[Kind.NOT_FOUND, Kind.CONFLICT],
+    *_of_rules(
+        "inbound",
+        "Whom calls from SIP ring",
+        "calls from SIP",
+        (
+            routes.list_inbound,
+            routes.get_inbound,
+            routes.put_inbound,
+            routes.delete_inbound,
+        ),
+        (m.InboundRoutes, m.InboundRoute, m.InboundSettings),
     ),
     Endpoint(
         method="GET",
