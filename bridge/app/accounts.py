@@ -6,22 +6,19 @@ the person's calls leave by it.
 """
 
 import asyncio
-import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 import structlog
-from pydantic import SecretStr
 
+from bridge.app.account_terms import AccountTerms
 from bridge.app.account_words import name_of, sentence
 from bridge.call.ids import TrunkName, UserId
-from bridge.config import Accounts, Transport, Trunk
-from bridge.config.checks_sip import is_server
-from bridge.errors import BridgeError, NotDone, Unfit
+from bridge.config import Accounts, Trunk
+from bridge.errors import BridgeError, NotDone
 from bridge.records import LineView, SipAccount
-from bridge.sip.lookup import split_host_port
 from bridge.sip.trunks import Registration, RegistrationState
 
 log = structlog.get_logger(__name__)
@@ -30,14 +27,9 @@ _PATIENCE: Final = 20.0
 """Seconds that a registrar may take for the first answer."""
 _STAGGER: Final = 0.05
 """Seconds between the registrations at the start."""
-_WRITTEN: Final = re.compile(
-    r"(?:(?P<scheme>sips?):)?(?P<server>[^;@\s]+)(?:;transport=(?P<transport>udp|tcp|tls))?", re.I
-)
 _PREFIX: Final = "account:"
 _REFUSED: Final = frozenset({401, 403, 404, 407, 604})
 """What a registrar says to who is not, or no longer, to have an account with it."""
-_UNPRINTABLE: Final = "User name and password cannot have characters that are not printable."
-_NO_USER: Final = "That is not a user name; wanted is one like alice or alice@example.com."
 _NOBODY: Final = Registration(RegistrationState.FAILED, 408, "Request Timeout")
 
 
@@ -101,8 +93,7 @@ class PersonalAccounts:
         tell: Callable[[UserId, str], None] = lambda person, text: None,
     ) -> None:
         self._store = store
-        self._allowed = allowed
-        self._may_use = may_use
+        self._terms = AccountTerms(allowed, may_use)
         self._tell = tell
         self._refused: set[UserId] = set()
         """Have been told that their password is not accepted any more."""
@@ -120,7 +111,7 @@ class PersonalAccounts:
     async def load(self) -> None:
         """Know everybody's account, without any traffic."""
         for account in await self._store.every():
-            if why := self._why_not_used(account):
+            if why := self._terms.why_not_used(account):
                 log.warning("a person's SIP account is not used", person=account.person, why=why)
                 continue
             self._accounts[account.person] = account
@@ -211,7 +202,7 @@ class PersonalAccounts:
         `server` may begin with `sips:` and end in `;transport=tcp`. Raises NotDone, and keeps the
         account that there was.
         """
-        account = self._read(person, server, username, password, auth_username)
+        account = self._terms.read(person, server, username, password, auth_username)
         async with self._locks[person]:
             before = self._accounts.get(person)
             await self._lines_or_none().remove_trunk(trunk_of(person))
@@ -262,7 +253,7 @@ class PersonalAccounts:
     async def _fit(self, person: UserId) -> None:
         """Have a person's account used, changed or left alone, whichever is allowed."""
         account, lines = self._accounts.get(person), self._lines_or_none()
-        if account is not None and self._why_not_used(account):
+        if account is not None and self._terms.why_not_used(account):
             del self._accounts[person]
             self._changed(person)
             await lines.remove_trunk(trunk_of(person))
@@ -271,12 +262,12 @@ class PersonalAccounts:
         if account is None:
             kept = {each.person: each for each in await self._store.every()}
             account = kept.get(person)
-            if account is None or self._why_not_used(account):
+            if account is None or self._terms.why_not_used(account):
                 return
             self._accounts[person] = account
             self._changed(person)
         await self._add(person)
-        settings, mailbox = wanted = self._settings(account), self._allowed().mailboxes
+        settings, mailbox = wanted = self._terms.trunk_of(account)
         if person not in self._placed or self._placed[person] == wanted:
             return
         try:
@@ -297,7 +288,7 @@ class PersonalAccounts:
             log.error("a person's SIP account cannot be used", person=person, error=str(error))
 
     async def _line(self, account: SipAccount) -> None:
-        settings, mailbox = self._settings(account), self._allowed().mailboxes
+        settings, mailbox = self._terms.trunk_of(account)
         await self._lines_or_none().add_trunk(
             trunk_of(account.person), settings, personal=True, mailbox=mailbox
         )
@@ -340,82 +331,10 @@ class PersonalAccounts:
             self._accounts[account.person] = account
             self._changed(account.person)
 
-    def _read(
-        self, person: UserId, server: str, username: str, password: str, auth_username: str
-    ) -> SipAccount:
-        written = _WRITTEN.fullmatch(server.strip())
-        if written is None or not is_server(written["server"]):
-            raise _unfit("server", "That is not a server; wanted is a name like sip.example.com.")
-        if not username.strip() or not password:
-            raise _unfit("username", "An account needs a user name and a password.")
-        if any(not character.isprintable() for character in username + auth_username + password):
-            raise _unfit("username", _UNPRINTABLE)
-        if why := self._why_not(person, written["server"]):
-            raise _unfit("server" if self._may_use(person) else "person", why)
-        user, _, domain = username.strip().removeprefix("sip:").partition("@")
-        if domain and not is_server(domain):
-            raise _unfit(
-                "username",
-                "That is not a user name; wanted is one like alice or alice@example.com.",
-            )
-        domain = domain.lower()
-        secure = (written["scheme"] or "").lower() == "sips"
-        transport = (
-            written["transport"] or ("tls" if secure else self._allowed().transport)
-        ).lower()
-        if why := self._is_open(transport):
-            raise _unfit("transport", why)
-        return SipAccount(
-            person=person,
-            server=written["server"].lower(),
-            transport=cast(Transport, transport),
-            username=user,
-            domain="" if domain in ("", written["server"].lower()) else domain,
-            auth_username=auth_username.strip(),
-            password=password,
-        )
-
-    def _why_not_used(self, account: SipAccount) -> str:
-        return self._why_not(account.person, account.server) or self._is_open(account.transport)
-
-    def _why_not(self, person: UserId, server: str) -> str:
-        if not self._may_use(person):
-            return "You are not allowed to use this bridge."
-        servers = {each.lower() for each in self._allowed().servers}
-        if not servers:
-            return "This bridge is not set up for SIP accounts of its users."
-        if not {"*", server.lower(), split_host_port(server)[0].lower()} & servers:
-            wanted = ", ".join(sorted(servers))
-            return f"This bridge does not allow accounts there, but with {wanted}."
-        return ""
-
-    def _is_open(self, transport: str) -> str:
-        """Why nobody is to have an account by a transport: keys could be read there."""
-        if self._allowed().srtp != "required" or transport == "tls":
-            return ""
-        return "This bridge allows accounts by TLS only: alice@sip.example.com;transport=tls."
-
-    def _settings(self, account: SipAccount) -> Trunk:
-        trunk = Trunk(
-            server=account.server,
-            transport=account.transport,
-            register=True,
-            username=account.username,
-            domain=account.domain,
-            auth_username=account.auth_username,
-            password=SecretStr(account.password),
-        )
-        common = self._allowed().model_dump(include={"early_media", "srtp", "dtmf"})
-        return trunk.model_copy(update=common)
-
     def _lines_or_none(self) -> Lines:
         if self._lines is None:
             raise NotDone("The bridge is not ready yet; try again in a moment.")
         return self._lines
-
-
-def _unfit(field: str, sentence: str) -> Unfit:
-    return Unfit(sentence, [(field, sentence)])
 
 
 def trunk_of(person: UserId) -> TrunkName:
