@@ -11,23 +11,6 @@ import pjsua2 as pj
 import structlog
 
 from bridge.call.causes import Cause
-from bridge.call.commands import (
-    AnswerSip,
-    AnswerSipReinvite,
-    AskSipForPicture,
-    ByeSip,
-    CancelSip,
-    NotifySip,
-    ReferSip,
-    RejectSip,
-    RejectSipReinvite,
-    SendSipInvite,
-    SendSipKey,
-    SendSipProgress,
-    SendSipReinvite,
-    SipCommand,
-)
-from bridge.call.events import SipReferProgressed
 from bridge.call.ids import TrunkName
 from bridge.config import Sip
 from bridge.records import SipText
@@ -40,10 +23,9 @@ from bridge.sip.calls_out import CallsOut
 from bridge.sip.connections import Connections
 from bridge.sip.delivery import Delivery
 from bridge.sip.door import Door
-from bridge.sip.endings import STOPPING, headers_of, unavailable
+from bridge.sip.endings import STOPPING, unavailable
 from bridge.sip.endpoint import Endpoint
 from bridge.sip.identity import Normalise
-from bridge.sip.keypad import PLAIN, RELAY
 from bridge.sip.leg import Leg
 from bridge.sip.legs import Legs
 from bridge.sip.listener import Listener
@@ -51,6 +33,7 @@ from bridge.sip.lookup import Target, split_host_port
 from bridge.sip.mailbox import read_mailbox
 from bridge.sip.messages import Message, caller_of, clean, parse
 from bridge.sip.names import Names
+from bridge.sip.orders import Orders
 from bridge.sip.pager import Answered, Pager
 from bridge.sip.registrar import Pause
 from bridge.sip.strangers import Reason, Strangers
@@ -63,7 +46,6 @@ log = structlog.get_logger(__name__)
 
 _FORBIDDEN: Final = 403
 _UNAVAILABLE: Final = 503
-_CANCELLED: Final = 487
 _OK: Final = 200
 _FAREWELL: Final = 0.5
 """Seconds that BYE and its kind get to be retransmitted or challenged when the process stops."""
@@ -167,6 +149,8 @@ class Worker:
             call_later=self._endpoint.call_later,
             most=sip.max_calls,
         )
+        self.carry_out = Orders(self._legs, self._calls_out, listener).carry_out
+        """Takes a command of the core's; what concerns a leg that has ended is dropped."""
 
     def start(self, routes: Iterable[Route], names: int) -> None:
         """Raises ConfigurationError or LocalError. `names`: port of the name server to ask."""
@@ -268,71 +252,6 @@ class Worker:
         account = partial(self._accounts.get, trunk)
         walk = Walk(account, self._endpoint.call_later, trunk=trunk, method="MESSAGE")
         Delivery(walk, send, answered).begin()
-
-    # --- commands ---------------------------------------------------------------------------
-
-    def carry_out(self, command: SipCommand) -> None:
-        """Do it now. What concerns a leg that has ended is dropped."""
-        if isinstance(command, SendSipInvite):
-            self._calls_out.invite(command)
-            return
-        if isinstance(command, CancelSip) and self._calls_out.cancel(command.leg):
-            return
-        leg = self._legs.get(command.leg)
-        if leg is None:
-            log.debug("leg has ended", call=command.call, command=type(command).__name__)
-            return
-        self._apply(command, leg)
-
-    def _apply(self, command: SipCommand, leg: Leg) -> None:
-        match command:
-            case SendSipProgress():
-                leg.progress(command.status, command.sdp)
-            case AnswerSip():
-                leg.answer(command.sdp)
-            case RejectSip():
-                self._reject(command, leg)
-            case CancelSip():
-                leg.hang_up(_CANCELLED, q850=command.q850)
-            case ByeSip():
-                leg.hang_up(_OK, q850=command.q850)
-            case SendSipKey():
-                leg.press(command.key, command.duration, self._key_body(leg))
-            case AskSipForPicture():
-                leg.ask_for_picture()
-            case ReferSip():
-                self._refer(command, leg)
-            case NotifySip():
-                leg.notify(command.op, command.status)
-            case SendSipReinvite():
-                leg.reinvite(command.op, command.sdp)
-            case AnswerSipReinvite():
-                leg.offers.accept(command.op, command.sdp)
-            case RejectSipReinvite():
-                leg.offers.refuse(command.op, command.status)
-            case _:
-                raise TypeError(f"unknown SIP command {type(command).__name__}")
-
-    def _reject(self, command: RejectSip, leg: Leg) -> None:
-        headers = headers_of(
-            q850=command.q850,
-            contact=leg.route.target(command.contact) if leg.route and command.contact else "",
-            retry_after=command.retry_after,
-        )
-        leg.hang_up(command.status, command.reason, q850=command.q850, headers=headers)
-
-    def _key_body(self, leg: Leg) -> str:
-        """How the leg's trunk wants keys to be written."""
-        return PLAIN if leg.route and leg.route.trunk.dtmf == "dtmf" else RELAY
-
-    def _refer(self, command: ReferSip, leg: Leg) -> None:
-        route = leg.route
-        other = self._legs.get(command.replaces) if command.replaces else None
-        if route is None or (command.replaces and other is None):
-            failed = SipReferProgressed(leg=leg.id, op=command.op, status=_UNAVAILABLE)
-            self._listener.happened(failed)
-            return
-        leg.refer(command.op, route.target(command.target), other)
 
     # --- what comes in ----------------------------------------------------------------------
 
