@@ -14,7 +14,8 @@ import structlog
 from aiohttp.web import Application
 from mautrix.util.async_db import Database
 
-from bridge.app.accounts import PersonalAccounts, trunk_of
+from bridge.app.accounts import trunk_of
+from bridge.app.after_crash import clear_away
 from bridge.app.alerts import Alerts
 from bridge.app.desk import ServiceDesk
 from bridge.app.dialling import dial
@@ -31,34 +32,37 @@ from bridge.app.programs import Programs
 from bridge.app.provisioning import Provisioning
 from bridge.app.refused import RefusedAttempts, RefusedRequests
 from bridge.app.reload import Reload
+from bridge.app.sealed import open_accounts, open_keys
 from bridge.app.texts import Texts
 from bridge.app.turn import follow_homeserver
 from bridge.app.upgrade import prepare_database
-from bridge.app.upkeep import keep_up
+from bridge.app.upkeep import keep_up, sweeps_of
 from bridge.app.voicemails import Voicemails
-from bridge.app.watched import trunks_of, watch_life, watch_lines, watch_queues, watch_voicemail
-from bridge.call.causes import MEANINGS, Cause
-from bridge.call.commands import RecordEnd
+from bridge.app.watched import (
+    busy,
+    trunks_of,
+    watch_life,
+    watch_lines,
+    watch_queues,
+    watch_voicemail,
+)
 from bridge.call.events import Event, TalksRecalled
 from bridge.call.ids import Address, TrunkName, UserId
 from bridge.call.policy import Access, access_of
 from bridge.call.switchboard import Switchboard
-from bridge.config import Config, EncryptionMode
+from bridge.config import Config
 from bridge.driver import Driver, Ports
 from bridge.matrix.adapter import MatrixAdapter
-from bridge.matrix.encryption.ghosts import Keys
 from bridge.media import garbage
 from bridge.media.workers.template import Template
 from bridge.numbers import from_sip, is_canonical
 from bridge.sip.adapter import SipAdapter
 from bridge.sip.trunks import Registration
-from bridge.store.accounts import SipAccounts
 from bridge.store.calls import Calls
 from bridge.store.database import open_database
 from bridge.store.late import LatePortals
 from bridge.store.people import People
 from bridge.store.provisioned import ProvisionedSettings
-from bridge.store.secrets import open_sealer
 from bridge.store.voicemail import Recordings
 from bridge.store.writer import Writer
 from bridge.web.metrics import Metrics
@@ -146,7 +150,7 @@ class Service:
         def tell(person: UserId, text: str) -> None:
             matrix.notify(person, text)
 
-        accounts = await self._open_accounts(database, may_use, tell)
+        accounts = await open_accounts(in_force, database, may_use, tell)
         self._programs.know(accounts.owner_of)
         media = open_media(config, self._template, emit, self._metrics)
         self._stack.push_async_callback(media.close)
@@ -156,7 +160,7 @@ class Service:
             config.homeserver,
             config.appservice,
             store=LatePortals(database, writer),
-            keys=await self._keys(database),
+            keys=await open_keys(config, database),
             emit=emit,
             may_use=may_use,
             is_address=partial(is_canonical, region=config.numbers.region),
@@ -220,7 +224,7 @@ class Service:
         watch_voicemail(self._metrics, voicemails)
 
         await desk.open()
-        self._page.open(calls, desk, partial(self._busy, writer))
+        self._page.open(calls, desk, partial(busy, driver, self._load, self._metrics, writer))
         await matrix.listen()
         self._stack.push_async_callback(matrix.stop)
         self._stack.push_async_callback(texts.close)
@@ -228,20 +232,7 @@ class Service:
         now = time.time()
         talks, placed = await calls.talks(now), await calls.placed(now)
         driver.emit(TalksRecalled(talks=tuple(talks), placed=tuple(placed)))
-        left_over = await calls.unfinished()
-        await sip.end_orphans(left_over)
-        await matrix.start()
-        for record in left_over:
-            log.warning("ending a call that a crash left behind", call=record.call)
-            await matrix.end_orphan(record)
-            end = RecordEnd(
-                call=record.call,
-                cause=Cause.SHUTDOWN.value,
-                status=0,
-                ended_by="bridge",
-                reason=MEANINGS[Cause.SHUTDOWN].reason,
-            )
-            calls.do(end, time.time())
+        await clear_away(calls, matrix, sip)
         await voicemails.start()
         self._stack.push_async_callback(sip.stop)
         await sip.start()
@@ -260,16 +251,7 @@ class Service:
             archive=calls,
         )
         self._stack.push_async_callback(accounts.stop)
-        upkeep = keep_up(
-            [
-                (calls.prune_ladders, lambda: _days(in_force.config.records.keep_ladders)),
-                (calls.prune_calls, lambda: _days(in_force.config.records.keep_calls)),
-                (
-                    matrix.leave_unanswered,
-                    lambda: in_force.config.portals.leave_unanswered_after,
-                ),
-            ]
-        )
+        upkeep = keep_up(sweeps_of(in_force, calls, matrix))
         self._stack.callback(asyncio.create_task(upkeep, name="upkeep").cancel)
         self._stack.callback(asyncio.create_task(self._load.run(), name="load").cancel)
         await media_up
@@ -291,14 +273,6 @@ class Service:
         self._state = "running"
         self._up.set()
         log.info("ready")
-
-    async def _keys(self, database: Database) -> Keys | None:
-        """What encrypted rooms need; None where the settings want none."""
-        mode = self._config.encryption.mode
-        if mode is EncryptionMode.OFF:
-            return None
-        key = self._config.database.secret_key.get_secret_value()
-        return Keys(mode, database, await open_sealer(database, key))
 
     async def reload(self) -> Reloaded | None:
         """Read the settings anew, and apply what can be; None: not while starting or stopping."""
@@ -358,22 +332,6 @@ class Service:
         works = homeserver and database and self._sip.responsive and trunks_work(registrations)
         return Health(works and self._state == "running", details)
 
-    async def _open_accounts(
-        self,
-        database: Database,
-        may_use: Callable[[UserId], bool],
-        tell: Callable[[UserId, str], None],
-    ) -> PersonalAccounts:
-        key = self._config.database.secret_key.get_secret_value()
-        accounts = PersonalAccounts(
-            SipAccounts(database, await open_sealer(database, key)),
-            allowed=lambda: self._in_force.config.accounts,
-            may_use=may_use,
-            tell=tell,
-        )
-        await accounts.load()
-        return accounts
-
     async def _serve_web(self) -> None:
         point = ReloadPoint(
             key_of(self._config.appservice.as_token.get_secret_value()), self.reload
@@ -387,22 +345,6 @@ class Service:
         web = WebServer(self.health, self._metrics, more)
         await web.start(str(self._config.web.listen), self._config.web.port)
         self._stack.push_async_callback(web.stop)
-
-    def _busy(self, writer: Writer) -> list[tuple[str, str]]:
-        """What the admin page shows of that."""
-        return [
-            ("calls", str(self._driver.active if self._driver else 0)),
-            ("processor", f"{self._load.share:.0%}"),
-            ("processes for audio", f"{self._metrics.total('media_workers'):.0f}"),
-            ("their processor", f"{self._load.audio_share:.0%}"),
-            ("event loop late by", f"{self._load.lag * 1000:.1f} ms"),
-            ("writes that wait", str(writer.waiting)),
-        ]
-
-
-def _days(days: int) -> float | None:
-    """In seconds; None for never, which is 0."""
-    return days * 86400.0 or None
 
 
 def _takes_texts(in_force: InForce, trunk: TrunkName) -> bool:

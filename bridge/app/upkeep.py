@@ -9,9 +9,15 @@ from typing import Final
 
 import structlog
 
+from bridge.app.in_force import InForce
+from bridge.config.models import Records
+from bridge.matrix.adapter import MatrixAdapter
+from bridge.store.calls import Calls
+
 log = structlog.get_logger(__name__)
 
 _HOUR: Final = 3600.0
+_DAY: Final = 86400.0
 
 Sweep = Callable[[float], Awaitable[None]]
 """Does away with what is older than a time (seconds since the epoch)."""
@@ -26,6 +32,21 @@ def give_memory_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def sweeps_of(
+    in_force: InForce, calls: Calls, matrix: MatrixAdapter
+) -> Sequence[tuple[Sweep, Callable[[], float | None]]]:
+    """What is done away with, and how old that is: as the settings say by then."""
+
+    def days(count: Callable[[Records], int]) -> Callable[[], float | None]:
+        return lambda: count(in_force.config.records) * _DAY or None  # 0: never.
+
+    return [
+        (calls.prune_ladders, days(lambda records: records.keep_ladders)),
+        (calls.prune_calls, days(lambda records: records.keep_calls)),
+        (matrix.leave_unanswered, lambda: in_force.config.portals.leave_unanswered_after),
+    ]
 
 
 async def keep_up(

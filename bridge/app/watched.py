@@ -2,13 +2,15 @@
 """What the metrics show of parts that keep their own numbers."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bridge.app.accounts import PersonalAccounts
 from bridge.app.in_force import InForce
+from bridge.app.load import Load
 from bridge.app.reload import Reload
 from bridge.app.voicemails import Voicemails
 from bridge.call.ids import TrunkName
+from bridge.driver import Driver
 from bridge.matrix.adapter import MatrixAdapter
 from bridge.sip.adapter import SipAdapter
 from bridge.sip.trunks import Registration, RegistrationState
@@ -79,6 +81,18 @@ def watch_voicemail(metrics: Metrics, voicemails: Voicemails) -> None:
         "Voice messages that callers leave, or that wait to be posted.",
         lambda: voicemails.waiting,
     )
+
+
+def busy(driver: Driver, load: Load, metrics: Metrics, writer: Writer) -> Sequence[tuple[str, str]]:
+    """Names and values of what has work to do, for the admin page."""
+    return [
+        ("calls", str(driver.active)),
+        ("processor", f"{load.share:.0%}"),
+        ("processes for audio", f"{metrics.total('media_workers'):.0f}"),
+        ("their processor", f"{load.audio_share:.0%}"),
+        ("event loop late by", f"{load.lag * 1000:.1f} ms"),
+        ("writes that wait", str(writer.waiting)),
+    ]
 
 
 def watch_queues(metrics: Metrics, matrix: MatrixAdapter, sip: SipAdapter, writer: Writer) -> None:
