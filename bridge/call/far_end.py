@@ -247,7 +247,7 @@ class FarEnd:
         if isinstance(signal, Redirected):
             return signal
         if isinstance(signal, NotCarried):
-            return self._try_next_trunk(leg, signal.over)
+            return self._try_again(leg, signal)
         if isinstance(signal, Over):
             return self._failed(signal)
         if isinstance(signal, Reoffer) and signal.op is not None:
@@ -257,11 +257,11 @@ class FarEnd:
             self._renegotiation.switch(leg, self._succession.terms, offered=False)
         return None
 
-    def _try_next_trunk(self, failed: SipLeg, over: Over) -> Over | None:
-        """The trunk could not carry the call to the successor; another may."""
-        leg = failed.successor()
+    def _try_again(self, failed: SipLeg, why: NotCarried) -> Over | None:
+        """The successor is called by the next trunk, or without video that it has refused."""
+        leg = failed.without_video() if why.video else failed.successor()
         if leg is None:
-            return self._failed(over)
+            return self._failed(why.over)
         self._former.append(self._succession.go_elsewhere(leg, leg.terms))
         return None
 

@@ -91,11 +91,21 @@ class Placing:
         following = self.route.following
         if following is None:
             return None
-        return Placing(route=following, first=self.first, attempt=self.attempt + 1, bare=self.bare)
+        return self._again(following, audio_alone=False)
 
     def without_video(self) -> "Placing":
         """The same far end, which is offered audio alone."""
-        return replace(self, attempt=self.attempt + 1, audio_alone=True, video=False, found=False)
+        return self._again(self.route, audio_alone=True)
+
+    def _again(self, route: OutboundRoute, *, audio_alone: bool) -> "Placing":
+        return replace(
+            self,
+            route=route,
+            attempt=self.attempt + 1,
+            audio_alone=audio_alone,
+            video=False,
+            found=False,
+        )
 
     # --- whose fault it is --------------------------------------------------------------------
 

@@ -57,17 +57,22 @@ class Succession(Machine):
         if leg.state is SipState.INVITED:
             self.hears(SipInviteReceived)
             return
-        self._op = self._effects.op()
-        self.says(OfferSuccessor(call=self._call, op=self._op, terms=terms))
+        self._ask_for_offer(leg)
 
     def go_elsewhere(self, leg: SipLeg, terms: Terms) -> SipLeg:
-        """Try `leg` instead, to which the present one was pointed; the other is over."""
+        """Try `leg` instead, for the present one was pointed there, or refused; it is over."""
         former = self.leg
         assert former is not None
         self.leg, self._terms = leg, terms
-        self._op = self._effects.op()
-        self.says(OfferSuccessor(call=self._call, op=self._op, terms=terms))
+        self._ask_for_offer(leg)
         return former
+
+    def _ask_for_offer(self, leg: SipLeg) -> None:
+        self._op = self._effects.op()
+        offer = OfferSuccessor(
+            call=self._call, op=self._op, terms=self._terms, audio_alone=leg.audio_alone
+        )
+        self.says(offer)
 
     @property
     def terms(self) -> Terms:
@@ -128,8 +133,8 @@ class Succession(Machine):
             return None
         self._op = None
         match event:
-            case MediaOfferReady(sdp=sdp):
-                self._offer(sdp)
+            case MediaOfferReady(sdp=sdp, video=video):
+                self._offer(sdp, video=video)
             case MediaFailed(fault=fault):
                 return Over(cause=from_fault(fault), by="media")
         return None
@@ -140,11 +145,11 @@ class Succession(Machine):
 
     # --- inside ---------------------------------------------------------------------------
 
-    def _offer(self, sdp: str) -> None:
+    def _offer(self, sdp: str, *, video: bool) -> None:
         assert self.leg is not None
         self.hears(MediaOfferReady)
         if self.leg.state is SipState.IDLE:
-            self.leg.invite(sdp)
+            self.leg.invite(sdp, video=video)
         else:
             self.leg.answer(sdp)
 

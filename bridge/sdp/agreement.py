@@ -91,13 +91,18 @@ def held(description: SessionDescription) -> bool:
 
 def unheld(local: SessionDescription, remote: SessionDescription) -> SessionDescription:
     """`remote` as the peer would have said it had `local`, our last, not kept it on hold."""
-    ours, theirs = audio_of(local).active_direction, audio_of(remote)
-    direction = MediaDirection.of(
-        sends=theirs.active_direction.sends or not ours.receives,
-        receives=theirs.active_direction.receives or not ours.sends,
-    )
-    free = replace(theirs, direction=direction)
+    theirs = audio_of(remote)
+    free = freed(audio_of(local), theirs)
     return replace(remote, media=tuple(free if m is theirs else m for m in remote.media))
+
+
+def freed(ours: Media, theirs: Media) -> Media:
+    """The same of one section."""
+    local, remote = ours.active_direction, theirs.active_direction
+    direction = MediaDirection.of(
+        sends=remote.sends or not local.receives, receives=remote.receives or not local.sends
+    )
+    return replace(theirs, direction=direction)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

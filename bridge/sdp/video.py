@@ -6,10 +6,10 @@ error: what cannot be agreed on is declined, and the call goes on with its audio
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.errors import SdpError
-from bridge.sdp.agreement import WEBRTC_PROTOCOLS, audio_of
+from bridge.sdp.agreement import WEBRTC_PROTOCOLS, audio_of, freed
 from bridge.sdp.description import Connection, Media, MediaDirection, SessionDescription
 from bridge.sdp.ends import Exchange
 from bridge.sdp.sdes import RTP_PROTOCOLS, Keys, agreed_keys
@@ -152,6 +152,24 @@ def feedback_of(media: Media, payload_type: int) -> frozenset[str]:
     said = (one for one in media.feedback if one.payload_type in (None, payload_type))
     named = (" ".join(one.value.split()[:2]) for one in said)
     return frozenset(FEEDBACK[name] for name in named if name in FEEDBACK)
+
+
+def unheld_video(exchange: Exchange, remote: SessionDescription) -> SessionDescription:
+    """`remote`, the peer's last without our hold of its audio, without that of its video, too."""
+    if remote == exchange.remote or leg_video(exchange.local, exchange.remote) is None:
+        return remote
+    index = own_video_index(exchange.local)
+    assert index is not None
+    free = freed(exchange.local.media[index], exchange.remote.media[index])
+    return replace(remote, media=(*remote.media[:index], free, *remote.media[index + 1 :]))
+
+
+def told_of_video(exchange: Exchange) -> MediaDirection:
+    """What the peer was told last of video, if any passes or might."""
+    agreed, index = leg_video(exchange.local, exchange.remote), own_video_index(exchange.local)
+    if agreed is None or index is None or agreed.direction is _D.INACTIVE:
+        return _D.INACTIVE
+    return exchange.local.media[index].active_direction
 
 
 def agreed_video(exchange: Exchange) -> VideoCodec | None:

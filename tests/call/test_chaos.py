@@ -389,7 +389,8 @@ class Chaos(RuleBasedStateMachine):
             case c.NotifySip() | c.AnswerSipReinvite() | c.RejectSipReinvite():
                 pass
             case c.OfferSuccessor() if good:
-                self.tell(e.MediaOfferReady(call=call, op=op, sdp=sdp))
+                video = sdp != "two" and not command.audio_alone
+                self.tell(e.MediaOfferReady(call=call, op=op, sdp=sdp, video=video))
             case c.SwitchMedia() if good:
                 self.tell(e.MediaSwitched(call=call, op=op, sdp=sdp, needed=sdp == "one"))
             case c.AnswerMedia() if good:

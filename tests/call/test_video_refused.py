@@ -8,7 +8,7 @@ import pytest
 from bridge.call import commands as c
 from bridge.call import events as e
 from bridge.call.causes import blames_description
-from bridge.call.ids import LegId, Side
+from bridge.call.ids import Address, LegId, OpId, Side
 from bridge.call.policy import Policy
 from bridge.call.rules import OutboundRule, TrunkPolicy
 from bridge.call.terms import Terms
@@ -187,3 +187,91 @@ def test_a_call_on_request_has_answered_with_what_it_has() -> None:
     desk.phone_ends(OUT, 488)
     desk.expect_all(c.SendMatrixHangup, c.CloseMedia, c.SendNotice)
     desk.is_over("no_common_codec", "sip")
+
+
+# --- whom the far end wants in its place ----------------------------------------------------------
+
+NEXT = LegId("n-1-out-2")
+NEXT_AGAIN = LegId("n-1-out-2-2")
+
+
+def transferring() -> Desk:
+    """The far end has us call somebody else, who is offered video."""
+    desk = Desk(SEEN)
+    desk.connected_to_the_phone()
+    desk.tell(
+        e.SipReferReceived(
+            leg=OUT,
+            op=OpId(-1),
+            target=Address("tel:+12025550177"),
+            replaces="a;from-tag=b;to-tag=c",
+            referred_by="<sip:phone@pbx.test>",
+        )
+    )
+    _, offer = desk.expect_all(c.NotifySip, c.OfferSuccessor)
+    assert isinstance(offer, c.OfferSuccessor)
+    assert (offer.terms, offer.audio_alone) == (SHOWN, False)
+    desk.tell(e.MediaOfferReady(call=CALL, op=offer.op, sdp="video offer", video=True))
+    assert desk.expect(c.SendSipInvite).leg == NEXT
+    return desk
+
+
+def told(desk: Desk, status: int) -> None:
+    """The far end learns of the end of its transfer, and the call goes on."""
+    _, notify = desk.expect_all(c.DropSuccessor, c.NotifySip)
+    assert isinstance(notify, c.NotifySip)
+    assert (notify.leg, notify.status) == (OUT, status)
+    assert desk.core.active()[0].state == "connected"
+    desk.phone_ends(OUT)
+    desk.expect_all(c.SendMatrixHangup, c.CloseMedia)
+    desk.is_over("normal", "sip")
+
+
+def test_a_successor_that_wants_no_video_is_called_again_too() -> None:
+    desk = transferring()
+    desk.phone_ends(NEXT, 488)
+    offer = desk.expect(c.OfferSuccessor)
+    assert (offer.terms, offer.audio_alone) == (SHOWN, True)
+    desk.tell(e.MediaOfferReady(call=CALL, op=offer.op, sdp="audio offer"))
+    invite = desk.expect(c.SendSipInvite)
+    assert (invite.leg, invite.trunk, invite.sdp) == (NEXT_AGAIN, TRUNK, "audio offer")
+    assert (invite.replaces, invite.referred_by) == (
+        "a;from-tag=b;to-tag=c",
+        "<sip:phone@pbx.test>",
+    )
+    desk.tell(e.SipProgressed(leg=NEXT_AGAIN, status=180))
+    assert desk.expect(c.NotifySip).status == 180
+    desk.tell(e.SipAnswered(leg=NEXT_AGAIN, sdp="answer of the next"))
+    _, switch = desk.expect_all(c.SendMatrixAssertedIdentity, c.SwitchMedia)
+    assert isinstance(switch, c.SwitchMedia)
+    desk.tell(e.MediaSwitched(call=CALL, op=switch.op))
+    desk.expect_all(c.NotifySip, c.ByeSip)
+    desk.phone_ends(OUT)
+    desk.phone_ends(NEXT_AGAIN)
+    desk.expect_all(c.SendMatrixHangup, c.CloseMedia)
+    desk.is_over("normal", "sip")
+
+
+def test_a_successor_that_refuses_that_too_does_not_come() -> None:
+    desk = transferring()
+    desk.phone_ends(NEXT, 488)
+    offer = desk.expect(c.OfferSuccessor)
+    desk.tell(e.MediaOfferReady(call=CALL, op=offer.op, sdp="audio offer"))
+    desk.expect(c.SendSipInvite)
+    desk.phone_ends(NEXT_AGAIN, 488)
+    told(desk, 488)
+
+
+def test_a_successor_by_another_trunk_takes_the_same_place() -> None:
+    desk = transferring()
+    desk.phone_ends(NEXT, 503)
+    offer = desk.expect(c.OfferSuccessor)
+    desk.tell(e.MediaOfferReady(call=CALL, op=offer.op, sdp="video offer", video=True))
+    invite = desk.expect(c.SendSipInvite)
+    assert (invite.leg, invite.trunk, invite.sdp) == (NEXT_AGAIN, SPARE, "video offer")
+    assert (invite.replaces, invite.referred_by) == (
+        "a;from-tag=b;to-tag=c",
+        "<sip:phone@pbx.test>",
+    )
+    desk.phone_ends(NEXT_AGAIN, 503)
+    told(desk, 503)

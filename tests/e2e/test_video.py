@@ -140,3 +140,50 @@ async def test_declined_in_place_where_it_is_not_shared(
     record = await stage.bridge.ended(person.user_id)
     assert record.cause == "normal"
     assert "video_mode" not in record.statistics
+
+
+async def test_who_wants_no_video_at_first_shows_itself_later_and_is_followed_by_another(
+    stage: GatedStage, new_browser_client: NewBrowserClient, party: SipParty
+) -> None:
+    """488 to the call, placed again without; a re-INVITE; Replaces; the person's camera."""
+    person, client = await new_browser_client()
+    room = await client.room_with(DOOR.ghost)
+    party.refuses = [488]
+    async with (
+        Filming("VP8") as door,
+        Filming("VP8") as gate,
+        SipParty(DOOR.address, DOOR.port + 10) as other,
+    ):
+        await client.do("beginToPlace", room, {"video": True})
+        offer = await party.rings()
+        assert ["m=video" in each for each in (*party.refused, offer)] == [True, False]
+        await party.answers(door.audio())
+        door.sound.speak_to(offer)
+        await client.reaches("connected")
+        await client.hears(1000)
+        await door.sound.hears(440)
+        reply = await party.asks("INVITE", door.sdp())
+        assert reply.status == 200
+        door.speak_to(reply.sdp)
+        await _sees_the_door(client)
+        gate.camera.ssrc += 1
+        reply = await other.takes_over(party, ("127.0.0.1", stage.sip_port), gate.sdp())
+        assert reply.status == 200
+        gate.speak_to(reply.sdp)
+        await asyncio.wait_for(party.hung_up.wait(), PATIENCE)
+        await _sees_the_door(client)
+        await client.hears(1000)
+        assert not other.offers
+        assert not gate.screen.shown
+        await client.do("camera", True)
+        await gate.sees()
+        await _sees_the_door(client)
+        await gate.sound.hears(440)
+        await _hangs_up(client, other)
+    record = await stage.bridge.ended(person.user_id)
+    assert record.cause == "normal"
+    assert record.statistics["video_mode"] == "relay"
+    ladder = [rung.summary for rung in stage.bridge.ladder(record.call)]
+    assert sum(line.startswith("INVITE ") for line in ladder) == 5
+    again = f"{DOOR.name} could not with video: no_common_codec (488); trying without it"
+    assert again in ladder

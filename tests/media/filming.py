@@ -17,6 +17,7 @@ from tests.simulators.film import (
     video_section,
 )
 from tests.simulators.rtp import Packet, RtpPeer
+from tests.simulators.srtp import GCM_128, Sdes
 from tests.simulators.webrtc import WebRtcPeer
 
 TERMS = Terms(codecs=("PCMU",), video=True)
@@ -138,3 +139,15 @@ class Stage:
     def close(self) -> None:
         """Free the sockets."""
         self.lens.close()
+
+
+def keys_of(section: str, peer: RtpPeer) -> Sdes:
+    """Keys of the suite that allows a packet to be repeated least."""
+    (tag,) = (
+        int(line.split()[0].removeprefix("a=crypto:"))
+        for line in section.splitlines()
+        if line.startswith("a=crypto:") and GCM_128 in line
+    )
+    keys = Sdes(peer, GCM_128, tag=tag)
+    keys.follow(section)
+    return keys

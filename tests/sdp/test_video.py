@@ -5,15 +5,30 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.sdp.agreement import leg_media
+from bridge.sdp.agreement import leg_media, unheld
 from bridge.sdp.at_once import answer_at_once
 from bridge.sdp.codecs import PCMA
-from bridge.sdp.description import Bandwidth, Feedback, Rtcp, SessionDescription
+from bridge.sdp.description import (
+    Bandwidth,
+    Feedback,
+    MediaDirection,
+    Rtcp,
+    SessionDescription,
+)
 from bridge.sdp.ends import Exchange, LocalRtp, LocalRtpVideo, LocalWebRtc
 from bridge.sdp.negotiation import answer_to_matrix, answer_to_sip, offer_to_matrix, offer_to_sip
 from bridge.sdp.parser import parse
 from bridge.sdp.sdes import Encryption
-from bridge.sdp.video import LegVideo, leg_video, video_choices, video_index, video_of, video_wish
+from bridge.sdp.video import (
+    LegVideo,
+    leg_video,
+    told_of_video,
+    unheld_video,
+    video_choices,
+    video_index,
+    video_of,
+    video_wish,
+)
 from bridge.sdp.video_codecs import VP8, VideoCodec
 from tests.sdp.samples import LOCAL_RTP, LOCAL_WEBRTC, load, plain, text
 from tests.sdp.video_samples import (
@@ -78,6 +93,58 @@ def test_a_screen_counts_while_there_is_no_camera() -> None:
     assert video_index(both) == 2
     assert video_index(changed(both, 1, direction=D.SENDRECV)) == 1
     assert video_index(changed(both, 2, direction=D.INACTIVE)) == 1
+
+
+# --- another telephone ------------------------------------------------------------------------
+
+
+def seen(
+    ours: MediaDirection, theirs: MediaDirection, held: MediaDirection = D.SENDRECV
+) -> Exchange:
+    """What was agreed with a client; `held`: what it was told of audio, which it mirrors."""
+    local = offer_to_matrix(WEBRTC, sip=DOOR, video=video_choices(DOOR))
+    remote = changed(CLIENT_ANSWERS, 0, direction=held.reversed)
+    return Exchange(
+        local=changed(changed(local, 0, direction=held), 1, direction=ours),
+        remote=changed(remote, 1, direction=theirs),
+    )
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "held", "wish"),
+    [
+        (D.INACTIVE, D.INACTIVE, D.INACTIVE, D.SENDRECV),
+        (D.SENDONLY, D.RECVONLY, D.SENDONLY, D.SENDRECV),
+        (D.SENDONLY, D.INACTIVE, D.SENDONLY, D.SENDONLY),
+        (D.INACTIVE, D.INACTIVE, D.SENDRECV, D.INACTIVE),
+        (D.SENDONLY, D.RECVONLY, D.SENDRECV, D.RECVONLY),
+    ],
+)
+def test_what_a_client_would_show_if_it_were_not_held(
+    ours: MediaDirection, theirs: MediaDirection, held: MediaDirection, wish: MediaDirection
+) -> None:
+    exchange = seen(ours, theirs, held)
+    free = unheld_video(exchange, unheld(exchange.local, exchange.remote))
+    assert video_wish(free) is wish
+
+
+def test_without_video_there_is_none_to_be_held() -> None:
+    local, remote = (
+        changed(one, 0, direction=D.INACTIVE)
+        for one in (offer_to_matrix(WEBRTC, sip=plain("8")), CLIENT_ANSWERS)
+    )
+    exchange = Exchange(local=local, remote=remote)
+    free = unheld(local, remote)
+    assert unheld_video(exchange, free) == free
+
+
+def test_what_a_client_was_told_of_video() -> None:
+    assert told_of_video(seen(D.SENDRECV, D.RECVONLY)) is D.SENDRECV
+    assert told_of_video(seen(D.SENDONLY, D.RECVONLY)) is D.SENDONLY
+    assert told_of_video(seen(D.SENDRECV, D.INACTIVE)) is D.INACTIVE
+    assert told_of_video(seen(D.INACTIVE, D.INACTIVE)) is D.INACTIVE
+    without = offer_to_matrix(WEBRTC, sip=plain("8"))
+    assert told_of_video(Exchange(local=without, remote=CLIENT_ANSWERS)) is D.INACTIVE
 
 
 # --- the door rings -------------------------------------------------------------------------

@@ -11,7 +11,12 @@ from bridge.sip.messages import Message, parse, parse_name_addr
 from tests.simulators.waiting import PATIENCE
 
 _AGAIN: Final = 0.5
-_PHRASES: Final = {180: "Ringing", 200: "OK", 302: "Moved Temporarily"}
+_PHRASES: Final = {
+    180: "Ringing",
+    200: "OK",
+    302: "Moved Temporarily",
+    488: "Not Acceptable Here",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,10 @@ class SipParty(asyncio.DatagramProtocol):
 
     def __init__(self, address: str, port: int) -> None:
         self.description = ""
+        self.refuses: list[int] = []
+        """Statuses with which it refuses the first calls, one after the other."""
+        self.refused: list[str] = []
+        """What these calls offered."""
         self.offers: list[str] = []
         """What the other side offered within the call."""
         self.hung_up = asyncio.Event()
@@ -175,8 +184,12 @@ class SipParty(asyncio.DatagramProtocol):
     # --- inside -------------------------------------------------------------------------------
 
     def _asked(self, message: Message) -> None:
+        is_new = "tag=" not in message.first("to")
         match message.method:
-            case "INVITE" if self._dialog is None:
+            case "INVITE" if is_new and self._dialog is None and self.refuses:
+                self.refused.append(message.sdp or "")
+                self._respond(message, self.refuses.pop(0))
+            case "INVITE" if is_new and self._dialog is None:
                 self._invite.set_result(message)
                 self._dialog = _Dialog(
                     target=parse_name_addr(message.first("contact")).uri,
@@ -185,9 +198,9 @@ class SipParty(asyncio.DatagramProtocol):
                     call_id=message.first("call-id"),
                 )
                 self._respond(message, 180)
-            case "ACK":
+            case "ACK" if self._dialog is not None:
                 self._acknowledged.set()
-            case "INVITE" | "UPDATE" if "tag=" in message.first("to"):
+            case "INVITE" | "UPDATE" if not is_new:
                 self.offers.append(message.sdp or "")
                 self._respond(message, 200, self.description if message.sdp else "")
             case "BYE":

@@ -88,11 +88,12 @@ class OfferSuccessor(MediaCommand):
     """Another SIP peer may take the present one's place; what do we offer it?
 
     Answered by `MediaOfferReady`. Until `SwitchMedia` the present one goes on as it is, and may
-    renegotiate. `terms` as in `OfferMedia`.
+    renegotiate. `terms` and `audio_alone` as in `OfferMedia`.
     """
 
     op: OpId
     terms: Terms | None = None
+    audio_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

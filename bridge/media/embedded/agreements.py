@@ -102,6 +102,11 @@ class Agreements:
             return True
         return self.terms.video and video_changes(asked, agreed, self.on[side.other])
 
+    def was_declined(self, side: Side, asked: SessionDescription) -> bool:
+        """Whether an offer was answered already, without its video: another SIP peer's."""
+        agreed = self.on[side]
+        return asked == agreed.remote and agreed_video(agreed) is None
+
     # --- answers ------------------------------------------------------------------------------
 
     def answer(self, side: Side, asked: SessionDescription, other: Exchange) -> SessionDescription:

@@ -228,8 +228,10 @@ class _Call:
         return MediaJoined(call=self._call, op=command.op, matrix_sdp=matrix_sdp, sip_sdp=sip_sdp)
 
     async def _offer_successor(self, command: OfferSuccessor) -> MediaOfferReady:
-        sdp = await self.session.offer_successor(command.terms)
-        return MediaOfferReady(call=self._call, op=command.op, sdp=sdp)
+        offered = await self.session.offer_successor(command.terms, audio_alone=command.audio_alone)
+        return MediaOfferReady(
+            call=self._call, op=command.op, sdp=offered.offer, video=offered.video
+        )
 
     async def _switch(self, command: SwitchMedia) -> MediaSwitched:
         sdp, needed = await self.session.switch(

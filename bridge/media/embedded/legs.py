@@ -117,9 +117,8 @@ class Legs:
         rtp, rtcp = self._resources.ports.pair(address)
         return SipLeg(rtp, rtcp, self._hear_sip, self._sip_rtcp, self._reports.sip_blind)
 
-    def _video_leg(self, ear: Ear, on_rtcp: Callable[[bytes], None]) -> SipLeg:
-        assert self.sip is not None
-        rtp, rtcp = self._resources.ports.pair(self.sip.address)
+    def _video_leg(self, address: str, ear: Ear, on_rtcp: Callable[[bytes], None]) -> SipLeg:
+        rtp, rtcp = self._resources.ports.pair(address)
         return SipLeg(
             rtp, rtcp, ear, on_rtcp, self._reports.sip_blind, most=MAX_PACKET, repeats=True
         )
@@ -128,7 +127,7 @@ class Legs:
         """Let go of the present SIP peer for another one."""
         assert self.sip is not None
         self.sip.close()
-        self.video.drop()
+        self.video.succeed()
         self.sip = leg
         self.streams.to_sip.lead(leg.outlet)
 
@@ -140,7 +139,14 @@ class Legs:
         """Our end of the SIP leg, with `video` if it can be had."""
         assert self.sip is not None
         local = self.ends.rtp(self.sip, terms, answering=answering)
-        return replace(local, video=self.video.rtp(terms)) if video else local
+        return replace(local, video=self.video.rtp(terms, self.sip.address)) if video else local
+
+    def local_rtp_of_next(
+        self, leg: SipLeg, terms: Terms, *, answering: bool, video: bool
+    ) -> LocalRtp:
+        """The same of a leg with a SIP peer that may take the present one's place."""
+        local = self.ends.rtp(leg, terms, answering=answering)
+        return replace(local, video=self.video.rtp_of_next(terms, leg.address)) if video else local
 
     def local_webrtc(self, *, video: bool) -> LocalWebRtc:
         """Our end of the Matrix leg."""

@@ -122,7 +122,7 @@ class Session:
         if side is Side.MATRIX:
             await self._prepare_restart(asked)
         if agreements.concerns_other(side, asked):
-            return self._ask(side, asked)
+            return self._ask(side, asked, audio_alone=agreements.was_declined(side, asked))
         agreements.pending = None
         answer = agreements.answer(side, asked, agreements.on[side.other])
         self._commit({side: Exchange(local=answer, remote=asked)})
@@ -197,11 +197,17 @@ class Session:
 
     # --- another SIP peer -----------------------------------------------------------------------
 
-    async def offer_successor(self, terms: Terms | None) -> str:
+    async def offer_successor(self, terms: Terms | None, *, audio_alone: bool) -> Offered:
         """What to offer another SIP peer: see `OfferSuccessor`. Raises SdpError, LocalError."""
         await self.drop_successor()
         successor = self._successor = self._new_successor(None, terms)
-        return successor.offer(self._legs.ends, self._agreements.on[Side.MATRIX])
+        agreements = self._agreements
+        offered = successor.offer(
+            self._legs,
+            agreements.on[Side.MATRIX],
+            video=not audio_alone and not agreements.bridged,
+        )
+        return Offered(offer=str(offered), video=own_video_index(offered) is not None)
 
     async def switch(self, sdp: str, *, offered: bool, terms: Terms | None) -> tuple[str, bool]:
         """Talk with another SIP peer: see `SwitchMedia`. Raises SdpError, LocalError."""
@@ -218,7 +224,7 @@ class Session:
             raise
         await self.rollback()
         self._succeed(self._successor, exchange)
-        surprising = is_surprising(self._agreements.on[Side.MATRIX], remote)
+        surprising = is_surprising(self._agreements.on[Side.MATRIX], exchange)
         self._agreements.stale = surprising and self._beside is None
         return (str(exchange.local) if offered else ""), self._agreements.stale
 
@@ -227,6 +233,7 @@ class Session:
         successor, self._successor = self._successor, None
         if successor is not None:
             successor.leg.close()
+            self._legs.video.drop_next()
 
     def _new_successor(self, remote: SessionDescription | None, terms: Terms | None) -> Successor:
         return Successor(self._legs.sip_leg(remote), terms or self._agreements.terms)
@@ -235,7 +242,9 @@ class Session:
         self, successor: Successor, remote: SessionDescription, *, offered: bool
     ) -> Exchange:
         if offered:
-            return successor.answer(self._legs.ends, self._agreements.on[Side.MATRIX], remote)
+            agreements = self._agreements
+            matrix, video = agreements.on[Side.MATRIX], not agreements.bridged
+            return successor.answer(self._legs, matrix, remote, video=video)
         return successor.accept(remote)
 
     def _succeed(self, successor: Successor, exchange: Exchange) -> None:

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 
 from bridge.call.terms import Terms
 from bridge.errors import SdpError
-from bridge.media.embedded.ends import OwnEnds
+from bridge.media.embedded.legs import Legs
 from bridge.media.embedded.sip_leg import SipLeg
 from bridge.sdp.agreement import audio_of, codec_choices, leg_media, unheld
 from bridge.sdp.codecs import AUDIO_CODECS, Codec, codec_named, pair_codecs
 from bridge.sdp.description import MediaDirection, SessionDescription
-from bridge.sdp.ends import Exchange
+from bridge.sdp.ends import Exchange, LocalRtp
 from bridge.sdp.negotiation import answer_to_sip, offer_to_sip
 from bridge.sdp.sdes import Encryption, only_fitting
-from bridge.sdp.video import leg_video
+from bridge.sdp.video import agreed_video, told_of_video, unheld_video, video_wish
+from bridge.sdp.video_codecs import VideoCodec
 
 
 @dataclass(slots=True)
@@ -24,22 +25,43 @@ class Successor:
     terms: Terms
     offered: SessionDescription | None = None
 
-    def offer(self, ends: OwnEnds, matrix: Exchange) -> str:
-        """What to offer the new peer, who is not to find itself on hold for the old one's sake."""
-        client = unheld(matrix.local, matrix.remote)
-        local = ends.rtp(self.leg, self.terms, answering=False)
-        self.offered = offer_to_sip(local, allowed_by(self.terms), matrix=client)
-        return str(self.offered)
+    def offer(self, legs: Legs, matrix: Exchange, *, video: bool) -> SessionDescription:
+        """What to offer the new peer, who is not to find itself on hold for the old one's sake.
 
-    def answer(self, ends: OwnEnds, matrix: Exchange, asked: SessionDescription) -> Exchange:
-        """What to answer the new peer's offer with. Raises SdpError."""
-        client = unheld(matrix.local, matrix.remote)
+        `video`: whether it may be shown what the client shows.
+        """
+        client = _free(matrix)
+        shown = self._shown(matrix, client) if video else None
+        self.offered = offer_to_sip(
+            self._local(legs, shown, answering=False),
+            allowed_by(self.terms),
+            matrix=client,
+            video=(shown,) if shown else (),
+        )
+        return self.offered
+
+    def answer(
+        self, legs: Legs, matrix: Exchange, asked: SessionDescription, *, video: bool
+    ) -> Exchange:
+        """What to answer the new peer's offer with; `video` as in `offer`. Raises SdpError."""
+        client = _free(matrix)
         ours = leg_media(matrix.local, matrix.remote).codec
         asked = only_fitting(asked, Encryption(self.terms.srtp.value))
         codec = pair_codecs((ours,), codec_choices(asked, allowed_by(self.terms))).sip
-        local = ends.rtp(self.leg, self.terms, answering=True)
-        answer = answer_to_sip(local, asked, codec, matrix=client)
+        shown = self._shown(matrix, client) if video else None
+        local = self._local(legs, shown, answering=True)
+        answer = answer_to_sip(local, asked, codec, matrix=client, video=shown)
         return self._agreed(Exchange(local=answer, remote=asked))
+
+    def _local(self, legs: Legs, shown: VideoCodec | None, *, answering: bool) -> LocalRtp:
+        return legs.local_rtp_of_next(
+            self.leg, self.terms, answering=answering, video=shown is not None
+        )
+
+    def _shown(self, matrix: Exchange, client: SessionDescription) -> VideoCodec | None:
+        """The codec of the client's video, if there is any now."""
+        off = video_wish(client) in (None, MediaDirection.INACTIVE)
+        return None if off or not self.terms.video else agreed_video(matrix)
 
     def accept(self, answer: SessionDescription) -> Exchange:
         """The new peer answered our offer. Raises SdpError."""
@@ -58,11 +80,14 @@ def allowed_by(terms: Terms) -> tuple[Codec, ...]:
     return tuple(map(codec_named, terms.codecs)) or AUDIO_CODECS
 
 
-def is_surprising(matrix: Exchange, sip: SessionDescription) -> bool:
-    """Whether what the SIP peer wants to send and hear is not what the client was told last.
+def _free(matrix: Exchange) -> SessionDescription:
+    """What the client would have said last, had nobody kept it on hold."""
+    return unheld_video(matrix, unheld(matrix.local, matrix.remote))
 
-    It has no video; the client may have.
-    """
-    video = leg_video(matrix.local, matrix.remote)
-    seen = video is not None and video.direction is not MediaDirection.INACTIVE
-    return seen or audio_of(sip).active_direction is not audio_of(matrix.local).active_direction
+
+def is_surprising(matrix: Exchange, sip: Exchange) -> bool:
+    """Whether what the SIP peer wants to send, hear and see is not what the client was told."""
+    seen = video_wish(sip.remote) if agreed_video(sip) else None
+    if (seen or MediaDirection.INACTIVE) is not told_of_video(matrix):
+        return True
+    return audio_of(sip.remote).active_direction is not audio_of(matrix.local).active_direction

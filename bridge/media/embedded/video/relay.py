@@ -37,10 +37,10 @@ class VideoRelay:
         cname: str,
         audio: Streams,
         to_matrix: Send,
-        open_leg: Callable[[Ear, Send], SipLeg],
+        open_leg: Callable[[str, Ear, Send], SipLeg],
         on_wanted: Callable[[], None],
     ) -> None:
-        """`to_matrix`: sends RTCP. `open_leg`: makes the SIP side's sockets.
+        """`to_matrix`: sends RTCP. `open_leg`: makes the SIP side's sockets, at an address of ours.
 
         `on_wanted`: a picture is wanted of the SIP peer, which cannot be told so by RTCP.
         """
@@ -51,6 +51,8 @@ class VideoRelay:
         self._open_leg = open_leg
         self._track_id = secrets.token_hex(16)
         self._sip: SipLeg | None = None
+        self._next: SipLeg | None = None
+        """Of a SIP peer that may take the present one's place."""
         self._kinds: frozenset[int] = frozenset()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -69,17 +71,26 @@ class VideoRelay:
 
     # --- our ends ---------------------------------------------------------------------------------
 
-    def rtp(self, terms: Terms) -> LocalRtpVideo | None:
+    def rtp(self, terms: Terms, address: str) -> LocalRtpVideo | None:
         """Our end on the SIP side, with new keys if it may be encrypted; None: there is no port."""
         if self._sip is None:
-            try:
-                self._sip = self._open_leg(Ear(self._streams.to_matrix.receive), self._sip_rtcp)
-            except LocalError as error:  # Without a picture the call goes on.
-                logger.warning("no port for video", error=str(error))
-                return None
-            self._streams.to_sip.lead(self._sip.outlet.send)
-        crypto = () if terms.srtp is Srtp.OFF else new_keys()
-        return LocalRtpVideo(port=self._sip.port, crypto=crypto)
+            self._sip = self._opened(address)
+            if self._sip is not None:
+                self._streams.to_sip.lead(self._sip.outlet.send)
+        return _described(self._sip, terms)
+
+    def rtp_of_next(self, terms: Terms, address: str) -> LocalRtpVideo | None:
+        """The same towards another SIP peer, with whom nothing passes before `succeed`."""
+        self.drop_next()
+        self._next = self._opened(address)
+        return _described(self._next, terms)
+
+    def _opened(self, address: str) -> SipLeg | None:
+        try:
+            return self._open_leg(address, Ear(self._streams.to_matrix.receive), self._sip_rtcp)
+        except LocalError as error:  # Without a picture the call goes on.
+            logger.warning("no port for video", error=str(error))
+            return None
 
     def webrtc(self) -> LocalWebRtcVideo:
         """Our end on the client's side."""
@@ -119,6 +130,19 @@ class VideoRelay:
             self._follow(None, None)
             self._streams.to_sip.lead(None)
             sip.close()
+
+    def drop_next(self) -> None:
+        """No other SIP peer comes."""
+        other, self._next = self._next, None
+        if other is not None:
+            other.close()
+
+    def succeed(self) -> None:
+        """The other SIP peer is there; it may have no video."""
+        self.drop()
+        self._sip, self._next = self._next, None
+        if self._sip is not None:
+            self._streams.to_sip.lead(self._sip.outlet.send)
 
     def divide(self, ear: Ear) -> Ear:
         """What takes packets of the client's: `ear` all that is no video."""
@@ -191,4 +215,12 @@ class VideoRelay:
         if self._timer is not None:
             self._timer.cancel()
             self._streams.goodbye(monotonic(), time())
+        self.drop_next()
         self.drop()
+
+
+def _described(leg: SipLeg | None, terms: Terms) -> LocalRtpVideo | None:
+    if leg is None:
+        return None
+    crypto = () if terms.srtp is Srtp.OFF else new_keys()
+    return LocalRtpVideo(port=leg.port, crypto=crypto)
