@@ -1,22 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The reference page of causes, written from `bridge/call/causes.py`, as Markdown."""
+"""The reference page of causes, written from `bridge/call/causes.py` and `cause_mapping.py`, as Markdown."""
 
 from collections.abc import Iterable, Mapping
 
-from bridge.call.causes import (
-    MEANINGS,
-    Cause,
-    from_fault,
-    from_hangup,
-    from_reject,
-    from_sip,
-)
+from bridge.call.cause_mapping import from_fault, from_hangup, from_reject, from_sip
+from bridge.call.causes import MEANINGS, Cause
 from bridge.call.events import MediaFault
 
 _HEAD = """\
 # Causes
 
-Written by `scripts/write_reference.py` from `bridge/call/causes.py`.
+Written by `scripts/write_reference.py` from `causes.py` and `cause_mapping.py` in `bridge/call`.
 
 Each call ends for one of these causes. It is kept in the call's record; `matrix-sip calls` and
 `matrix-sip ladder` show it with spaces for underscores.

@@ -8,7 +8,8 @@ causes (RFC 3261 16.7): unlike there, who declines does so for themselves alone.
 
 from collections.abc import Hashable, Mapping, Sequence
 
-from bridge.call.causes import Cause, best_of
+from bridge.call.cause_mapping import best_of
+from bridge.call.causes import Cause
 from bridge.call.commands import Command, RecordLegs, Ringing
 from bridge.call.events import Event, MatrixCallEvent, MatrixInviteReceived
 from bridge.call.ids import Address, CallId, OpId, RoomId, UserId

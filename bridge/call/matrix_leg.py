@@ -8,7 +8,8 @@ at several devices is fixed to the first that answers.
 
 from typing import Any
 
-from bridge.call.causes import MEANINGS, Cause, from_hangup, from_reject
+from bridge.call.cause_mapping import from_hangup, from_reject
+from bridge.call.causes import MEANINGS, Cause
 from bridge.call.commands import (
     PreparePortal,
     RecordLegs,

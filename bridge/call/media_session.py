@@ -5,7 +5,8 @@ Descriptions are opaque text: the engine is told what one side said, and says wh
 other.
 """
 
-from bridge.call.causes import Cause, from_fault
+from bridge.call.cause_mapping import from_fault
+from bridge.call.causes import Cause
 from bridge.call.commands import (
     AnswerMedia,
     BridgeMedia,

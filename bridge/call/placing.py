@@ -6,7 +6,7 @@ Once the far end rang it is not called a second time, whoever did not carry the 
 
 from dataclasses import dataclass, replace
 
-from bridge.call.causes import blames_description, blames_trunk
+from bridge.call.cause_mapping import blames_description, blames_trunk
 from bridge.call.commands import SendSipInvite
 from bridge.call.dialplan import OutboundRoute
 from bridge.call.events import SipEnded, SipReferReceived

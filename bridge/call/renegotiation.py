@@ -10,7 +10,8 @@ and takes its own offer back; the caller ignores the other's, who will make it a
 
 from binascii import crc32
 
-from bridge.call.causes import Cause, from_fault
+from bridge.call.cause_mapping import from_fault
+from bridge.call.causes import Cause
 from bridge.call.commands import OfferMedia, RollbackMedia, SwitchMedia
 from bridge.call.events import (
     MediaAnswerReady,

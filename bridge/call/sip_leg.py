@@ -6,7 +6,8 @@ meets our CANCEL is followed by BYE (section 9.1), and BYE waits for the ACK to 
 15).
 """
 
-from bridge.call.causes import MEANINGS, Cause, from_sip
+from bridge.call.cause_mapping import from_sip
+from bridge.call.causes import MEANINGS, Cause
 from bridge.call.commands import (
     AnswerSip,
     AnswerSipReinvite,

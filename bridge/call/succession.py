@@ -6,7 +6,8 @@ the name of the far end's dialog (Replaces, RFC 3891). Until the media has gone 
 successor, the far end may go on, or be gone already.
 """
 
-from bridge.call.causes import Cause, from_fault
+from bridge.call.cause_mapping import from_fault
+from bridge.call.causes import Cause
 from bridge.call.commands import DropSuccessor, OfferSuccessor
 from bridge.call.events import (
     MediaEvent,

@@ -10,7 +10,8 @@ from dataclasses import replace
 from functools import partial
 
 from bridge.call.call import Call
-from bridge.call.causes import Cause, best_of
+from bridge.call.cause_mapping import best_of
+from bridge.call.causes import Cause
 from bridge.call.commands import Command
 from bridge.call.deadlines import Timeouts
 from bridge.call.dialplan import OutboundRoute, on_request, terms_of

@@ -6,7 +6,8 @@ from functools import partial
 from typing import Protocol
 
 from bridge.call.call import Call
-from bridge.call.causes import MEANINGS, Cause, blames_trunk, from_sip
+from bridge.call.cause_mapping import blames_trunk, from_sip
+from bridge.call.causes import MEANINGS, Cause
 from bridge.call.commands import RejectSip
 from bridge.call.dialplan import OutboundRoute, follows, heard, refers, terms_of
 from bridge.call.events import SipInviteReceived, SipReferReceived

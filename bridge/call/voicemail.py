@@ -8,7 +8,8 @@ call: a person's answer that comes later finds their call hung up.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bridge.call.causes import Cause, from_fault
+from bridge.call.cause_mapping import from_fault
+from bridge.call.causes import Cause
 from bridge.call.commands import (
     DropVoicemail,
     EndAudio,

@@ -3,14 +3,8 @@
 
 import pytest
 
-from bridge.call.causes import (
-    MEANINGS,
-    Cause,
-    from_fault,
-    from_hangup,
-    from_reject,
-    from_sip,
-)
+from bridge.call.cause_mapping import from_fault, from_hangup, from_reject, from_sip
+from bridge.call.causes import MEANINGS, Cause
 from bridge.call.events import MediaFault
 
 MATRIX_REASONS = {

@@ -8,7 +8,7 @@ import pytest
 from bridge.call import commands as c
 from bridge.call import events as e
 from bridge.call.bounds import Bounds
-from bridge.call.causes import blames_trunk
+from bridge.call.cause_mapping import blames_trunk
 from bridge.call.ids import Address, CallId, LegId, MatrixCallId, RoomId, Side, TrunkName
 from bridge.call.policy import Policy
 from bridge.call.rules import OutboundRule, TrunkPolicy

@@ -7,7 +7,8 @@ import pytest
 
 from bridge.call import commands as c
 from bridge.call import events as e
-from bridge.call.causes import Cause, best_of
+from bridge.call.cause_mapping import best_of
+from bridge.call.causes import Cause
 from bridge.call.ids import Address, LegId, MatrixCallId, OpId, Party, PartyId, RoomId, Side, UserId
 from bridge.call.notices import Notices
 from bridge.call.policy import Access, Policy

@@ -7,7 +7,7 @@ import pytest
 
 from bridge.call import commands as c
 from bridge.call import events as e
-from bridge.call.causes import blames_description
+from bridge.call.cause_mapping import blames_description
 from bridge.call.ids import Address, LegId, OpId, Side
 from bridge.call.policy import Policy
 from bridge.call.rules import OutboundRule, TrunkPolicy
