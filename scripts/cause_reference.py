@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The reference page of causes, written from `bridge/call/causes.py` and `cause_mapping.py`, as Markdown."""
+"""The reference page of causes, as Markdown, written from `causes.py` and `cause_mapping.py`."""
 
 from collections.abc import Iterable, Mapping
 

@@ -21,8 +21,6 @@ from bridge.call.events import (
 )
 from bridge.call.ids import Address, LegId, OpId, TrunkName
 from bridge.sip.call import Call
-from bridge.sip.dialog_state import DialogState, as_callee, as_caller
-from bridge.sip.early import early_of
 from bridge.sip.endings import AddressOf, headers_of, hung_up_here, left, refused
 from bridge.sip.identity import FarParty
 from bridge.sip.keypad import Infos, body_of
@@ -32,6 +30,7 @@ from bridge.sip.params import add_headers, audio_only, message_in
 from bridge.sip.pictures import ASK, CONTROL, asks_for_picture
 from bridge.sip.refer import Transfer
 from bridge.sip.referrals import Referral, Referrals
+from bridge.sip.remains import Remains
 from bridge.sip.transactions import send_no_more
 from bridge.sip.trunks import Route
 
@@ -75,13 +74,7 @@ class Leg:
         self._log = log.bind(leg=leg, trunk=trunk)
         self._invite: Message | None = None
         """The INVITE that the far end sent; None if we sent it."""
-        self._transport = ""
-        self._peer = ""
-        self._dialog: DialogState | None = None
-        self._placed = ""
-        """The INVITE that we sent."""
-        self._is_early = False
-        """Whether it is known how to end the call while it rings."""
+        self._remains = Remains(trunk, self._outlives)
         self._progressed_with_sdp = False
         self._cancel: Message | None = None
         self._our_end: SipEnded | None = None
@@ -247,29 +240,18 @@ class Leg:
             self._identify(message)
         elif method == "INVITE" and 100 < message.status < 200:
             self.offers.rang(message)
-            if self._placed:
-                self._rings(parse(self._placed), self._transport, self._peer)
+            self._remains.rang()
             self._report(SipProgressed(leg=self.id, status=message.status, sdp=message.sdp))
 
     def tapped(self, text: str, transport: str, peer: str) -> None:
         """A message of this call came in."""
-        self._transport, self._peer = transport, peer
+        self._remains.received(transport, peer)
         self.offers.acknowledged(text)
 
     def sent(self, text: str, transport: str, peer: str) -> None:
         """A message of this call went out: what would end it while it rings is kept."""
-        if self._established or self._dialog is not None:
-            return
-        if text.startswith("INVITE "):
-            self._placed = text
-        elif self._invite and text.startswith("SIP/2.0 18"):
-            self._rings(parse(text), transport, peer)
-
-    def _rings(self, message: Message, transport: str, peer: str) -> None:
-        if not self._is_early:
-            self._is_early = True
-            state = early_of(message, transport, peer).to_json()
-            self._report(SipDialogChanged(leg=self.id, state=state))
+        if not self._established:
+            self._remains.sent(text, transport, peer, self._invite)
 
     @property
     def _established(self) -> bool:
@@ -283,7 +265,7 @@ class Leg:
     @property
     def heard(self) -> bool:
         """Whether any message of this call has come in."""
-        return self._peer != ""
+        return self._remains.heard
 
     @property
     def ending(self) -> bool:
@@ -301,7 +283,7 @@ class Leg:
         """
         self.hush()
         self.hang_up(status, "")
-        send_no_more(self._placed)
+        send_no_more(self._remains.placed)
 
     def hush(self) -> None:
         """Report nothing more."""
@@ -325,7 +307,7 @@ class Leg:
             return
         self._report(SipAnswered(leg=self.id, sdp=sdp, refers=answer.allows("REFER")))
         self._identify(answer)
-        self._dialog_is(as_caller(answer, self.trunk, self._transport, self._peer))
+        self._remains.answered(answer)
 
     def _confirmed(self, ack: Message | None) -> None:
         assert self._invite
@@ -334,7 +316,7 @@ class Leg:
         self.offers.remote = answer or self.offers.remote
         self._report(SipConfirmed(leg=self.id, sdp=answer))
         if ack:
-            self._dialog_is(as_callee(self._invite, ack, self.trunk, self._transport, self._peer))
+            self._remains.confirmed(self._invite, ack)
 
     def _disconnected(self, info: pj.CallInfo, message: Message | None) -> None:
         if self._our_end:
@@ -403,10 +385,8 @@ class Leg:
     def _transferring(self, op: OpId, status: int) -> None:
         self._report(SipReferProgressed(leg=self.id, op=op, status=status))
 
-    def _dialog_is(self, state: DialogState) -> None:
-        if state != self._dialog:
-            self._dialog = state
-            self._report(SipDialogChanged(leg=self.id, state=state.to_json()))
+    def _outlives(self, state: str) -> None:
+        self._report(SipDialogChanged(leg=self.id, state=state))
 
 
 def _over(change: pj.TsxStateEvent) -> bool:
