@@ -7,6 +7,7 @@ each of them counts. Its SRTP is left out by `pjsua2_recipe.CONFIGURE`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,7 +154,23 @@ _NO_MORE_THAN_THE_TEXT = Change(
 """,
 )
 
-CHANGES = (_NO_STREAM, *_TRIED_IN_PASSING, _NO_MORE_THAN_THE_TEXT)
+_INTERFACE = "pjsip-apps/src/swig/pjsua2.i"
+
+# Of the classes whose name begins like this nothing is wrapped for Python: half of what there was
+# to compile, and to load at each start.
+_LEFT_OUT = Change(
+    _INTERFACE,
+    '%include "symbols.i"\n',
+    """\
+%include "symbols.i"
+%rename("$ignore", regextarget=1, %$isclass) "^(pj::)?(AudDevInfo|AudioDev|AudioMedia|Codec|\
+Container|ExtraAudio|Jbuf|Json|Math|MediaFormat|Persistent|Pres|Rtcp|Srtp|Ssl|Stream|Tone|Vid|\
+Window).*";
+""",
+)
+_LISTS = ("StringVector", "SipHeaderVector", "AuthCredInfoVector")
+
+CHANGES = (_NO_STREAM, *_TRIED_IN_PASSING, _NO_MORE_THAN_THE_TEXT, _LEFT_OUT)
 
 
 def apply(tree: Path) -> None:
@@ -164,3 +181,15 @@ def apply(tree: Path) -> None:
         if text.count(change.before) != 1:
             raise StepError(f"{change.file} has not the text that is to be changed there")
         path.write_text(text.replace(change.before, change.after))
+
+
+def leave_out_lists(tree: Path) -> None:
+    """Wrap few lists for Python: for each there would be 80 kB of C++."""
+    interface = tree / _INTERFACE
+    lines = interface.read_text().splitlines(keepends=True)
+    kept = (
+        line
+        for line in lines
+        if not (found := re.match(r"%template\((\w+)\)", line)) or found[1] in _LISTS
+    )
+    interface.write_text("".join(kept))

@@ -235,6 +235,23 @@ def test_the_source_is_changed_only_where_it_is_what_it_was(
         assert file.read_text() == other
 
 
+def test_of_the_lists_only_those_are_wrapped_that_are_used(tmp_path: Path) -> None:
+    interface = tmp_path / "pjsip-apps/src/swig/pjsua2.i"
+    interface.parent.mkdir(parents=True)
+    interface.write_text(
+        "%template(StringVector)    std::vector<std::string>;\n"
+        "%template(ToneDescVector)  std::vector<pj::ToneDesc>;\n"
+        '%include "pjsua2/json.hpp"\n'
+    )
+
+    pjsua2_changes.leave_out_lists(tmp_path)
+
+    assert [line.split()[0] for line in interface.read_text().splitlines()] == [
+        "%template(StringVector)",
+        "%include",
+    ]
+
+
 def test_the_module_that_is_installed_carries_a_thousand_calls_over_openssl_3() -> None:
     probe = subprocess.run(
         [sys.executable, "-c", pjsua2_recipe.PROBE], capture_output=True, text=True, check=True
