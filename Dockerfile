@@ -40,7 +40,9 @@ COPY bridge bridge
 RUN /opt/build/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /wheels . \
     && python3 -m venv --without-pip /opt/matrix-sip \
     && /opt/build/bin/pip --python /opt/matrix-sip/bin/python install \
-        --no-index --no-deps --compile /wheels/*.whl
+        --no-index --no-deps --no-compile /wheels/*.whl \
+    && /opt/matrix-sip/bin/python -m compileall -q \
+        -x '/(tests?|SelfTest|geodata|carrierdata|tzdata|lexers)/' /opt/matrix-sip/lib
 
 
 FROM debian:bookworm-slim

@@ -46,11 +46,11 @@ TEST = (
     *DEMO,
     *BROWSER,
     Need("coturn", "turnserver"),
-    Need("debootstrap", "debootstrap"),
     Need("faketime"),
     Need("iproute2", "ip"),
     Need("kamailio", "/usr/sbin/kamailio"),
     Need("kamailio-tls-modules"),
+    Need("mmdebstrap", "mmdebstrap"),
     Need("postgresql"),
     Need("sip-tester", "sipp"),
 )

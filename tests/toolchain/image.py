@@ -2,7 +2,7 @@
 """Builds a Dockerfile's stages without Docker: in Debian roots, with chroot.
 
 What Docker does and this does not: layers, image metadata, and its own isolation from the machine.
-The base images are debootstrap's `minbase`, from which Debian's official images are made, too.
+The base images are Debian's `minbase`, from which its official images are made, too.
 """
 
 import fcntl
@@ -28,11 +28,11 @@ _NETWORK = os.open("/proc/self/ns/net", os.O_RDONLY)
 _IN_ITS_NETWORK = ("nsenter", f"--net=/proc/self/fd/{_NETWORK}")
 
 # As in Debian's own images: nothing is written to be safe from a loss of power, or to be read.
-_SLIM = {
-    "etc/dpkg/dpkg.cfg.d/slim": "force-unsafe-io\n"
-    + "".join(f"path-exclude /usr/share/{name}/*\n" for name in ("doc", "info", "locale", "man")),
-    "etc/apt/apt.conf.d/slim": 'Acquire::Languages "none";\n',
-}
+_SLIM = (
+    "--dpkgopt=force-unsafe-io",
+    *(f"--dpkgopt=path-exclude /usr/share/{name}/*" for name in ("doc", "info", "locale", "man")),
+    '--aptopt=Acquire::Languages "none"',
+)
 
 ENTER = """
 set -e
@@ -136,30 +136,25 @@ def _of_this_machine() -> dict[str, str]:
 
 def _unpack_base(root: Path) -> None:
     """A fresh copy of the base; it is kept beside the wheels, and made once."""
-    kept = cache_directory().parent / "roots" / f"{SUITE}.tar"
+    kept = cache_directory().parent / "roots" / f"{SUITE}-slim.tar"
     kept.parent.mkdir(parents=True, exist_ok=True)
     with kept.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not kept.exists():
-            _debootstrap(root, kept)
+            _make_base(kept)
     root.mkdir(exist_ok=True)
     command("tar", "--extract", "--file", str(kept), "--directory", str(root))
-    for name, text in _SLIM.items():
-        (root / name).write_text(text)
     if certificates := os.environ.get("PIP_CERT"):
         shutil.copy(certificates, root / MACHINE_CA.lstrip("/"))
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
 
 
-def _debootstrap(root: Path, kept: Path) -> None:
+def _make_base(kept: Path) -> None:
     from scripts.pjsua2_source import debian_mirror
 
-    work = root.with_name("base")
-    command("debootstrap", "--variant=minbase", SUITE, str(work), debian_mirror())
-    incomplete = kept.with_suffix(".incomplete")
-    command("tar", "--create", "--file", str(incomplete), "--directory", str(work), ".")
+    incomplete = kept.with_name("incomplete.tar")
+    command("mmdebstrap", "--variant=minbase", *_SLIM, SUITE, str(incomplete), debian_mirror())
     incomplete.replace(kept)
-    shutil.rmtree(work)
 
 
 def command(*words: str) -> str:

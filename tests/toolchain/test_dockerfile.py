@@ -143,8 +143,8 @@ def test_building_has_a_network_also_when_the_tests_have_none() -> None:
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:
-    if os.geteuid() != 0 or not shutil.which("debootstrap"):
-        pytest.skip("building the image takes root and debootstrap")
+    if os.geteuid() != 0 or not shutil.which("mmdebstrap"):
+        pytest.skip("building the image takes root and mmdebstrap")
     if subprocess.run(["unshare", "--mount", "--net", "true"], check=False).returncode != 0:
         pytest.skip("namespaces are not allowed here")
     with tempfile.TemporaryDirectory(prefix="image-") as place:
