@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // A Chromium page for the tests of the media engine: evaluates what it is told.
 // One JSON request per line on standard input, {"id": 1, "code": "..."}; one JSON reply per line.
+// No code stands for a new page instead of the old one.
 import http from "node:http";
 import readline from "node:readline";
 import { createRequire } from "node:module";
@@ -29,13 +30,18 @@ const server = http.createServer((_, response) => {
     response.end("<!doctype html><title>client</title>");
 });
 await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-const page = await (await browser.newContext()).newPage();
-await page.goto(`http://127.0.0.1:${server.address().port}/`);
+let page;
+async function renew() {
+    await page?.context().close();
+    page = await (await browser.newContext()).newPage();
+    await page.goto(`http://127.0.0.1:${server.address().port}/`);
+}
 for await (const line of readline.createInterface({ input: process.stdin })) {
     const { id, code } = JSON.parse(line);
     let reply;
     try {
-        reply = { id, value: (await page.evaluate(`(async () => {${code}})()`)) ?? null };
+        const value = code ? await page.evaluate(`(async () => {${code}})()`) : await renew();
+        reply = { id, value: value ?? null };
     } catch (error) {
         reply = { id, error: String(error) };
     }

@@ -3,7 +3,6 @@
 
 from collections.abc import AsyncIterator, Iterator
 from ipaddress import IPv4Address
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from bridge.media.embedded.engine import EmbeddedEngine
 from bridge.media.embedded.path import Path as AudioPath
 from bridge.media.embedded.srtp import Packet
 from tests.media.desk import Desk
-from tests.media.page import Page, open_page
+from tests.media.page import Page
 from tests.simulators.audio import sine, write_wav
 from tests.simulators.isolation import isolated
 from tests.simulators.rtp import RtpPeer
@@ -59,18 +58,25 @@ def long_way(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def network() -> Iterator[None]:
     """Loopback only."""
     with isolated():
         yield
 
 
-@pytest.fixture
-async def page(network: None, tmp_path: Path) -> AsyncIterator[Page]:
+@pytest.fixture(scope="module")
+def only_page(network: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """Chromium with a microphone that hears 440 Hz."""
-    microphone = tmp_path / "microphone.wav"
+    microphone = tmp_path_factory.mktemp("chromium") / "microphone.wav"
     write_wav(microphone, sine(440, 10, 48000), 48000)
-    page = await open_page(microphone)
+    page = Page(microphone)
     yield page
-    await page.close()
+    page.close()
+
+
+@pytest.fixture
+async def page(only_page: Page) -> Page:
+    """A page as new."""
+    await only_page.renew()
+    return only_page

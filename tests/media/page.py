@@ -3,6 +3,7 @@
 
 import asyncio
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -37,36 +38,37 @@ return found ? [found.packetsReceived, found.packetsLost, found.totalAudioEnergy
 """
 
 
-async def open_page(microphone: Path) -> "Page":
-    """Chromium with a microphone that hears a file, and a camera that sees a test picture."""
-    process = await asyncio.create_subprocess_exec(
-        "node",
-        HERE / "browser.mjs",
-        MODULES,
-        chromium(),
-        microphone,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    page = Page(process)
-    await page.run(START)
-    return page
-
-
 class Page:
-    """A page of Chromium that evaluates JavaScript."""
+    """A page of Chromium that evaluates JavaScript, for one test after the other.
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+    Each has an event loop of its own, so what is read here is read by a thread.
+    """
+
+    def __init__(self, microphone: Path) -> None:
+        """Start Chromium with a microphone that hears a file, and a camera with a test picture."""
+        self._process = subprocess.Popen(
+            ["node", HERE / "browser.mjs", MODULES, chromium(), microphone],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         self._id = 0
+
+    async def renew(self) -> None:
+        """Have an empty page instead of what the last test left."""
+        await self._ask(None)
+        await self.run(START)
 
     async def run(self, code: str) -> Any:
         """The value that `code` returns."""
+        return await self._ask(code)
+
+    async def _ask(self, code: str | None) -> Any:
         self._id += 1
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"id": self._id, "code": code}).encode() + b"\n")
-        reply = json.loads(await self._process.stdout.readline())
+        self._process.stdin.flush()
+        reply = json.loads(await asyncio.to_thread(self._process.stdout.readline))
         if "error" in reply:
             raise RuntimeError(reply["error"])
         return reply["value"]
@@ -108,8 +110,6 @@ class Page:
         assert found is not None
         return int(found[0]), int(found[1]), found[2]
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """End Chromium."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        await self._process.wait()
+        self._process.communicate()

@@ -14,6 +14,7 @@ from typing import Final, Self
 
 from bridge.call.commands import AnswerSip
 from bridge.call.events import SipEnded, SipEvent, SipInviteReceived
+from bridge.sip import endpoint
 from tests.simulators.processes import Child
 from tests.simulators.waiting import until
 from tests.sip.calls import bye
@@ -87,6 +88,8 @@ def _library() -> Path:
 
 
 async def _play(port: int, settings: dict[str, object]) -> None:
+    # Hundredths of a second of this clock would be no time at all, so that it never waited.
+    setattr(endpoint, "_POLL", endpoint._POLL * SPEED)  # noqa: B010
     # The peer's clock is the usual one: a second there is half a minute here.
     by = trunk(port or 9).model_copy(update={"answer_within": 60.0, **settings})
     async with Bridge({TRUNK: by}) as bridge:
