@@ -7,18 +7,7 @@ an exchange, so that an offer that is refused leaves everything as it was.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic
 
-import structlog
-
-from bridge.call.events import (
-    MediaConnected,
-    MediaFault,
-    MediaKeyPressed,
-    MediaLost,
-    MediaPictureWanted,
-    MediaVideoChanged,
-)
 from bridge.call.ids import CallId, Side
 from bridge.call.terms import Keypad, Terms
 from bridge.errors import BridgeError, SdpError
@@ -27,6 +16,7 @@ from bridge.media.embedded.alone import Alone
 from bridge.media.embedded.beside import Beside, unbound_exchange
 from bridge.media.embedded.keys import KeyListener, KeyPlayer
 from bridge.media.embedded.legs import Legs, Reports, Resources
+from bridge.media.embedded.news import News
 from bridge.media.embedded.sounds import Sounds
 from bridge.media.embedded.streams import Statistics
 from bridge.media.embedded.successor import Successor, is_surprising
@@ -38,8 +28,6 @@ from bridge.sdp.description import MediaDirection, SessionDescription
 from bridge.sdp.ends import Exchange
 from bridge.sdp.parser import parse
 from bridge.sdp.video import leg_video, own_video_index
-
-logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,27 +48,23 @@ class Session:
 
     def __init__(self, call: CallId, resources: Resources, emit: Emit) -> None:
         self._call = call
-        self._emit = emit
-        self._log = logger.bind(call=call)
+        self._news = News(call, emit)
         self._listener = KeyListener(self._key_pressed)
         legs = self._legs = Legs(
             resources,
             Reports(
                 connected=self._announce,
-                failed=self._matrix_failed,
-                codec_changed=self._codec_changed,
+                failed=self._news.lost,
+                codec_changed=lambda: self._upkeep.start(),
                 event=self._listener.hear,
-                sip_blind=self._sip_blind,
-                picture_wanted=lambda: emit(MediaPictureWanted(call=call)),
+                sip_blind=self._news.blind,
+                picture_wanted=self._news.picture_wanted,
             ),
         )
         self._agreements = Agreements(legs)
         self._player = KeyPlayer(legs.streams.to_matrix)
         self._beside: Beside | Alone | None = None
         self._successor: Successor | None = None
-        self._video_told = ""
-        self._answered_at = 0.0
-        self._connected_at = 0.0
         self._upkeep = Upkeep(legs.streams, legs.matrix.send_rtcp, legs.send_sip_rtcp)
         self.sounds = Sounds(call, legs.streams, legs.tell, legs.ear_of, emit)
         self._watch = Watch(call, legs.streams, self._wants, legs.facts, emit)
@@ -290,7 +274,7 @@ class Session:
             self._legs.streams,
             hear=self._legs.hear_elsewhere,
             follow=self._follow_beside,
-            on_key=self._key_told,
+            on_key=self._news.key,
         )
 
     async def _answer_alone(self, sdp: str) -> str:
@@ -338,8 +322,7 @@ class Session:
         if len(media) < 2:
             return
         legs.streams.follow(media[Side.MATRIX], media[Side.SIP])
-        if not self._answered_at:
-            self._answered_at = monotonic()
+        self._news.agreed()
         if self._beside is None:
             legs.follow_video(agreed[Side.MATRIX], agreed[Side.SIP])
         else:
@@ -347,27 +330,15 @@ class Session:
         self._upkeep.start()
         if not early:  # Before the answer, silence is usual.
             self._watch.start()
-            self._announce_video()
+            self._news.video(legs.video.codec)
         self._announce()
 
     def _announce(self) -> None:
         """Say once that audio can pass."""
         codecs = self._legs.streams.codecs
         there = self._legs.matrix.connected if self._beside is None else self._beside.talks
-        if self._connected_at or not there or len(codecs) < 2:
-            return
-        self._connected_at = monotonic()
-        matrix, sip = (str(codecs[side]) for side in (Side.MATRIX, Side.SIP))
-        seconds = round(self._connected_at - self._answered_at, 3)
-        self._log.info("media connected", matrix=matrix, sip=sip, seconds=seconds)
-        self._emit(MediaConnected(call=self._call, matrix_codec=matrix, sip_codec=sip))
-
-    def _announce_video(self) -> None:
-        """Say which video passes, if that is another than before."""
-        codec = self._legs.video.codec
-        if codec != self._video_told:
-            self._video_told = codec
-            self._emit(MediaVideoChanged(call=self._call, codec=codec))
+        if there and len(codecs) == 2:
+            self._news.connected(codecs[Side.MATRIX], codecs[Side.SIP])
 
     # --- what the legs report ---------------------------------------------------------------------
 
@@ -391,22 +362,7 @@ class Session:
         if self._agreements.terms.keypad is Keypad.EVENTS:
             return
         self._legs.streams.to_sip.events += 1
-        self._key_told(key, duration)
-
-    def _key_told(self, key: str, duration: float) -> None:
-        self._emit(MediaKeyPressed(call=self._call, key=key, duration=round(duration, 3)))
-
-    def _codec_changed(self) -> None:
-        self._upkeep.start()
-
-    def _matrix_failed(self, fault: MediaFault, detail: str) -> None:
-        self._log.warning("media lost", side="matrix", fault=fault.value, detail=detail)
-        self._emit(MediaLost(call=self._call, side=Side.MATRIX, fault=fault, detail=detail))
-
-    def _sip_blind(self) -> None:
-        self._log.warning(
-            "what the SIP peer sends cannot be decrypted: it uses another key than it said"
-        )
+        self._news.key(key, duration)
 
     def _wants(self, side: Side) -> bool:
         """Whether audio is to come from a side. Whose SIP peer is there instead watches that."""
@@ -417,9 +373,9 @@ class Session:
 
     def statistics(self) -> Statistics:
         """What was measured so far; the keys are described in `streams.py`."""
-        result = self._legs.statistics(self._answered_at)
-        if self._connected_at and self._answered_at:
-            result["connect_s"] = round(self._connected_at - self._answered_at, 3)
+        result = self._legs.statistics(self._news.answered_at)
+        if (seconds := self._news.connect_seconds) is not None:
+            result["connect_s"] = seconds
         return result
 
     async def close(self) -> None:
