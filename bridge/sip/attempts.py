@@ -9,7 +9,8 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -52,14 +53,26 @@ _TO_TAG: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
+class _Key(NamedTuple):
     """What is summed up together. `source` and `trunk` are empty for several."""
 
     source: str
     trunk: str
     cause: Cause
     status: int
+
+
+@dataclass(slots=True)
+class _Sum:
+    """Many that are alike: the first, how many, and when the last one came."""
+
+    first: RefusedCalls
+    times: int
+    until: float
+
+    def told(self) -> RefusedCalls:
+        call_id = self.first.sip_call_id if self.times == 1 else ""
+        return replace(self.first, times=self.times, until=self.until, sip_call_id=call_id)
 
 
 class Attempts:
@@ -86,7 +99,7 @@ class Attempts:
         self._buckets = Buckets(clock)
         self._repeats: Repeats[bool] = Repeats(clock)
         self._waiting: list[RefusedCalls] = []
-        self._sums: dict[_Key, RefusedCalls] = {}
+        self._sums: dict[_Key, _Sum] = {}
         self._window = FIRST
         self._summing = False
 
@@ -106,22 +119,22 @@ class Attempts:
             return
         key = _Key(_shown(source), trunk or "", cause, status)
         if key not in self._sums and len(self._sums) >= SUMS:
-            key = replace(key, source="", trunk="")
+            key = key._replace(source="", trunk="")
         known = self._sums.get(key)
         if known is None:
             first = self._record(text, source, cause, status, trunk)
-            self._sums[key] = replace(first, source=key.source, trunk=TrunkName(key.trunk))
+            first = replace(first, source=key.source, trunk=TrunkName(key.trunk))
+            self._sums[key] = _Sum(first, 1, first.until)
         else:
-            until = max(known.since, self._wall())  # However the clock was set meanwhile.
-            times = known.times + 1
-            self._sums[key] = replace(known, times=times, until=until, sip_call_id="")
+            known.times += 1
+            known.until = max(known.first.since, self._wall())  # However the clock was set.
         if not self._summing:
             self._summing = True
             self._call_later(self._window, self._sum_up)
 
     def flush(self) -> None:
         """Tell of all that waits, before the thread ends."""
-        self._waiting += self._sums.values()
+        self._waiting += [each.told() for each in self._sums.values()]
         self._sums.clear()
         self._tell()
 
@@ -212,6 +225,7 @@ def _begins_call(text: str) -> bool:
     return text.startswith("INVITE ") and _TO_TAG.search(text) is None
 
 
+@lru_cache(maxsize=256)
 def _shown(source: str) -> str:
     """What one stranger can send from."""
     network, address = network_of(source), address_in(source)

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 from urllib.parse import quote
@@ -317,6 +318,7 @@ def address_in(source: str) -> IPv4Address | IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+@lru_cache(maxsize=1024)
 def network_of(host: str) -> str:
     """What one stranger can send from: an IPv4 address, or a /64 of IPv6."""
     address = address_in(host)

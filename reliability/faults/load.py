@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
+from bridge.sip.messages import parse
 from reliability.dialog import branch, written
 from reliability.faults.base import Fault
-from reliability.place import Place, persons_number
+from reliability.ledger import Placed
+from reliability.place import PBX, Place, persons_number
 from reliability.plan import Way
 from reliability.scene import Scene
 from tests.simulators.waiting import until
@@ -25,6 +27,8 @@ _SUMMED: Final = 60.0
 """Seconds until the last sum is on record: two of those that are summed up, and more."""
 _MORE: Final = 4
 """Calls each way beyond the limit."""
+_STORM: Final = 40
+"""Telephones that call at the same time: more than the bridge refuses with a ladder."""
 _AT_ONCE: Final = 5.0
 """Seconds: generous, for the machine may be busy."""
 
@@ -73,19 +77,11 @@ async def _flood(place: Place) -> None:
         sock.bind((STRANGER, 0))
         sock.setblocking(False)
         here, due = f"{STRANGER}:{sock.getsockname()[1]}", time.monotonic()
-        for number in itertools.count(1):
-            headers = [
-                ("Via", f"SIP/2.0/UDP {here};branch={branch()}"),
-                ("Max-Forwards", "70"),
-                ("From", f"<sip:100@{STRANGER}>;tag={number}"),
-                ("To", f"<sip:{persons_number(0)}@127.0.0.1>"),
-                ("Call-ID", secrets.token_hex(8)),
-                ("CSeq", "1 INVITE"),
-                ("Contact", f"<sip:100@{here}>"),
-            ]
-            start = f"INVITE sip:{persons_number(0)}@127.0.0.1 SIP/2.0"
+        to = f"<sip:{persons_number(0)}@127.0.0.1>"
+        while True:
+            invite = _request("INVITE", here, secrets.token_hex(8), branch(), to)
             with contextlib.suppress(OSError):
-                sock.sendto(written(start, headers), ("127.0.0.1", place.sip_port))
+                sock.sendto(invite, ("127.0.0.1", place.sip_port))
             due += 1 / _RATE
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
@@ -122,3 +118,57 @@ class Overload(Fault):
         for _ in range(_MORE):
             await scene.refused_in({503}, ("no_resources",), within=_AT_ONCE)
             await scene.refused_out(("no_resources",), within=_AT_ONCE)
+        await _storm(scene)
+
+
+async def _storm(scene: Scene) -> None:
+    """Many telephones call at the same time: each is refused, and has its record."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((PBX, 0))
+        sock.setblocking(False)
+        here = f"{PBX}:{sock.getsockname()[1]}"
+        invites = {secrets.token_hex(8): branch() for _ in range(_STORM)}
+        at = time.monotonic()
+        for call_id, mark in invites.items():
+            data = _request("INVITE", here, call_id, mark, f"<sip:{persons_number(0)}@127.0.0.1>")
+            sock.sendto(data, ("127.0.0.1", scene.place.sip_port))
+            scene.placed.append(
+                Placed(
+                    planned=scene.planner.steady(Way.IN),
+                    at=at,
+                    causes=("no_resources",),
+                    sip_call=call_id,
+                )
+            )
+        refused: set[str] = set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_AT_ONCE):
+                while len(refused) < _STORM:
+                    answer = parse((await _received(sock)).decode())
+                    call_id, to = answer.first("call-id"), answer.first("to")
+                    if answer.status == 503:
+                        refused.add(call_id)
+                        ack = _request("ACK", here, call_id, invites[call_id], to)
+                        sock.sendto(ack, ("127.0.0.1", scene.place.sip_port))
+    if len(refused) < _STORM:
+        scene.falls_short(f"only {len(refused)} of {_STORM} telephones were refused at once")
+    else:
+        scene.note(f"{_STORM} telephones that call at the same time are refused")
+
+
+async def _received(sock: socket.socket) -> bytes:
+    return await asyncio.get_running_loop().sock_recv(sock, 65536)
+
+
+def _request(method: str, here: str, call_id: str, mark: str, to: str) -> bytes:
+    """An INVITE of a caller without a name, or its ACK."""
+    headers = [
+        ("Via", f"SIP/2.0/UDP {here};branch={mark}"),
+        ("Max-Forwards", "70"),
+        ("From", f"<sip:100@{here}>;tag={call_id}"),
+        ("To", to),
+        ("Call-ID", call_id),
+        ("CSeq", f"1 {method}"),
+        ("Contact", f"<sip:100@{here}>"),
+    ]
+    return written(f"{method} sip:{persons_number(0)}@127.0.0.1 SIP/2.0", headers)
