@@ -27,7 +27,6 @@ from bridge.sip.orphans import end_dialogs
 from bridge.sip.pauses import registration_pause
 from bridge.sip.roster import RegistrationObserver, Roster
 from bridge.sip.strangers import Strangers
-from bridge.sip.successors import Decisions
 from bridge.sip.tap import Tapped, without_secrets
 from bridge.sip.texts import parts
 from bridge.sip.trunks import Registration
@@ -98,8 +97,6 @@ class SipAdapter:
         self._certificates = Certificates(sip.transports)
         self._unfit: Sequence[str] = ()
         self._legs: dict[str, LegId] = {}
-        self.decisions = Decisions()
-        """What the core says of INVITEs for which the SIP thread waits."""
         self._stopping = threading.Event()
         self._last_turn = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -111,8 +108,7 @@ class SipAdapter:
 
     def do(self, command: SipCommand) -> None:
         """Queue a command; order is kept."""
-        if not self.decisions.takes(command):
-            self._errands.send(lambda worker: _carry_out(worker, command))
+        self._errands.send(lambda worker: _carry_out(worker, command))
 
     async def end_orphan(self, record: CallRecord) -> None:
         """BYE the dialog of a call that a crash left behind. For use before `start`."""

@@ -65,6 +65,5 @@ class Call(pj.Call):
 
     @guarded
     def onCallReplaceRequest(self, prm: pj.OnCallReplaceRequestParam) -> None:
+        # None that may be accepted comes this far: see replaces.py.
         prm.statusCode = pj.PJSIP_SC_DECLINE
-        if self.leg:
-            self.leg.replacing(prm)

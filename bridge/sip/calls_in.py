@@ -10,7 +10,6 @@ import pjsua2 as pj
 import structlog
 
 from bridge.call.causes import Cause
-from bridge.call.commands import AnswerSip
 from bridge.call.events import SipInviteReceived, SipReferReceived
 from bridge.call.ids import Address, LegId, OpId
 from bridge.sip.account import Account
@@ -24,14 +23,16 @@ from bridge.sip.legs import Legs
 from bridge.sip.listener import Listener
 from bridge.sip.lookup import split_host_port
 from bridge.sip.messages import Message, caller_of, parse
-from bridge.sip.params import audio_only
 from bridge.sip.referrals import Referral
+from bridge.sip.replaces import replaced
 from bridge.sip.trunks import Peers, Route
 
 log = structlog.get_logger(__name__)
 
 _FORBIDDEN: Final = 403
 _SERVER_ERROR: Final = 500
+_NO_SUCH_DIALOG: Final = 481
+_DECLINED: Final = 603
 _REFUSED_ALOUD: Final = 16
 """Calls beyond the limit that the core refuses, with a ladder; a storm is refused here."""
 
@@ -71,7 +72,11 @@ class CallsIn:
         invite = parse(prm.rdata.wholeMsg)
         leg = self._legs.new(LegId(f"in-{secrets.token_hex(8)}"), account.route.name)
         leg.accept(account, prm.callId, invite)
+        call_id = replaced(invite)
+        former = self._legs.of_call(call_id)
         refusal = self._refusal(account.route, invite)
+        if refusal is None and call_id:
+            refusal = self._not_replaced(account.route, former)
         if refusal:
             self._turn_away(leg, refusal, prm.rdata)
             return
@@ -81,6 +86,8 @@ class CallsIn:
             log.exception("INVITE cannot be read", trunk=account.route.name)
             self._turn_away(leg, Refusal(_SERVER_ERROR, cause=Cause.ERROR), prm.rdata)
             return
+        if former is not None:
+            received = replace(received, replaces=former.id)
         if len(self._legs) > self.most:
             log.warning("too many calls", limit=self.most)
             received = replace(received, full=True)
@@ -103,32 +110,6 @@ class CallsIn:
         )
         self._listener.happened(received)
 
-    def replacing(self, leg: Leg, prm: pj.OnCallReplaceRequestParam) -> None:
-        """An INVITE is to take the place of a leg; only the trunk that has it may send one."""
-        account = self._accounts.get(leg.trunk)
-        invite = parse(prm.rdata.wholeMsg)
-        known = self._peers.trunk_of(invite, prm.rdata.srcAddress) == leg.trunk
-        if account is None or account.route is None or not known or not leg.referrals.welcome:
-            return
-        if self._stopping() or len(self._legs) >= self.most:
-            prm.statusCode = pj.PJSIP_SC_SERVICE_UNAVAILABLE
-            return
-        successor = self._legs.new(LegId(f"in-{secrets.token_hex(8)}"), leg.trunk)
-        successor.accept(account, None, invite)
-        self._legs.place(successor)
-        received = self._read(successor, account.route, invite)
-        self._listener.decisions.expect(successor.id)
-        self._listener.happened(replace(received, replaces=leg.id))
-        decision = self._listener.decisions.wait(successor.id)
-        if isinstance(decision, AnswerSip):
-            successor.offers.local = decision.sdp
-            prm.newCall = successor.call
-            prm.opt = audio_only().opt
-            prm.statusCode = pj.PJSIP_SC_OK
-            return
-        prm.statusCode = decision.status if decision else _SERVER_ERROR
-        successor.refused(int(prm.statusCode))
-
     def dialled(self, route: Route, request: Message) -> str:
         """What was dialled: canonical where it is a number, else as sent."""
         uri = dialled_in(route, request)
@@ -146,6 +127,15 @@ class CallsIn:
             log.warning("a call that has to be encrypted came without TLS", trunk=route.name)
             return Refusal(_FORBIDDEN, "TLS required", cause=Cause.NOT_ENCRYPTED)
         return refusal_of(invite, route.trunk)
+
+    def _not_replaced(self, route: Route, former: Leg | None) -> Refusal | None:
+        """Why an INVITE cannot take a call's place: only the trunk that has it may send one."""
+        if former is None:
+            return Refusal(_NO_SUCH_DIALOG)
+        if former.trunk != route.name or not former.referrals.welcome:
+            return Refusal(_DECLINED, cause=Cause.NOT_PERMITTED)
+        full = len(self._legs) > self.most
+        return unavailable(FULL, "Too many calls", Cause.NO_RESOURCES) if full else None
 
     def _safe(self, route: Route, invite: Message) -> bool:
         """Whether keys in an INVITE can have been read by nobody, where that matters."""

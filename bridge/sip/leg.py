@@ -66,8 +66,6 @@ class Leg:
         self.referrals = Referrals(lambda op, referral: self.referred(op, referral), ops)
         self.referred: Callable[[OpId, Referral], None] = lambda op, referral: None
         """Told of REFERs that were accepted."""
-        self.replacing: Callable[[pj.OnCallReplaceRequestParam], None] = lambda prm: None
-        """Told of INVITEs that are to take this leg's place."""
         self._report = report
         self._ended = ended
         self.offers = Offers(leg, ops, lambda event: self._report(event), self._respond, later)
@@ -98,8 +96,8 @@ class Leg:
             self._log.warning("cannot send INVITE", error=error.reason)
             self._end(SipEnded(leg=self.id, status=503, reason=error.reason, remote=False))
 
-    def accept(self, account: pj.Account, call_id: int | None, invite: Message) -> None:
-        """Take over a call that came in; one that the stack is about to make has no id yet."""
+    def accept(self, account: pj.Account, call_id: int, invite: Message) -> None:
+        """Take over a call that came in."""
         self._invite = invite
         self.offers.called, self.offers.remote = True, invite.sdp
         self.sip_call_id = invite.first("call-id")
@@ -271,10 +269,6 @@ class Leg:
     def ending(self) -> bool:
         """Whether it was told to end."""
         return self._our_end is not None
-
-    def refused(self, status: int) -> None:
-        """The stack has refused the INVITE by itself, or is about to."""
-        self._end(SipEnded(leg=self.id, status=status, remote=False))
 
     def give_up(self, status: int) -> None:
         """Have nobody called who has not said a word so far, and report nothing more.

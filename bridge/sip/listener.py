@@ -7,16 +7,12 @@ from typing import Protocol
 from bridge.call.events import SipEvent
 from bridge.call.ids import LegId, TrunkName
 from bridge.records import Mailbox, RefusedCalls, SipText
-from bridge.sip.successors import Decisions
 from bridge.sip.tap import Tapped
 from bridge.sip.trunks import Registration
 
 
 class Listener(Protocol):
     """Told what happens, on the SIP thread."""
-
-    decisions: Decisions
-    """Where what the core says can be waited for."""
 
     def happened(self, event: SipEvent) -> None:
         """Something for the core."""

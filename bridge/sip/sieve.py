@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from bridge.sip.pjlib import Text, endpoint, library
+from bridge.sip.replaces import disarm, is_replacing
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +94,7 @@ class _Received(ctypes.Structure):
         ("pkt_info", _Packet),
         ("msg_buf", ctypes.c_void_p),
         ("len", ctypes.c_int),
+        ("msg", ctypes.c_void_p),
     )
 
 
@@ -157,6 +159,8 @@ class Sieve:
             return _ON
         fate = self._judge(arrived)
         if fate is Fate.PASS:
+            if request and is_replacing(arrived.data):
+                disarm(self._library, address, _Received.from_address(address).msg)
             return _ON
         if request and isinstance(fate, Refuse):
             self._library.pjsip_endpt_respond_stateless(

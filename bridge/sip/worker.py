@@ -342,7 +342,6 @@ class Worker:
         leg.address_of = lambda uri: self._normalise(uri.user, uri.host)
         leg.texted = lambda prm: self._texted(leg.trunk, prm)
         leg.referred = lambda op, referral: self._calls_in.referred(leg, op, referral)
-        leg.replacing = lambda prm: self._calls_in.replacing(leg, prm)
         account = self._accounts.get(leg.trunk)
         leg.route = account.route if account else None
         leg.referrals.welcome = leg.route is not None and leg.route.trunk.transfers == "accept"

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from bridge.call.commands import AnswerSip, ByeSip, NotifySip, RejectSip, SendSipInvite
+from bridge.call.commands import (
+    AnswerSip,
+    ByeSip,
+    NotifySip,
+    RejectSip,
+    SendSipInvite,
+    SendSipProgress,
+)
 from bridge.call.events import (
     SipAnswered,
     SipConfirmed,
@@ -18,6 +25,7 @@ from bridge.call.events import (
 from bridge.call.ids import LegId
 from bridge.sip.messages import parse, tag_of
 from bridge.sip.referrals import read_referral
+from tests.simulators.waiting import until
 from tests.sip.phone import CALL, TRUNK, Bridge, Sipp, description, trunk
 
 REPLACES = "abc%40pbx%3Bto-tag%3D1%3Bfrom-tag%3D2"
@@ -151,7 +159,11 @@ async def test_an_invite_takes_the_place_of_a_call(tmp_path: Path) -> None:
         async with Sipp("caller_waits_for_bye", second, calls=bridge.port, keys=keys) as phone:
             invite = await bridge.expect(SipInviteReceived)
             assert invite.replaces == leg
+            # Nothing waits for what the core makes of it.
+            bridge.sip.do(SendSipProgress(call=CALL, leg=invite.leg, status=180))
+            await until(lambda: "SIP/2.0 180" in phone.messages(), what="the other heard it ring")
             bridge.sip.do(AnswerSip(call=CALL, leg=invite.leg, sdp=description(version=7)))
+            bridge.sip.do(ByeSip(call=CALL, leg=leg))
             # The one's ACK and the other's 200 to our BYE come in any order.
             both = [await bridge.expect(SipEvent) for _ in range(2)]
             assert {(type(event), event.leg) for event in both} == {
