@@ -155,7 +155,7 @@ class Client:
         await self._dtls.handshake(
             active=remote.setup != "active", fingerprints=remote.fingerprints
         )
-        self._send = self._ice.outlet(self._dtls.outgoing).send
+        self._send = self._ice.outlet(self._dtls.outgoing, self._dtls.suite).send
         self.film = Film(self._send) if self.video else None
         # The socket that hears the gateway alone is the transport's own affair.
         transport: Any = self._ice._nominated[1].protocol.transport

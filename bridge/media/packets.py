@@ -70,14 +70,17 @@ class _PacketSelector(selectors.BaseSelector):
         self._others = selectors.EpollSelector()
         self._epoll = select.epoll()
         self._epoll.register(self._others.fileno(), select.EPOLLIN)
-        self._handlers: dict[int, OnReadable] = {}
+        self._handlers: list[OnReadable | None] = [None] * (self._others.fileno() + 1)
+        """By their sockets' numbers, which are as small as can be."""
 
     def watch(self, fd: int, on_readable: OnReadable) -> None:
-        self._handlers[fd] = on_readable
+        handlers = self._handlers
+        handlers.extend([None] * (fd + 1 - len(handlers)))
+        handlers[fd] = on_readable
         self._epoll.register(fd, select.EPOLLIN)
 
     def unwatch(self, fd: int) -> None:
-        del self._handlers[fd]
+        self._handlers[fd] = None
         self._epoll.unregister(fd)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
@@ -89,7 +92,7 @@ class _PacketSelector(selectors.BaseSelector):
             now = monotonic()
             others = False
             for fd, _ in ready:
-                on_readable = handlers.get(fd)
+                on_readable = handlers[fd]
                 if on_readable is None:
                     others = True
                     continue

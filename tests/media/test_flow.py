@@ -18,7 +18,6 @@ from bridge.media.embedded.srtp import (
     Outlet,
     receiver,
     sender,
-    tag_of,
     unprotector,
 )
 from bridge.media.embedded.srtp import Packet as Lying
@@ -91,7 +90,7 @@ class Flowing(Line):
             self._receive,
             self._otherwise,
             session=session,
-            tag=tag_of(suite) if suite else 0,
+            suite=suite,
             most=most,
             forged=self._count_forged,
         )
@@ -290,7 +289,7 @@ def test_what_is_encrypted_is_decrypted_and_encrypted_anew(suite: str) -> None:
     phone, ours = _sessions(suite)
     we, client = _sessions(suite)
     line = Flowing(ours, suite)
-    line.path.lead(Outlet(line._keep, we))
+    line.path.lead(Outlet(line._keep, we, suite))
     packets = Sender(0, sequence=5).packets([b"%d" % number * 80 for number in range(6)])
     for number, packet in enumerate(packets):
         line.take(phone.protect(packet.write()), 100 + number / 50)
@@ -330,7 +329,7 @@ def test_what_is_forged_is_told_and_the_next_packet_is_seen(suite: str) -> None:
 def test_what_is_too_old_to_be_encrypted_is_counted() -> None:
     we, _ = _sessions("AEAD_AES_128_GCM")
     line = Flowing()
-    line.path.lead(outlet := Outlet(line._keep, we))
+    line.path.lead(outlet := Outlet(line._keep, we, "AEAD_AES_128_GCM"))
     source = Sender(0, sequence=5)
     line.take(source.next(PAYLOAD).write(), 100.0)
     # Somebody has used the number that the next one will get.

@@ -23,6 +23,7 @@ from bridge.media.embedded.srtp import (
     Packet,
     context_of,
     protect,
+    tag_of,
     unprotect,
 )
 
@@ -32,6 +33,8 @@ OnRtp = Callable[[Packet, float], None]
 _HEAD = struct.Struct("!HHII")
 """RTP's header: version, marker and payload type at once; sequence number, timestamp, SSRC."""
 _unpack, _pack = _HEAD.unpack_from, _HEAD.pack_into
+_HEADS = tuple(VERSION << 8 | kind for kind in range(128))
+"""As all flows have them: numbers of its own for each would be that much more memory to touch."""
 _STOPPED = -1
 """No packet begins like this."""
 _NOBODY = Reception(8000)
@@ -57,6 +60,7 @@ class Flow:
         "_reception",
         "_sequence_offset",
         "_ssrc_out",
+        "_tag",
         "_timestamp_offset",
         "session",
     )
@@ -67,21 +71,22 @@ class Flow:
         otherwise: Callable[[int, float], None],
         *,
         session: Session | None = None,
-        tag: int = 0,
+        suite: str = "",
         most: int,
         forged: Callable[[], None],
     ) -> None:
         """`receive`: reads into `ARRIVAL`, raises OSError. `otherwise`: takes any other packet.
 
-        `session` decrypts, if it has to be; `tag`: bytes that SRTP has added. `most`: bytes that a
-        packet may have. `forged`: told that one could not be decrypted.
+        `session` of that `suite` decrypts, if it has to be. `most`: bytes that a packet may have.
+        `forged`: told that one could not be decrypted.
         """
         self._receive = receive
         self._otherwise = otherwise
         self.session = session
         self._opening = None if session is None else context_of(session)
         self._forged = forged
-        self._least = HEADER_SIZE + tag + 1
+        self._tag = tag_of(suite)
+        self._least = HEADER_SIZE + self._tag + 1
         self._most = most
         self._reception = _NOBODY
         self._emission = _NOTHING
@@ -113,7 +118,7 @@ class Flow:
                 self.stop()  # The next one is looked at closely.
                 self._forged()
                 return
-            size = LENGTH[0]
+            size -= self._tag
         reception.next = sequence + 1
         reception.octets += size - HEADER_SIZE
         # RFC 3550 A.8, as `Reception.note_time`.
@@ -140,7 +145,7 @@ class Flow:
             if protect(sealing, ARRIVED, LENGTH):
                 outlet.unsent += 1
                 return
-            size = LENGTH[0]
+            size += outlet.tag
         try:
             outlet.transmit(PACKETS[size])
         except OSError:
@@ -164,8 +169,8 @@ class Flow:
         self._reception = reception
         self._emission = emission
         self._outlet = outlet
-        self._head = VERSION << 8 | kind
-        self._head_out = VERSION << 8 | kind_out
+        self._head = _HEADS[kind]
+        self._head_out = _HEADS[kind_out]
         self._sequence_offset = sequence_offset
         self._timestamp_offset = timestamp_offset
         self._ssrc_out = emission.ssrc

@@ -274,7 +274,8 @@ class MatrixLeg:
             return
         self._send = ice.outlet().send
         self.pair = ice.pair
-        self._callbacks.outlet(ice.outlet(generation.dtls.outgoing))
+        dtls = generation.dtls
+        self._callbacks.outlet(ice.outlet(dtls.outgoing, dtls.suite))
 
     def _failed(self, generation: _Generation, fault: MediaFault, detail: str) -> None:
         """A generation is lost: that matters when there is no other."""

@@ -12,7 +12,7 @@ from bridge.media.embedded.flow import Ear, Flow
 from bridge.media.embedded.rtp import HEADER, HEADER_SIZE, is_rtcp, is_rtp
 from bridge.media.embedded.sip_srtp import UNREADABLE, SipSrtp
 from bridge.media.embedded.sockets import connected_twin
-from bridge.media.embedded.srtp import ARRIVAL, NOWHERE, PACKETS, Outlet, Packet, tag_of
+from bridge.media.embedded.srtp import ARRIVAL, NOWHERE, PACKETS, Outlet, Packet
 from bridge.media.packets import unwatch, watch
 from bridge.sdp.sdes import Keys
 
@@ -126,7 +126,8 @@ class SipLeg:
             self._blind = 0
         else:
             return
-        self.outlet.seal(self.srtp.outgoing if self.srtp else None)
+        srtp = self.srtp
+        self.outlet.seal(srtp.outgoing if srtp else None, srtp.keys.suite if srtp else "")
         self._listen()
 
     def _socket_address(self, address: tuple[str, int]) -> tuple[Any, ...]:
@@ -184,7 +185,7 @@ class SipLeg:
             twin.recv_into,
             lambda size, now: self._take(PACKETS[size], now),
             session=session,
-            tag=tag_of(srtp.keys.suite) if srtp else 0,
+            suite=srtp.keys.suite if srtp else "",
             most=self._most if readable else 0,
             forged=self._count_undecipherable,
         )

@@ -90,8 +90,10 @@ def context_of(session: Session) -> Any:
 
 
 def tag_of(suite: str) -> int:
-    """Bytes that a suite adds to each packet."""
-    return 16 if "GCM" in suite else 4 if suite.endswith("_32") else 10
+    """Bytes that a suite adds to each packet; none without one."""
+    if "GCM" in suite:
+        return 16
+    return (4 if suite.endswith("_32") else 10) if suite else 0
 
 
 def unprotector(session: Session) -> Callable[[int], Packet]:
@@ -136,22 +138,27 @@ def protector(session: Session) -> Callable[[bytes | Packet], Packet]:
 class Outlet:
     """Where packets of a side leave: encrypted, if they have to be, and sent now or never."""
 
-    __slots__ = ("_encrypt", "sealing", "transmit", "unsent")
+    __slots__ = ("_encrypt", "sealing", "tag", "transmit", "unsent")
 
     def __init__(
-        self, transmit: Callable[[bytes | Packet], object], session: Session | None = None
+        self,
+        transmit: Callable[[bytes | Packet], object],
+        session: Session | None = None,
+        suite: str = "",
     ) -> None:
         """`transmit` raises OSError where the network does not take a packet."""
         self.transmit = transmit
         self.unsent = 0
         """Packets that the network did not take, or that were too old to be encrypted."""
-        self.seal(session)
+        self.seal(session, suite)
 
-    def seal(self, session: Session | None) -> None:
+    def seal(self, session: Session | None, suite: str) -> None:
         """Encrypt with this from now on; None: not at all."""
         self._encrypt = None if session is None else protector(session)
         self.sealing = None if session is None else context_of(session)
         """The context that `protect` takes."""
+        self.tag = tag_of(suite)
+        """Bytes that this adds."""
 
     def send(self, packet: bytes | Packet) -> None:
         """Send an RTP packet."""

@@ -38,13 +38,22 @@ class _Ear:
         self._before: tuple[int, ...] = (0, 0, 0, 0, 0)
         self._quiet = 0
         self._told: tuple[object, ...] | None = None
-        self._baseline = Facts()
+        self._baseline: Facts | None = Facts()
+        """What was known when it was heard last; None: that is to be asked."""
 
     def restart(self, facts: Facts) -> None:
         """Another peer is on this side, of whom nothing can have come."""
         self._quiet = 0
         self._others = self._packets
         self._baseline = facts
+
+    def is_heard(self) -> bool:
+        """Whether more has come, as nearly always. Then there is nothing new."""
+        packets = self._path.reception.packets
+        if packets == self._packets or self._quiet:
+            return False
+        self._packets, self._baseline = packets, None
+        return True
 
     def look(self, facts: Facts, *, wanted: bool) -> tuple[bool, Facts | None]:
         """Whether it is heard, and if it is not, what is known; None: nothing new."""
@@ -54,12 +63,13 @@ class _Ear:
             news, self._told = self._told, None
             return True, facts if news else None
         self._quiet += 1
+        before = self._baseline = self._baseline or facts
         if self._quiet < PATIENCE:
             return True, None
         since = Facts(
             facts.hurdle,
-            facts.strangers - self._baseline.strangers,
-            facts.undecipherable - self._baseline.undecipherable,
+            facts.strangers - before.strangers,
+            facts.undecipherable - before.undecipherable,
         )
         known = (since.hurdle, since.strangers > 0, since.undecipherable > 0)
         if known == self._told:
@@ -152,6 +162,8 @@ class Watch:
             self._emit(MediaMeasured(call=self._call, matrix=matrix, sip=sip))
 
     def _look_at(self, side: Side, ear: _Ear) -> None:
+        if ear.is_heard():
+            return
         heard, news = ear.look(self._facts(side), wanted=self._wants(side))
         if news is None:
             return

@@ -29,7 +29,7 @@ from bridge.media.embedded.candidates import parse_candidate
 from bridge.media.embedded.flow import Ear, Flow
 from bridge.media.embedded.ice_servers import IceServers
 from bridge.media.embedded.sockets import connected_twin
-from bridge.media.embedded.srtp import ARRIVAL, SIZE, TRAILER, Outlet, Packet, tag_of
+from bridge.media.embedded.srtp import ARRIVAL, SIZE, TRAILER, Outlet, Packet
 from bridge.media.packets import unwatch, watch
 
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, struct.error)
@@ -109,7 +109,7 @@ class SocketTransport(asyncio.DatagramTransport):
             twin.recv_into,
             self._taken,
             session=hearing.session,
-            tag=tag_of(hearing.suite),
+            suite=hearing.suite,
             most=SIZE - TRAILER,
             forged=hearing.forged,
         )
@@ -285,13 +285,14 @@ class IceConnection(Connection):
             for each in (pair.local_candidate, pair.remote_candidate)
         )
 
-    def outlet(self, session: Session | None = None) -> Outlet:
+    def outlet(self, session: Session | None = None, suite: str = "") -> Outlet:
         """Sends packets to the selected pair, encrypted by `session` if there is one."""
         pair = self._nominated[1]
         transport, address = pair.protocol.transport, pair.remote_addr
         if isinstance(transport, SocketTransport):
-            return Outlet(transport.favour(address), session)
-        return Outlet(lambda data: transport.sendto(bytes(data), address), session)  # TURN
+            return Outlet(transport.favour(address), session, suite)
+        # TURN
+        return Outlet(lambda data: transport.sendto(bytes(data), address), session, suite)
 
     async def add_remote(self, candidate: str) -> bool:
         """Add a candidate line; False if it is one that cannot be used (TCP, mDNS, malformed)."""
