@@ -2,6 +2,7 @@
 """The bridge as a process: started, told by signals, stopped."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
 from typing import Final
@@ -25,6 +26,8 @@ def run(config: Config, template: Template | None, read: Callable[[], Config]) -
     `read`: reads the settings anew, at SIGHUP.
     `template`: what media workers are copies of; None: there are none.
     """
+    gc.freeze()
+    gc.enable()  # All is loaded.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(config, template, read))
 

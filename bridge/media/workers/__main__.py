@@ -14,11 +14,12 @@ import signal
 import socket
 import sys
 
-from bridge.media.workers import process
-
 
 def main() -> None:
     """Copy this process until nobody wants it any more."""
+    gc.disable()  # Nothing that is loaded is garbage, and a copy looks for what it makes itself.
+    from bridge.media.workers import process  # noqa: F401
+
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # The main process decides when it is over.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -58,6 +59,9 @@ def wanted(control: socket.socket) -> list[int]:
 
 def _work(sock: socket.socket) -> None:
     """Be a worker to the end."""
+    from bridge.media.workers import process
+
+    gc.enable()
     status = 1
     try:
         process.serve(sock)
