@@ -170,6 +170,8 @@ def _install_project(steps: Steps) -> None:
     with steps.step("matrix-sip itself (editable)"):
         quiet = ("-m", "pip", "--disable-pip-version-check", "install", "--no-index", "--no-deps")
         steps.run([VENV / "bin/python", *quiet, "--no-build-isolation", "--editable", ROOT])
+        # Once, instead of in each of the processes that begin to load it at the same time.
+        steps.run([VENV / "bin/python", "-m", "compileall", "-q", ROOT / "bridge"])
     _mark(VENV, "project", f"{key} {ROOT}")
 
 

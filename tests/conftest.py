@@ -3,13 +3,18 @@
 
 The usual one tries the same examples each time; `thorough` others, and more of them.
 A busy machine is no failure, so nothing here has a deadline.
+
+What is loaded stays, so nobody looks for garbage in it: not meanwhile, and not afterwards.
 """
 
+import gc
 import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+gc.disable()
 
 _SLOW = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large)
 
@@ -36,3 +41,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.path.is_relative_to(Path(__file__).parent / "call"):
                 item.add_marker(pytest.mark.timeout(0))
+
+
+def pytest_collection_finish() -> None:
+    """From now on garbage is looked for in what tests make."""
+    gc.freeze()
+    gc.enable()
