@@ -16,6 +16,7 @@ _COMPACT: Final = {
     "i": "call-id",
     "b": "referred-by",
     "m": "contact",
+    "o": "event",
     "r": "refer-to",
     "t": "to",
     "v": "via",
@@ -160,7 +161,8 @@ def parse(text: str) -> Message:
     head, body = _split(clean(text))
     start, _, rest = _FOLD.sub(" ", head).partition("\n")
     headers = []
-    for line in rest.splitlines():
+    # By nothing but line feeds: what else Unicode calls the end of a line may stand in a name.
+    for line in rest.split("\n"):
         name, colon, value = line.partition(":")
         key = name.strip().lower()
         if colon:

@@ -132,6 +132,11 @@ def test_summary_is_read(body: str, mailbox: Mailbox | None) -> None:
     assert notify(body) == mailbox
 
 
+def test_summary_with_short_headers_is_read() -> None:
+    text = "NOTIFY sip:x SIP/2.0\r\no: message-summary\r\n\r\nMessages-Waiting: yes\r\n"
+    assert read_mailbox(TRUNK, parse(text)) == Mailbox(trunk=TRUNK, waiting=True)
+
+
 def test_another_event_is_no_mailbox() -> None:
     assert notify("Messages-Waiting: yes\r\n", "presence") is None
     assert notify("Messages-Waiting: yes\r\n", "Message-Summary;id=7") is not None
