@@ -23,6 +23,7 @@ _COMPACT: Final = {
     "x": "session-expires",
 }
 _FOLD: Final = re.compile(r"\r?\n[ \t]+")
+_BREAK: Final = re.compile(r"[\r\n]")
 _BLANK_LINE: Final = re.compile(r"\r?\n\r?\n")
 _LIST_ITEM: Final = re.compile(
     r'(?:"(?:[^"\\]|\\.)*+\\?(?:"|\Z)|<[^>]*+(?:>|\Z)|[^,"<]++)++', re.DOTALL
@@ -159,14 +160,14 @@ def clean(text: str) -> str:
 def parse(text: str) -> Message:
     """Take a message apart."""
     head, body = _split(clean(text))
-    start, _, rest = _FOLD.sub(" ", head).partition("\n")
+    # What else may be called the end of a line can stand in a name, and begins no header there.
+    start, *lines = _FOLD.sub(" ", head).split("\r\n" if "\r\n" in head else "\n")
     headers = []
-    # By nothing but line feeds: what else Unicode calls the end of a line may stand in a name.
-    for line in rest.split("\n"):
+    for line in lines:
         name, colon, value = line.partition(":")
         key = name.strip().lower()
         if colon:
-            headers.append((_COMPACT.get(key, key), value.strip()))
+            headers.append((_COMPACT.get(key, key), _BREAK.sub(" ", value.strip())))
     return Message(start.strip(), tuple(headers), body)
 
 

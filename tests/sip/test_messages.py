@@ -43,11 +43,12 @@ def invite(*headers: str) -> str:
     return "\r\n".join(("INVITE sip:x@mx.test SIP/2.0", *headers, "", ""))
 
 
-@pytest.mark.parametrize("end", ["\v", "\f", "\x1c", "\x85", "\u2028"])
+@pytest.mark.parametrize("end", ["\r", "\n", "\v", "\f", "\x1c", "\x85", "\u2028"])
 def test_a_name_brings_no_headers(end: str) -> None:
     name = f"Ann{end}P-Asserted-Identity: <sip:+12025550199@mx.test>"
     invite = parse(f'INVITE sip:a SIP/2.0\r\nFrom: "{name}" <sip:+12025550111@mx.test>\r\n\r\n')
     assert caller_of(invite).user == "+12025550111"
+    assert not {"\r", "\n"} & set(invite.first("from"))
 
 
 def test_request() -> None:
