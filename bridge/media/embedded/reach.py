@@ -2,6 +2,7 @@
 """Whether STUN and TURN servers answer, and what they say: for checks, outside of any call."""
 
 import asyncio
+import ssl
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,6 +54,18 @@ async def relayed_at(server: dict[str, Any], patience: float = PATIENCE) -> Rela
         raise RemoteError(
             f"{_shown(address)} gives no relay: {error}",
             remedy="Are user name and password right, and does the server allow relaying?",
+        ) from error
+    except ssl.SSLCertVerificationError as error:
+        raise RemoteError(
+            f"{_shown(address)}: the certificate is not trusted: {error.verify_message}",
+            remedy="Write the name that the certificate is for, not an address. Is it the server's "
+            "whole chain? An authority of your own has to be among the system's "
+            "(update-ca-certificates), or in the file that SSL_CERT_FILE names.",
+        ) from error
+    except ssl.SSLError as error:
+        raise RemoteError(
+            f"{_shown(address)}: no TLS: {error.reason or error}",
+            remedy="turns: wants the server's port for TLS, usually 5349; turn: is without TLS.",
         ) from error
     except (OSError, TimeoutError, stun.TransactionError) as error:
         raise _silent(address, error) from error
