@@ -262,12 +262,19 @@ def test_messages_that_belong_to_no_call_are_forgotten(rig: Rig) -> None:
 
 @pytest.mark.parametrize("method", ["REGISTER", "OPTIONS"])
 def test_messages_outside_of_calls_are_not_kept(rig: Rig, method: str) -> None:
+    rig.core.reactions = {SipInviteReceived: [START]}
+    rig.driver.sip_message("abc@pbx", "sent", f"{method} sip:x SIP/2.0\r\nCSeq: 2 {method}\r\n\r\n")
+    rig.outside.legs["abc@pbx"] = LEG
+    rig.driver.emit(SIP_INVITE_IN)
+    assert not [line for line in rig.outside.ladder if method in line]
+
+
+def test_what_is_asked_within_a_call_is_on_its_ladder(rig: Rig) -> None:
     rig.outside.legs["abc@pbx"] = LEG
     rig.core.reactions = {SipInviteReceived: [START]}
     rig.driver.emit(SIP_INVITE_IN)
-    before = len(rig.outside.traced)
-    rig.driver.sip_message("abc@pbx", "sent", f"{method} sip:x SIP/2.0\r\nCSeq: 2 {method}\r\n\r\n")
-    assert len(rig.outside.traced) == before
+    rig.driver.sip_message("abc@pbx", "sent", "OPTIONS sip:x SIP/2.0\r\nCSeq: 2 OPTIONS\r\n\r\n")
+    assert rig.outside.ladder[-1] == "sip out: OPTIONS sip:x"
 
 
 async def test_shutting_down_waits_for_the_calls(rig: Rig) -> None:

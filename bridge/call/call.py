@@ -81,7 +81,7 @@ class Call:
         self._notices = effects.notices
         self.terms = terms
         self.media = MediaSession(effects, call)
-        self._listener = Listener(effects, call)
+        self._listener = Listener(effects, call, lambda: self.sip.ask_if_there())
         self.renegotiation = Renegotiation(effects, call)
         self.far = FarEnd(effects, call, sip, self.renegotiation, self._identify)
         self._abandoned = False

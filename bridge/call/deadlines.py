@@ -108,6 +108,8 @@ class Timeouts:
     """Until the client answers our `m.call.negotiate`: a re-INVITE waits meanwhile."""
     reinvite: float = 35.0
     """Until our re-INVITE has a final response: Timer B and a little."""
+    options: float = 35.0
+    """Until somebody of whom nothing comes has answered OPTIONS: Timer F and a little."""
     end: float = 40.0
     """Until a SIP leg that we ended is confirmed gone."""
     close: float = 10.0

@@ -20,6 +20,7 @@ from bridge.call.events import (
     MediaPictureWanted,
     MediaSilent,
     SipEvent,
+    SipHeard,
     SipKeyPressed,
     SipPictureWanted,
     SipProgressed,
@@ -75,6 +76,8 @@ class Dispatch:
                 self._call.end(Cause.ENDED_BY_ADMIN, "bridge", detail=event.words)
             case SipKeyPressed() | SipPictureWanted():
                 self._for_the_client(event)
+            case SipHeard():
+                self._heard(event)
             case SipProgressed():
                 self._progressed(event)
             case SipEvent():
@@ -106,6 +109,10 @@ class Dispatch:
         if event.status >= _RINGS_FROM and event.leg == self._call.sip.leg:
             self._course.rings_there()
         self.act(self._call.far.handle(event))
+
+    def _heard(self, event: SipHeard) -> None:
+        if event.leg == self._call.sip.leg:
+            self._listener.sign()
 
     def _for_the_client(self, event: SipKeyPressed | SipPictureWanted) -> None:
         """The far end says something that only means anything to the client."""

@@ -3,9 +3,11 @@
 
 The engine tells that nothing comes; where one is on hold, nothing is missed. Silence alone ends no
 call: who is muted may send nothing at all. But of whom nothing comes for very long, neither audio
-nor reports, has gone. Of the client, ICE finds that out (RFC 7675).
+nor reports nor anything by SIP, is asked; and who does not answer has gone. Of the client, ICE
+finds that out (RFC 7675).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -85,7 +87,8 @@ class _Spell:
 class Listener:
     """What is heard in one call."""
 
-    def __init__(self, effects: Effects, call: CallId) -> None:
+    def __init__(self, effects: Effects, call: CallId, ask: Callable[[], bool]) -> None:
+        """`ask`: has the telephone asked whether it is there; False where that cannot be done."""
         self.flows: dict[Side, Flow] = {}
         """What was measured last, by the side that it comes from."""
         self._effects = effects
@@ -97,6 +100,9 @@ class Listener:
         self._muted = False
         self._sign = 0.0
         """When something of the telephone came last, while it is not heard."""
+        self._ask = ask
+        self._asked = False
+        """Whether it was asked since."""
 
     def mute(self, *, muted: bool) -> None:
         """The client has muted itself, or not any more."""
@@ -118,7 +124,7 @@ class Listener:
         since = known.since if known else self._effects.now - event.seconds
         self._spells[side] = _Spell(cause, since)
         if side is Side.SIP and known is None:
-            self._sign = since
+            self._sign, self._asked = since, False
         if known is None or known.cause is not cause:
             self._effects.emit(RecordSilence(call=self._call, side=side, cause=cause.value))
 
@@ -133,11 +139,15 @@ class Listener:
 
     def _measured(self, event: MediaMeasured) -> None:
         if event.sip.reports or event.sip.packets:
-            self._sign = self._effects.now
+            self.sign()
         self.flows = flows({Side.MATRIX: event.matrix, Side.SIP: event.sip})
         self._opinion.add(self.flows)
         matrix, sip = self.flows[Side.MATRIX], self.flows[Side.SIP]
         self._effects.emit(RecordQuality(call=self._call, matrix=matrix, sip=sip))
+
+    def sign(self) -> None:
+        """The telephone is there: it has said something, by RTCP or SIP."""
+        self._sign, self._asked = self._effects.now, False
 
     @property
     def unheard(self) -> dict[Side, Silence]:
@@ -146,16 +156,22 @@ class Listener:
 
     @property
     def deadline(self) -> float | None:
-        """When the telephone, of which nothing comes, counts as gone."""
+        """When the telephone, of which nothing comes, is asked, or then counts as gone."""
         if self._longest is None or Side.SIP not in self._spells:
             return None
-        return self._sign + self._longest
+        answer = self._effects.timeouts.options if self._asked else 0.0
+        return self._sign + self._longest + answer
 
     def expire(self) -> Over | None:
-        """The telephone has gone, if it is that late."""
+        """The telephone is to be asked, or has gone, if it is that late."""
         if self.deadline is None or self.deadline > self._effects.now:
             return None
-        return Over(cause=Cause.CONNECTION_LOST, by="media")
+        if self._asked:
+            return Over(cause=Cause.CONNECTION_LOST, by="media")
+        self._asked = self._ask()
+        if not self._asked:  # It is about to leave, or to come back, for which there is a time.
+            self.sign()
+        return None
 
     def close(self) -> str:
         """The call is over; what to tell of it, empty if nothing was wrong to the end."""

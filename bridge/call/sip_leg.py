@@ -12,6 +12,7 @@ from bridge.call.commands import (
     AnswerSip,
     AnswerSipReinvite,
     AskSipForPicture,
+    AskSipIfThere,
     ByeSip,
     CancelSip,
     NotifySip,
@@ -268,6 +269,13 @@ class SipLeg(Machine):
         """Tell the far end that the client wants a whole picture, if it can be told."""
         if self.state in _TALKS:
             self.says(AskSipForPicture(call=self._call, leg=self.leg))
+
+    def ask_if_there(self) -> bool:
+        """Have the far end say anything; False where it cannot be asked now."""
+        asked = self.state in _TALKS
+        if asked:
+            self.says(AskSipIfThere(call=self._call, leg=self.leg))
+        return asked
 
     def notify(self, op: OpId, status: int) -> None:
         """Tell the far end what became of its REFER, if there is anybody to be told."""

@@ -148,8 +148,9 @@ class Limits(Section):
     ring_time: Seconds = Field(60, description="Seconds that a call may ring.")
     vanished_after: Seconds | None = Field(
         300,
-        description="Seconds after which a call is ended whose telephone has vanished: it is not "
-        "on hold, and sends neither audio nor RTCP; empty: never.",
+        description="Seconds after which a telephone counts as vanished that is not on hold, and "
+        "of which nothing comes: neither audio nor RTCP, nor anything by SIP. It is then asked "
+        "(OPTIONS), and the call is ended if it does not answer. Empty: never.",
     )
     people: dict[str, Bounds] = Field(
         default_factory=dict,

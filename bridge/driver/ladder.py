@@ -198,7 +198,7 @@ class SipMessages:
 
     def add(self, sip_call_id: str, direction: str, text: str, at: float) -> None:
         """Trace a message, now or when its call is known."""
-        if not _ABOUT_CALLS.search(text):
+        if not _ABOUT_CALLS.search(text) and self._call_of(sip_call_id) is None:
             return
         self._waiting.setdefault(sip_call_id, [])
         if len(self._waiting[sip_call_id]) < self._messages:

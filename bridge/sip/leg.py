@@ -13,6 +13,7 @@ from bridge.call.events import (
     SipConfirmed,
     SipDialogChanged,
     SipEnded,
+    SipHeard,
     SipIdentityChanged,
     SipKeyPressed,
     SipPictureWanted,
@@ -205,6 +206,10 @@ class Leg:
         """Send INFO that wants a whole picture."""
         self._infos.say(CONTROL, ASK)
 
+    def ask_if_there(self) -> None:
+        """Send OPTIONS within the call, for any answer."""
+        self._send("OPTIONS")
+
     def informed(self, request: Message) -> bool:
         """Whether an INFO of the far end's can be understood; what it says is reported."""
         if asks_for_picture(request):
@@ -245,6 +250,8 @@ class Leg:
         """A message of this call came in."""
         self._remains.received(transport, peer)
         self.offers.acknowledged(text)
+        if self._established:
+            self._report(SipHeard(leg=self.id))
 
     def sent(self, text: str, transport: str, peer: str) -> None:
         """A message of this call went out: what would end it while it rings is kept."""
@@ -347,16 +354,19 @@ class Leg:
         self._ended(self)
 
     def _send_info(self, kind: str, body: str) -> bool:
+        return self._send("INFO", kind, body)
+
+    def _send(self, method: str, kind: str = "", body: str = "") -> bool:
         if not self.call:
             return False
         prm = pj.CallSendRequestParam()
-        prm.method = "INFO"
+        prm.method = method
         prm.txOption.contentType = kind
         prm.txOption.msgBody = body
         try:
             self.call.sendRequest(prm)
         except pj.Error as error:
-            self._log.warning("cannot send INFO", error=error.reason)
+            self._log.warning("cannot send a request", method=method, error=error.reason)
             return False
         return True
 

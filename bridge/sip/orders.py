@@ -9,6 +9,7 @@ from bridge.call.commands import (
     AnswerSip,
     AnswerSipReinvite,
     AskSipForPicture,
+    AskSipIfThere,
     ByeSip,
     CancelSip,
     NotifySip,
@@ -73,6 +74,8 @@ class Orders:
                 leg.press(command.key, command.duration, self._key_body(leg))
             case AskSipForPicture():
                 leg.ask_for_picture()
+            case AskSipIfThere():
+                leg.ask_if_there()
             case ReferSip():
                 self._refer(command, leg)
             case NotifySip():

@@ -112,9 +112,9 @@ class SipLegAudit:
         if kind is c.RejectSip:
             assert not self.ours
             assert not self.answered, "refused after the 200"
-        if kind in (c.SendSipKey, c.AskSipForPicture):
-            assert self.answered, "INFO without a dialog"
-            assert self.acknowledged, "INFO before the ACK"
+        if kind in (c.SendSipKey, c.AskSipForPicture, c.AskSipIfThere):
+            assert self.answered, f"{name} without a dialog"
+            assert self.acknowledged, f"{name} before the ACK"
         if kind is c.ByeSip:
             assert self.answered, "BYE without a dialog"
             assert self.acknowledged or forced, "BYE before the ACK"

@@ -330,7 +330,7 @@ class Chaos(RuleBasedStateMachine):
         """The trunk that was asked last cannot carry the call, or the far end wants no video."""
         self.tell(e.SipEnded(leg=self.legs[-1], status=status, remote=remote))
 
-    @rule(luck=st.integers(0, 2), kind=st.integers(0, 14), sdp=st.none() | _sdps)
+    @rule(luck=st.integers(0, 2), kind=st.integers(0, 15), sdp=st.none() | _sdps)
     def respond(self, luck: int, kind: int, sdp: str | None) -> None:
         leg = self.pick_leg(luck)
         events: list[e.SipEvent] = [
@@ -351,6 +351,7 @@ class Chaos(RuleBasedStateMachine):
                 leg=leg, op=OpId(-len(self.asked) - len(sdp or "")), target=_OTHER_NUMBER
             ),
             e.SipPictureWanted(leg=leg),
+            e.SipHeard(leg=leg),
         ]
         self.tell(events[kind])
 

@@ -7,7 +7,8 @@ import pytest
 
 from bridge.call import commands as c
 from bridge.call import events as e
-from bridge.call.ids import Side
+from bridge.call.deadlines import Timeouts
+from bridge.call.ids import Address, LegId, OpId, Side
 from bridge.call.notices import Notices
 from bridge.call.quality import Measured
 from bridge.call.silence import Silence, cause_of
@@ -141,6 +142,57 @@ def test_a_telephone_that_still_reports_is_muted_and_stays() -> None:
     assert ended(desk) == ""
 
 
+def test_a_telephone_that_says_something_by_sip_is_muted_and_stays() -> None:
+    """A session timer's refresh, or whatever else: nobody needs to ask it."""
+    desk = talking(Desk())
+    desk.tell(silent(Side.SIP, heard=True))
+    for _ in range(10):
+        desk.wait(290)
+        desk.tell(e.SipHeard(leg=OUT))
+    assert desk.said == []
+    ended(desk)
+
+
+def test_a_sign_of_somebody_else_is_none_of_the_telephone() -> None:
+    desk = talking(Desk())
+    desk.tell(silent(Side.SIP, heard=True))
+    target = Address("tel:+12025550177")
+    desk.tell(e.SipReferReceived(leg=OUT, op=OpId(-1), target=target))
+    desk.wait(200)
+    desk.said.clear()
+    desk.tell(e.SipHeard(leg=LegId("n-1-out-2")))
+    desk.wait(97)
+    assert desk.expect(c.AskSipIfThere).leg == OUT
+    ended(desk)
+
+
+def test_a_telephone_that_answers_when_it_is_asked_stays() -> None:
+    desk = talking(Desk())
+    desk.tell(silent(Side.SIP, heard=True))
+    desk.tell(e.SipHeard(leg=OUT))
+    for _ in range(5):
+        desk.wait(299)
+        assert desk.said == []
+        desk.wait(1)
+        assert desk.expect(c.AskSipIfThere).leg == OUT
+        desk.wait(30)
+        desk.tell(e.SipHeard(leg=OUT))
+    ended(desk)
+
+
+def test_a_telephone_that_is_transferred_is_not_asked() -> None:
+    """It may well be silent by then; there is a time for what it does."""
+    desk = talking(Desk(replace(POLICY, limits=replace(POLICY.limits, vanished_after=60))))
+    desk.tell(silent(Side.SIP, heard=True))
+    desk.wait(20)
+    desk.person_transfers(Address("tel:+12025550177"))
+    desk.expect(c.ReferSip)
+    desk.wait(80)
+    assert desk.said == []
+    desk.wait(20)
+    assert desk.recorded(c.RecordEnd).cause == "transferred"
+
+
 def test_a_telephone_that_vanished_is_given_up() -> None:
     desk = talking(Desk())
     desk.wait(1000)
@@ -148,6 +200,10 @@ def test_a_telephone_that_vanished_is_given_up() -> None:
     desk.wait(100)
     desk.tell(e.MediaMeasured(call=CALL, matrix=Measured(packets=250), sip=Measured()))
     desk.wait(196)
+    assert desk.said == []
+    desk.wait(1)
+    desk.expect(c.AskSipIfThere)
+    desk.wait(Timeouts().options - 1)
     assert desk.said == []
     desk.wait(1)
     _, _, _, notice = desk.expect_all(c.SendMatrixHangup, c.ByeSip, c.CloseMedia, c.SendNotice)

@@ -425,6 +425,7 @@ def events(op: OpId) -> Iterable[e.Event]:
         yield e.SipIdentityChanged(leg=leg, address=NUMBER, name="Name")
         yield e.SipKeyPressed(leg=leg, key="1", duration=0.1)
         yield e.SipPictureWanted(leg=leg)
+        yield e.SipHeard(leg=leg)
         yield e.SipReferProgressed(leg=leg, op=op, status=100)
         yield e.SipReferProgressed(leg=leg, op=op, status=200)
         yield e.SipReferProgressed(leg=leg, op=op, status=603)

@@ -13,7 +13,7 @@ from typing import Final, Literal, Self, TypeVar
 from pydantic import SecretStr
 
 from bridge.call.commands import SendSipInvite
-from bridge.call.events import Event, SipDialogChanged, SipEvent
+from bridge.call.events import Event, SipDialogChanged, SipEvent, SipHeard
 from bridge.call.ids import CallId, LegId, TrunkName
 from bridge.config import Sip, SipTransport, Trunk
 from bridge.numbers import from_sip
@@ -107,6 +107,8 @@ class Bridge:
         self.port = free_port(socket.SOCK_DGRAM)
         self.ladder: list[tuple[str, str, str]] = []
         self.dialogs: dict[LegId, str] = {}
+        self.signs: list[LegId] = []
+        """The leg of each message that came in a call that was answered."""
         self.registrations: asyncio.Queue[Registration] = asyncio.Queue()
         self.texts: list[SipText] = []
         self.answers_text = 202
@@ -198,6 +200,8 @@ class Bridge:
     def _emit(self, event: Event) -> None:
         if isinstance(event, SipDialogChanged):
             self.dialogs[event.leg] = event.state
+        elif isinstance(event, SipHeard):
+            self.signs.append(event.leg)
         else:
             self._events.put_nowait(event)
 

@@ -123,6 +123,14 @@ class AskSipForPicture(SipCommand):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskSipIfThere(SipCommand):
+    """OPTIONS within the dialog (RFC 3261 11): `SipHeard` tells of any answer.
+
+    One that knows no such dialog (481), or none, ends it: `SipEnded`.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReferSip(SipCommand):
     """REFER: the far end is to call `target`, which is as in `SendSipInvite` (RFC 3515).
 

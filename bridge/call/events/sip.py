@@ -132,6 +132,14 @@ class SipPictureWanted(SipEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SipHeard(SipEvent):
+    """A message of the far end's has come within the dialog: whatever it says, there is somebody.
+
+    What it says is told by other events, if it is anything to the core.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SipReferReceived(SipEvent):
     """The far end asks us to call `target` instead of it (RFC 3515), and was told 202.
 
