@@ -110,7 +110,7 @@ class CallQuery:
     person: str = ""
     """Part of a Matrix id: of whose call it was, or at whom it rang."""
     number: str = ""
-    """Part of a number or address, also of one that a refused call came from."""
+    """Part of a number or address; of what SIP refused, also of its source, or what was dialled."""
     trunk: str = ""
     direction: Direction | None = None
     since: float | None = None

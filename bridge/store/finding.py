@@ -48,7 +48,10 @@ def _conditions(query: CallQuery, value: _Value) -> Iterator[str]:
         yield f"({like} OR call IN (SELECT call FROM rang WHERE {like}))"
     if query.number:
         wanted = value(_part(query.number.lower()))
-        yield f"(LOWER(address) LIKE {wanted} ESCAPE '!' OR source LIKE {wanted} ESCAPE '!')"
+        columns = ("LOWER(address)", "source", "CASE WHEN source='' THEN '' ELSE LOWER(detail) END")
+        # Of what SIP refused, the detail says what was dialled.
+        likes = (f"{column} LIKE {wanted} ESCAPE '!'" for column in columns)
+        yield f"({' OR '.join(likes)})"
     if query.trunk:
         yield f"trunk={value(query.trunk)}"
     if query.direction is not None:

@@ -366,7 +366,7 @@ def refused(call: str, at: float, times: int = 1, source: str = "192.0.2.7") -> 
         status=403,
         ended_by="bridge",
         reason="unknown_error",
-        detail="dialled \ud800",
+        detail="dialled 5559\ud800",
         sip_call_id="a@mx.test" if times == 1 else None,
         times=times,
         source=source,
@@ -383,12 +383,13 @@ async def test_what_was_refused_at_once_is_found_counted_and_forgotten(
     await writer.flush()
     assert found(await calls.search(CallQuery(number="192.0.2.7"))) == ["r2", "r1", "r0"]
     assert found(await calls.search(CallQuery(number="2001:DB8"))) == ["r3"]
+    assert found(await calls.search(CallQuery(number="5559"))) == ["r3", "r2", "r1", "r0"]
     policy = CallQuery(outcomes=(Outcome.POLICY,))
     assert sum(each.times for each in await calls.search(policy)) == 415
     assert await calls.causes(AT) == {"stranger": 415}
     kept = await calls.call(CallId("r3"))
     expected = refused("r3", AT + 100, 412, "2001:db8::/64")
-    shown = {"address": "sip:100\ufffd@mx.test", "detail": "dialled ?"}
+    shown = {"address": "sip:100\ufffd@mx.test", "detail": "dialled 5559?"}
     assert kept == replace(expected, **shown)  # type: ignore[arg-type]
     assert [each.call for each in await calls.unfinished()] == [CALL]
     await calls.prune_calls(AT + 50)

@@ -61,7 +61,9 @@ class RecordsQuery(Section):
     person: Line = Field(
         "", description="Part of a Matrix id: of whose call it was, or at whom it rang."
     )
-    number: Line = Field("", description="Part of a number or address.")
+    number: Line = Field(
+        "", description="Part of a number or address, of what SIP refused also of its source."
+    )
     trunk: Line = Field("", description="Name of a trunk.")
     direction: Direction | None = Field(None, description="Who placed the call.")
     since: Time | None = Field(
