@@ -18,7 +18,7 @@ from bridge.call.events import (
     SipReferReceived,
 )
 from bridge.call.ids import Address, CallId, OpId
-from bridge.call.leg import NotCarried, Over, Redirected, Reoffer, Signal, Switched
+from bridge.call.leg import NotCarried, Over, Redirected, Referred, Reoffer, Signal, Switched
 from bridge.call.machine import Effects
 from bridge.call.renegotiation import Renegotiation
 from bridge.call.sip_leg import SipLeg
@@ -252,6 +252,8 @@ class FarEnd:
             return self._failed(signal)
         if isinstance(signal, Reoffer) and signal.op is not None:
             leg.refuse(signal.op, _PENDING)
+        elif isinstance(signal, Referred):
+            leg.notify(signal.event.op, _PENDING)
         elif self._succession.answered(leg):
             self._identify(*self._succession.party)
             self._renegotiation.switch(leg, self._succession.terms, offered=False)

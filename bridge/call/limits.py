@@ -103,7 +103,7 @@ class Allowances:
     def may_speak(self, person: UserId) -> bool:
         """Whether one more caller may be taken by a person's voicemail."""
         speaking = sum(call.voicemail.is_on for call in self._calls.of(person))
-        return speaking < limits_of(self._effects.policy, person).calls_per_person
+        return speaking < self._limits_of(person).calls_per_person
 
     def longest(self, trunk: TrunkName, person: UserId | None = None) -> float:
         """Seconds that a call may last: of a person's own, or of anybody's that comes in."""

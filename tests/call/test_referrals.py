@@ -14,6 +14,7 @@ from bridge.call.policy import Access
 from bridge.call.rules import TrunkPolicy
 from tests.call.desk import CALL, IN, LIMITS, NUMBER, OUT, POLICY, SPARE, SPARE_POLICY, TRUNK, Desk
 from tests.call.successors import (
+    ELSEWHERE,
     NEXT,
     REFER,
     TARGET,
@@ -106,6 +107,16 @@ def test_without_a_successor_the_far_end_goes_on(status: int, cause: str) -> Non
     assert isinstance(desk.said[0], c.NotifySip)
     assert desk.said[0].status == 487
     desk.is_over("normal", "matrix")
+
+
+def test_a_successor_that_is_not_there_yet_refers_nobody() -> None:
+    desk = being_called()
+    switch = answers(desk)
+    desk.tell(e.SipReferReceived(leg=NEXT, op=OpId(-2), target=ELSEWHERE))
+    assert desk.said == [c.NotifySip(call=CALL, leg=NEXT, op=OpId(-2), status=491)]
+    desk.said = []
+    switched(desk, switch)
+    desk.expect_all(c.NotifySip, c.ByeSip)
 
 
 def test_whom_a_trunk_does_not_carry_to_is_not_waited_for() -> None:
