@@ -18,6 +18,7 @@ from bridge.call.ids import Address, LegId, MatrixCallId, OpId, Party, PartyId, 
 from bridge.call.policy import Policy
 from bridge.call.quality import Measured
 from bridge.call.rules import InboundRule, TrunkPolicy
+from bridge.call.states import SipState
 from bridge.call.switchboard import PARTY
 from tests.call.desk import (
     CAPABLE,
@@ -487,6 +488,12 @@ class Chaos(RuleBasedStateMachine):
         if hasattr(self, "desk"):
             waits = self.desk.core.next_deadline() is not None
             assert waits == bool(self.desk.core.active())
+
+    @invariant()
+    def nobody_waits_for_who_has_gone(self) -> None:
+        if hasattr(self, "desk"):
+            successors = [call.far.successor for call in self.desk.core._calls.all()]
+            assert not [leg for leg in successors if leg and leg.state is SipState.ENDED]
 
     def teardown(self) -> None:
         if hasattr(self, "desk"):
