@@ -8,6 +8,7 @@ import pytest
 from bridge.call.commands import (
     AnswerSip,
     ByeSip,
+    CancelSip,
     NotifySip,
     RejectSip,
     SendSipInvite,
@@ -155,7 +156,7 @@ async def test_an_invite_takes_the_place_of_a_call(tmp_path: Path) -> None:
         Sipp("caller_waits_for_bye", first, calls=bridge.port) as former,
     ):
         leg = await talking(bridge)
-        keys = dialog_of(bridge)
+        keys = dialog_of(bridge, suffix="\r\nRequire: replaces")
         async with Sipp("caller_waits_for_bye", second, calls=bridge.port, keys=keys) as phone:
             invite = await bridge.expect(SipInviteReceived)
             assert invite.replaces == leg
@@ -176,6 +177,34 @@ async def test_an_invite_takes_the_place_of_a_call(tmp_path: Path) -> None:
             await phone.succeeds()
             assert "m=audio 41000" in phone.messages()
         assert bridge.nothing_more()
+
+
+@pytest.mark.e2e
+async def test_an_invite_picks_up_what_rings_elsewhere(tmp_path: Path) -> None:
+    first, second = folders(tmp_path)
+    async with Sipp("callee_is_cancelled", first) as rings:
+        async with Bridge({TRUNK: trunk(rings.port)}) as bridge:
+            leg = bridge.call()
+            await bridge.expect(SipProgressed)
+            ringing = parse(next(text for *_, text in bridge.ladder if "SIP/2.0 180" in text))
+            ours, theirs = tag_of(ringing.first("from")), tag_of(ringing.first("to"))
+            call_id = ringing.first("call-id")
+            early = f";to-tag={ours};from-tag={theirs};early-only"
+            keys = {"extra": f"Replaces: {call_id}{early}"}
+            async with Sipp("caller_waits_for_bye", second, calls=bridge.port, keys=keys) as phone:
+                invite = await bridge.expect(SipInviteReceived)
+                assert invite.replaces == leg
+                bridge.sip.do(CancelSip(call=CALL, leg=leg))
+                bridge.sip.do(AnswerSip(call=CALL, leg=invite.leg, sdp=description()))
+                both = [await bridge.expect(SipEvent) for _ in range(2)]
+                assert {(type(event), event.leg) for event in both} == {
+                    (SipEnded, leg),
+                    (SipConfirmed, invite.leg),
+                }
+                await rings.succeeds()
+                bridge.sip.do(ByeSip(call=CALL, leg=invite.leg))
+                assert (await bridge.expect(SipEnded)).leg == invite.leg
+                await phone.succeeds()
 
 
 @pytest.mark.e2e
