@@ -323,11 +323,11 @@ class SipAdapter:
 
     def _turn(self, worker: "Worker") -> None:
         self._last_turn = time.monotonic()
-        if self._roster.moved.is_set():
-            self._roster.moved.clear()
-            worker.follow()
-        self._errands.run(worker, _ERRANDS_PER_TURN)
         try:
+            if self._roster.moved.is_set():
+                self._roster.moved.clear()
+                worker.follow()
+            self._errands.run(worker, _ERRANDS_PER_TURN)
             worker.poll()
         except Exception:
             log.exception("SIP stack failed")

@@ -6,10 +6,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import structlog
+
 from bridge.errors import LocalError
 
 if TYPE_CHECKING:
     from bridge.sip.worker import Worker
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Errand = Callable[["Worker"], None]
@@ -82,12 +86,12 @@ class Errands:
     def run(self, worker: "Worker", most: int) -> None:
         """Do what has waited longest, `most` errands at a time: the network has its turn, too."""
         for _ in range(min(most, len(self._queue))):
-            self._queue.popleft()(worker)
+            _do(self._queue.popleft(), worker)
 
     def finish(self, worker: "Worker") -> None:
         """Do all that there is to do."""
         while self._queue:
-            self._queue.popleft()(worker)
+            _do(self._queue.popleft(), worker)
 
     def post(self, function: Callable[..., None], *arguments: object) -> None:
         """Call a function on the loop."""
@@ -102,6 +106,14 @@ def detached(error: BaseException) -> BaseException:
         link.__traceback__ = None
         link = link.__cause__ or link.__context__
     return error
+
+
+def _do(errand: Errand, worker: "Worker") -> None:
+    """One that fails is no reason for the thread, and with it every call, to end."""
+    try:
+        errand(worker)
+    except Exception:
+        log.exception("SIP errand failed")
 
 
 def _settle(future: asyncio.Future[Any], result: object) -> None:

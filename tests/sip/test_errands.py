@@ -5,6 +5,8 @@ from functools import partial
 from typing import Any
 from unittest.mock import Mock
 
+from structlog.testing import capture_logs
+
 from bridge.sip.errands import Errands
 
 
@@ -19,6 +21,20 @@ def test_errands_without_end_leave_the_network_its_turn() -> None:
     errands.send(again)
     errands.run(worker, most=32)
     assert worker.did.call_count == 2
+
+
+def test_one_that_fails_keeps_nobody_from_their_turn() -> None:
+    errands, worker = Errands(), Mock()
+
+    def fail(worker: Any) -> None:
+        raise RuntimeError("no such listener")
+
+    errands.send(fail)
+    errands.send(partial(note, 1))
+    with capture_logs() as logs:
+        errands.run(worker, most=32)
+    assert [line["event"] for line in logs] == ["SIP errand failed"]
+    worker.did.assert_called_once_with(1)
 
 
 def note(number: int, worker: Any) -> None:
