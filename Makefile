@@ -6,7 +6,7 @@ PYTHON_ENV := .venv/bin
 SOURCES := bridge tests scripts $(wildcard demo benchmarks reliability)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup check format test e2e soak chaos docs lock clean distclean
+.PHONY: help demo setup check format test e2e soak chaos fuzz docs lock clean distclean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ chaos: ## calls while homeserver, SIP peer, database, disk, clock and more fail 
 	@scripts/setup test
 	@$(PYTHON_ENV)/python -m reliability chaos $(if $(FAULTS),--faults $(FAULTS)) \
 		$(if $(SEED),--seed $(SEED)) $(ARGS)
+
+fuzz: ## what comes from the network, made up to reach ever more of the code (SECONDS=60 each, TARGETS='rtp sdp')
+	@scripts/setup test
+	@$(PYTHON_ENV)/python -m tests.fuzz $(TARGETS) --seconds $(or $(SECONDS),60) $(ARGS)
 
 docs: setup ## write the generated files anew: examples, reference, diagrams
 	@$(PYTHON_ENV)/python -m scripts.write_reference

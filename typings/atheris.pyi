@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is used of atheris, which has no type hints."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+def instrument_imports(include: Sequence[str] = ...) -> AbstractContextManager[None]: ...
+def Setup(argv: Sequence[str], test_one_input: Callable[[bytes], None]) -> list[str]: ...
+def Fuzz() -> None: ...
