@@ -44,7 +44,7 @@ class Manner(Enum):
 
 _PRECEDENCE = {Manner.POLITE: ("nice",), Manner.MODEST: ("nice", "-n", "19")}
 # Parts for every two processors at the same time: while some wait, others compute.
-AT_ONCE = {Manner.BUSY: 2, Manner.POLITE: 1, Manner.MODEST: 1, Manner.PATIENT: 1}
+AT_ONCE = {Manner.BUSY: 2, Manner.POLITE: 1, Manner.MODEST: 2, Manner.PATIENT: 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,12 @@ def parts() -> list[Part]:
         Part("sip", _pytest("tests/sip")),
         Part("rest", _pytest("tests", *others), Manner.POLITE),
         Part("image", _pytest(image), Manner.MODEST),
-        Part("check", ("scripts/check",), Manner.MODEST),
         Part("moods", _pytest("tests/matrix", "-m", "patient"), Manner.PATIENT),
         Part("matrix", _pytest("tests/matrix", "-m", "not patient"), Manner.POLITE),
         Part("media", _pytest("tests/media")),
         # Traced, a search takes three times as long, and what it alone covers is covered by chance.
         Part("core", _pytest(*core, "-m", "not hypothesis", *MEASURED), Manner.MODEST),
+        Part("check", ("scripts/check",), Manner.MODEST),
         Part("search", _pytest(*core, "-m", "hypothesis"), Manner.MODEST),
     ]
 

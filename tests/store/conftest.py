@@ -109,7 +109,7 @@ async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:{tmp_path}/test.db"
     server: PostgresServer = request.getfixturevalue("postgres")
     name = f"test_{next(_numbers)}"
-    await server.execute(f"CREATE DATABASE {name}")
+    await server.execute(f"CREATE DATABASE {name} STRATEGY = file_copy")
     return server.url(name)
 
 

@@ -26,7 +26,7 @@ RUN_AND_STOP = """
 {service} generate-config >config.yaml
 {health} >/dev/null 2>&1; echo "before: $?"
 {service} {command} >log 2>&1 &
-for attempt in $(seq 300); do
+for attempt in $(seq 1200); do
     ! grep -q ':7293 00000000:0000 0A' /proc/net/tcp || break  # Something listens on port 29331.
     sleep 0.1
 done
