@@ -28,7 +28,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "discussion" / "state-m
 
 _DRAWN: Mapping[str, tuple[Table, tuple[State, ...]]] = {
     "matrix": (MATRIX, (MatrixState.PREPARING, MatrixState.INVITED)),
-    "sip": (SIP, (SipState.IDLE, SipState.INVITED, SipState.INVITED_BARE)),
+    "sip": (SIP, (SipState.IDLE, SipState.INVITED, SipState.INVITED_OFFERLESS)),
     "media": (MEDIA, (MediaState.NONE,)),
     "renegotiation": (RENEGOTIATION, (RenegotiationState.CLOSED,)),
     "succession": (SUCCESSION, (SuccessionState.NONE,)),

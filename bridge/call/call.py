@@ -43,7 +43,7 @@ from bridge.call.voicemail_terms import VoicemailTerms
 
 _UNSENT = (MatrixState.PREPARING, MatrixState.JOINING, MatrixState.READY)
 _CALLED = (*_UNSENT, MatrixState.INVITING)
-_RINGING_HERE = (SipState.INVITED, SipState.INVITED_BARE)
+_RINGING_HERE = (SipState.INVITED, SipState.INVITED_OFFERLESS)
 _RINGING_THERE = (SipState.IDLE, SipState.CALLING, SipState.PROCEEDING)
 _RINGS = (Step.INVITE_MATRIX, Step.INVITE_PERSON)
 

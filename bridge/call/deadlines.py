@@ -47,7 +47,7 @@ DEADLINES: Mapping[State, Deadline] = {
     SipState.CALLING: Deadline.RING,
     SipState.PROCEEDING: Deadline.RING,
     SipState.INVITED: Deadline.SETUP,
-    SipState.INVITED_BARE: Deadline.SETUP,
+    SipState.INVITED_OFFERLESS: Deadline.SETUP,
     SipState.ANSWERED: Deadline.CONFIRM,
     SipState.CONFIRMED: Deadline.DURATION,
     SipState.REFERRING: Deadline.TRANSFER,

@@ -34,13 +34,13 @@ class LegMaker:
         return CallId(f"{self._nonce}-{self._made}")
 
     def outgoing(
-        self, call: CallId, person: UserId, route: OutboundRoute, *, bare: bool = False
+        self, call: CallId, person: UserId, route: OutboundRoute, *, we_offer: bool = False
     ) -> SipLeg:
         """The SIP leg of a call that a person places."""
         # Whichever trunk carries it, the call lasts no longer than the strictest of them allows.
         longest = min(self._limits.longest(way.trunk, person) for way in route.ways)
         leg = LegId(f"{call}-out")
-        placing = Placing.of(route, leg, bare=bare)
+        placing = Placing.of(route, leg, we_offer=we_offer)
         return SipLeg.calling(self._effects, call, placing, longest=longest)
 
     def referred(

@@ -29,7 +29,14 @@ from bridge.call.events import (
 from bridge.call.ids import CallId, OpId, Side
 from bridge.call.leg import Over
 from bridge.call.machine import Effects, Machine
-from bridge.call.states import EARLY, FROM_MATRIX, FROM_SIP, TO_BARE_INVITE, MediaState, SetupGlare
+from bridge.call.states import (
+    EARLY,
+    FROM_MATRIX,
+    FROM_SIP,
+    TO_OFFERLESS_INVITE,
+    MediaState,
+    SetupGlare,
+)
 from bridge.call.tables import MEDIA
 from bridge.call.terms import Terms
 
@@ -84,10 +91,10 @@ class MediaSession(Machine):
         """`side` answered."""
         self.says(AnswerMedia(call=self._call, op=self._next(), side=side, sdp=sdp), _FROM[side])
 
-    def answer_bare(self, sdp: str) -> None:
+    def answer_offerless(self, sdp: str) -> None:
         """Matrix answered, and SIP, which offered nothing, is now to get an offer from us."""
         answer = AnswerMedia(call=self._call, op=self._next(), side=Side.MATRIX, sdp=sdp)
-        self.says(answer, TO_BARE_INVITE)
+        self.says(answer, TO_OFFERLESS_INVITE)
 
     def answer_early(self, sdp: str) -> None:
         """SIP sent early media: the last that did is heard, until somebody answers (RFC 3960)."""

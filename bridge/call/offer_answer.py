@@ -49,7 +49,7 @@ class OfferAnswer(Machine):
         """What the other side was asked last."""
         self._reinvite: OpId | None = None
         """The far end's re-INVITE that waits for our answer."""
-        self._bare = False
+        self._offerless = False
         """Whether that has no offer, so that we make one."""
         self._alone = False
         """Whether there is no client any more."""
@@ -139,7 +139,7 @@ class OfferAnswer(Machine):
         assert self._reinvite is not None
         answer = self._sip.reanswer(self._reinvite, sdp)
         self._reinvite = None
-        if self._bare:
+        if self._offerless:
             self.says(answer, WITH_OUR_OFFER)
             return
         self._sip.description = self._offer

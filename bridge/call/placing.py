@@ -25,7 +25,7 @@ class Placing:
     first: LegId
     """The leg of the first attempt."""
     attempt: int = 1
-    bare: bool = False
+    we_offer: bool = False
     """Whether the offer is our own: no client has made one."""
     audio_alone: bool = False
     """Whether the far end is called once more because it has refused video."""
@@ -44,11 +44,11 @@ class Placing:
         route: OutboundRoute,
         leg: LegId,
         *,
-        bare: bool = False,
+        we_offer: bool = False,
         referral: SipReferReceived | None = None,
     ) -> "Placing":
         """The first way. `referral`: who asked for the call, and whose place it is to take."""
-        made = cls(route=route, first=leg, bare=bare)
+        made = cls(route=route, first=leg, we_offer=we_offer)
         if referral is None:
             return made
         return replace(made, replaces=referral.replaces, referred_by=referral.referred_by)
@@ -84,7 +84,7 @@ class Placing:
 
     def elsewhere(self, route: OutboundRoute, leg: LegId) -> "Placing":
         """Where the far end has pointed."""
-        return Placing(route=route, first=leg, bare=self.bare, referred_by=self.referred_by)
+        return Placing(route=route, first=leg, we_offer=self.we_offer, referred_by=self.referred_by)
 
     def by_next_trunk(self) -> "Placing | None":
         """By the next trunk of the rule, if there is one."""

@@ -220,7 +220,7 @@ class Renegotiation(OfferAnswer):
             self._sip.refuse(op, _SERVER_ERROR if self._reinvite is not None else _PENDING)
             return
         self._reinvite = op
-        self._bare = sdp is None
+        self._offerless = sdp is None
         self._offer = sdp or ""
         self._ask_for_offer(Side.SIP, sdp)
 

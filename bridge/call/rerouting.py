@@ -64,7 +64,7 @@ class Rerouting:
         """
         call = self._call
         anew = leg.terms != call.terms or leg.audio_alone
-        if not call.media.offer_stands or (anew and call.sip.bare):
+        if not call.media.offer_stands or (anew and call.sip.we_offer):
             return False
         call.far.follow(leg)
         if anew:

@@ -27,8 +27,8 @@ def take(step: Step, matrix: PersonLeg, media: MediaSession, sip: SipLeg, terms:
             sip.ring()
         case Step.INVITE_PERSON:
             matrix.invite(media.to_matrix)
-        case Step.TAKE_MATRIX_ANSWER if sip.bare:
-            media.answer_bare(matrix.description)
+        case Step.TAKE_MATRIX_ANSWER if sip.we_offer:
+            media.answer_offerless(matrix.description)
         case Step.TAKE_MATRIX_ANSWER:
             media.answer(Side.MATRIX, matrix.description)
         case Step.ANSWER_SIP:

@@ -98,7 +98,7 @@ class SipLeg(Machine):
         self.owns_call_id = state is SipState.IDLE
         """Whether the dialog's Call-ID is ours, which decides how long we wait after a 491."""
         self._call = call
-        self._unoffered = state is SipState.INVITED_BARE
+        self._offerless = state is SipState.INVITED_OFFERLESS
         """Whether a call came in without an offer."""
         self._placing: Placing | None = None
         """How, if it is a call that we place."""
@@ -142,7 +142,7 @@ class SipLeg(Machine):
         cls, effects: Effects, call: CallId, invite: SipInviteReceived, *, longest: float
     ) -> "SipLeg":
         """The leg of a call that came in."""
-        state = SipState.INVITED_BARE if invite.sdp is None else SipState.INVITED
+        state = SipState.INVITED_OFFERLESS if invite.sdp is None else SipState.INVITED
         made = cls(effects, state, call=call, leg=invite.leg, trunk=invite.trunk, longest=longest)
         made.description = invite.sdp or ""
         made.refers, made.diverted_by = invite.refers, invite.diverted_by
@@ -176,10 +176,10 @@ class SipLeg(Machine):
     # --- what the call wants --------------------------------------------------------------
 
     @property
-    def bare(self) -> bool:
+    def we_offer(self) -> bool:
         """Whether nothing was offered to us, so that we offer: in our INVITE, or our 200."""
         placing = self._placing
-        return self.stands_in or self._unoffered or (placing is not None and placing.bare)
+        return self.stands_in or self._offerless or (placing is not None and placing.we_offer)
 
     @property
     def replaces(self) -> bool:
@@ -354,7 +354,7 @@ class SipLeg(Machine):
     def _confirmed(self, sdp: str | None) -> Signal | None:
         if not self.hears(SipConfirmed):
             return OwnOfferAnswered(sdp) if sdp else None
-        if not self.bare:
+        if not self.we_offer:
             return None
         if not sdp:  # RFC 3261 13.2.1: the ACK has to carry the answer.
             return Over(cause=Cause.MEDIA_FAILED, by="sip")

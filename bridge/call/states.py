@@ -59,7 +59,7 @@ class SipState(State):
     """The far end rings."""
     INVITED = "invited"
     """An INVITE with an offer waits for our answer."""
-    INVITED_BARE = "invited_bare"
+    INVITED_OFFERLESS = "invited_offerless"
     """An INVITE without an offer waits for our answer, which will be an offer."""
     ANSWERED = "answered"
     """Our 200 is out, the ACK has not come."""
@@ -203,7 +203,7 @@ NOBODY_HERE = "of nobody here"
 FROM_MATRIX = "from matrix"
 FROM_SIP = "from sip"
 EARLY = "early"
-TO_BARE_INVITE = "from matrix, sip offered nothing"
+TO_OFFERLESS_INVITE = "from matrix, sip offered nothing"
 AFTER_491 = "after 491"
 WITH_OUR_OFFER = "with our offer"
 REFUSED = "refused"
@@ -248,10 +248,10 @@ STEPS: Mapping[tuple[State, State, State], Step] = {
     (_M.ACTIVE, _D.AGREED, _S.INVITED): Step.ANSWER_SIP,
     (_M.ACTIVE, _D.CONNECTED, _S.INVITED): Step.ANSWER_SIP,
     # The same, where the INVITE has no offer.
-    (_M.PREPARING, _D.NONE, _S.INVITED_BARE): Step.OFFER_FROM_SIP,
-    (_M.READY, _D.MATRIX_OFFER, _S.INVITED_BARE): Step.INVITE_MATRIX,
-    (_M.ACTIVE, _D.MATRIX_OFFER, _S.INVITED_BARE): Step.TAKE_MATRIX_ANSWER,
-    (_M.ACTIVE, _D.SIP_OFFER, _S.INVITED_BARE): Step.ANSWER_SIP,
+    (_M.PREPARING, _D.NONE, _S.INVITED_OFFERLESS): Step.OFFER_FROM_SIP,
+    (_M.READY, _D.MATRIX_OFFER, _S.INVITED_OFFERLESS): Step.INVITE_MATRIX,
+    (_M.ACTIVE, _D.MATRIX_OFFER, _S.INVITED_OFFERLESS): Step.TAKE_MATRIX_ANSWER,
+    (_M.ACTIVE, _D.SIP_OFFER, _S.INVITED_OFFERLESS): Step.ANSWER_SIP,
     (_M.ACTIVE, _D.SIP_OFFER, _S.CONFIRMED): Step.TAKE_SIP_ANSWER,
     # A person asked to be called, and then connected (RFC 3725, flow I; here, the one who is called
     # first is offered all that we can).
@@ -261,9 +261,9 @@ STEPS: Mapping[tuple[State, State, State], Step] = {
     (_M.ACTIVE, _D.SIP_OFFER, _S.IDLE): Step.INVITE_SIP,
     # The same, where the number itself calls before anybody rings.
     (_M.JOINING, _D.NONE, _S.INVITED): Step.OFFER_FROM_SIP,
-    (_M.JOINING, _D.NONE, _S.INVITED_BARE): Step.OFFER_FROM_SIP,
+    (_M.JOINING, _D.NONE, _S.INVITED_OFFERLESS): Step.OFFER_FROM_SIP,
     (_M.READY, _D.NONE, _S.INVITED): Step.OFFER_FROM_SIP,
-    (_M.READY, _D.NONE, _S.INVITED_BARE): Step.OFFER_FROM_SIP,
+    (_M.READY, _D.NONE, _S.INVITED_OFFERLESS): Step.OFFER_FROM_SIP,
     # Both call at once (setup glare).
     (_M.INVITED, _D.NONE, _S.INVITED): Step.JOIN,
     (_M.INVITED, _D.AGREED, _S.INVITED): Step.ANSWER_SIP,
@@ -271,8 +271,8 @@ STEPS: Mapping[tuple[State, State, State], Step] = {
     (_M.INVITED, _D.AGREED, _S.ANSWERED): Step.ANSWER_MATRIX,
     (_M.INVITED, _D.CONNECTED, _S.ANSWERED): Step.ANSWER_MATRIX,
     # Both call at once, and the INVITE has no offer.
-    (_M.INVITED, _D.NONE, _S.INVITED_BARE): Step.OFFER_FROM_MATRIX,
-    (_M.INVITED, _D.SIP_OFFER, _S.INVITED_BARE): Step.ANSWER_SIP,
+    (_M.INVITED, _D.NONE, _S.INVITED_OFFERLESS): Step.OFFER_FROM_MATRIX,
+    (_M.INVITED, _D.SIP_OFFER, _S.INVITED_OFFERLESS): Step.ANSWER_SIP,
 }
 """By the states of the Matrix leg, the media session and the SIP leg."""
 
@@ -300,7 +300,7 @@ SIP_ENDS: Mapping[State, type | State] = {
     _S.CALLING: c.CancelSip,
     _S.PROCEEDING: c.CancelSip,
     _S.INVITED: c.RejectSip,
-    _S.INVITED_BARE: c.RejectSip,
+    _S.INVITED_OFFERLESS: c.RejectSip,
     _S.ANSWERED: _S.CLOSING,
     _S.CONFIRMED: c.ByeSip,
     _S.REFERRING: c.ByeSip,

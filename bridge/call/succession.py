@@ -126,7 +126,7 @@ class Succession(Machine):
     def answered(self, leg: SipLeg) -> bool:
         """Whether the successor has just accepted."""
         up = leg.state is SipState.CONFIRMED
-        return up and self.hears(SipConfirmed if leg.bare else SipAnswered)
+        return up and self.hears(SipConfirmed if leg.we_offer else SipAnswered)
 
     def handle(self, event: MediaEvent) -> Over | None:
         """Take a result of the engine."""

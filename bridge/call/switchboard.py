@@ -207,7 +207,7 @@ class Switchboard:
         if isinstance(route, Refusal):
             return
         call, outbound = self._maker.name(), on_request(route)
-        sip = self._maker.outgoing(call, person, outbound, bare=True)
+        sip = self._maker.outgoing(call, person, outbound, we_offer=True)
         made = Call(
             self._effects,
             call,

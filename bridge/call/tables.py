@@ -19,7 +19,7 @@ from bridge.call.states import (
     OF_A_REJECT,
     OF_ANOTHER,
     REFUSED,
-    TO_BARE_INVITE,
+    TO_OFFERLESS_INVITE,
     V0,
     WITH_OUR_OFFER,
     BothConnected,
@@ -115,7 +115,7 @@ SIP: Table = {
     _S.CALLING: _SIP_OUT,
     _S.PROCEEDING: _SIP_OUT,
     _S.INVITED: {c.SendSipProgress: _S.INVITED, **_SIP_IN},
-    _S.INVITED_BARE: {c.SendSipProgress: _S.INVITED_BARE, **_SIP_IN},
+    _S.INVITED_OFFERLESS: {c.SendSipProgress: _S.INVITED_OFFERLESS, **_SIP_IN},
     _S.ANSWERED: {e.SipConfirmed: _S.CONFIRMED, **_SIP_UP},
     _S.CONFIRMED: {
         c.SendSipKey: _S.CONFIRMED,
@@ -192,7 +192,7 @@ MEDIA: Table = {
     _D.MAKING_MATRIX_OFFER: {e.MediaOfferReady: _D.MATRIX_OFFER, **_MEDIA_OFFERED},
     _D.MATRIX_OFFER: {
         (c.AnswerMedia, FROM_MATRIX): _D.MAKING_SIP_ANSWER,
-        (c.AnswerMedia, TO_BARE_INVITE): _D.MAKING_SIP_OFFER,
+        (c.AnswerMedia, TO_OFFERLESS_INVITE): _D.MAKING_SIP_OFFER,
         **_MEDIA_OFFERED,
     },
     _D.MAKING_SIP_ANSWER: {e.MediaAnswerReady: _D.AGREED, **_MEDIA_OPEN},

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _END = "#"
 """The key that ends the greeting, or the message."""
-_RINGS = (SipState.INVITED, SipState.INVITED_BARE)
+_RINGS = (SipState.INVITED, SipState.INVITED_OFFERLESS)
 _S = VoicemailState
 _HEARD = (_S.GREETING, _S.BEEPING, _S.RECORDING)
 

@@ -75,7 +75,7 @@ def test_every_state_has_a_row_and_can_be_reached_and_left(
         MatrixState.INVITED,
         SipState.IDLE,
         SipState.INVITED,
-        SipState.INVITED_BARE,
+        SipState.INVITED_OFFERLESS,
         MediaState.NONE,
         RenegotiationState.CLOSED,
         SuccessionState.NONE,
