@@ -29,7 +29,7 @@ from tests.media.desk import Desk
 from tests.simulators.isolation import isolated
 from tests.simulators.processes import Child
 from tests.simulators.rtp import RtpPeer, Sender
-from tests.simulators.waiting import until
+from tests.simulators.waiting import PATIENCE, until
 from tests.simulators.webrtc import Remote, WebRtcPeer
 from tests.sip.certificates import Certificates
 
@@ -210,11 +210,18 @@ async def test_a_call_that_outlasts_allocation_nonce_and_password(
         await desk.engine.close()
 
 
-async def _greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """As a server does that is no TURN server, and has no TLS."""
-    writer.write(b"220 mail.test\r\n")
-    writer.close()
-    await writer.wait_closed()
+class _Greeting(asyncio.Protocol):
+    """What a server says that is no TURN server, and has no TLS."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(b"220 mail.test\r\n")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.gone.set()
 
 
 async def test_what_check_finds_out_about_servers(
@@ -244,11 +251,12 @@ async def test_what_check_finds_out_about_servers(
         with pytest.raises(RemoteError, match=r"is not trusted: .*127\.0\.0\.1") as error:
             await reached.server(server(uri_of("tls").replace(NAME, HOST)))
         assert "name" in error.value.remedy
-        async with await asyncio.start_server(
-            lambda _, writer: writer.write(b"220 x"), HOST
-        ) as wrong:
-            port = wrong.sockets[0].getsockname()[1]
+        wrong = _Greeting()
+        loop = asyncio.get_running_loop()
+        async with await loop.create_server(lambda: wrong, HOST) as listener:
+            port = listener.sockets[0].getsockname()[1]
             with pytest.raises(RemoteError, match="no TLS"):
                 await reached.server(server(f"turns:{NAME}:{port}"))
+            await asyncio.wait_for(wrong.gone.wait(), PATIENCE)
     assert {str(each) for each in reached.seen} == {HOST}
     assert reached.public_address() == f"{HOST}, as STUN sees it"
