@@ -22,7 +22,7 @@ from bridge.media.embedded.candidates import (
     parse_candidate,
 )
 from bridge.media.embedded.dtls import CertificateSource
-from bridge.media.embedded.ice_servers import REST, IceServers, configured, named
+from bridge.media.embedded.ice_servers import REST, IceServers, Way, configured, named
 from bridge.media.embedded.sockets import bound_socket
 from bridge.media.embedded.webrtc import IceConnection
 from bridge.records import IceServer
@@ -277,7 +277,10 @@ async def test_who_has_not_answered_is_not_waited_for_again_so_soon(
             assert [c.type for c in ice.local_candidates] == ["host", "srflx"]
             await ice.close()
         assert asked == [silent.getsockname(), stun_server, stun_server]
-        assert servers.answers(silent.getsockname(), asyncio.get_running_loop().time() + REST)
+        now = asyncio.get_running_loop().time()
+        assert not servers.answers(Way(silent.getsockname()), now)
+        assert servers.answers(Way(silent.getsockname(), "tcp"), now)
+        assert servers.answers(Way(silent.getsockname()), now + REST)
 
 
 def test_servers_of_the_homeserver_stand_beside_those_of_the_settings() -> None:

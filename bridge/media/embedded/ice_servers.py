@@ -21,33 +21,47 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """How a server is asked: by one transport it may answer that is deaf by another."""
+
+    server: Address
+    transport: str = "udp"
+    tls: bool = False
+
+    def __str__(self) -> str:
+        how = "TLS" if self.tls else self.transport.upper()
+        return f"{self.server[0]}:{self.server[1]} by {how}"
+
+
+@dataclass(frozen=True, slots=True)
 class IceServers:
     """STUN and TURN servers, taken apart."""
 
     stun: tuple[Address, ...] = ()
     turn: tuple[dict[str, Any], ...] = ()
     """Each as aioice wants it."""
-    _resting: dict[Address, float] = field(default_factory=dict)
+    _resting: dict[Way, float] = field(default_factory=dict)
 
-    def answers(self, server: Address, now: float) -> bool:
+    def answers(self, way: Way, now: float) -> bool:
         """Whether it is worth asking; `now` in seconds of any clock."""
-        return self._resting.get(server, now) <= now
+        return self._resting.get(way, now) <= now
 
-    def rest(self, servers: Collection[Address], now: float) -> None:
-        """These have not answered."""
-        for server in servers:
-            log.warning("STUN or TURN server does not answer", server=f"{server[0]}:{server[1]}")
-            self._resting[server] = now + REST
+    def rest(self, ways: Collection[Way], now: float) -> None:
+        """These have led to nothing."""
+        for way in ways:
+            log.warning("STUN or TURN server does not answer", server=str(way))
+            self._resting[way] = now + REST
 
     def with_others(self, others: "IceServers") -> "IceServers":
         """These, and those of the others that are not among them."""
         stun = dict.fromkeys((*self.stun, *others.stun))
-        turn = {_name(server): server for server in (*others.turn, *self.turn)}
+        turn = {way_to(server): server for server in (*others.turn, *self.turn)}
         return IceServers(tuple(stun), tuple(turn.values()), self._resting)
 
 
-def _name(server: dict[str, Any]) -> tuple[object, ...]:
-    return server["turn_server"], server["turn_transport"], server["turn_ssl"]
+def way_to(server: dict[str, Any]) -> Way:
+    """How a TURN server is asked."""
+    return Way(server["turn_server"], server["turn_transport"], server["turn_ssl"])
 
 
 def configured(servers: Sequence[TurnServer]) -> IceServers:

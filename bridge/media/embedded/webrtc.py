@@ -27,7 +27,7 @@ from pylibsrtp import Session
 
 from bridge.media.embedded.candidates import parse_candidate
 from bridge.media.embedded.flow import Ear, Flow
-from bridge.media.embedded.ice_servers import IceServers
+from bridge.media.embedded.ice_servers import IceServers, Way, way_to
 from bridge.media.embedded.sockets import connected_twin
 from bridge.media.embedded.srtp import ARRIVAL, SIZE, TRAILER, Outlet, Packet
 from bridge.media.packets import unwatch, watch
@@ -42,8 +42,8 @@ OnMedia = Callable[[int, float], None]
 """Takes a packet of that many bytes out of `ARRIVAL`, and when it came (monotonic, seconds)."""
 
 _Asking = Coroutine[Any, Any, tuple[Candidate, StunProtocol | None]]
-_Asked = tuple[tuple[str, int], _Asking]
-"""A server, and how it is asked."""
+_Asked = tuple[Way, _Asking]
+"""Where a server is, and what asks it."""
 
 
 class SocketTransport(asyncio.DatagramTransport):
@@ -222,15 +222,15 @@ class IceConnection(Connection):
         found = [protocol.local_candidate for protocol in hosts]
         now = asyncio.get_running_loop().time()
         waiting: list[_Asked] = [
-            (server, server_reflexive_candidate(protocol, server))
+            (Way(server), server_reflexive_candidate(protocol, server))
             for server in self._servers.stun
             for protocol in hosts
-            if ":" not in protocol.local_candidate.host and self._servers.answers(server, now)
+            if ":" not in protocol.local_candidate.host and self._servers.answers(Way(server), now)
         ]
         waiting += [
-            (server["turn_server"], self._relayed(component, server))
+            (way_to(server), self._relayed(component, server))
             for server in self._servers.turn
-            if self._servers.answers(server["turn_server"], now)
+            if self._servers.answers(way_to(server), now)
         ]
         for candidate, relay in await _in_time(waiting, self._servers):
             found.append(candidate)
@@ -325,15 +325,15 @@ async def _in_time(
     """
     if not waiting:
         return []
-    tasks = [(server, asyncio.create_task(asking)) for server, asking in waiting]
+    tasks = [(way, asyncio.create_task(asking)) for way, asking in waiting]
     try:
         done, _ = await asyncio.wait([task for _, task in tasks], timeout=GATHER_TIMEOUT)
     finally:
         for _, task in tasks:
             task.cancel()
         await asyncio.gather(*(task for _, task in tasks), return_exceptions=True)
-    good = [(server, task) for server, task in tasks if task in done and _succeeded(task)]
-    silent = {server for server, _ in tasks} - {server for server, _ in good}
+    good = [(way, task) for way, task in tasks if task in done and _succeeded(task)]
+    silent = {way for way, _ in tasks} - {way for way, _ in good}
     servers.rest(silent, asyncio.get_running_loop().time())
     return [task.result() for _, task in good]
 

@@ -120,8 +120,8 @@ def _plain(value: object) -> Any:
 
 
 def unpacked(body: bytes) -> Message:
-    kind, _, fields = body.partition(b" ")
     """A message from what follows its length."""
+    kind, _, fields = body.partition(b" ")
     message: Message = _KINDS[kind.decode()].validate_json(fields)
     return message
 
