@@ -70,18 +70,21 @@ class Outcome:
 def parts() -> list[Part]:
     """What is run, the longest first; those of end to end have a homeserver and a bridge each."""
     core = ("tests/call", "tests/sdp", "tests/test_driver.py")
+    # In halves, so that at the end there is something for either processor.
+    sip = sorted(str(each.relative_to(ROOT)) for each in ROOT.glob("tests/sip/**/test_*.py"))
     image = "tests/toolchain/test_dockerfile.py"
-    own = ("tests/e2e", "tests/sip", "tests/matrix", "tests/media", image, *core)
+    own = ("tests/e2e", "tests/matrix", "tests/media", image, *sip, *core)
     others = [f"--ignore={each}" for each in own]
     return [
         Part("e2e", _pytest("tests/e2e", "-m", "not browser")),
         Part("browser", _pytest("tests/e2e", "-m", "browser")),
-        Part("sip", _pytest("tests/sip")),
+        Part("media", _pytest("tests/media")),
+        Part("sip", _pytest(*sip[::2])),
+        Part("sip too", _pytest(*sip[1::2])),
         Part("rest", _pytest("tests", *others), Manner.POLITE),
         Part("image", _pytest(image), Manner.MODEST),
         Part("moods", _pytest("tests/matrix", "-m", "patient"), Manner.PATIENT),
         Part("matrix", _pytest("tests/matrix", "-m", "not patient"), Manner.POLITE),
-        Part("media", _pytest("tests/media")),
         # Traced, a search takes three times as long, and what it alone covers is covered by chance.
         Part("core", _pytest(*core, "-m", "not hypothesis", *MEASURED), Manner.MODEST),
         Part("check", ("scripts/check",), Manner.MODEST),

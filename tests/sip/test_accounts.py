@@ -31,7 +31,9 @@ async def test_account_registers_is_called_and_leaves(tmp_path: Path) -> None:
     async with Bridge({}) as bridge, Sipp("registrar", folder(tmp_path, "registrar")) as registrar:
         settings = trunk(registrar.port, register=True)
         await bridge.sip.add_trunk(ACCOUNT, settings, personal=True)
-        assert bridge.sip.registrations()[ACCOUNT].state is RegistrationState.TRYING
+        # The registrar may have answered already.
+        first = bridge.sip.registrations()[ACCOUNT].state
+        assert first in {RegistrationState.TRYING, RegistrationState.REGISTERED}
         assert (await bridge.registration()).state is RegistrationState.REGISTERED
         line = re.search(r"Contact: <[^>]*(;line=\w+)", registrar.messages())
         assert line
