@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.call.commands import AddRemoteCandidates, OfferMedia
+from bridge.call.commands import AddRemoteCandidates, OfferMedia, RollbackMedia
 from bridge.call.events import MediaConnected, MediaFault
 from bridge.call.ids import CallId, Side
 from bridge.config import Media
@@ -162,3 +162,23 @@ async def test_offers_of_real_software_are_understood(
     else:
         offered = await desk.offer(Side.SIP, sdp)
         assert codecs_of(matrix_audio(parse(offered.sdp)))
+
+
+async def test_a_command_that_swallows_its_end_does_not_keep_the_call(
+    desk: Desk, client: WebRtcPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As aioice does: it waits for a task of its own that it has cancelled."""
+    begun = asyncio.Event()
+
+    async def swallow(_: Session) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+
+    await desk.offer(Side.MATRIX, await client.offer())
+    monkeypatch.setattr(Session, "rollback", swallow)
+    desk.engine.do(RollbackMedia(call=desk.call))
+    await begun.wait()
+    await desk.hang_up()

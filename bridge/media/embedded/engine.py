@@ -136,10 +136,12 @@ class _Call:
         self._log = logger.bind(call=call)
         self.session = Session(call, resources, emit)
         self.commands: asyncio.Queue[MediaCommand] = asyncio.Queue()
+        self._over = False
         self._worker = asyncio.create_task(self._work())
 
     async def end(self) -> None:
         """Stop whatever is going on, free everything, and say what was measured."""
+        self._over = True  # What a command waits for may swallow that it is cancelled.
         self._worker.cancel()
         await asyncio.gather(self._worker, return_exceptions=True)
         statistics = self.session.statistics()
@@ -151,7 +153,7 @@ class _Call:
 
     async def _work(self) -> None:
         structlog.contextvars.bind_contextvars(call=self._call)  # Of all tasks that begin here.
-        while True:
+        while not self._over:
             command = await self.commands.get()
             event = await self._result(command)
             if event is not None:
