@@ -9,13 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.call.ids import Side
-from bridge.media.embedded.ice_servers import IceServers
-from bridge.media.embedded.sockets import bound_socket
 from bridge.media.embedded.srtp import ARRIVAL, Outlet
 from bridge.media.embedded.streams import Streams
-from bridge.media.embedded.webrtc import IceConnection, SocketTransport
 from bridge.sdp.agreement import LegMedia, leg_media
 from bridge.sdp.parser import parse
+from tests.fuzz.targets import hear
 
 # --- STUN ---------------------------------------------------------------------------------------
 
@@ -51,43 +49,15 @@ messages = st.builds(
 )
 
 
-async def _hear(datagrams: Sequence[bytes]) -> int:
-    """How many of them could not be read."""
-    malformed = 0
-
-    def count() -> None:
-        nonlocal malformed
-        malformed += 1
-
-    ice = IceConnection(
-        controlling=False,
-        sockets=lambda: [bound_socket("127.0.0.1", 0)],
-        servers=IceServers(),
-        on_dtls=lambda data: None,
-        on_selected=lambda ice: None,
-    )
-    ice.on_malformed = count
-    await ice.gather_candidates()
-    (protocol,) = ice._protocols
-    transport = protocol.transport
-    assert isinstance(transport, SocketTransport)
-    with bound_socket("127.0.0.1", 0) as peer:
-        for datagram in datagrams:
-            peer.sendto(datagram, transport.sock.getsockname())
-            transport._readable(0.0)
-    await ice.close()
-    return malformed
-
-
 @settings(deadline=None, max_examples=60)
 @given(st.lists(messages | st.binary(min_size=1, max_size=60), max_size=12))
 def test_no_message_of_stun_is_too_odd(datagrams: list[bytes]) -> None:
-    assert asyncio.run(_hear(datagrams)) <= len(datagrams)
+    assert asyncio.run(hear(datagrams)) <= len(datagrams)
 
 
 def test_an_attribute_of_the_wrong_length_is_counted() -> None:
     garbled = _message(1, [_attribute(36, b"\x01", -1)], 0x2112A442, bytes(12), 0)
-    assert asyncio.run(_hear([garbled])) == 1
+    assert asyncio.run(hear([garbled])) == 1
 
 
 # --- RTP and RTCP -------------------------------------------------------------------------------
