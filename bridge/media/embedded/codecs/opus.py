@@ -23,7 +23,11 @@ _SET_PACKET_LOSS = 4014
 BITRATE = 32000
 """Bits per second, where the settings say nothing else."""
 LEAST_BITRATE = 6000
-COMPLEXITY = 5
+_COMPLEXITY = {8000: 2, 16000: 6}
+"""By rate. Telephones' narrow band sounds no better by more: PESQ of synthetic voices differs by
+less than 0.02 from 2 to 10, which costs four times as much. Wideband is better by 0.35 with 6 than
+with 2, and by 0.02 with 10, for half as much again.
+"""
 MOST_LOSS = 30
 """Per cent: redundancy for more than that leaves too little for the sound."""
 PACKET_TIMES = (10, 20, 40, 60)
@@ -141,7 +145,7 @@ class OpusEncoder:
             raise LocalError(f"Opus cannot encode at {rate} Hz: {_reason(opus, error)}")
         self._opus = opus
         self._set(_SET_BITRATE, _bitrate(bitrate, parameters))
-        self._set(_SET_COMPLEXITY, COMPLEXITY)
+        self._set(_SET_COMPLEXITY, _COMPLEXITY[rate])
         self._set(_SET_INBAND_FEC, "useinbandfec=1" in parameters)
         self._packet = ctypes.create_string_buffer(_LARGEST_PACKET)
         self._view = memoryview(self._packet).cast("B")
