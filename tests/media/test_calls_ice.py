@@ -102,8 +102,8 @@ async def test_ice_restarts_under_the_same_keys(
 async def test_a_restart_goes_on_when_the_old_way_is_lost_meanwhile(
     desk: Desk, client: WebRtcPeer, phone: RtpPeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aioice.ice.CONSENT_INTERVAL", 0.05)
-    monkeypatch.setattr("aioice.ice.CONSENT_FAILURES", 1)
+    monkeypatch.setattr("bridge.media.embedded.webrtc.INTERVAL", 0.05)
+    monkeypatch.setattr("bridge.media.embedded.consent.EXPIRY", 0.3)
     await desk.client_calls(client, phone)
     restart = await desk.offer(Side.MATRIX, await client.offer(restart=True))
     await client.drop_old_transports()
@@ -187,8 +187,8 @@ async def test_trouble_inside_the_libraries_is_told_as_a_loss(
 async def test_a_client_that_vanishes_is_noticed(
     desk: Desk, client: WebRtcPeer, phone: RtpPeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aioice.ice.CONSENT_INTERVAL", 0.05)
-    monkeypatch.setattr("aioice.ice.CONSENT_FAILURES", 2)
+    monkeypatch.setattr("bridge.media.embedded.webrtc.INTERVAL", 0.05)
+    monkeypatch.setattr("bridge.media.embedded.consent.EXPIRY", 0.3)
     await desk.client_calls(client, phone)
     await client.vanish()
     lost = await desk.event(MediaLost)

@@ -13,7 +13,7 @@ import uvloop
 
 from bridge.media.embedded.engine import EmbeddedEngine
 from bridge.media.embedded.sockets import bound_socket
-from bridge.media.packets import PacketLoop, unwatch, watch
+from bridge.media.packets import ROUND, PacketLoop, until_round, unwatch, watch
 from tests.media.conftest import SETTINGS
 from tests.media.desk import Desk
 from tests.simulators.rtp import RtpPeer, Sender
@@ -178,3 +178,14 @@ def test_a_call_is_carried_on_every_loop(make: Callable[[], asyncio.AbstractEven
         await client.close()
 
     run(make, work)
+
+
+@pytest.mark.parametrize("now", [100.0, 100.01, 100.024, 100.026, 100.049])
+@pytest.mark.parametrize("delay", [0.1, 1.0, 4.987])
+def test_what_is_done_in_rounds_is_done_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch, now: float, delay: float
+) -> None:
+    monkeypatch.setattr("bridge.media.packets.monotonic", lambda: now)
+    when = now + until_round(delay)
+    assert when / ROUND == pytest.approx(round(when / ROUND))
+    assert abs(when - now - delay) <= ROUND / 2 + 1e-9

@@ -8,8 +8,16 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from bridge.call.commands import AddRemoteCandidates, AnswerMedia, OfferMedia, PlayKey
-from bridge.call.events import MediaClosed, MediaConnected, MediaFailed, MediaFault, MediaLost
+from bridge.call.events import (
+    MediaClosed,
+    MediaConnected,
+    MediaFailed,
+    MediaFault,
+    MediaLost,
+    MediaMeasured,
+)
 from bridge.call.ids import CallId, OpId, Side
+from bridge.call.quality import Measured
 from bridge.call.terms import Keypad, Srtp, Terms
 from bridge.config import Logging, Media
 from bridge.media.workers.wire import Begin, Channel, Logs, Message, Ready, Report, packed, unpacked
@@ -36,6 +44,11 @@ MESSAGES: list[Message] = [
     MediaConnected(call=CALL, matrix_codec="opus/48000/2", sip_codec="PCMU/8000"),
     MediaFailed(call=CALL, op=OpId(3), fault=MediaFault.NO_COMMON_CODEC, detail="none"),
     MediaLost(call=CALL, side=Side.MATRIX, fault=MediaFault.ICE_FAILED),
+    MediaMeasured(
+        call=CALL,
+        matrix=Measured(packets=250, lost=2, jitter_ms=0.1, reports=1, sent=250),
+        sip=Measured(packets=249, far_lost=1, far_jitter_ms=1.5, round_trip_ms=20.25),
+    ),
     MediaClosed(call=CALL, statistics={"mode": "relay", "sip_jitter_ms": 2.0, "sip_events": 3}),
 ]
 
@@ -79,4 +92,19 @@ async def test_messages_come_whole_and_in_order_however_they_were_cut() -> None:
     channel.send(Ready(pid=3))
     answer = await loop.sock_recv(theirs, 100)
     assert answer == packed(Ready(pid=1)) + packed(Ready(pid=2))
+    theirs.close()
+
+
+async def test_what_is_said_at_once_wakes_the_other_end_once() -> None:
+    ours, theirs = socket.socketpair()
+    channel = Channel(lambda _: None, lambda: None)
+    await channel.open(ours)
+    theirs.setblocking(False)
+    for number in range(3):
+        channel.send(Ready(pid=number))
+    loop = asyncio.get_running_loop()
+    expected = b"".join(packed(Ready(pid=number)) for number in range(3))
+    assert await loop.sock_recv(theirs, 1000) == expected
+    channel.close()
+    await channel.closed.wait()
     theirs.close()

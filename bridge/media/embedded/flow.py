@@ -193,8 +193,9 @@ class Flow:
 
     def stop(self) -> None:
         """Let every packet go the long way until `start`."""
-        self.settle()
-        self._head = _STOPPED
+        if self._head != _STOPPED:
+            self.settle()
+            self._head = _STOPPED
 
 
 def _ignored(_: Flow) -> None:

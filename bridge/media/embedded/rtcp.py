@@ -10,7 +10,6 @@ from aiortc.rtp import (
     RtcpReceiverInfo,
     RtcpRrPacket,
     RtcpSdesPacket,
-    RtcpSenderInfo,
     RtcpSourceInfo,
     RtcpSrPacket,
 )
@@ -21,6 +20,13 @@ INTERVAL = 5.0
 """Seconds between reports on the average (RFC 3550 6.2)."""
 _NTP_EPOCH = 2_208_988_800
 _CNAME = 1
+_SR, _RR = 200, 201
+_HEAD = struct.Struct("!BBH")
+"""Version 2 and the count of blocks, type, words to come."""
+_SENDER = struct.Struct("!IQIII")
+"""SSRC; the time by NTP and as a timestamp; packets and octets sent (RFC 3550 6.4.1)."""
+_BLOCK = struct.Struct("!IIIIII")
+"""SSRC; the share lost and all that was; highest number; jitter; last report and since when."""
 
 
 @dataclass(slots=True)
@@ -70,7 +76,8 @@ class Reporter:
     def __init__(self, emission: Emission, reception: Reception, cname: str) -> None:
         self._emission = emission
         self._reception = reception
-        self._cname = cname.encode()
+        source = RtcpSourceInfo(emission.ssrc, [(_CNAME, cname.encode())])
+        self._description = bytes(RtcpSdesPacket([source]))
         self._reported = 0
         self._last_sr = 0
         self._last_sr_at = 0.0
@@ -84,18 +91,18 @@ class Reporter:
 
         `timestamp`: what `wall` is in our stream; None: as the packets were sent.
         """
-        blocks = self._blocks(now)
+        block = self._block(now)
         sending = self._emission.packets != self._reported
         self._reported = self._emission.packets
         if sending:
             if timestamp is None:
                 timestamp = self._emission.timestamp_at(now)
-            return bytes(self._sender_report(blocks, wall, timestamp)) + self._description()
-        return bytes(RtcpRrPacket(self._emission.ssrc, blocks)) + self._description()
+            return self._sender_report(block, wall, timestamp) + self._description
+        return self._receiver_report(block) + self._description
 
     def with_feedback(self, feedback: bytes) -> bytes:
         """A compound packet that reports nothing, but says something (RFC 4585 3.1)."""
-        return bytes(RtcpRrPacket(self._emission.ssrc)) + self._description() + feedback
+        return self._receiver_report(b"") + self._description + feedback
 
     def lag(self, now: float, wall: float) -> float | None:
         """How far the sender's clock is behind ours, by what arrives now; None if it is unknown.
@@ -152,37 +159,40 @@ class Reporter:
             if elapsed < 0x80000000:  # Clocks that were set back give nonsense.
                 far_end.round_trip_ms = 1000 * elapsed / 65536
 
-    def _blocks(self, now: float) -> list[RtcpReceiverInfo]:
+    def _block(self, now: float) -> bytes:
+        """What we say of what we get; nothing, if that is nothing."""
         reception = self._reception
         if reception.ssrc < 0:
-            return []
+            return b""
         # Another source has come since, from which there is no report yet: nothing to refer to.
         last = self._last_sr if self._last_sr_of == reception.ssrc else 0
         delay = int((now - self._last_sr_at) * 65536) if last else 0
-        return [
-            RtcpReceiverInfo(
-                ssrc=reception.ssrc,
-                fraction_lost=reception.fraction_lost(),
-                packets_lost=max(-0x800000, min(reception.lost_of_run, 0x7FFFFF)),
-                highest_sequence=reception.extended_highest & 0xFFFFFFFF,
-                jitter=int(reception.jitter) & 0xFFFFFFFF,
-                lsr=last,
-                dlsr=delay & 0xFFFFFFFF,
-            )
-        ]
-
-    def _sender_report(
-        self, blocks: list[RtcpReceiverInfo], wall: float, timestamp: int
-    ) -> RtcpSrPacket:
-        emission = self._emission
-        info = RtcpSenderInfo(
-            ntp_timestamp=ntp_time(wall),
-            rtp_timestamp=timestamp,
-            packet_count=emission.packets & 0xFFFFFFFF,
-            octet_count=emission.octets & 0xFFFFFFFF,
+        lost = max(-0x800000, min(reception.lost_of_run, 0x7FFFFF)) & 0xFFFFFF
+        return _BLOCK.pack(
+            reception.ssrc,
+            reception.fraction_lost() << 24 | lost,
+            reception.extended_highest & 0xFFFFFFFF,
+            int(reception.jitter) & 0xFFFFFFFF,
+            last,
+            delay & 0xFFFFFFFF,
         )
-        return RtcpSrPacket(emission.ssrc, info, blocks)
 
-    def _description(self) -> bytes:
-        source = RtcpSourceInfo(self._emission.ssrc, [(_CNAME, self._cname)])
-        return bytes(RtcpSdesPacket([source]))
+    def _sender_report(self, block: bytes, wall: float, timestamp: int) -> bytes:
+        emission = self._emission
+        report = _SENDER.pack(
+            emission.ssrc,
+            ntp_time(wall),
+            timestamp,
+            emission.packets & 0xFFFFFFFF,
+            emission.octets & 0xFFFFFFFF,
+        )
+        return _report(_SR, report, block)
+
+    def _receiver_report(self, block: bytes) -> bytes:
+        return _report(_RR, self._emission.ssrc.to_bytes(4, "big"), block)
+
+
+def _report(kind: int, text: bytes, block: bytes) -> bytes:
+    """Of what begins with `text`, and has one block, or none."""
+    words = (len(text) + len(block)) // 4
+    return _HEAD.pack(0x80 | bool(block), kind, words) + text + block

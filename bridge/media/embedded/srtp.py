@@ -18,7 +18,7 @@ SIZE = 2048
 TRAILER = 144
 """Bytes that SRTP may add to a packet (SRTP_MAX_TRAILER_LEN)."""
 
-WINDOW = 1024
+WINDOW = 512
 """Packets that one may be late by, and still be sent or read, where packets are repeated."""
 
 Packet = memoryview

@@ -8,6 +8,7 @@ from time import monotonic, time
 
 from bridge.media.embedded.rtcp import INTERVAL
 from bridge.media.embedded.streams import Streams
+from bridge.media.packets import until_round
 
 TICK = 0.02
 """Seconds: a packet of audio."""
@@ -47,7 +48,7 @@ class Upkeep:
 
     def _schedule_report(self) -> None:
         delay = INTERVAL * random.uniform(0.5, 1.5)  # RFC 3550 6.2
-        self._reports = asyncio.get_running_loop().call_later(delay, self._report)
+        self._reports = asyncio.get_running_loop().call_later(until_round(delay), self._report)
 
     def _report(self) -> None:
         now, wall = monotonic(), time()

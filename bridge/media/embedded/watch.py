@@ -11,6 +11,7 @@ from bridge.call.quality import INTERVAL, Measured
 from bridge.media.embedded.path import Path
 from bridge.media.embedded.rtcp import Reporter
 from bridge.media.embedded.streams import Streams
+from bridge.media.packets import until_round
 
 LOOK = 1.0
 """Seconds between two looks at the counters."""
@@ -139,7 +140,7 @@ class Watch:
     def start(self) -> None:
         """Begin: both sides have agreed. Harmless if it has begun."""
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(LOOK, self._look)
+            self._timer = asyncio.get_running_loop().call_later(until_round(LOOK), self._look)
 
     def restart(self, side: Side) -> None:
         """Somebody else is on a side."""
@@ -152,7 +153,7 @@ class Watch:
             self._timer = None
 
     def _look(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(LOOK, self._look)
+        self._timer = asyncio.get_running_loop().call_later(until_round(LOOK), self._look)
         for side, ear in self._ears.items():
             self._look_at(side, ear)
         self._looks += 1

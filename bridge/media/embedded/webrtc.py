@@ -8,6 +8,7 @@ moves it fails there and not in a call.
 
 import asyncio
 import contextlib
+import random
 import socket
 import struct
 from collections.abc import Callable, Coroutine, Sequence
@@ -26,11 +27,12 @@ from aioice.ice import (
 from pylibsrtp import Session
 
 from bridge.media.embedded.candidates import parse_candidate
+from bridge.media.embedded.consent import INTERVAL, REQUEST, Answered, Consent
 from bridge.media.embedded.flow import Ear, Flow
 from bridge.media.embedded.ice_servers import IceServers, Way, way_to
 from bridge.media.embedded.sockets import connected_twin
 from bridge.media.embedded.srtp import ARRIVAL, SIZE, TRAILER, Outlet, Packet
-from bridge.media.packets import unwatch, watch
+from bridge.media.packets import until_round, unwatch, watch
 
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, struct.error)
 """What comes of messages that are not what they should be."""
@@ -46,6 +48,45 @@ _Asked = tuple[Way, _Asking]
 """Where a server is, and what asks it."""
 
 
+class Protocol(StunProtocol):
+    """aioice's STUN on one way, but for checks that go on when all is settled."""
+
+    def __init__(self, ice: "IceConnection") -> None:
+        super().__init__(ice)
+        self._ice = ice
+        self._answered: Answered | None = None
+        self._good = False
+
+    def datagram_received(self, data: Any, addr: Any) -> None:
+        """Anything but media."""
+        address = addr[0], addr[1]
+        if self._ice.consent.take(data, monotonic()) or self._repeated(data, address):
+            return
+        self._good = False
+        super().datagram_received(data, address)
+        if self._good and data[:2] == REQUEST:
+            self._answered = Answered.of(data, address, controlling=self._ice.ice_controlling)
+
+    def _repeated(self, data: bytes, address: tuple[str, int]) -> bool:
+        """Whether it is what was answered before on the way that media goes, and is answered."""
+        ice, answered = self._ice, self._answered
+        if (
+            answered is None
+            or not answered.fits(address, controlling=ice.ice_controlling)
+            or not ice.is_selected(self, address)
+        ):
+            return False
+        answer = answered.answer(data, ice.local_password.encode())
+        if answer:
+            self.transport.sendto(answer, address)
+        return bool(answer)
+
+    def send_stun(self, message: stun.Message, addr: tuple[str, int]) -> None:
+        """As ever; and whether what was asked is granted."""
+        self._good |= message.message_class == stun.Class.RESPONSE
+        super().send_stun(message, addr)
+
+
 class SocketTransport(asyncio.DatagramTransport):
     """A raw UDP socket that aioice may use as its transport, and media without aioice.
 
@@ -56,7 +97,7 @@ class SocketTransport(asyncio.DatagramTransport):
         super().__init__(extra={"socket": sock, "sockname": sock.getsockname()})
         self.sock = sock
         self._ice = ice
-        self._protocol = StunProtocol(ice)
+        self._protocol = Protocol(ice)
         self._loop = asyncio.get_running_loop()
         self._twin: socket.socket | None = None
         self._flow: Flow | None = None
@@ -197,6 +238,7 @@ class IceConnection(Connection):
         self.on_dtls = on_dtls
         self._on_selected = on_selected
         self._selected: CandidatePair | None = None
+        self.consent = Consent()
         self.checked = asyncio.Event()
         """Set when the client has checked a pair before us: it has our description."""
 
@@ -242,7 +284,7 @@ class IceConnection(Connection):
         return relayed_candidate(
             component=component,
             hide_related_address=False,
-            protocol_factory=lambda: StunProtocol(self),
+            protocol_factory=lambda: Protocol(self),
             **server,
         )
 
@@ -274,7 +316,26 @@ class IceConnection(Connection):
         selected = self._nominated.get(1)
         if selected is not None and selected is not self._selected:
             self._selected = selected
+            self.consent.renew(monotonic())
             self._on_selected(self)
+
+    def is_selected(self, protocol: StunProtocol, address: tuple[str, int]) -> bool:
+        """Whether media goes this way."""
+        pair = self._selected
+        return pair is not None and pair.protocol is protocol and pair.remote_addr == address
+
+    async def query_consent(self) -> None:
+        """Ask the client, as long as it answers; in place of aioice's."""
+        self.consent.renew(monotonic())
+        while self.consent.lasts(now := monotonic()):
+            pair = self._nominated[1]
+            asking = bytes(self.build_request(pair, nominate=False))[stun.HEADER_LENGTH :]
+            assert self.remote_password is not None  # `connect` has it.
+            check = self.consent.ask(asking, self.remote_password.encode(), now)
+            pair.protocol.transport.sendto(check, pair.remote_addr)
+            await asyncio.sleep(until_round(INTERVAL * random.uniform(0.8, 1.2)))
+        self._query_consent_task = None
+        await self.close()
 
     @property
     def pair(self) -> str:

@@ -28,7 +28,7 @@ from pydantic import SecretStr, TypeAdapter
 
 from bridge.call.commands import MediaCommand
 from bridge.call.commands import media as commands
-from bridge.call.events import MediaEvent
+from bridge.call.events import MediaEvent, MediaMeasured
 from bridge.call.events import media as events
 from bridge.config import Logging, Media
 from bridge.records import IceServer
@@ -102,11 +102,16 @@ def _kinds() -> dict[str, TypeAdapter[Any]]:
 
 
 _KINDS: Final = _kinds()
+_NUMBERS: Final = {MediaMeasured.__name__, Report.__name__}
+"""Kinds without any text of peers, nor secrets: what is told most often costs least."""
 
 
 def packed(message: Message) -> bytes:
     """A message as it is sent."""
     kind = type(message).__name__
+    if kind in _NUMBERS:
+        body = kind.encode() + b" " + _KINDS[kind].dump_json(message)
+        return _LENGTH.pack(len(body)) + body
     fields = _KINDS[kind].dump_python(message)
     text = json.dumps(fields, default=_plain, ensure_ascii=False)
     body = f"{kind} {text}".encode(errors="replace")  # Peers may send what is no text.
@@ -134,7 +139,7 @@ class Channel(asyncio.Protocol):
         self._on_end = on_end
         self._ended = False
         self._received = bytearray()
-        self._waiting: list[Message] = []
+        self._waiting: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self.closed = asyncio.Event()
         """Everything was sent, and the socket is closed."""
@@ -145,26 +150,31 @@ class Channel(asyncio.Protocol):
 
     def send(self, message: Message) -> None:
         """Send a message; into the void if the other end is gone."""
-        if self._transport is None:
-            self._waiting.append(message)
-        elif not self._transport.is_closing():
-            self._transport.write(packed(message))
+        if self._transport is not None and not self._waiting:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._waiting.append(packed(message))
+
+    def _flush(self) -> None:
+        """Write what was sent in this turn of the loop: the other end wakes up once for all."""
+        waiting, self._waiting = self._waiting, []
+        if waiting and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(waiting))
 
     def finish(self) -> None:
         """Say that nothing more will be sent; what the other end sends still comes."""
+        self._flush()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write_eof()
 
     def close(self) -> None:
         """Close the socket once everything is sent."""
+        self._flush()
         if self._transport is not None:
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        waiting, self._waiting = self._waiting, []
-        for message in waiting:
-            self.send(message)
+        self._flush()
 
     def data_received(self, data: bytes) -> None:
         received = self._received
