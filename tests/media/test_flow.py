@@ -136,6 +136,16 @@ def test_a_sequence_number_that_wraps_is_seen() -> None:
     assert line.path.reception.lost == 0
 
 
+@pytest.mark.parametrize("first", [65_534, 65_535])
+def test_another_kind_after_the_last_number_is_seen(first: int) -> None:
+    line = Flowing()
+    source = Sender(0, sequence=first)
+    for packet in source.packets([PAYLOAD] * (65_536 - first)):
+        line.take(packet.write(), 100.0)
+    line.take(replace(source.next(PAYLOAD), payload_type=1).write(), 100.02)
+    assert (line.seen, line.path.dropped, len(line.out)) == (2, 1, 65_536 - first)
+
+
 # --- whatever comes, nothing is otherwise than without it ------------------------------------
 
 _Steps = list[tuple[str, int]]
