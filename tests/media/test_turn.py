@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from bridge.app.check_media import Reached
 from bridge.call.events import MediaConnected
@@ -222,6 +223,23 @@ class _Greeting(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone.set()
+
+
+async def test_a_password_that_the_server_refuses_is_said_to_be(
+    client: WebRtcPeer,
+    tmp_path: Path,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = {"url": uri_of("udp"), "username": "bridge", "password": "wrong"}
+    async with turn_server(tmp_path, certificates):
+        desk = engine_desk([server], monkeypatch)
+        with capture_logs() as logs:
+            await desk.offer(Side.MATRIX, await client.offer())
+        await desk.engine.close()
+    assert [each["problem"] for each in logs if each["log_level"] == "warning"] == [
+        "STUN transaction failed (401 - Unauthorized)"
+    ]
 
 
 async def test_what_check_finds_out_about_servers(

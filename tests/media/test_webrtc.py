@@ -12,6 +12,7 @@ import pytest
 from aioice import Candidate, Connection
 from aioice.ice import StunProtocol, relayed_candidate, server_reflexive_candidate
 from aiortc import RTCDtlsTransport
+from structlog.testing import capture_logs
 
 from bridge.config import TurnServer
 from bridge.errors import ConfigurationError
@@ -251,11 +252,15 @@ async def test_a_server_that_does_not_answer_is_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("bridge.media.embedded.webrtc.GATHER_TIMEOUT", 0.05)
-    with bound_socket("127.0.0.1", 0) as silent:
-        ice = connection(IceServers((silent.getsockname(),), ()))
+    with bound_socket("127.0.0.1", 0) as silent, capture_logs() as logs:
+        address = silent.getsockname()
+        ice = connection(IceServers((address,), ()))
         await ice.gather_candidates()
         assert [c.type for c in ice.local_candidates] == ["host"]
         await ice.close()
+    assert [(each["server"], each["problem"]) for each in logs] == [
+        (str(Way(address)), "it does not answer")
+    ]
 
 
 async def test_who_has_not_answered_is_not_waited_for_again_so_soon(
@@ -317,6 +322,8 @@ async def test_a_turn_server_that_is_not_there_is_left_out() -> None:
         "turn_transport": "tcp",
     }
     ice = connection(IceServers((), (turn,)))
-    await ice.gather_candidates()
+    with capture_logs() as logs:
+        await ice.gather_candidates()
     assert [c.type for c in ice.local_candidates] == ["host"]
+    assert [str(each["problem"]).startswith("[Errno 111]") for each in logs] == [True]
     await ice.close()

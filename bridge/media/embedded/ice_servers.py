@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """STUN and TURN servers: those of the settings, and those that the homeserver names."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from bridge.errors import ConfigurationError
 from bridge.records import IceServer
 
 REST = 60.0
-"""Seconds for which a server is left alone that has not answered."""
+"""Seconds for which a server is left alone that was of no use."""
 
 Address = tuple[str, int]
 
@@ -46,10 +46,10 @@ class IceServers:
         """Whether it is worth asking; `now` in seconds of any clock."""
         return self._resting.get(way, now) <= now
 
-    def rest(self, ways: Collection[Way], now: float) -> None:
-        """These have led to nothing."""
-        for way in ways:
-            log.warning("STUN or TURN server does not answer", server=str(way))
+    def rest(self, problems: Mapping[Way, str], now: float) -> None:
+        """These have led to nothing, and why."""
+        for way, problem in problems.items():
+            log.warning("STUN or TURN server is of no use", server=str(way), problem=problem)
             self._resting[way] = now + REST
 
     def with_others(self, others: "IceServers") -> "IceServers":

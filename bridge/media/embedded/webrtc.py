@@ -382,7 +382,7 @@ async def _in_time(
 ) -> list[tuple[Candidate, StunProtocol | None]]:
     """Results of those that succeed within the timeout; the others are cancelled.
 
-    A server that has not answered at all is left alone for a while: every call would wait for it.
+    A server that was of no use is left alone for a while: every call would wait for it.
     """
     if not waiting:
         return []
@@ -394,13 +394,22 @@ async def _in_time(
             task.cancel()
         await asyncio.gather(*(task for _, task in tasks), return_exceptions=True)
     good = [(way, task) for way, task in tasks if task in done and _succeeded(task)]
-    silent = {way for way, _ in tasks} - {way for way, _ in good}
-    servers.rest(silent, asyncio.get_running_loop().time())
+    of_use = {way for way, _ in good}
+    problems = {way: _problem(task) for way, task in tasks if way not in of_use}
+    servers.rest(problems, asyncio.get_running_loop().time())
     return [task.result() for _, task in good]
 
 
 def _succeeded(task: asyncio.Task[Any]) -> bool:
     return not task.cancelled() and task.exception() is None
+
+
+def _problem(task: asyncio.Task[Any]) -> str:
+    """Why a server is of no use, in words."""
+    error = None if task.cancelled() else task.exception()
+    if error is None or isinstance(error, stun.TransactionTimeout):
+        return "it does not answer"
+    return str(error) or type(error).__name__
 
 
 def _without_duplicates(candidates: list[Candidate]) -> list[Candidate]:
