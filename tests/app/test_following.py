@@ -3,14 +3,12 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from bridge import logs
 from bridge.app.following import Following
 from bridge.app.in_force import InForce
 from bridge.call.policy import Policy
@@ -66,12 +64,6 @@ class Bench:
         if self.fails:
             raise RuntimeError("the database is away")
         self.followed += 1
-
-
-@pytest.fixture(autouse=True)
-def _log_as_before() -> Iterator[None]:
-    yield
-    logs.configure()
 
 
 async def test_all_who_keep_settings_are_told() -> None:

@@ -189,19 +189,12 @@ async def test_calls_go_on_without_what_the_page_needs(
 
 
 def test_the_latest_troubles_are_remembered_as_the_log_has_them() -> None:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    try:
-        logs.configure("info", secrets=["hunter22"])
-        log = structlog.get_logger("bridge.test")
-        log.info("nothing to see")
-        log.warning("something odd", call="c1-7", number="+12025550123", why="hunter22")
-        logging.getLogger("other").error("it broke: %s", "badly")
-        last, before = logs.troubles()[:2]
-        assert (last.level, last.text) == ("error", "it broke: badly")
-        assert (before.level, before.call) == ("warning", "c1-7")
-        assert before.text == "something odd number=\N{HORIZONTAL ELLIPSIS}23 why=[hidden]"
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        structlog.reset_defaults()
+    logs.configure("info", secrets=["hunter22"])
+    log = structlog.get_logger("bridge.test")
+    log.info("nothing to see")
+    log.warning("something odd", call="c1-7", number="+12025550123", why="hunter22")
+    logging.getLogger("other").error("it broke: %s", "badly")
+    last, before = logs.troubles()[:2]
+    assert (last.level, last.text) == ("error", "it broke: badly")
+    assert (before.level, before.call) == ("warning", "c1-7")
+    assert before.text == "something odd number=\N{HORIZONTAL ELLIPSIS}23 why=[hidden]"

@@ -3,15 +3,12 @@
 
 import configparser
 import io
-import logging
 import re
-from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from bridge import logs
@@ -345,18 +342,6 @@ class Fail2ban:
         return None
 
 
-@pytest.fixture
-def _log_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
-
-
-@pytest.mark.usefixtures("_log_as_it_was")
 @pytest.mark.parametrize("form", ["console", "json"])
 def test_fail2ban_reads_the_log(form: str) -> None:
     stream = io.StringIO()

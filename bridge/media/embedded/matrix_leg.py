@@ -236,8 +236,10 @@ class MatrixLeg:
         for line in (*peer.candidates, *self._trickled):
             await generation.try_candidate(line)
         if self._current is not None:
+            # Not `wait_for`: until Python 3.12 it may swallow that we are cancelled.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ice.checked.wait(), RESTART_PATIENCE)
+                async with asyncio.timeout(RESTART_PATIENCE):
+                    await ice.checked.wait()
         await ice.connect()
 
     async def _handshake(self, generation: _Generation) -> None:
