@@ -257,6 +257,7 @@ async def hear(datagrams: Sequence[bytes]) -> int:
         on_selected=lambda _: None,
     )
     ice.on_malformed = count
+    ice.consent._asked[_TRANSACTION], ice.consent._key = 0.0, b"the client's"
     await ice.gather_candidates()
     (protocol,) = ice._protocols
     assert isinstance(protocol.transport, SocketTransport)
@@ -264,13 +265,17 @@ async def hear(datagrams: Sequence[bytes]) -> int:
         for datagram in datagrams:
             peer.sendto(datagram, protocol.transport.sock.getsockname())
             protocol.transport._readable(0.0)
+    assert not ice.consent.lasts(0.0)  # Nobody who does not know the key may give it.
     await ice.close()
     return malformed
 
 
-def _binding(*attributes: bytes) -> bytes:
+_TRANSACTION: Final = bytes(12)
+
+
+def _binding(*attributes: bytes, kind: int = 1) -> bytes:
     body = b"".join(attributes)
-    return struct.pack("!HHI", 1, len(body), 0x2112A442) + bytes(12) + body
+    return struct.pack("!HHI", kind, len(body), 0x2112A442) + _TRANSACTION + body
 
 
 # --- descriptions and messages -----------------------------------------------------------------
@@ -350,6 +355,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         [
             _put(_binding(struct.pack("!HH", 6, 4) + b"us:r", struct.pack("!HH", 37, 0))),
             _put(_binding(struct.pack("!HHI", 0x24, 4, 1), struct.pack("!HH", 8, 20) + bytes(20))),
+            _put(_binding(struct.pack("!HH", 8, 20) + bytes(20), kind=0x101)),
         ],
     ),
     "sdp": Target(
