@@ -17,12 +17,13 @@ from bridge.media.embedded.consent import (
     REQUEST,
     Answered,
     Consent,
+    attributes_of,
     is_signed,
     signed,
 )
 from bridge.media.embedded.ice_servers import IceServers
-from bridge.media.embedded.sockets import bound_socket
 from bridge.media.embedded.webrtc import IceConnection, Protocol
+from tests.media.test_webrtc import connection
 from tests.simulators.waiting import until
 
 KEY = b"password of ours, or theirs"
@@ -44,11 +45,6 @@ def message(
 def request(transaction: bytes, **more: Any) -> bytes:
     """A check of the client."""
     return message(stun.Class.REQUEST, transaction, ATTRIBUTES | more)
-
-
-def attributes_of(whole: bytes) -> bytes:
-    """Those that are signed."""
-    return whole[stun.HEADER_LENGTH : -(stun.INTEGRITY_LENGTH + stun.FINGERPRINT_LENGTH)]
 
 
 # --- messages -----------------------------------------------------------------------------------
@@ -150,17 +146,6 @@ def test_an_answer_without_a_fingerprint_counts() -> None:
 # --- a connection ---------------------------------------------------------------------------------
 
 
-def connection(*, controlling: bool, host: str) -> IceConnection:
-    """With one socket."""
-    return IceConnection(
-        controlling=controlling,
-        sockets=lambda: [bound_socket(host, 0)],
-        servers=IceServers((), ()),
-        on_dtls=lambda data: None,
-        on_selected=lambda ice: None,
-    )
-
-
 async def connect(ours: IceConnection, theirs: IceConnection) -> None:
     """As two clients do by signalling."""
     for one, other in ((ours, theirs), (theirs, ours)):
@@ -178,8 +163,8 @@ async def ends(
 ) -> AsyncIterator[tuple[IceConnection, IceConnection]]:
     """Two that are connected, and check often."""
     monkeypatch.setattr("bridge.media.embedded.webrtc.INTERVAL", 0.1)
-    ours = connection(controlling=False, host=request.param)
-    theirs = connection(controlling=True, host=request.param)
+    ours = connection(IceServers(), controlling=False, host=request.param)
+    theirs = connection(IceServers(), controlling=True, host=request.param)
     await connect(ours, theirs)
     yield ours, theirs
     await asyncio.gather(ours.close(), theirs.close())

@@ -225,11 +225,13 @@ async def stun_server() -> AsyncIterator[tuple[str, int]]:
     await asyncio.sleep(0)
 
 
-def connection(servers: IceServers) -> IceConnection:
-    """With one socket on loopback."""
+def connection(
+    servers: IceServers, *, controlling: bool = True, host: str = "127.0.0.1"
+) -> IceConnection:
+    """With one socket, on loopback."""
     return IceConnection(
-        controlling=True,
-        sockets=lambda: [bound_socket("127.0.0.1", 0)],
+        controlling=controlling,
+        sockets=lambda: [bound_socket(host, 0)],
         servers=servers,
         on_dtls=lambda data: None,
         on_selected=lambda ice: None,

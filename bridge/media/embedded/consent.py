@@ -48,8 +48,13 @@ def is_signed(message: bytes, key: bytes) -> bool:
         or message[-4:] != _checksum(message[:-8])
     ):
         return False
-    code = _code(message[:2], message[8:20], message[stun.HEADER_LENGTH : -_ENDING], key)
+    code = _code(message[:2], message[8:20], attributes_of(message), key)
     return hmac.compare_digest(code, message[-28:-8])
+
+
+def attributes_of(message: bytes) -> bytes:
+    """What `signed` was given, of a message that ends like that."""
+    return message[stun.HEADER_LENGTH : -_ENDING]
 
 
 def _code(kind: bytes, transaction: bytes, attributes: bytes, key: bytes) -> bytes:
@@ -79,7 +84,7 @@ class Answered:
     def of(cls, message: bytes, address: tuple[str, int], *, controlling: bool) -> "Answered":
         """A check that was just answered."""
         mapped = b"" if ":" in address[0] else _mapped(address, message[8:20])
-        return cls(address, controlling, message[stun.HEADER_LENGTH : -_ENDING], mapped)
+        return cls(address, controlling, attributes_of(message), mapped)
 
     def fits(self, address: tuple[str, int], *, controlling: bool) -> bool:
         """Whether there and in this role it would be answered the same way."""
@@ -89,7 +94,7 @@ class Answered:
         """What to answer to the same check with another number; nothing, if it is not the same."""
         if (
             message[:2] != REQUEST
-            or message[stun.HEADER_LENGTH : -_ENDING] != self.attributes
+            or attributes_of(message) != self.attributes
             or not is_signed(message, key)
         ):
             return b""

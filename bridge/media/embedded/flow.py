@@ -193,9 +193,8 @@ class Flow:
 
     def stop(self) -> None:
         """Let every packet go the long way until `start`."""
-        if self._head != _STOPPED:
-            self.settle()
-            self._head = _STOPPED
+        self.settle()
+        self._head = _STOPPED
 
 
 def _ignored(_: Flow) -> None:
